@@ -1,0 +1,83 @@
+//! The child: ordinary blocking code for exactly one connection. It starts as a copy of the parent,
+//! sheds what is the parent's, serves, and its outcome becomes its exit code.
+
+pub mod outcome;
+
+use std::os::fd::AsFd;
+use std::panic;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::Pid;
+
+use crate::config::Limits;
+use crate::connection::Connection;
+use crate::handler::Service;
+use crate::http;
+use crate::scoreboard::Slot;
+use crate::sys;
+use outcome::Outcome;
+
+/// Everything that it takes to serve one connection. The parent makes it before the fork, so that a
+/// child allocates nothing of its own on its way to the first byte.
+#[derive(Debug)]
+pub struct Work<'a> {
+    pub connection: &'a Connection,
+    pub service: &'a Service,
+    pub limits: Limits,
+    pub slot: &'static Slot,
+    pub buffers: &'a mut Buffers,
+}
+
+/// Room for a request's head and a response's. Pages of it come into being when they are written to.
+#[derive(Debug)]
+pub struct Buffers {
+    pub response: Vec<u8>,
+    pub head: Vec<u8>,
+}
+
+impl Buffers {
+    pub fn new(max_head_size: usize) -> Self {
+        Self {
+            response: Vec::with_capacity(1024),
+            head: vec![0; max_head_size],
+        }
+    }
+}
+
+/// Makes a panic in a child end it with the exit code of a bug, after its message; a panic in this very
+/// process goes its usual way. To be called once, at the start of the parent.
+pub fn end_on_panic() {
+    let parent = Pid::this();
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        report(info);
+        if Pid::this() != parent {
+            sys::exit_now(Outcome::Bug.code());
+        }
+    }));
+}
+
+/// What a forked child does with its life. Returns the exit code.
+pub fn run(work: Work<'_>) -> u8 {
+    match shed_inheritance(&work) {
+        Ok(()) => serve(work).code(),
+        Err(_) => Outcome::System.code(),
+    }
+}
+
+/// Serves the connection in this process: the one path of every way in.
+pub fn serve(work: Work<'_>) -> Outcome {
+    http::connection::serve(work)
+}
+
+/// Gives up what is the parent's: its descriptors, its blocked signals, what systemd told it.
+fn shed_inheritance(work: &Work<'_>) -> std::io::Result<()> {
+    sys::close_all_but(work.connection.socket.as_fd())?;
+    sys::clear_environment();
+    // Ctrl-C in a terminal goes to the whole foreground group. It asks the parent to drain, so the
+    // children finish; SIGTERM ends them.
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGINT);
+    mask.thread_set_mask()?;
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! The command line: what the program can be asked to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A process for every connection: a socket-activated server for HTTP and inetd programs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lsbaws",
+    version,
+    after_help = "Full manual: man lsbaws, man lsbaws.toml"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub source: ConfigArgs,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Where the configuration comes from, for every subcommand that needs one.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Read this file, and after it the *.toml files in the folder of the same name ending in .d
+    #[arg(short, long, global = true, env = "LSBAWS_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set one key, on top of files and environment, such as limits.max_connections=10
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve connections (the default)
+    Serve,
+    /// Check the configuration as start-up would, and say what is wrong with it
+    Check {
+        /// Print the effective configuration and where each value came from
+        #[arg(long)]
+        show: bool,
+    },
+    /// Open many connections to a server at once, then ask on each of them
+    Client(ClientArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ClientArgs {
+    /// What to ask for, such as http://127.0.0.1:8888/hello
+    pub url: String,
+    /// Number of client processes
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_clients: u32,
+    /// Number of connections that each client process holds open together
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_conns: u32,
+    /// Longest wait for one connection or one answer
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

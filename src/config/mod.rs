@@ -1,0 +1,329 @@
+//! From files, environment and command line to a [`Config`] that needs no further checks.
+//!
+//! [`sources`] reads the layers, the `config` crate merges them, [`raw`] gives each key its type, and
+//! [`Config::build`] checks what no single key can tell. Every error names its place, its key and what
+//! was expected.
+
+mod effective;
+mod raw;
+mod sources;
+mod values;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use config::{ConfigError, Value, ValueKind};
+
+use crate::handler::hello::Hello;
+use crate::handler::{Handler, Route, Service};
+use crate::http::is_token;
+pub use effective::Effective;
+use raw::Raw;
+pub use sources::Overrides;
+pub use values::{Address, Level, LogTarget, Mode, Model};
+use values::{Text, Time};
+
+/// Something wrong with the configuration: where, at which key, and what was expected there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    origin: String,
+    key: String,
+    problem: String,
+}
+
+impl Error {
+    fn new(origin: impl Into<String>, key: &str, problem: impl Into<String>) -> Self {
+        Self {
+            origin: origin.into(),
+            key: key.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.origin, &self.key] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The whole configuration, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// What to bind when no sockets are handed in; never empty.
+    pub listen: Vec<Listen>,
+    pub limits: Limits,
+    pub model: Model,
+    /// How long the children may go on after the daemon was told to stop.
+    pub drain_timeout: Duration,
+    pub log_target: LogTarget,
+    pub log_level: Level,
+    /// By name; never empty.
+    pub services: BTreeMap<String, Service>,
+}
+
+/// A listener that lsbaws binds itself.
+#[derive(Debug)]
+pub struct Listen {
+    pub name: String,
+    pub addresses: Vec<Address>,
+    /// Connections that the kernel keeps in waiting (listen(2)).
+    pub backlog: i32,
+    pub mode: Mode,
+    /// Nobody asked for these addresses: those that this host does not have are left out.
+    pub is_default: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Children at the same time; more connections wait in the backlog.
+    pub max_connections: usize,
+    /// From the start of the child to the end of a request's head, as a total.
+    pub head_timeout: Duration,
+    /// For sending one response, as a total.
+    pub write_timeout: Duration,
+    /// Bytes of a request's head.
+    pub max_head_size: usize,
+}
+
+/// Reads, merges and checks the configuration. Also gives what `check --show` prints.
+pub fn load(
+    overrides: &Overrides,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<(Config, Effective), Error> {
+    let mut builder = config::Config::builder();
+    for layer in sources::read_layers(overrides, environment)? {
+        builder = builder.add_source(layer);
+    }
+    let merged = builder
+        .build()
+        .map_err(|error| Error::new("", "", error.to_string()))?;
+    let origins = merged.cache.clone();
+    let mut raw: Raw = merged
+        .try_deserialize()
+        .map_err(|error| locate_error(&error, &origins))?;
+    let default_listen = raw.listen.is_empty();
+    raw.fill_in();
+    let effective = Effective::new(&raw, origins.clone())?;
+    let locate = |(key, problem): Problem| {
+        Error::new(
+            find_origin(&origins, &key).unwrap_or_default(),
+            &key,
+            problem,
+        )
+    };
+    let config = Config::build(raw, default_listen).map_err(locate)?;
+    Ok((config, effective))
+}
+
+/// Turns an error of the `config` crate, which knows the key, into one that knows the place as well.
+fn locate_error(error: &ConfigError, origins: &Value) -> Error {
+    let (key, problem) = match error {
+        ConfigError::Type {
+            key,
+            unexpected,
+            expected,
+            ..
+        } => (
+            key.clone().unwrap_or_default(),
+            format!("expected {expected}, found {unexpected}"),
+        ),
+        ConfigError::At { error, key, .. } => (key.clone().unwrap_or_default(), error.to_string()),
+        ConfigError::NotFound(key) => {
+            let origin = find_origin(origins, key).unwrap_or_default();
+            return Error::new(origin, key, "expected a value, found nothing");
+        }
+        other => (String::new(), other.to_string()),
+    };
+    // serde says "invalid type: string "x", expected a whole number": expectation first, as ours do.
+    let problem = match problem
+        .strip_prefix("invalid type: ")
+        .and_then(|rest| rest.split_once(", expected "))
+    {
+        Some((found, expected)) => format!("expected {expected}, found {found}"),
+        None => problem,
+    };
+    // An unknown key is reported against its table; the message names it in backquotes.
+    let unknown = problem
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split_once("`, expected "));
+    let (key, problem) = match unknown {
+        Some((name, expected)) => {
+            let dot = if key.is_empty() { "" } else { "." };
+            (
+                format!("{key}{dot}{name}"),
+                format!("unknown key, expected {}", expected.replace('`', "")),
+            )
+        }
+        None => (key, problem),
+    };
+    Error::new(
+        find_origin(origins, &key).unwrap_or_default(),
+        &key,
+        problem,
+    )
+}
+
+/// The origin of a key such as `service.web.route[0].body`, or of the nearest table around it.
+fn find_origin<'a>(root: &'a Value, key: &str) -> Option<&'a str> {
+    let mut value = root;
+    let mut origin = None;
+    for step in key.split(['.', '[']) {
+        let next = match &value.kind {
+            ValueKind::Table(table) => table.get(step),
+            ValueKind::Array(array) => step
+                .trim_end_matches(']')
+                .parse()
+                .ok()
+                .and_then(|i: usize| array.get(i)),
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        origin = next.origin().or(origin);
+        value = next;
+    }
+    origin
+}
+
+/// A key and what is wrong with its value.
+type Problem = (String, String);
+
+impl Config {
+    /// Checks what the type of a single key cannot tell.
+    fn build(raw: Raw, default_listen: bool) -> Result<Self, Problem> {
+        let mut listen = Vec::new();
+        for (name, table) in raw.listen {
+            check_name(&name).map_err(|problem| (format!("listen.{name}"), problem))?;
+            listen.push(Listen {
+                addresses: table.address.0,
+                backlog: table.backlog.get(),
+                mode: table.mode,
+                is_default: default_listen,
+                name,
+            });
+        }
+        let mut services = BTreeMap::new();
+        for (name, table) in raw.service {
+            let key = format!("service.{name}");
+            check_name(&name).map_err(|problem| (key.clone(), problem))?;
+            services.insert(name.clone(), build_service(&key, name, table)?);
+        }
+        Ok(Self {
+            listen,
+            limits: Limits {
+                max_connections: raw.limits.max_connections.get(),
+                head_timeout: raw.limits.head_timeout.0,
+                write_timeout: raw.limits.write_timeout.0,
+                max_head_size: raw.limits.max_head_size.0,
+            },
+            model: raw.process.model,
+            drain_timeout: raw.process.drain_timeout.0,
+            log_target: raw.log.target,
+            log_level: raw.log.level,
+            services,
+        })
+    }
+}
+
+/// Names go into records, and key paths are split at dots and brackets.
+fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
+        return Err("expected a name of 1 to 64 letters, digits, _ or -".into());
+    }
+    Ok(())
+}
+
+fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Service, Problem> {
+    if raw.route.is_empty() {
+        return Err((format!("{key}.route"), "expected at least one route".into()));
+    }
+    let mut routes: Vec<Route> = Vec::new();
+    for (index, table) in raw.route.into_iter().enumerate() {
+        let key = format!("{key}.route[{index}]");
+        let path = table.path.0.clone();
+        if !path.starts_with('/') {
+            return Err((
+                format!("{key}.path"),
+                format!("expected a path that begins with /, found {path:?}"),
+            ));
+        }
+        if routes.iter().any(|route| route.path == path) {
+            return Err((
+                format!("{key}.path"),
+                format!("expected a path of its own, found {path:?} again"),
+            ));
+        }
+        let hello =
+            build_hello(table).map_err(|(name, problem)| (format!("{key}.{name}"), problem))?;
+        routes.push(Route {
+            path,
+            handler: Handler::Hello(hello),
+        });
+    }
+    // Longest first, so that the first prefix that fits is the longest one.
+    routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
+    Ok(Service { name, routes })
+}
+
+fn build_hello(raw: raw::Route) -> Result<Hello, (String, String)> {
+    let mut fields = String::new();
+    let field_value = |text: &str| {
+        !text
+            .bytes()
+            .any(|byte| byte.is_ascii_control() && byte != b'\t')
+    };
+    if raw.content_type.0.is_empty() || !field_value(&raw.content_type.0) {
+        return Err((
+            "content_type".into(),
+            "expected a media type, such as \"text/html\"".into(),
+        ));
+    }
+    for (name, Text(value)) in raw.headers {
+        let key = format!("headers.{name}");
+        if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
+            return Err((
+                key,
+                "expected a field that lsbaws does not set itself".into(),
+            ));
+        }
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err((
+                key,
+                "expected the name of a header field (RFC 9110, section 5.1)".into(),
+            ));
+        }
+        if !field_value(&value) {
+            return Err((
+                key,
+                "expected a field value without control characters".into(),
+            ));
+        }
+        let _ = write!(fields, "{name}: {}\r\n", value.trim()); // into a String: never fails
+    }
+    Ok(Hello {
+        status: raw.status.get(),
+        content_type: raw.content_type.0,
+        fields,
+        content: raw.body.0.into_bytes(),
+        delay: raw.delay.map(|Time(delay)| delay),
+    })
+}
+
+/// Fields that frame or describe the response: lsbaws sets them.
+const OWN_FIELDS: [&str; 5] = [
+    "Connection",
+    "Content-Length",
+    "Content-Type",
+    "Date",
+    "Transfer-Encoding",
+];

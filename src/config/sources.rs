@@ -1,0 +1,253 @@
+//! The layers of the configuration, lowest first: `/etc/lsbaws.toml`, the drop-ins beside it, the
+//! environment, the command line. Each value keeps the place that it came from as its origin, for
+//! which the `config` crate's own file source is of no use: it drops the line numbers.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use config::{ConfigError, Map, Source, Value, ValueKind};
+use toml::de::{DeTable, DeValue};
+
+use super::Error;
+
+/// Where the configuration file is, unless the command line says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/lsbaws.toml";
+/// The variable that names the file: it configures the configuration, so it is no key.
+const FILE_VARIABLE: &str = "LSBAWS_CONFIG";
+const PREFIX: &str = "LSBAWS_";
+/// More than any configuration needs; keeps a wrong path (a device, an image) from filling memory.
+const FILE_MAX: u64 = 4 << 20;
+
+/// One layer: keys (dotted paths) and values that know their origin.
+#[derive(Debug, Clone)]
+pub struct Layer(Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// What the command line says about the configuration.
+#[derive(Debug, Default, Clone)]
+pub struct Overrides {
+    /// The file to read instead of [`DEFAULT_FILE`]; then it must exist.
+    pub file: Option<PathBuf>,
+    /// `KEY=VALUE` pairs, on top of everything.
+    pub set: Vec<String>,
+}
+
+/// Reads all layers, lowest first.
+pub fn read_layers(
+    overrides: &Overrides,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<Layer>, Error> {
+    let file = overrides.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+    let mut layers = Vec::new();
+    match read_file(file) {
+        Ok(layer) => layers.push(layer),
+        // No file at all is a working daemon, unless somebody asked for that very file.
+        Err(ReadError::Io(error))
+            if error.kind() == io::ErrorKind::NotFound && overrides.file.is_none() => {}
+        Err(error) => return Err(error.at(file)),
+    }
+    for drop_in in list_drop_ins(&file.with_extension("d"))? {
+        layers.push(read_file(&drop_in).map_err(|error| error.at(&drop_in))?);
+    }
+    layers.push(read_environment(environment)?);
+    layers.push(read_pairs(&overrides.set)?);
+    Ok(layers)
+}
+
+enum ReadError {
+    Io(io::Error),
+    Syntax(Error),
+}
+
+impl ReadError {
+    fn at(self, path: &Path) -> Error {
+        match self {
+            Self::Io(error) => Error::new(
+                path.display().to_string(),
+                "",
+                format!("unable to read: {error}"),
+            ),
+            Self::Syntax(error) => error,
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Layer, ReadError> {
+    let metadata = fs::metadata(path).map_err(ReadError::Io)?;
+    let refuse = |why: &str| ReadError::Io(io::Error::other(why.to_owned()));
+    if !metadata.is_file() {
+        return Err(refuse("not a regular file"));
+    }
+    if metadata.len() > FILE_MAX {
+        return Err(refuse("larger than 4 MiB"));
+    }
+    let text = fs::read_to_string(path).map_err(ReadError::Io)?;
+    parse_toml(&text, &path.display().to_string()).map_err(ReadError::Syntax)
+}
+
+/// The `*.toml` files of a drop-in folder in the order of their names; none when there is no folder.
+fn list_drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let fail = |error: io::Error| {
+        Error::new(
+            folder.display().to_string(),
+            "",
+            format!("unable to read: {error}"),
+        )
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(fail(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(fail)?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Parses a document; each value's origin is `name:line`, the line of its key.
+pub fn parse_toml(text: &str, name: &str) -> Result<Layer, Error> {
+    let line_of = |offset: usize| {
+        1 + text
+            .as_bytes()
+            .iter()
+            .take(offset)
+            .filter(|&&byte| byte == b'\n')
+            .count()
+    };
+    let document = DeTable::parse(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(span.start));
+        Error::new(
+            format!("{name}:{line}"),
+            "",
+            error.message().replace('\n', ", "),
+        )
+    })?;
+    let origin_of = |offset: usize| format!("{name}:{}", line_of(offset));
+    Ok(Layer(convert_table(document.get_ref(), &origin_of)))
+}
+
+fn convert_table(table: &DeTable<'_>, origin_of: &impl Fn(usize) -> String) -> Map<String, Value> {
+    let convert = |(key, value): (&toml::Spanned<_>, &toml::Spanned<_>)| {
+        let origin = origin_of(key.span().start);
+        let key: &std::borrow::Cow<'_, str> = key.get_ref();
+        (
+            key.to_string(),
+            Value::new(Some(&origin), convert_value(value.get_ref(), origin_of)),
+        )
+    };
+    table.iter().map(convert).collect()
+}
+
+fn convert_value(value: &DeValue<'_>, origin_of: &impl Fn(usize) -> String) -> ValueKind {
+    match value {
+        DeValue::String(text) => ValueKind::String(text.to_string()),
+        DeValue::Boolean(boolean) => ValueKind::Boolean(*boolean),
+        // Out of range of i64: as text, which no key that wants a number takes.
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map_or_else(
+                |_| ValueKind::String(integer.as_str().to_owned()),
+                ValueKind::I64,
+            ),
+        DeValue::Float(float) => float.as_str().parse().map_or_else(
+            |_| ValueKind::String(float.as_str().to_owned()),
+            ValueKind::Float,
+        ),
+        DeValue::Datetime(datetime) => ValueKind::String(datetime.to_string()),
+        DeValue::Array(array) => ValueKind::Array(
+            array
+                .iter()
+                .map(|item| {
+                    Value::new(
+                        Some(&origin_of(item.span().start)),
+                        convert_value(item.get_ref(), origin_of),
+                    )
+                })
+                .collect(),
+        ),
+        DeValue::Table(table) => ValueKind::Table(convert_table(table, origin_of)),
+    }
+}
+
+/// `LSBAWS_LIMITS__MAX_CONNECTIONS=10` sets `limits.max_connections`.
+fn read_environment(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Layer, Error> {
+    let mut keys = Map::new();
+    for (name, value) in environment {
+        let Some(name) = name
+            .to_str()
+            .filter(|name| name.starts_with(PREFIX) && *name != FILE_VARIABLE)
+        else {
+            continue;
+        };
+        let origin = format!("environment variable {name}");
+        let key = name[PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
+        let Some(value) = value.to_str() else {
+            return Err(Error::new(origin, &key, "expected UTF-8 text"));
+        };
+        keys.insert(key, parse_value(value, &origin));
+    }
+    Ok(Layer(keys))
+}
+
+/// `--set limits.max_connections=10`
+fn read_pairs(pairs: &[String]) -> Result<Layer, Error> {
+    let mut keys = Map::new();
+    for pair in pairs {
+        let origin = format!("--set {pair}");
+        let Some((key, value)) = pair
+            .split_once('=')
+            .filter(|(key, _)| !key.trim().is_empty())
+        else {
+            return Err(Error::new(
+                origin,
+                "",
+                "expected KEY=VALUE, such as limits.max_connections=10",
+            ));
+        };
+        keys.insert(
+            key.trim().to_owned(),
+            parse_value(value.trim_start(), &origin),
+        );
+    }
+    Ok(Layer(keys))
+}
+
+/// A value outside a file is TOML, or a bare string where it is not: `10` is a number, `30s` a string.
+fn parse_value(text: &str, origin: &String) -> Value {
+    let kind = match DeValue::parse(text) {
+        Ok(value) => convert_value(value.get_ref(), &|_| origin.clone()),
+        Err(_) => ValueKind::String(text.to_owned()),
+    };
+    Value::new(Some(origin), kind)
+}

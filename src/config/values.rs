@@ -1,0 +1,402 @@
+//! The kinds of value that a key can have. Each parses strictly (no coercion from one TOML type to
+//! another), so that a value of one of these types needs no further check.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
+
+/// A value that is written as one TOML integer or string.
+pub trait Scalar: Sized {
+    /// What a person should have written: the end of "expected ...".
+    fn expected() -> String;
+    fn from_integer(_: i64) -> Option<Self> {
+        None
+    }
+    fn from_text(_: &str) -> Option<Self> {
+        None
+    }
+}
+
+struct ScalarVisitor<T>(std::marker::PhantomData<T>);
+
+impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&T::expected())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {
+        T::from_integer(value)
+            .ok_or_else(|| E::custom(format!("expected {}, found {value}", T::expected())))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<T, E> {
+        T::from_text(value)
+            .ok_or_else(|| E::custom(format!("expected {}, found {value:?}", T::expected())))
+    }
+}
+
+fn deserialize_scalar<'de, T: Scalar, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    // `any`: the TOML type decides, where the config crate would convert "yes" or 3.7 for us.
+    deserializer.deserialize_any(ScalarVisitor(std::marker::PhantomData))
+}
+
+macro_rules! scalar {
+    ($($name:ty $(, const $constant:ident)*;)*) => { $(
+        impl<'de $(, const $constant: i64)*> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_scalar(deserializer)
+            }
+        }
+    )* };
+}
+
+scalar! {
+    Whole<MIN, MAX>, const MIN, const MAX;
+    Text;
+    Time;
+    Size;
+    Mode;
+    Address;
+    Model;
+    LogTarget;
+    Level;
+    Protocol;
+    HandlerName;
+}
+
+/// An integer from `MIN` to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Whole<const MIN: i64, const MAX: i64>(i64);
+
+impl<const MIN: i64, const MAX: i64> Whole<MIN, MAX> {
+    /// A value that the program itself gives: out of range does not compile.
+    pub const fn new(value: i64) -> Self {
+        assert!(MIN <= value && value <= MAX);
+        Self(value)
+    }
+
+    pub fn get<T: TryFrom<i64>>(self) -> T {
+        const { assert!(MIN >= 0) };
+        T::try_from(self.0).unwrap_or_else(|_| unreachable!("the bounds of the key fit its use"))
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> Scalar for Whole<MIN, MAX> {
+    fn expected() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+    fn from_integer(value: i64) -> Option<Self> {
+        (MIN..=MAX).contains(&value).then_some(Self(value))
+    }
+}
+
+/// Any string.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Text(pub String);
+
+impl Scalar for Text {
+    fn expected() -> String {
+        "a string".into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.into()))
+    }
+}
+
+/// A length of time above zero and up to a year, written like "1m 30s".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Scalar for Time {
+    fn expected() -> String {
+        r#"a time above zero and up to a year, such as "500ms", "30s" or "1m 30s""#.into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        let time = humantime::parse_duration(text).ok()?;
+        (time > Duration::ZERO && time <= YEAR).then_some(Self(time))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+/// A number of bytes above zero and up to 1 GiB, written like "16 KiB".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+const UNITS: [(&str, usize); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+impl Scalar for Size {
+    fn expected() -> String {
+        r#"a size above zero and up to 1 GiB, such as "512 B", "16 KiB" or "1 MiB""#.into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = text[digits.len()..].trim_start();
+        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let size = digits.parse::<usize>().ok()?.checked_mul(*factor)?;
+        (size > 0 && size <= 1 << 30).then_some(Self(size))
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (unit, factor) = UNITS
+            .iter()
+            .find(|(_, factor)| self.0.is_multiple_of(*factor))
+            .unwrap_or(&("B", 1));
+        serializer.collect_str(&format_args!("{} {unit}", self.0 / factor))
+    }
+}
+
+/// The access mode of a Unix socket, in octal (chmod(1)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl Scalar for Mode {
+    fn expected() -> String {
+        r#"an octal access mode in quotes, such as "0660""#.into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        let octal =
+            !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+        let mode = octal.then(|| u32::from_str_radix(text, 8).ok())??;
+        (mode <= 0o777).then_some(Self(mode))
+    }
+}
+
+impl Serialize for Mode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:04o}", self.0))
+    }
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Path(PathBuf),
+    /// A socket in Linux's abstract namespace, by its name without the leading NUL (unix(7)).
+    Abstract(String),
+}
+
+/// `sun_path` holds 108 bytes, one of which ends or begins the name (unix(7)).
+const UNIX_NAME_MAX: usize = 107;
+
+impl Scalar for Address {
+    fn expected() -> String {
+        r#"an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names)"#
+            .into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        let valid_name = text.len() <= UNIX_NAME_MAX && text.len() > 1 && !text.contains('\0');
+        match text.as_bytes().first()? {
+            b'/' if valid_name => Some(Self::Path(text.into())),
+            b'@' if valid_name => Some(Self::Abstract(text[1..].into())),
+            _ => text.parse().ok().map(Self::Tcp),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Abstract(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One address or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Addresses(pub Vec<Address>);
+
+impl<'de> Deserialize<'de> for Addresses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Addresses;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}, or a list of addresses", Address::expected())
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Addresses, E> {
+                ScalarVisitor(std::marker::PhantomData)
+                    .visit_str(text)
+                    .map(|one| Addresses(vec![one]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
+                let mut addresses = Vec::new();
+                while let Some(address) = list.next_element()? {
+                    addresses.push(address);
+                }
+                if addresses.is_empty() {
+                    return Err(de::Error::custom(
+                        "expected at least one address, found an empty list",
+                    ));
+                }
+                Ok(Addresses(addresses))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// A value out of a fixed list of words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
+
+        impl Scalar for $name {
+            fn expected() -> String {
+                let words = [$(concat!("\"", $word, "\"")),+];
+                match words.as_slice() {
+                    [one] => format!("{one}"),
+                    _ => format!("one of {}", words.join(", ")),
+                }
+            }
+            fn from_text(text: &str) -> Option<Self> {
+                match text { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+    };
+}
+
+words! {
+    /// How a connection gets its process.
+    Model {
+        /// The parent forks the child and reaps it.
+        Fork = "fork",
+        /// The parent forks an intermediate that forks the child and ends: the child is adopted.
+        DoubleFork = "double-fork",
+        /// No child: one connection at a time, in the parent itself.
+        Iterative = "iterative",
+    }
+}
+words! {
+    /// Where records go.
+    LogTarget { Auto = "auto", Journal = "journal", Stderr = "stderr" }
+}
+words! {
+    /// The least important records that are written.
+    Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug" }
+}
+words! {
+    /// What a service speaks.
+    Protocol { Http = "http" }
+}
+words! {
+    /// What answers the requests of a route.
+    HandlerName { Hello = "hello" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_need_a_unit_and_stay_in_bounds() {
+        assert_eq!(Size::from_text("16 KiB"), Some(Size(16384)));
+        assert_eq!(Size::from_text("1GiB"), Some(Size(1 << 30)));
+        for bad in [
+            "",
+            "KiB",
+            "16",
+            "16 KB",
+            "-1 B",
+            "0 B",
+            "2 GiB",
+            "1.5 KiB",
+            "99999999999999999999 B",
+            "16 KiB x",
+        ] {
+            assert_eq!(Size::from_text(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_above_zero() {
+        assert_eq!(
+            Time::from_text("1m 30s"),
+            Some(Time(Duration::from_secs(90)))
+        );
+        for bad in ["", "30", "0s", "-1s", "2years", "soon"] {
+            assert_eq!(Time::from_text(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_numbers_or_unix_names() {
+        assert_eq!(
+            Address::from_text("[::]:80"),
+            Some(Address::Tcp("[::]:80".parse().unwrap()))
+        );
+        assert_eq!(
+            Address::from_text("/run/a.sock"),
+            Some(Address::Path("/run/a.sock".into()))
+        );
+        assert_eq!(
+            Address::from_text("@a"),
+            Some(Address::Abstract("a".into()))
+        );
+        let long = format!("/{}", "x".repeat(107));
+        for bad in [
+            "",
+            "localhost:80",
+            "127.0.0.1",
+            ":80",
+            "80",
+            "::1:80",
+            "@",
+            "/a\0b",
+            &long,
+        ] {
+            assert_eq!(Address::from_text(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(Mode::from_text("0660"), Some(Mode(0o660)));
+        for bad in ["", "0888", "1777", "+660", "00660"] {
+            assert_eq!(Mode::from_text(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The HTTP side of a connection: read a request, route it, answer it, close.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::reason;
+use super::request::{self, Failure, Request};
+use super::response::Response;
+use super::stream::Stream;
+use crate::child::outcome::Outcome;
+use crate::child::{Buffers, Work};
+use crate::handler::{Handler, Service};
+use crate::scoreboard::{Phase, Slot};
+
+/// How long, and for how much, an early close waits for the peer to read the answer.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// Serves one connection to its end.
+pub fn serve(work: Work<'_>) -> Outcome {
+    let Work {
+        connection,
+        service,
+        limits,
+        slot,
+        buffers: Buffers {
+            response: out,
+            head: buffer,
+        },
+    } = work;
+    let stream = Stream::new(connection.socket.as_fd(), slot);
+    slot.enter(Phase::Reading);
+    let deadline = connection.identity.accepted_at + limits.head_timeout;
+    let mut filled = 0;
+    let head = request::read_head(&stream, buffer, &mut filled, deadline);
+    let parsed = head.and_then(|length| Ok((request::parse(&buffer[..length])?, filled > length)));
+    // Bytes of the peer that nobody will read: closing over them would reset the connection.
+    let (outcome, unread) = match parsed {
+        Ok((request, more)) => {
+            slot.note_request(request.method.as_bytes(), request.target.as_bytes());
+            answer(&request, service, slot).write_to(out, request.method == "HEAD");
+            (Outcome::Served, more || request.has_content)
+        }
+        Err(failure) => {
+            note_first_line(slot, &buffer[..filled]);
+            match failure {
+                Failure::Gone => return Outcome::Client,
+                Failure::TimedOut => refuse(slot, 408, "the request did not arrive in time", out),
+                Failure::Refused(status, sentence) => refuse(slot, status, sentence, out),
+            }
+            (Outcome::Client, true)
+        }
+    };
+    slot.enter(Phase::Writing);
+    if stream.send_all(out, limits.write_timeout).is_err() {
+        return Outcome::Client;
+    }
+    if unread {
+        slot.enter(Phase::Closing);
+        stream.close_lingering(buffer, LINGER_TIME, LINGER_BYTES);
+    }
+    outcome
+}
+
+/// Routes a request and lets its handler answer.
+fn answer<'a>(request: &Request<'_>, service: &'a Service, slot: &Slot) -> Response<'a> {
+    slot.enter(Phase::Handling);
+    let response = match service.find_route(request.path.as_bytes()) {
+        None => Response::error(404, "", b"404 Not Found: no route leads there\n"),
+        Some((index, route)) => {
+            slot.note_route(index);
+            match (&route.handler, request.method) {
+                (Handler::Hello(hello), "GET" | "HEAD") => hello.answer(),
+                (
+                    Handler::Hello(_),
+                    "OPTIONS" | "POST" | "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT",
+                ) => Response::error(
+                    405,
+                    "Allow: GET, HEAD\r\n",
+                    b"405 Method Not Allowed: expected GET or HEAD\n",
+                ),
+                _ => Response::error(501, "", b"501 Not Implemented: unknown method\n"),
+            }
+        }
+    };
+    slot.note_status(response.status);
+    response
+}
+
+/// Lets the record show what came instead of a request.
+fn note_first_line(slot: &Slot, bytes: &[u8]) {
+    let line = bytes
+        .split(|&byte| byte == b'\r' || byte == b'\n')
+        .find(|line| !line.is_empty());
+    if let Some(line) = line {
+        slot.note_malformed(line);
+    }
+}
+
+/// Writes the answer to what is no request.
+fn refuse(slot: &Slot, status: u16, sentence: &str, out: &mut Vec<u8>) {
+    slot.note_status(status);
+    let content = format!("{status} {}: {sentence}\n", reason(status));
+    Response::error(status, "", content.as_bytes()).write_to(out, false);
+}

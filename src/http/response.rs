@@ -1,0 +1,94 @@
+//! Responses: a status, the fields that frame it, and its content, sent in one piece.
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use super::reason;
+
+/// A complete response. After it the connection is closed.
+#[derive(Debug)]
+pub struct Response<'a> {
+    pub status: u16,
+    pub content_type: &'a str,
+    /// Further header fields, each line with its CR LF.
+    pub fields: &'a str,
+    pub content: &'a [u8],
+}
+
+impl<'a> Response<'a> {
+    /// An error for a person to read.
+    pub fn error(status: u16, fields: &'a str, content: &'a [u8]) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            fields,
+            content,
+        }
+    }
+
+    /// Writes the response, without its content when the request was `HEAD` (RFC 9110, section 9.3.2).
+    pub fn write_to(&self, out: &mut Vec<u8>, is_head: bool) {
+        out.clear();
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        // Writing into a Vec never fails.
+        let _ = write!(
+            out,
+            "HTTP/1.1 {} {}\r\nDate: {date}\r\n",
+            self.status,
+            reason(self.status)
+        );
+        // 204 and 304 have no content, and 204 no length of it (RFC 9110, section 8.6).
+        let has_content = !matches!(self.status, 204 | 304);
+        if has_content {
+            let _ = write!(
+                out,
+                "Content-Type: {}\r\nContent-Length: {}\r\n",
+                self.content_type,
+                self.content.len()
+            );
+        }
+        let _ = write!(out, "{}Connection: close\r\n\r\n", self.fields);
+        if has_content && !is_head {
+            out.extend_from_slice(self.content);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(response: &Response<'_>, is_head: bool) -> String {
+        let mut out = Vec::new();
+        response.write_to(&mut out, is_head);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_response_to_head_has_the_length_but_no_content() {
+        let response = Response {
+            status: 200,
+            content_type: "text/plain",
+            fields: "X: y\r\n",
+            content: b"hello",
+        };
+        let full = text(&response, false);
+        assert!(
+            full.starts_with("HTTP/1.1 200 OK\r\nDate: ")
+                && full.ends_with("\r\nConnection: close\r\n\r\nhello")
+        );
+        assert!(full.contains("\r\nX: y\r\n"));
+        assert_eq!(text(&response, true), full.strip_suffix("hello").unwrap());
+    }
+
+    #[test]
+    fn no_content_means_none() {
+        for status in [204, 304] {
+            let text = text(&Response::error(status, "", b"hello"), false);
+            assert!(
+                text.ends_with("\r\n\r\n") && !text.contains("Content-Length"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! A process for every connection.
+//!
+//! ```text
+//!  systemd ──LISTEN_FDS──▶ ┌──────────────── parent (supervisor), one thread ───────────────┐
+//!    ▲  READY/STATUS/      │ listeners ─▶ admit? ─▶ accept ─▶ slot ─▶ fork ─▶ close its copy │──▶ journald
+//!    │  WATCHDOG/STOPPING  │ signalfd: CHLD ─▶ reap all ─▶ join slot + rusage ─▶ ONE record  │   (records)
+//!    └─────────────────────│ poll timeout: deadlines, watchdog, status                       │
+//!                          └───────┬───────────────────────────────────────────▲─────────────┘
+//!                                  │ fork (connection, its slot)               │ exit code, signal
+//!                          ┌───────▼────────── child, blocking code ───────────┴─────────────┐
+//!                          │ close the rest ─▶ serve: HTTP ─▶ route ─▶ handler ─▶ _exit      │
+//!                          └─────────────────────────────────────────────────────────────────┘
+//!    scoreboard: one shared mapping, one slot per connection; the child writes phase, request and counters
+//!    into its slot, the parent reads it after the child is dead.
+//! ```
+//!
+//! The modules in the order of the flow:
+
+pub mod child;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod connection;
+pub mod handler;
+pub mod http;
+pub mod journal;
+pub mod listen;
+pub mod notify;
+pub mod scoreboard;
+pub mod supervisor;
+#[allow(unsafe_code)]
+pub mod sys;

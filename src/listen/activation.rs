@@ -1,0 +1,230 @@
+//! Sockets handed in: by systemd (sd_listen_fds(3)), or as the connection on standard input by inetd,
+//! xinetd, tcpserver and their like.
+//!
+//! The environment is read, never changed: a child's is emptied anyway.
+
+use std::env;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{GetSockOpt, SockType, getsockopt, sockopt};
+use nix::sys::stat::fstat;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use super::{Error, Listener, Origin};
+use crate::connection::Connection;
+use crate::sys;
+
+/// The name of a socket when nobody gave it one, as in sd_listen_fds_with_names(3).
+const NO_NAME: &str = "unknown";
+
+/// What this process was started with.
+#[derive(Debug)]
+pub enum Activation {
+    /// No sockets: bind some.
+    None,
+    Listeners(Vec<Listener>),
+    /// One connected socket: serve it, then end. `took_stderr`: standard error was that socket too.
+    Connection {
+        connection: Connection,
+        took_stderr: bool,
+    },
+}
+
+impl Activation {
+    /// Standard error was the client's connection and leads nowhere now.
+    pub fn took_stderr(&self) -> bool {
+        matches!(
+            self,
+            Self::Connection {
+                took_stderr: true,
+                ..
+            }
+        )
+    }
+}
+
+/// Takes over all sockets that were handed in, and checks that each is one that lsbaws can serve.
+pub fn receive() -> Result<Activation, Error> {
+    let sockets = receive_from_systemd()?;
+    if sockets.is_empty() {
+        return receive_from_inetd();
+    }
+    let mut listeners = Vec::new();
+    let mut connections = Vec::new();
+    for (name, socket) in sockets {
+        match inspect(&name, socket)? {
+            Socket::Listening(listener) => listeners.push(listener),
+            Socket::Connected(connection) => connections.push(connection),
+        }
+    }
+    match (listeners.is_empty(), connections.pop()) {
+        (_, None) => Ok(Activation::Listeners(listeners)),
+        (true, Some(connection)) if connections.is_empty() => Ok(Activation::Connection { connection, took_stderr: false }),
+        _ => Err(Error::Activation(
+            "expected listening sockets (Accept=no), or a single connected one (Accept=yes), found both or several".into(),
+        )),
+    }
+}
+
+/// The descriptors of `LISTEN_FDS` with their names, if they are for this process.
+fn receive_from_systemd() -> Result<Vec<(String, OwnedFd)>, Error> {
+    let fail = |problem: String| Error::Activation(problem);
+    // Without names, or with too few, libsystemd's `receive_descriptors_with_names` would lose
+    // sockets without a word: so descriptors from there, names from here.
+    let descriptors = libsystemd::activation::receive_descriptors(false)
+        .map_err(|error| fail(error.to_string()))?;
+    let names: Vec<String> = match env::var("LISTEN_FDNAMES") {
+        Ok(names) => names.split(':').map(str::to_owned).collect(),
+        Err(_) => vec![NO_NAME.to_owned(); descriptors.len()],
+    };
+    if !descriptors.is_empty() && names.len() != descriptors.len() {
+        let (names, fds) = (names.len(), descriptors.len());
+        return Err(fail(format!(
+            "LISTEN_FDNAMES has {names} names for LISTEN_FDS={fds} sockets"
+        )));
+    }
+    let adopt = |(name, descriptor): (String, libsystemd::activation::FileDescriptor)| {
+        let fd = descriptor.into_raw_fd();
+        let name = if name.is_empty() {
+            NO_NAME.to_owned()
+        } else {
+            name
+        };
+        let socket = sys::adopt_fd(fd)
+            .map_err(|error| fail(format!("socket \"{name}\" (descriptor {fd}): {error}")))?;
+        Ok((name, socket))
+    };
+    names.into_iter().zip(descriptors).map(adopt).collect()
+}
+
+enum Socket {
+    Listening(Listener),
+    Connected(Connection),
+}
+
+/// Tells listening from connected stream sockets, and refuses everything else.
+fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
+    let fd = socket.as_raw_fd();
+    let fail = |problem: &str| {
+        Error::Activation(format!("socket \"{name}\" (descriptor {fd}): {problem}"))
+    };
+    match query(&socket, sockopt::SockType) {
+        None => return Err(fail("expected a socket, found something else")),
+        Some(SockType::Stream) => {}
+        Some(other) => {
+            let found = match other {
+                SockType::Datagram => "a datagram socket (ListenDatagram=)",
+                SockType::SeqPacket => "a sequential-packet socket (ListenSequentialPacket=)",
+                _ => "a socket of another type",
+            };
+            return Err(fail(&format!(
+                "expected a stream socket (ListenStream=), found {found}"
+            )));
+        }
+    }
+    if query(&socket, sockopt::AcceptConn) == Some(true) {
+        // Accepting until nobody waits needs a socket that does not block. systemd's does not.
+        set_nonblocking(&socket)
+            .map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
+        let address = local_address(&socket);
+        return Ok(Socket::Listening(Listener {
+            name: name.to_owned(),
+            address,
+            socket,
+            origin: Origin::Inherited,
+        }));
+    }
+    let address = sys::remote_address(socket.as_fd()).map_err(|_| {
+        fail("expected a listening or a connected socket, found one that is neither")
+    })?;
+    set_blocking(&socket).map_err(|error| fail(&format!("unable to make it blocking: {error}")))?;
+    let connection =
+        Connection::new(socket, address, name).map_err(|error| fail(&error.to_string()))?;
+    Ok(Socket::Connected(connection))
+}
+
+/// The connection that inetd and its like put on standard input, if that is how we were started.
+///
+/// An Internet socket there can be nothing else. A Unix socket counts only when it is standard output
+/// as well: many programs that start others use a socket pair where a pipe would do.
+fn receive_from_inetd() -> Result<Activation, Error> {
+    let stdin = std::io::stdin();
+    let stdin = stdin.as_fd();
+    let connected_stream = query(&stdin, sockopt::SockType) == Some(SockType::Stream)
+        && query(&stdin, sockopt::AcceptConn) == Some(false);
+    if !connected_stream {
+        return Ok(Activation::None);
+    }
+    let Ok(address) = sys::remote_address(stdin) else {
+        return Ok(Activation::None);
+    };
+    let is_inet = matches!(address, sys::RemoteAddress::Inet(_));
+    if !is_inet && !is_same_file(stdin, std::io::stdout().as_fd()) {
+        return Ok(Activation::None);
+    }
+    let fail = |error: std::io::Error| {
+        Error::Activation(format!("the connection on standard input: {error}"))
+    };
+    let socket = stdin.try_clone_to_owned().map_err(fail)?;
+    let took_stderr = is_same_file(stdin, std::io::stderr().as_fd());
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(fail)?;
+    free_standard_descriptors(&null, took_stderr).map_err(|errno| fail(errno.into()))?;
+    set_blocking(&socket).map_err(|errno| fail(errno.into()))?;
+    let connection = Connection::new(socket, address, "inetd").map_err(fail)?;
+    Ok(Activation::Connection {
+        connection,
+        took_stderr,
+    })
+}
+
+/// Puts /dev/null where inetd put the connection, so that the client never reads a log line or a panic.
+/// Standard error stays when it is something else (tcpserver's log).
+fn free_standard_descriptors(null: &File, took_stderr: bool) -> nix::Result<()> {
+    dup2_stdin(null)?;
+    dup2_stdout(null)?;
+    if took_stderr {
+        dup2_stderr(null)
+    } else {
+        Ok(())
+    }
+}
+
+fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    match (fstat(one), fstat(other)) {
+        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
+    }
+}
+
+fn query<O: GetSockOpt>(socket: &impl AsFd, option: O) -> Option<O::Val> {
+    getsockopt(&socket.as_fd(), option).ok()
+}
+
+fn set_nonblocking(socket: &OwnedFd) -> nix::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+fn set_blocking(socket: &OwnedFd) -> nix::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    if flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(socket, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+/// The address that a listening socket is bound to, for people.
+fn local_address(socket: &OwnedFd) -> String {
+    use nix::sys::socket::{SockaddrStorage, getsockname};
+    getsockname::<SockaddrStorage>(socket.as_raw_fd())
+        .map_or_else(|_| "unknown address".into(), |address| address.to_string())
+}

@@ -1,0 +1,149 @@
+//! Sockets that lsbaws binds itself, when none were handed in.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, listen,
+    setsockopt, socket, sockopt,
+};
+use nix::sys::stat::{self, umask};
+
+use super::{Error, Listener, Origin};
+use crate::config::{Address, Listen, Mode};
+
+/// Binds every address of `[listen.*]`. All or nothing, but for the default addresses: there those
+/// that this host does not have (no IPv6) are left out.
+pub fn bind_listeners(tables: &[Listen]) -> Result<Vec<Listener>, Error> {
+    let all: Vec<&Address> = tables.iter().flat_map(|table| &table.addresses).collect();
+    let mut listeners = Vec::new();
+    for table in tables {
+        for address in &table.addresses {
+            match bind_one(table, address, &all) {
+                Ok(socket) => listeners.push(Listener {
+                    name: table.name.clone(),
+                    address: address.to_string(),
+                    socket,
+                    origin: Origin::Bound(if let Address::Path(path) = address {
+                        Some(path.clone())
+                    } else {
+                        None
+                    }),
+                }),
+                Err(source) if table.is_default && is_unavailable(&source) => {}
+                Err(source) => {
+                    return Err(Error::Bind {
+                        name: table.name.clone(),
+                        address: address.to_string(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+    match listeners.is_empty() {
+        true => Err(Error::Activation(
+            "this host has no loopback address".into(),
+        )),
+        false => Ok(listeners),
+    }
+}
+
+fn is_unavailable(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
+    )
+}
+
+fn bind_one(table: &Listen, address: &Address, all: &[&Address]) -> io::Result<OwnedFd> {
+    let fd = match address {
+        Address::Tcp(tcp) => bind_tcp(*tcp, shares_port_with_v4(*tcp, all))?,
+        Address::Path(path) => bind_path(path, table.mode)?,
+        Address::Abstract(name) => {
+            let fd = open_socket(AddressFamily::Unix)?;
+            bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
+            fd
+        }
+    };
+    listen(&fd, Backlog::new(table.backlog)?)?;
+    Ok(fd)
+}
+
+fn open_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
+    socket(
+        family,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )
+}
+
+/// `[::]` takes IPv4 as well, whatever `net.ipv6.bindv6only` says, unless `0.0.0.0` with that port is
+/// configured too.
+fn shares_port_with_v4(address: SocketAddr, all: &[&Address]) -> bool {
+    all.iter().any(|other| match other {
+        Address::Tcp(SocketAddr::V4(v4)) => {
+            v4.port() == address.port() && *v4.ip() == Ipv4Addr::UNSPECIFIED
+        }
+        _ => false,
+    })
+}
+
+fn bind_tcp(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let fd = open_socket(family)?;
+    // A port whose old connections are in TIME-WAIT is free for a restart.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &v6_only)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    Ok(fd)
+}
+
+fn bind_path(path: &Path, Mode(mode): Mode) -> io::Result<OwnedFd> {
+    remove_stale(path)?;
+    let fd = open_socket(AddressFamily::Unix)?;
+    // No moment at which the file has a wider mode than asked for: first the umask, then chmod for
+    // the bits that the umask of our caller took away.
+    let before = umask(stat::Mode::from_bits_truncate(!mode & 0o777));
+    let bound = bind(fd.as_raw_fd(), &UnixAddr::new(path)?);
+    umask(before);
+    bound?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(fd)
+}
+
+/// Removes the socket file that a killed daemon left behind. One that still answers is in use, and
+/// anything but a socket is not ours to remove.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "the file exists and is no socket",
+        ));
+    }
+    // The socket does not block: one that answers may have a full backlog.
+    match connect(
+        open_socket(AddressFamily::Unix)?.as_raw_fd(),
+        &UnixAddr::new(path)?,
+    ) {
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path),
+        _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
+    }
+}

@@ -1,0 +1,105 @@
+//! Where connections come from: sockets that were handed in ([`activation`]), or bound here ([`bind`]).
+
+pub mod activation;
+pub mod bind;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use crate::connection::Connection;
+use crate::sys;
+
+/// A listening socket and the name that leads to its service.
+#[derive(Debug)]
+pub struct Listener {
+    pub name: String,
+    /// Its address, for people.
+    pub address: String,
+    socket: OwnedFd,
+    origin: Origin,
+}
+
+/// Who made a listening socket, and so who may end it.
+#[derive(Debug)]
+enum Origin {
+    /// Handed in: it lives on without us, and is never unlinked or shut down.
+    Inherited,
+    /// Bound here, at this file if it is a Unix socket in the file system: it ends with us.
+    Bound(Option<PathBuf>),
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Origin::Bound(Some(path)) = &self.origin {
+            // Gone already, or not ours to remove any more: there is nobody to tell.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Listener {
+    /// Bound here, so that its backlog dies with this process.
+    pub fn is_owned(&self) -> bool {
+        matches!(self.origin, Origin::Bound(_))
+    }
+
+    /// Accepts one connection; `None` when nobody is waiting any more.
+    ///
+    /// A peer that has gone away meanwhile is that peer's affair: the next one is tried. The other
+    /// errors of accept(2), such as running out of descriptors, are returned.
+    pub fn accept(&self) -> io::Result<Option<Connection>> {
+        loop {
+            match sys::accept(self.socket.as_fd()) {
+                Ok((socket, address)) => match Connection::new(socket, address, &self.name) {
+                    Ok(connection) => return Ok(Some(connection)),
+                    Err(_) => continue, // no credentials to be had: the peer is gone
+                },
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => return Ok(None),
+                    Some(code) if is_transient(code) => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Errors of accept(2) that speak of one connection, not of the listener ("Error handling" there).
+fn is_transient(code: i32) -> bool {
+    matches!(
+        code,
+        libc::EINTR
+            | libc::ECONNABORTED
+            | libc::EPROTO
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::EOPNOTSUPP
+            | libc::ENETUNREACH
+            | libc::ETIMEDOUT
+            | libc::EPERM
+    )
+}
+
+/// Why there is nothing to serve on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("unable to use the sockets handed in: {0}")]
+    Activation(String),
+    #[error("unable to listen on {address} (listen.{name}): {source}")]
+    Bind {
+        name: String,
+        address: String,
+        source: io::Error,
+    },
+}

@@ -1,0 +1,93 @@
+//! Arguments in, exit code out. Errors are returned up to here, and printed here alone.
+
+use std::env;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lsbaws::cli::{Cli, Command, ConfigArgs};
+use lsbaws::config::{self, Config, Effective, Overrides};
+use lsbaws::listen::activation;
+use lsbaws::{child, client, journal, supervisor};
+
+/// Exit codes of sysexits.h, which systemd knows by name.
+const EXIT_USAGE: u8 = 64;
+const EXIT_SYSTEM: u8 = 71;
+const EXIT_CONFIG: u8 = 78;
+
+/// What to print and the exit code to end with.
+struct Failure(u8, String);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // a closed terminal
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    child::end_on_panic();
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure(code, sentence)) => {
+            let _ = writeln!(std::io::stderr(), "lsbaws: {sentence}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<u8, Failure> {
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(cli.source),
+        Command::Check { show } => check(cli.source, show),
+        Command::Client(args) => match client::run(&args) {
+            Ok(all_well) => Ok(u8::from(!all_well)),
+            Err(error) => Err(Failure(EXIT_USAGE, error.to_string())),
+        },
+    }
+}
+
+fn load(source: ConfigArgs) -> Result<(Config, Effective), Failure> {
+    let overrides = Overrides {
+        file: source.config,
+        set: source.set,
+    };
+    config::load(&overrides, env::vars_os())
+        .map_err(|error| Failure(EXIT_CONFIG, error.to_string()))
+}
+
+fn serve(source: ConfigArgs) -> Result<u8, Failure> {
+    let fail = |error: &dyn std::error::Error| Failure(EXIT_SYSTEM, error.to_string());
+    // First of all: when standard error is the client's connection, no message may go there.
+    let activation = activation::receive().map_err(|error| fail(&error))?;
+    let took_stderr = activation.took_stderr();
+    let serve = || {
+        let (config, _) = load(source)?;
+        journal::open(config.log_target, config.log_level, took_stderr).map_err(|error| {
+            Failure(EXIT_SYSTEM, format!("unable to open the journal: {error}"))
+        })?;
+        match supervisor::run(config, activation) {
+            Ok(outcome) => Ok(outcome.code()),
+            Err(error @ supervisor::Error::NoService { .. }) => {
+                Err(Failure(EXIT_CONFIG, error.to_string()))
+            }
+            Err(error) => Err(fail(&error)),
+        }
+    };
+    serve().inspect_err(|Failure(_, sentence)| {
+        if took_stderr {
+            journal::report_failure(sentence);
+        }
+    })
+}
+
+fn check(source: ConfigArgs, show: bool) -> Result<u8, Failure> {
+    let (_, effective) = load(source)?;
+    let text = if show {
+        effective.to_string()
+    } else {
+        "configuration OK\n".to_owned()
+    };
+    let _ = std::io::stdout().write_all(text.as_bytes()); // a closed pipe
+    Ok(0)
+}

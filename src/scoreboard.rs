@@ -1,0 +1,263 @@
+//! The scoreboard: one shared mapping with a slot for each connection. The child writes into its slot
+//! how far it has come, and the parent reads that when the child is dead: the black box that survives
+//! SIGKILL. What stands there is a child's testimony, so the parent takes it as data, never as truth.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::sys;
+
+/// How far a child has come with its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Forked, nothing done yet.
+    Starting,
+    /// Waiting for a request, or reading one.
+    Reading,
+    /// A handler is at work on a request.
+    Handling,
+    /// Sending the response.
+    Writing,
+    /// The last response is sent; waiting for the peer to take it.
+    Closing,
+}
+
+impl Phase {
+    fn from_byte(byte: u8) -> Self {
+        [
+            Self::Starting,
+            Self::Reading,
+            Self::Handling,
+            Self::Writing,
+            Self::Closing,
+        ]
+        .into_iter()
+        .find(|&phase| phase as u8 == byte)
+        .unwrap_or(Self::Starting)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Reading => "reading",
+            Self::Handling => "handling",
+            Self::Writing => "writing",
+            Self::Closing => "closing",
+        })
+    }
+}
+
+const METHOD_MAX: usize = 16;
+const TARGET_MAX: usize = 256;
+
+/// One connection's part of the shared mapping: integer atomics only, all zero when free.
+/// The fields that every connection writes stand together in one cache line.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Slot {
+    /// PID of the child of a double fork, written by the intermediate.
+    grandchild: AtomicI32,
+    requests: AtomicU32,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    status: AtomicU16,
+    phase: AtomicU8,
+    route: AtomicU8,
+    method_length: AtomicU16,
+    target_length: AtomicU16,
+    method: [AtomicU8; METHOD_MAX],
+    target: [AtomicU8; TARGET_MAX],
+}
+
+impl Slot {
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// A request has been read: from here on the record can name it. Long targets are cut.
+    pub fn note_request(&self, method: &[u8], target: &[u8]) {
+        self.requests.fetch_add(1, Relaxed);
+        self.status.store(0, Relaxed);
+        self.method_length
+            .store(store_bytes(&self.method, method), Relaxed);
+        self.target_length
+            .store(store_bytes(&self.target, target), Relaxed);
+    }
+
+    /// What came was no request: its first line stands for the target.
+    pub fn note_malformed(&self, line: &[u8]) {
+        self.target_length
+            .store(store_bytes(&self.target, line), Relaxed);
+    }
+
+    /// Which route of the service took the request, counted from 1.
+    pub fn note_route(&self, index: usize) {
+        self.route
+            .store(u8::try_from(index + 1).unwrap_or(u8::MAX), Relaxed);
+    }
+
+    pub fn note_status(&self, status: u16) {
+        self.status.store(status, Relaxed);
+    }
+
+    pub fn add_bytes_in(&self, count: usize) {
+        self.bytes_in.fetch_add(count as u64, Relaxed);
+    }
+
+    pub fn add_bytes_out(&self, count: usize) {
+        self.bytes_out.fetch_add(count as u64, Relaxed);
+    }
+
+    pub fn set_grandchild(&self, pid: i32) {
+        self.grandchild.store(pid, Relaxed);
+    }
+
+    /// The child that the intermediate of a double fork has forked, once it has.
+    pub fn grandchild(&self) -> Option<i32> {
+        Some(self.grandchild.load(Relaxed)).filter(|&pid| pid > 0)
+    }
+
+    /// What the child has told so far.
+    pub fn read(&self) -> Testimony {
+        let status = self.status.load(Relaxed);
+        Testimony {
+            phase: Phase::from_byte(self.phase.load(Relaxed)),
+            requests: self.requests.load(Relaxed),
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+            route: usize::from(self.route.load(Relaxed)).checked_sub(1),
+            status: (status > 0).then_some(status),
+            method: load_text(&self.method, self.method_length.load(Relaxed).into()),
+            target: load_text(&self.target, self.target_length.load(Relaxed).into()),
+        }
+    }
+
+    /// Makes the slot as good as new. The text needs no wiping: its length is zero.
+    fn clear(&self) {
+        self.grandchild.store(0, Relaxed);
+        self.requests.store(0, Relaxed);
+        self.bytes_in.store(0, Relaxed);
+        self.bytes_out.store(0, Relaxed);
+        self.status.store(0, Relaxed);
+        self.phase.store(0, Relaxed);
+        self.route.store(0, Relaxed);
+        self.method_length.store(0, Relaxed);
+        self.target_length.store(0, Relaxed);
+    }
+}
+
+/// Returns how many bytes had room.
+fn store_bytes(cells: &[AtomicU8], bytes: &[u8]) -> u16 {
+    for (cell, byte) in cells.iter().zip(bytes) {
+        cell.store(*byte, Relaxed);
+    }
+    u16::try_from(bytes.len().min(cells.len())).unwrap_or(u16::MAX)
+}
+
+/// Text for a record: printable ASCII as it is, every other byte as `\xNN`, so that nothing in it can
+/// pose as another line or field.
+fn load_text(cells: &[AtomicU8], length: usize) -> Option<String> {
+    let escape = |cell: &AtomicU8| match cell.load(Relaxed) {
+        byte @ b' '..=b'~' if byte != b'\\' => char::from(byte).to_string(),
+        byte => format!("\\x{byte:02x}"),
+    };
+    (length > 0).then(|| cells.iter().take(length).map(escape).collect())
+}
+
+/// A copy of what a slot said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Testimony {
+    pub phase: Phase,
+    pub requests: u32,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Index of the route that took the last request.
+    pub route: Option<usize>,
+    /// Status of the last response, once it was decided.
+    pub status: Option<u16>,
+    pub method: Option<String>,
+    pub target: Option<String>,
+}
+
+/// All slots, and which are free.
+#[derive(Debug)]
+pub struct Scoreboard {
+    slots: &'static [Slot],
+    /// Last freed, first used: its page is the one most likely to be at hand.
+    free: Vec<&'static Slot>,
+}
+
+impl Scoreboard {
+    /// Maps slots for `count` connections at the same time.
+    pub fn new(count: usize) -> io::Result<Self> {
+        let slots = sys::map_slots(count)?;
+        Ok(Self {
+            slots,
+            free: slots.iter().rev().collect(),
+        })
+    }
+
+    /// A cleared slot, or none when all are in use.
+    pub fn take(&mut self) -> Option<&'static Slot> {
+        let slot = self.free.pop()?;
+        slot.clear();
+        Some(slot)
+    }
+
+    pub fn give_back(&mut self, slot: &'static Slot) {
+        self.free.push(slot);
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// Slots in use.
+    pub fn in_use(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_tells_what_was_noted_and_nothing_after_it_is_taken_again() {
+        let mut scoreboard = Scoreboard::new(1).unwrap();
+        let slot = scoreboard.take().unwrap();
+        assert!(scoreboard.is_full() && scoreboard.take().is_none());
+        slot.note_request(b"GET", b"/a\n\xff\\b");
+        slot.note_route(2);
+        slot.note_status(200);
+        slot.add_bytes_in(7);
+        slot.enter(Phase::Writing);
+        let told = slot.read();
+        assert_eq!(told.method.as_deref(), Some("GET"));
+        assert_eq!(told.target.as_deref(), Some("/a\\x0a\\xff\\x5cb"));
+        assert_eq!(
+            (told.phase, told.status, told.route, told.bytes_in),
+            (Phase::Writing, Some(200), Some(2), 7)
+        );
+        scoreboard.give_back(slot);
+        let told = scoreboard.take().unwrap().read();
+        assert_eq!(
+            (told.phase, told.requests, told.method, told.status),
+            (Phase::Starting, 0, None, None)
+        );
+    }
+
+    #[test]
+    fn long_requests_are_cut_to_their_room() {
+        let mut scoreboard = Scoreboard::new(2).unwrap();
+        let slot = scoreboard.take().unwrap();
+        slot.note_request(&[b'M'; 40], &[b'/'; 5000]);
+        let told = slot.read();
+        assert_eq!(told.method.map(|m| m.len()), Some(METHOD_MAX));
+        assert_eq!(told.target.map(|t| t.len()), Some(TARGET_MAX));
+    }
+}

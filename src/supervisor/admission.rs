@@ -1,0 +1,169 @@
+//! Admission: whether to take another connection now. Whatever stops us ends by itself: a child ends, or
+//! a moment passes. Meanwhile the listeners are left out of the poll set and the kernel's backlog is the
+//! queue.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+
+use crate::connection::Connection;
+use crate::handler::Service;
+use crate::journal;
+
+/// Rest after accept(2) has run out of something.
+const ACCEPT_REST: Duration = Duration::from_secs(1);
+/// Wait between two attempts to fork for the same connection, and how long to go on with it.
+const FORK_RETRY: Duration = Duration::from_millis(100);
+const FORK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a refused socket stays open for its answer to be read, and how many do at once.
+const REFUSED_LINGER: Duration = Duration::from_secs(2);
+const REFUSED_MAX: usize = 64;
+
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 55\r\nRetry-After: 5\r\nConnection: close\r\n\r\n\
+    503 Service Unavailable: the server is out of processes";
+
+/// A connection that waits for a process.
+#[derive(Debug)]
+struct Waiting {
+    connection: Connection,
+    service: Arc<Service>,
+    next_try: Instant,
+    error: io::Error,
+}
+
+/// What keeps us from accepting, if anything.
+#[derive(Debug, Default)]
+pub struct Admission {
+    resting_until: Option<Instant>,
+    waiting: Option<Waiting>,
+    /// Said already, and not yet over: one record for each shortage, not for each failure.
+    accept_failing: bool,
+    fork_failing: bool,
+    refused: VecDeque<(Instant, OwnedFd)>,
+}
+
+impl Admission {
+    /// Nothing of ours stands in the way of accepting.
+    pub fn is_open(&self) -> bool {
+        self.resting_until.is_none() && self.waiting.is_none()
+    }
+
+    /// accept(2) has run out of descriptors or memory: rest.
+    pub fn rest(&mut self, listener: &str, error: &io::Error, now: Instant) {
+        if !self.accept_failing {
+            journal::note_accept_exhausted(listener, error);
+        }
+        self.accept_failing = true;
+        self.resting_until = Some(now + ACCEPT_REST);
+    }
+
+    pub fn note_accepted(&mut self) {
+        self.accept_failing = false;
+    }
+
+    pub fn note_forked(&mut self) {
+        self.fork_failing = false;
+    }
+
+    /// fork(2) has failed: the connection is kept for another try, unless it has waited long enough.
+    pub fn hold(
+        &mut self,
+        connection: Connection,
+        service: Arc<Service>,
+        error: io::Error,
+        now: Instant,
+    ) {
+        if !self.fork_failing {
+            journal::note_fork_exhausted(&error);
+        }
+        self.fork_failing = true;
+        if now.duration_since(connection.identity.accepted_at) >= FORK_PATIENCE {
+            self.refuse(connection, &service, &error, now);
+        } else {
+            self.waiting = Some(Waiting {
+                connection,
+                service,
+                next_try: now + FORK_RETRY,
+                error,
+            });
+        }
+    }
+
+    /// The connection that waits for a process, when it is time to try again or `freed` something.
+    pub fn take_waiting(
+        &mut self,
+        now: Instant,
+        freed: bool,
+    ) -> Option<(Connection, Arc<Service>)> {
+        let waiting = self
+            .waiting
+            .take_if(|waiting| freed || now >= waiting.next_try)?;
+        Some((waiting.connection, waiting.service))
+    }
+
+    /// A child has ended, so there may be room again; and what was only a matter of time is over.
+    pub fn refresh(&mut self, now: Instant, freed: bool) {
+        self.resting_until.take_if(|until| freed || now >= *until);
+        while self.refused.front().is_some_and(|(until, _)| now >= *until) {
+            self.refused.pop_front();
+        }
+    }
+
+    /// Refuses whatever still waits: the daemon stops.
+    pub fn close(&mut self, now: Instant) {
+        if let Some(Waiting {
+            connection,
+            service,
+            error,
+            ..
+        }) = self.waiting.take()
+        {
+            self.refuse(connection, &service, &error, now);
+        }
+    }
+
+    /// Answers 503 without a process and without reading. The socket stays open for a while: closing it
+    /// now, over a request that nobody has read, would reset the connection and lose the answer.
+    fn refuse(
+        &mut self,
+        connection: Connection,
+        service: &Service,
+        error: &io::Error,
+        now: Instant,
+    ) {
+        journal::record_refusal(&connection.identity, &service.name, error);
+        let fd = connection.socket.as_raw_fd();
+        // A peer that cannot take 200 bytes, or is gone, gets no answer.
+        let _ = send(fd, REFUSAL, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+        let _ = shutdown(fd, Shutdown::Write);
+        if self.refused.len() == REFUSED_MAX {
+            self.refused.pop_front();
+        }
+        self.refused
+            .push_back((now + REFUSED_LINGER, connection.socket));
+    }
+
+    /// When something ends by the mere passing of time.
+    pub fn next_event(&self) -> Option<Instant> {
+        let waiting = self.waiting.as_ref().map(|waiting| waiting.next_try);
+        let refused = self.refused.front().map(|(until, _)| *until);
+        [self.resting_until, waiting, refused]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// Errors of accept(2) that say that something has run out: the connection stays in the backlog.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}

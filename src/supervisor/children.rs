@@ -1,0 +1,216 @@
+//! The children: forked, listed by PID, reaped, recorded.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::child::outcome::Outcome;
+use crate::child::{self, Buffers, Work};
+use crate::config::{Limits, Model};
+use crate::connection::{Connection, Identity};
+use crate::handler::Service;
+use crate::journal::{self, EndedBy, Record};
+use crate::scoreboard::{Scoreboard, Slot};
+use crate::sys::{self, Exit, Usage};
+
+/// A process that serves, or is about to serve, one connection.
+#[derive(Debug)]
+struct Child {
+    identity: Identity,
+    service: Arc<Service>,
+    slot: &'static Slot,
+    /// This is the intermediate of a double fork; the child proper is named in the slot.
+    is_intermediate: bool,
+    ended_by: Option<EndedBy>,
+}
+
+/// All children, and the scoreboard that they write to.
+#[derive(Debug)]
+pub struct Children {
+    by_pid: HashMap<Pid, Child>,
+    scoreboard: Scoreboard,
+    buffers: Buffers,
+    limits: Limits,
+    model: Model,
+    /// Connections whose record has been written.
+    recorded: u64,
+}
+
+impl Children {
+    pub fn new(limits: Limits, model: Model) -> io::Result<Self> {
+        Ok(Self {
+            by_pid: HashMap::with_capacity(limits.max_connections),
+            scoreboard: Scoreboard::new(limits.max_connections)?,
+            buffers: Buffers::new(limits.max_head_size),
+            limits,
+            model,
+            recorded: 0,
+        })
+    }
+
+    /// There is a slot for one more connection.
+    pub fn has_room(&self) -> bool {
+        !self.scoreboard.is_full()
+    }
+
+    pub fn count(&self) -> usize {
+        self.scoreboard.in_use()
+    }
+
+    pub fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Gives a connection its process, by the configured model. Needs [`Children::has_room`].
+    ///
+    /// When there is no process to be had, the connection comes back with the error of fork(2).
+    pub fn serve(
+        &mut self,
+        connection: Connection,
+        service: &Arc<Service>,
+    ) -> Result<(), (Connection, io::Error)> {
+        let Some(slot) = self.scoreboard.take() else {
+            return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
+        };
+        let work = Work {
+            connection: &connection,
+            service,
+            limits: self.limits,
+            slot,
+            buffers: &mut self.buffers,
+        };
+        let forked = match self.model {
+            Model::Iterative => {
+                self.serve_here(connection, service, slot);
+                return Ok(());
+            }
+            Model::Fork => sys::fork_child(|| child::run(work)),
+            Model::DoubleFork => sys::fork_child(|| fork_again(work)),
+        };
+        match forked {
+            Ok(pid) => {
+                let child = Child {
+                    identity: connection.identity,
+                    service: Arc::clone(service),
+                    slot,
+                    is_intermediate: self.model == Model::DoubleFork,
+                    ended_by: None,
+                };
+                self.by_pid.insert(pid, child);
+                Ok(()) // the parent's copy of the socket is closed here
+            }
+            Err(error) => {
+                self.scoreboard.give_back(slot);
+                Err((connection, error))
+            }
+        }
+    }
+
+    /// Serves in this very process, without a child: the model `iterative`, and a single connection
+    /// that was handed in.
+    pub fn serve_here(
+        &mut self,
+        connection: Connection,
+        service: &Arc<Service>,
+        slot: &'static Slot,
+    ) -> Outcome {
+        let before = sys::own_usage();
+        let work = Work {
+            connection: &connection,
+            service,
+            limits: self.limits,
+            slot,
+            buffers: &mut self.buffers,
+        };
+        let outcome = child::serve(work);
+        let Connection { socket, identity } = connection;
+        drop(socket); // the client need not wait for the record
+        let child = Child {
+            identity,
+            service: Arc::clone(service),
+            slot,
+            is_intermediate: false,
+            ended_by: None,
+        };
+        let usage = sys::own_usage().since(before);
+        self.record(&child, Pid::this(), Exit::Exited(outcome.code()), usage);
+        outcome
+    }
+
+    /// A slot for a connection that is served in this process.
+    pub fn take_slot(&mut self) -> Option<&'static Slot> {
+        self.scoreboard.take()
+    }
+
+    /// Reaps every child that has ended, and writes its record. One SIGCHLD may stand for many.
+    pub fn reap(&mut self) -> io::Result<()> {
+        while let Some((pid, exit, usage)) = sys::reap_one()? {
+            // A stranger (a program's grandchild that came to us) decides nothing.
+            let Some(child) = self.by_pid.remove(&pid) else {
+                continue;
+            };
+            if child.is_intermediate {
+                self.adopt(child, pid, exit, usage);
+            } else {
+                self.record(&child, pid, exit, usage);
+            }
+        }
+        Ok(())
+    }
+
+    /// The intermediate of a double fork has ended: from now on its child is ours. The kernel gave it to
+    /// us in the moment in which the intermediate became reapable, so that it cannot have been reaped.
+    fn adopt(&mut self, mut child: Child, intermediate: Pid, exit: Exit, usage: Usage) {
+        let Some(pid) = child.slot.grandchild() else {
+            self.record(&child, intermediate, exit, usage);
+            return;
+        };
+        child.is_intermediate = false;
+        if child.ended_by.is_some() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // gone already: as wanted
+        }
+        self.by_pid.insert(Pid::from_raw(pid), child);
+    }
+
+    fn record(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage) {
+        let told = child.slot.read();
+        let route = told.route.and_then(|index| child.service.routes.get(index));
+        journal::record_connection(&Record {
+            identity: &child.identity,
+            service: &child.service.name,
+            handler: route.map(|route| route.handler.name()),
+            pid: pid.as_raw(),
+            exit,
+            ended_by: child.ended_by,
+            usage,
+            wall: child.identity.accepted_at.elapsed(),
+            told,
+        });
+        self.scoreboard.give_back(child.slot);
+        self.recorded += 1;
+    }
+
+    /// Ends all children by `signal`; their records will say why.
+    pub fn end_all(&mut self, signal: Signal, why: EndedBy) {
+        for (pid, child) in &mut self.by_pid {
+            child.ended_by.get_or_insert(why);
+            let _ = kill(*pid, signal); // gone already: as wanted
+        }
+    }
+}
+
+/// The intermediate of a double fork: forks the child proper, names it in the slot, and ends. The child
+/// becomes the parent's by adoption (`PR_SET_CHILD_SUBREAPER`), or lives on alone when the parent dies.
+fn fork_again(work: Work<'_>) -> u8 {
+    let slot = work.slot;
+    match sys::fork_child(|| child::run(work)) {
+        Ok(pid) => {
+            slot.set_grandchild(pid.as_raw());
+            Outcome::Served.code()
+        }
+        Err(_) => Outcome::System.code(),
+    }
+}

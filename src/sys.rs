@@ -1,0 +1,293 @@
+//! The one door to the kernel's dangerous calls: everything `unsafe` in lsbaws is in this file,
+//! each block with the reason why it is sound. What `nix` offers as a safe call is used directly.
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::scoreboard::Slot;
+
+/// Exit code of a child that hit a bug of ours (`EX_SOFTWARE` of sysexits.h).
+const EXIT_BUG: u8 = 70;
+
+/// Forks a child that runs `body` and ends with the exit code that it returns (fork(2)).
+///
+/// The child never comes back from here: it ends by `_exit`, also when `body` panics, so no
+/// error path of a child can run the parent's code, its destructors or its buffered output.
+pub fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
+    debug_assert_eq!(count_threads(), 1, "fork needs a process of one thread");
+    // SAFETY: fork is sound in a process of one thread; no code of this crate or of its
+    // dependencies starts one (clippy.toml denies it, the assertion above checks it).
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => exit_now(catch_unwind(AssertUnwindSafe(body)).unwrap_or(EXIT_BUG)),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+fn count_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// Ends this process at once, without destructors, exit handlers or flushing (`_exit(2)`).
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit touches no memory of this process and does not return.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+/// How a process ended, as wait(2) tells it. Signals are kept as numbers: real-time ones have no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Ended by itself with this code.
+    Exited(u8),
+    /// Ended by this signal, and whether a core was dumped.
+    Killed { signal: i32, dumped: bool },
+}
+
+/// What a process used, from its `rusage` (getrusage(2)).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    pub user: Duration,
+    pub system: Duration,
+    /// Peak resident set in KiB.
+    pub max_rss_kib: u64,
+    pub minor_faults: u64,
+}
+
+impl Usage {
+    /// What was used since `earlier`. The peak resident set is not a sum and stays as it is.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+            max_rss_kib: self.max_rss_kib,
+            minor_faults: self.minor_faults.saturating_sub(earlier.minor_faults),
+        }
+    }
+}
+
+impl From<libc::rusage> for Usage {
+    fn from(raw: libc::rusage) -> Self {
+        let duration = |time: libc::timeval| {
+            Duration::from_secs(time.tv_sec.try_into().unwrap_or(0))
+                + Duration::from_micros(time.tv_usec.try_into().unwrap_or(0))
+        };
+        Self {
+            user: duration(raw.ru_utime),
+            system: duration(raw.ru_stime),
+            max_rss_kib: raw.ru_maxrss.try_into().unwrap_or(0),
+            minor_faults: raw.ru_minflt.try_into().unwrap_or(0),
+        }
+    }
+}
+
+/// Reaps one ended child, or says that none has ended (wait4(2), `WNOHANG`).
+///
+/// Not nix's `waitpid`: that has no rusage, and fails *after* reaping a child that a real-time
+/// signal killed, which would lose its record.
+pub fn reap_one() -> io::Result<Option<(Pid, Exit, Usage)>> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both pointers are to live locals of the types that wait4 fills in.
+    let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
+    match pid {
+        0 => Ok(None),
+        -1 => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+            error => Err(error),
+        },
+        pid => {
+            // SAFETY: zeroed bytes are a valid rusage, whatever wait4 has written over them.
+            let usage = unsafe { usage.assume_init() };
+            Ok(Some((
+                Pid::from_raw(pid),
+                decode_status(status),
+                usage.into(),
+            )))
+        }
+    }
+}
+
+/// The status word of wait(2). Stopped and continued children are never asked for.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // WEXITSTATUS is 8 bits
+fn decode_status(status: i32) -> Exit {
+    if libc::WIFSIGNALED(status) {
+        Exit::Killed {
+            signal: libc::WTERMSIG(status),
+            dumped: libc::WCOREDUMP(status),
+        }
+    } else {
+        Exit::Exited(libc::WEXITSTATUS(status) as u8)
+    }
+}
+
+/// What this process itself has used so far (getrusage(2), `RUSAGE_SELF`).
+pub fn own_usage() -> Usage {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a live local of the type that getrusage fills in.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: zeroed bytes are a valid rusage, whatever getrusage has written over them.
+    unsafe { usage.assume_init() }.into()
+}
+
+/// The remote address of an accepted socket, as far as the address family tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteAddress {
+    Inet(SocketAddr),
+    /// `AF_UNIX` and anything else: the address says nothing about who is there.
+    Unnamed,
+}
+
+/// Accepts one connection, close-on-exec and blocking (accept4(2)), with the peer's address, which
+/// the kernel gives in the same call; nix's `accept4` does not pass it on.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, RemoteAddress)> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = socklen::<libc::sockaddr_storage>();
+    // SAFETY: the address pointer is to a live local as long as `length` says.
+    let fd = unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            storage.as_mut_ptr().cast(),
+            &raw mut length,
+            libc::SOCK_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: accept4 has just made this descriptor; nothing else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((socket, decode_address(&storage)))
+}
+
+/// The peer's address of a connected socket (getpeername(2)); an error when it is not connected.
+pub fn remote_address(socket: BorrowedFd<'_>) -> io::Result<RemoteAddress> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = socklen::<libc::sockaddr_storage>();
+    // SAFETY: the address pointer is to a live local as long as `length` says.
+    let result = unsafe {
+        libc::getpeername(
+            socket.as_raw_fd(),
+            storage.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(decode_address(&storage))
+}
+
+#[allow(clippy::cast_possible_truncation)] // a sockaddr is 128 bytes
+fn socklen<T>() -> libc::socklen_t {
+    mem::size_of::<T>() as libc::socklen_t
+}
+
+/// Reads a socket address that was zeroed and then filled in by the kernel.
+fn decode_address(storage: &MaybeUninit<libc::sockaddr_storage>) -> RemoteAddress {
+    let pointer = storage.as_ptr();
+    // SAFETY: zeroed bytes are a valid sockaddr_storage, whatever the kernel has written over them.
+    let family = i32::from(unsafe { (*pointer).ss_family });
+    match family {
+        libc::AF_INET => {
+            // SAFETY: the family says which type the kernel wrote; it fits in sockaddr_storage.
+            let raw = unsafe { &*pointer.cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
+            RemoteAddress::Inet(SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let raw = unsafe { &*pointer.cast::<libc::sockaddr_in6>() };
+            let (ip, port) = (raw.sin6_addr.s6_addr.into(), u16::from_be(raw.sin6_port));
+            let v6 = SocketAddrV6::new(ip, port, 0, raw.sin6_scope_id);
+            // An IPv4 client of a dual-stack listener is that IPv4 client.
+            let canonical = v6.ip().to_canonical();
+            RemoteAddress::Inet(if canonical.is_ipv4() {
+                SocketAddr::new(canonical, port)
+            } else {
+                v6.into()
+            })
+        }
+        _ => RemoteAddress::Unnamed,
+    }
+}
+
+/// Takes ownership of a descriptor that this process was started with (sockets handed in).
+///
+/// Fails when there is no such descriptor. The caller must be the only one to adopt it.
+pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD takes no pointer; it only asks whether the descriptor is open.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open (just asked) and was inherited at start, so that nothing in
+    // this process owns it; `listen::activation` adopts each number once, before any other is made.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Closes every descriptor from 3 on but `keep` (close_range(2)): what a child must not hold.
+pub fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
+    #[allow(clippy::cast_sign_loss)] // a descriptor is never negative
+    let keep = keep.as_raw_fd() as libc::c_uint;
+    if keep > 3 {
+        close_range(3, keep - 1)?;
+    }
+    close_range(keep.max(2) + 1, libc::c_uint::MAX)
+}
+
+fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
+    // SAFETY: the child that calls this never uses, nor drops, an owner of what is closed: it ends
+    // by `_exit` (see fork_child).
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Empties the environment of a child: nothing that the service manager told the parent
+/// (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) is for it (clearenv(3)).
+pub fn clear_environment() {
+    // SAFETY: one thread, and no reference into the environment is kept anywhere.
+    unsafe { libc::clearenv() };
+}
+
+/// Gives `signal` its default disposition (signal(2)). An ignored SIGCHLD, which a parent process may
+/// leave behind, would make the kernel reap our children and lose their status.
+pub fn reset_signal(signal: Signal) {
+    // SAFETY: SIG_DFL installs no handler.
+    unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
+}
+
+/// Maps `count` zeroed slots that all later forks share (mmap(2), `MAP_SHARED|MAP_ANONYMOUS`).
+/// They stay mapped until the process ends.
+pub fn map_slots(count: usize) -> io::Result<&'static [Slot]> {
+    let length = count
+        .checked_mul(mem::size_of::<Slot>())
+        .filter(|&length| length > 0)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+    // SAFETY: a new anonymous mapping overlaps nothing.
+    let address = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping is page-aligned, zeroed, `length` long and never unmapped; a Slot is made of
+    // integer atomics only, for which zero is valid and sharing between processes is sound.
+    Ok(unsafe { std::slice::from_raw_parts(address.cast::<Slot>(), count) })
+}

@@ -7,11 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// A process for every connection: a socket-activated server for HTTP and inetd programs.
 #[derive(Debug, Parser)]
-#[command(
-    name = "lsbaws",
-    version,
-    after_help = "Full manual: man lsbaws, man lsbaws.toml"
-)]
+#[command(name = "lsbaws", version, after_help = "Full manual: man lsbaws, man lsbaws.toml")]
 pub struct Cli {
     #[command(flatten)]
     pub source: ConfigArgs,

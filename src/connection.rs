@@ -56,18 +56,11 @@ impl Connection {
             RemoteAddress::Inet(address) => Peer::Inet(address),
             RemoteAddress::Unnamed => {
                 let credentials = getsockopt(&socket.as_fd(), sockopt::PeerCredentials)?;
-                Peer::Unix {
-                    uid: credentials.uid(),
-                    pid: credentials.pid(),
-                }
+                Peer::Unix { uid: credentials.uid(), pid: credentials.pid() }
             }
         };
-        let identity = Identity {
-            id: next_id(),
-            peer,
-            listener: listener.to_owned(),
-            accepted_at: Instant::now(),
-        };
+        let identity =
+            Identity { id: next_id(), peer, listener: listener.to_owned(), accepted_at: Instant::now() };
         Ok(Self { socket, identity })
     }
 }
@@ -77,9 +70,7 @@ fn next_id() -> String {
     static START: AtomicU64 = AtomicU64::new(0);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     if START.load(Relaxed) == 0 {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         START.store(u64::try_from(now.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
     format!("{:x}-{}", START.load(Relaxed), COUNT.fetch_add(1, Relaxed))

@@ -35,11 +35,7 @@ const FORK_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36408";
 ///
 /// `stderr_is_peer`: standard error was the connection itself (inetd), so that nothing may go there and
 /// the journal is asked whatever `auto` would find.
-pub fn open(
-    target: config::LogTarget,
-    level: config::Level,
-    stderr_is_peer: bool,
-) -> io::Result<()> {
+pub fn open(target: config::LogTarget, level: config::Level, stderr_is_peer: bool) -> io::Result<()> {
     let level = match level {
         config::Level::Error => LevelFilter::ERROR,
         config::Level::Warn => LevelFilter::WARN,
@@ -91,13 +87,9 @@ where
     let fields = format::debug_fn(|out, field, value| match field.name() {
         "message" => write!(out, "{value:?}"),
         "MESSAGE_ID" => Ok(()),
-        name => write!(
-            out,
-            "{}={value:?}",
-            name.strip_prefix("LSBAWS_")
-                .unwrap_or(name)
-                .to_ascii_lowercase()
-        ),
+        name => {
+            write!(out, "{}={value:?}", name.strip_prefix("LSBAWS_").unwrap_or(name).to_ascii_lowercase())
+        }
     });
     tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
@@ -141,26 +133,17 @@ pub struct Record<'a> {
 
 /// Writes the one record of a connection whose process has ended.
 pub fn record_connection(record: &Record<'_>) {
-    let Record {
-        identity,
-        usage,
-        told,
-        ..
-    } = record;
+    let Record { identity, usage, told, .. } = record;
     let (message_id, end, exit_code, signal) = match record.exit {
         Exit::Exited(code) => (CONNECTION_ENDED, "exited", Some(code), None),
-        Exit::Killed {
-            signal,
-            dumped: true,
-        } => (CONNECTION_KILLED, "dumped", None, Some(signal_name(signal))),
-        Exit::Killed {
-            signal,
-            dumped: false,
-        } => (CONNECTION_KILLED, "killed", None, Some(signal_name(signal))),
+        Exit::Killed { signal, dumped: true } => {
+            (CONNECTION_KILLED, "dumped", None, Some(signal_name(signal)))
+        }
+        Exit::Killed { signal, dumped: false } => {
+            (CONNECTION_KILLED, "killed", None, Some(signal_name(signal)))
+        }
     };
-    let outcome = exit_code
-        .map_or(Some(None), |code| Some(Outcome::from_code(code)))
-        .flatten();
+    let outcome = exit_code.map_or(Some(None), |code| Some(Outcome::from_code(code))).flatten();
     let outcome_word = match (exit_code, outcome) {
         (None, _) => "killed".to_owned(),
         (Some(_), Some(outcome)) => outcome.to_string(),
@@ -209,9 +192,7 @@ pub fn record_connection(record: &Record<'_>) {
 /// How much a person should care: a crash is an error, a handler's failure a warning.
 fn level_of(record: &Record<'_>, outcome: Option<Outcome>) -> Level {
     match (record.exit, outcome) {
-        (Exit::Exited(_), Some(Outcome::Served | Outcome::Client | Outcome::Refused)) => {
-            Level::INFO
-        }
+        (Exit::Exited(_), Some(Outcome::Served | Outcome::Client | Outcome::Refused)) => Level::INFO,
         (Exit::Exited(_), Some(Outcome::Handler) | None) => Level::WARN,
         (Exit::Killed { .. }, _) if record.ended_by.is_some() => Level::WARN,
         _ => Level::ERROR,
@@ -227,14 +208,7 @@ struct Sentence<'a> {
 
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record {
-            identity,
-            told,
-            wall,
-            exit,
-            ended_by,
-            ..
-        } = self.record;
+        let Record { identity, told, wall, exit, ended_by, .. } = self.record;
         write!(f, "{}: ", identity.peer)?;
         match (&told.method, &told.target) {
             (Some(method), Some(target)) => write!(f, "{method} {target}")?,
@@ -326,10 +300,7 @@ pub fn note_warning(sentence: &str) {
 }
 
 fn signal_name(signal: i32) -> String {
-    Signal::try_from(signal).map_or_else(
-        |_| format!("signal {signal}"),
-        |signal| signal.as_str().to_owned(),
-    )
+    Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
 }
 
 fn micros(duration: Duration) -> u64 {

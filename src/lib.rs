@@ -14,7 +14,10 @@
 //!    into its slot, the parent reads it after the child is dead.
 //! ```
 //!
-//! The modules in the order of the flow:
+//! The modules in the order of the flow: [`cli`] and [`config`] say what to do; [`listen`] brings the
+//! sockets; the [`supervisor`] accepts each [`connection`], takes a slot of the [`scoreboard`] and forks the
+//! [`child`], which speaks [`http`] and lets a [`handler`] answer. What became of it goes to the [`journal`];
+//! [`notify`] talks to systemd. [`client`] is the load client. Only [`sys`] may be unsafe.
 
 pub mod child;
 pub mod cli;

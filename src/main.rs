@@ -48,12 +48,8 @@ fn run(cli: Cli) -> Result<u8, Failure> {
 }
 
 fn load(source: ConfigArgs) -> Result<(Config, Effective), Failure> {
-    let overrides = Overrides {
-        file: source.config,
-        set: source.set,
-    };
-    config::load(&overrides, env::vars_os())
-        .map_err(|error| Failure(EXIT_CONFIG, error.to_string()))
+    let overrides = Overrides { file: source.config, set: source.set };
+    config::load(&overrides, env::vars_os()).map_err(|error| Failure(EXIT_CONFIG, error.to_string()))
 }
 
 fn serve(source: ConfigArgs) -> Result<u8, Failure> {
@@ -63,14 +59,11 @@ fn serve(source: ConfigArgs) -> Result<u8, Failure> {
     let took_stderr = activation.took_stderr();
     let serve = || {
         let (config, _) = load(source)?;
-        journal::open(config.log_target, config.log_level, took_stderr).map_err(|error| {
-            Failure(EXIT_SYSTEM, format!("unable to open the journal: {error}"))
-        })?;
+        journal::open(config.log_target, config.log_level, took_stderr)
+            .map_err(|error| Failure(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         match supervisor::run(config, activation) {
             Ok(outcome) => Ok(outcome.code()),
-            Err(error @ supervisor::Error::NoService { .. }) => {
-                Err(Failure(EXIT_CONFIG, error.to_string()))
-            }
+            Err(error @ supervisor::Error::NoService { .. }) => Err(Failure(EXIT_CONFIG, error.to_string())),
             Err(error) => Err(fail(&error)),
         }
     };
@@ -83,11 +76,7 @@ fn serve(source: ConfigArgs) -> Result<u8, Failure> {
 
 fn check(source: ConfigArgs, show: bool) -> Result<u8, Failure> {
     let (_, effective) = load(source)?;
-    let text = if show {
-        effective.to_string()
-    } else {
-        "configuration OK\n".to_owned()
-    };
+    let text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
     let _ = std::io::stdout().write_all(text.as_bytes()); // a closed pipe
     Ok(0)
 }

@@ -22,17 +22,11 @@ pub struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            listeners,
-            connections,
-            ended,
-            ..
-        } = self;
+        let Self { listeners, connections, ended, .. } = self;
         match self.is_serving {
-            true => write!(
-                f,
-                "Serving on {listeners} listeners: {connections} connections now, {ended} ended"
-            ),
+            true => {
+                write!(f, "Serving on {listeners} listeners: {connections} connections now, {ended} ended")
+            }
             false => write!(f, "Draining: {connections} connections left, {ended} ended"),
         }
     }
@@ -53,12 +47,7 @@ impl Notifier {
     pub fn from_environment() -> Self {
         let now = Instant::now();
         let watchdog_interval = sd_notify::watchdog_enabled().map(|period| period / 2);
-        Self {
-            watchdog_interval,
-            next_watchdog: now,
-            told: None,
-            next_status: now,
-        }
+        Self { watchdog_interval, next_watchdog: now, told: None, next_status: now }
     }
 
     /// Every listener is armed.
@@ -68,10 +57,7 @@ impl Notifier {
     }
 
     pub fn stopping(&mut self, counts: Counts) {
-        send(&[
-            NotifyState::Stopping,
-            NotifyState::Status(&counts.to_string()),
-        ]);
+        send(&[NotifyState::Stopping, NotifyState::Status(&counts.to_string())]);
         self.told = Some(counts);
     }
 

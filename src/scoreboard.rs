@@ -26,16 +26,10 @@ pub enum Phase {
 
 impl Phase {
     fn from_byte(byte: u8) -> Self {
-        [
-            Self::Starting,
-            Self::Reading,
-            Self::Handling,
-            Self::Writing,
-            Self::Closing,
-        ]
-        .into_iter()
-        .find(|&phase| phase as u8 == byte)
-        .unwrap_or(Self::Starting)
+        [Self::Starting, Self::Reading, Self::Handling, Self::Writing, Self::Closing]
+            .into_iter()
+            .find(|&phase| phase as u8 == byte)
+            .unwrap_or(Self::Starting)
     }
 }
 
@@ -82,22 +76,18 @@ impl Slot {
     pub fn note_request(&self, method: &[u8], target: &[u8]) {
         self.requests.fetch_add(1, Relaxed);
         self.status.store(0, Relaxed);
-        self.method_length
-            .store(store_bytes(&self.method, method), Relaxed);
-        self.target_length
-            .store(store_bytes(&self.target, target), Relaxed);
+        self.method_length.store(store_bytes(&self.method, method), Relaxed);
+        self.target_length.store(store_bytes(&self.target, target), Relaxed);
     }
 
     /// What came was no request: its first line stands for the target.
     pub fn note_malformed(&self, line: &[u8]) {
-        self.target_length
-            .store(store_bytes(&self.target, line), Relaxed);
+        self.target_length.store(store_bytes(&self.target, line), Relaxed);
     }
 
     /// Which route of the service took the request, counted from 1.
     pub fn note_route(&self, index: usize) {
-        self.route
-            .store(u8::try_from(index + 1).unwrap_or(u8::MAX), Relaxed);
+        self.route.store(u8::try_from(index + 1).unwrap_or(u8::MAX), Relaxed);
     }
 
     pub fn note_status(&self, status: u16) {
@@ -158,11 +148,11 @@ fn store_bytes(cells: &[AtomicU8], bytes: &[u8]) -> u16 {
     u16::try_from(bytes.len().min(cells.len())).unwrap_or(u16::MAX)
 }
 
-/// Text for a record: printable ASCII as it is, every other byte as `\xNN`, so that nothing in it can
-/// pose as another line or field.
+/// Text for a record: printable ASCII as it is, every other byte as `\xNN`, and so quotes and
+/// backslashes: nothing in it can pose as another line or field.
 fn load_text(cells: &[AtomicU8], length: usize) -> Option<String> {
     let escape = |cell: &AtomicU8| match cell.load(Relaxed) {
-        byte @ b' '..=b'~' if byte != b'\\' => char::from(byte).to_string(),
+        byte @ b' '..=b'~' if byte != b'\\' && byte != b'"' => char::from(byte).to_string(),
         byte => format!("\\x{byte:02x}"),
     };
     (length > 0).then(|| cells.iter().take(length).map(escape).collect())
@@ -195,10 +185,7 @@ impl Scoreboard {
     /// Maps slots for `count` connections at the same time.
     pub fn new(count: usize) -> io::Result<Self> {
         let slots = sys::map_slots(count)?;
-        Ok(Self {
-            slots,
-            free: slots.iter().rev().collect(),
-        })
+        Ok(Self { slots, free: slots.iter().rev().collect() })
     }
 
     /// A cleared slot, or none when all are in use.
@@ -231,24 +218,21 @@ mod tests {
         let mut scoreboard = Scoreboard::new(1).unwrap();
         let slot = scoreboard.take().unwrap();
         assert!(scoreboard.is_full() && scoreboard.take().is_none());
-        slot.note_request(b"GET", b"/a\n\xff\\b");
+        slot.note_request(b"GET", b"/a\n\xff\\\"b");
         slot.note_route(2);
         slot.note_status(200);
         slot.add_bytes_in(7);
         slot.enter(Phase::Writing);
         let told = slot.read();
         assert_eq!(told.method.as_deref(), Some("GET"));
-        assert_eq!(told.target.as_deref(), Some("/a\\x0a\\xff\\x5cb"));
+        assert_eq!(told.target.as_deref(), Some("/a\\x0a\\xff\\x5c\\x22b"));
         assert_eq!(
             (told.phase, told.status, told.route, told.bytes_in),
             (Phase::Writing, Some(200), Some(2), 7)
         );
         scoreboard.give_back(slot);
         let told = scoreboard.take().unwrap().read();
-        assert_eq!(
-            (told.phase, told.requests, told.method, told.status),
-            (Phase::Starting, 0, None, None)
-        );
+        assert_eq!((told.phase, told.requests, told.method, told.status), (Phase::Starting, 0, None, None));
     }
 
     #[test]

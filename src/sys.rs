@@ -107,11 +107,7 @@ pub fn reap_one() -> io::Result<Option<(Pid, Exit, Usage)>> {
         pid => {
             // SAFETY: zeroed bytes are a valid rusage, whatever wait4 has written over them.
             let usage = unsafe { usage.assume_init() };
-            Ok(Some((
-                Pid::from_raw(pid),
-                decode_status(status),
-                usage.into(),
-            )))
+            Ok(Some((Pid::from_raw(pid), decode_status(status), usage.into())))
         }
     }
 }
@@ -120,10 +116,7 @@ pub fn reap_one() -> io::Result<Option<(Pid, Exit, Usage)>> {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // WEXITSTATUS is 8 bits
 fn decode_status(status: i32) -> Exit {
     if libc::WIFSIGNALED(status) {
-        Exit::Killed {
-            signal: libc::WTERMSIG(status),
-            dumped: libc::WCOREDUMP(status),
-        }
+        Exit::Killed { signal: libc::WTERMSIG(status), dumped: libc::WCOREDUMP(status) }
     } else {
         Exit::Exited(libc::WEXITSTATUS(status) as u8)
     }
@@ -153,12 +146,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, RemoteAddress)> 
     let mut length = socklen::<libc::sockaddr_storage>();
     // SAFETY: the address pointer is to a live local as long as `length` says.
     let fd = unsafe {
-        libc::accept4(
-            listener.as_raw_fd(),
-            storage.as_mut_ptr().cast(),
-            &raw mut length,
-            libc::SOCK_CLOEXEC,
-        )
+        libc::accept4(listener.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut length, libc::SOCK_CLOEXEC)
     };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -173,13 +161,8 @@ pub fn remote_address(socket: BorrowedFd<'_>) -> io::Result<RemoteAddress> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = socklen::<libc::sockaddr_storage>();
     // SAFETY: the address pointer is to a live local as long as `length` says.
-    let result = unsafe {
-        libc::getpeername(
-            socket.as_raw_fd(),
-            storage.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
+    let result =
+        unsafe { libc::getpeername(socket.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut length) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -37,10 +37,7 @@ pub struct Buffers {
 
 impl Buffers {
     pub fn new(max_head_size: usize) -> Self {
-        Self {
-            response: Vec::with_capacity(1024),
-            head: vec![0; max_head_size],
-        }
+        Self { response: Vec::with_capacity(1024), head: vec![0; max_head_size] }
     }
 }
 

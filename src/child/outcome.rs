@@ -24,15 +24,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
-        Self::Served,
-        Self::Client,
-        Self::Handler,
-        Self::Refused,
-        Self::Bug,
-        Self::System,
-        Self::Config,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Served, Self::Client, Self::Handler, Self::Refused, Self::Bug, Self::System, Self::Config];
 
     pub fn code(self) -> u8 {
         self as u8

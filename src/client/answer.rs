@@ -35,10 +35,7 @@ enum State {
 
 impl Answer {
     pub(super) fn new() -> Self {
-        Self {
-            status: 0,
-            state: State::Head(Vec::new()),
-        }
+        Self { status: 0, state: State::Head(Vec::new()) }
     }
 
     /// Takes the next bytes of the connection.
@@ -119,22 +116,12 @@ fn body_framing(status: u16, fields: &[httparse::Header<'_>]) -> State {
         return State::Counted(0);
     }
     let values = |name: &'static str| {
-        fields
-            .iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name))
-            .map(|f| f.value)
+        fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value)
     };
     if let Some(codings) = values("Transfer-Encoding").next_back() {
-        let last = codings
-            .rsplit(|&byte| byte == b',')
-            .next()
-            .unwrap_or_default();
+        let last = codings.rsplit(|&byte| byte == b',').next().unwrap_or_default();
         return if last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            State::Chunked(Chunks::Size {
-                size: 0,
-                digits: 0,
-                rest: false,
-            })
+            State::Chunked(Chunks::Size { size: 0, digits: 0, rest: false })
         } else {
             State::UntilEnd
         };
@@ -149,11 +136,7 @@ fn body_framing(status: u16, fields: &[httparse::Header<'_>]) -> State {
 
 fn parse_length(value: &[u8]) -> Option<u64> {
     let digits = value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value)
-        .ok()
-        .filter(|_| digits)?
-        .parse()
-        .ok()
+    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
 }
 
 /// How far a chunked body has come (RFC 9112, section 7.1).
@@ -181,22 +164,12 @@ impl Chunks {
             Self::Size { size, .. } if byte == b'\n' => Self::Data(size.saturating_add(2)),
             Self::Size { size, digits, rest } => match char::from(byte).to_digit(16) {
                 Some(_) if digits == 16 && !rest => return false,
-                Some(digit) if !rest => Self::Size {
-                    size: size << 4 | u64::from(digit),
-                    digits: digits + 1,
-                    rest,
-                },
-                _ => Self::Size {
-                    size,
-                    digits,
-                    rest: true,
-                },
+                Some(digit) if !rest => {
+                    Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1, rest }
+                }
+                _ => Self::Size { size, digits, rest: true },
             },
-            Self::Data(1) if byte == b'\n' => Self::Size {
-                size: 0,
-                digits: 0,
-                rest: false,
-            },
+            Self::Data(1) if byte == b'\n' => Self::Size { size: 0, digits: 0, rest: false },
             Self::Data(2) if byte == b'\r' => Self::Data(1),
             Self::Data(1 | 2) => return false,
             Self::Data(left) => Self::Data(left - 1),
@@ -229,11 +202,7 @@ mod tests {
     fn judge(text: &str, closed: bool) -> Verdict {
         let whole = read(text.as_bytes(), text.len().max(1)).verdict(closed);
         for step in [1, 2, 7] {
-            assert_eq!(
-                read(text.as_bytes(), step).verdict(closed),
-                whole,
-                "{text:?} by {step}"
-            );
+            assert_eq!(read(text.as_bytes(), step).verdict(closed), whole, "{text:?} by {step}");
         }
         whole
     }
@@ -243,28 +212,13 @@ mod tests {
         for (text, status) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello", 200),
             ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nH",
-                200,
-            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nH", 200),
             ("HTTP/1.0 503\r\n\r\nBusy", 503),
             ("HTTP/1.1 204 No Content\r\n\r\n", 204),
-            (
-                "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
-                304,
-            ),
-            (
-                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 1\r\n\r\n!",
-                201,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n5;a=b\r\nHello\r\n0\r\n\r\n",
-                200,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n",
-                200,
-            ),
+            ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 1\r\n\r\n!", 201),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n5;a=b\r\nHello\r\n0\r\n\r\n", 200),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n", 200),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nzzz", 200),
         ] {
             assert_eq!(judge(text, true), Verdict::Answered(status), "{text:?}");

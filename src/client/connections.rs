@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, connect,
-    recv, send, setsockopt, socket, sockopt,
+    getsockopt, recv, send, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -29,11 +29,7 @@ pub(super) struct Pipes {
 /// The whole life of a client process with `count` connections. `timeout` bounds the opening of all
 /// of them, and then again all answers, since all wait together.
 pub(super) fn run(target: &Target, count: u32, timeout: Duration, pipes: Pipes) -> io::Result<()> {
-    let Pipes {
-        ready,
-        mut go,
-        events,
-    } = pipes;
+    let Pipes { ready, mut go, events } = pipes;
     let mut events = EventWriter::new(events);
     let sockets = open_all(&target.addresses, count, timeout, &mut events)?;
     events.flush()?;
@@ -76,9 +72,7 @@ fn open_all(
         settle(attempt, since, &mut open, &mut pending, events)?;
     }
     while !pending.is_empty() {
-        let wanted = pending
-            .iter()
-            .map(|opening: &Opening| (&opening.socket, PollFlags::POLLOUT));
+        let wanted = pending.iter().map(|opening: &Opening| (&opening.socket, PollFlags::POLLOUT));
         let Some(ready) = wait_ready(wanted, deadline, events)? else {
             break;
         };
@@ -129,12 +123,7 @@ fn try_addresses(
         match start_connect(address, deadline) {
             Ok((socket, true)) => return Attempt::Open(socket),
             Ok((socket, false)) => {
-                return Attempt::Pending(Opening {
-                    socket,
-                    since,
-                    tried: number + 1,
-                    error,
-                });
+                return Attempt::Pending(Opening { socket, since, tried: number + 1, error });
             }
             Err(errno) => error = error.or(Some(errno)),
         }
@@ -144,19 +133,22 @@ fn try_addresses(
 
 /// Looks at a connection that poll(2) calls ready: open, or on to the next address.
 fn finish(opening: Opening, addresses: &[Address], deadline: Instant) -> Attempt {
-    let Opening {
-        socket,
-        since,
-        tried,
-        error,
-    } = opening;
-    let errno = match nix::sys::socket::getsockopt(&socket, sockopt::SocketError) {
-        Ok(0) => return Attempt::Open(socket),
-        Ok(code) => Errno::from_raw(code),
-        Err(errno) => errno,
-    };
-    drop(socket);
-    try_addresses(addresses, tried, error.or(Some(errno)), since, deadline)
+    let Opening { socket, since, tried, error } = opening;
+    match check_open(&socket) {
+        Ok(()) => Attempt::Open(socket),
+        Err(errno) => {
+            drop(socket);
+            try_addresses(addresses, tried, error.or(Some(errno)), since, deadline)
+        }
+    }
+}
+
+/// How a connect(2) that did not block ended.
+fn check_open(socket: &OwnedFd) -> nix::Result<()> {
+    match getsockopt(socket, sockopt::SocketError)? {
+        0 => Ok(()),
+        code => Err(Errno::from_raw(code)),
+    }
 }
 
 /// Begins to connect; says whether the connection is open already.
@@ -164,10 +156,9 @@ fn start_connect(address: &Address, deadline: Instant) -> nix::Result<(OwnedFd, 
     match address {
         Address::Inet(address) => connect_inet(&SockaddrStorage::from(*address)),
         Address::Path(path) => Ok((connect_unix(&UnixAddr::new(path)?, deadline)?, true)),
-        Address::Abstract(name) => Ok((
-            connect_unix(&UnixAddr::new_abstract(name.as_bytes())?, deadline)?,
-            true,
-        )),
+        Address::Abstract(name) => {
+            Ok((connect_unix(&UnixAddr::new_abstract(name.as_bytes())?, deadline)?, true))
+        }
     }
 }
 
@@ -176,32 +167,28 @@ fn connect_inet(address: &SockaddrStorage) -> nix::Result<(OwnedFd, bool)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(family, SockType::Stream, flags, None)?;
     match connect(socket.as_raw_fd(), address) {
-        Ok(()) => Ok((socket, true)),
+        Ok(()) => return Ok((socket, true)),
         // An interrupted connect goes on by itself, as one that is in progress (connect(2)).
-        Err(Errno::EINPROGRESS | Errno::EINTR) => Ok((socket, false)),
-        Err(errno) => Err(errno),
+        Err(Errno::EINPROGRESS | Errno::EINTR) => {}
+        Err(errno) => return Err(errno),
     }
+    // To this same host the connection is open by now; to wait until all are begun would make it late.
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+    let is_open = poll(&mut fds, PollTimeout::ZERO)? > 0;
+    if is_open {
+        check_open(&socket)?;
+    }
+    Ok((socket, is_open))
 }
 
 /// Connects a Unix socket. This one blocks: without blocking, a full backlog is an error (EAGAIN) that
 /// poll(2) cannot wait out. The send timeout bounds the wait (socket(7)).
 fn connect_unix(address: &UnixAddr, deadline: Instant) -> nix::Result<OwnedFd> {
-    let socket = socket(
-        AddressFamily::Unix,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     loop {
-        let left = deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_millis(1));
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let seconds = left.as_secs().try_into().unwrap_or(i64::MAX);
-        setsockopt(
-            &socket,
-            sockopt::SendTimeout,
-            &TimeVal::new(seconds, left.subsec_micros().into()),
-        )?;
+        setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(seconds, left.subsec_micros().into()))?;
         match connect(socket.as_raw_fd(), address) {
             Ok(()) => return Ok(socket),
             Err(Errno::EINTR) => {}
@@ -230,15 +217,10 @@ fn ask_all(
     events: &mut EventWriter,
 ) -> io::Result<()> {
     let deadline = Instant::now() + timeout;
-    let mut asking: Vec<_> = sockets
-        .into_iter()
-        .map(|socket| Asking::start(socket, request))
-        .collect();
+    let mut asking: Vec<_> = sockets.into_iter().map(|socket| Asking::start(socket, request)).collect();
     let mut buffer = vec![0; 64 * 1024];
     while !asking.is_empty() {
-        let wanted = asking
-            .iter()
-            .map(|asking| (&asking.socket, asking.interest()));
+        let wanted = asking.iter().map(|asking| (&asking.socket, asking.interest()));
         let Some(ready) = wait_ready(wanted, deadline, events)? else {
             break;
         };
@@ -258,13 +240,7 @@ fn ask_all(
 impl<'a> Asking<'a> {
     fn start(socket: OwnedFd, request: &'a [u8]) -> Self {
         let since = Instant::now();
-        let mut asking = Self {
-            socket,
-            since,
-            unsent: request,
-            answer: Answer::new(),
-            complete: None,
-        };
+        let mut asking = Self { socket, since, unsent: request, answer: Answer::new(), complete: None };
         asking.send();
         asking
     }
@@ -284,11 +260,7 @@ impl<'a> Asking<'a> {
     }
 
     fn interest(&self) -> PollFlags {
-        if self.unsent.is_empty() {
-            PollFlags::POLLIN
-        } else {
-            PollFlags::POLLIN | PollFlags::POLLOUT
-        }
+        if self.unsent.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT }
     }
 
     /// Sends and reads what can be without waiting; returns the connection's end when it has come.
@@ -310,10 +282,9 @@ impl<'a> Asking<'a> {
 
     fn end(&self, closed: bool) -> Event {
         match self.answer.verdict(closed) {
-            Verdict::Answered(status) => Event::Answered(
-                status,
-                self.complete.unwrap_or_else(|| self.since.elapsed()),
-            ),
+            Verdict::Answered(status) => {
+                Event::Answered(status, self.complete.unwrap_or_else(|| self.since.elapsed()))
+            }
             Verdict::Wrong => Event::Wrong,
             Verdict::Short => Event::Short,
         }
@@ -328,23 +299,18 @@ fn wait_ready<'a>(
     events: &mut EventWriter,
 ) -> io::Result<Option<Vec<bool>>> {
     events.flush()?;
-    let mut fds: Vec<_> = wanted
-        .map(|(socket, flags)| PollFd::new(socket.as_fd(), flags))
-        .collect();
+    let mut fds: Vec<_> = wanted.map(|(socket, flags)| PollFd::new(socket.as_fd(), flags)).collect();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(None);
         }
         // Rounded up: poll(2) counts milliseconds, and a wait of 0 would spin.
-        let wait =
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let wait = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, wait) {
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => {
-                return Ok(Some(
-                    fds.iter().map(|fd| fd.any().unwrap_or(true)).collect(),
-                ));
+                return Ok(Some(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()));
             }
             Err(errno) => return Err(errno.into()),
         }

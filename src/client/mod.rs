@@ -53,14 +53,7 @@ pub fn run(args: &ClientArgs) -> Result<bool, Error> {
     let (tally, notes) = run_clients(args, &target)?;
     let connections = u64::from(args.max_clients) * u64::from(args.max_conns);
     let wall = started.elapsed();
-    let report = Report::new(
-        &args.url,
-        args.max_clients,
-        connections,
-        &tally,
-        wall,
-        notes,
-    );
+    let report = Report::new(&args.url, args.max_clients, connections, &tally, wall, notes);
     print(&report, args.json)?;
     Ok(report.ok)
 }
@@ -106,47 +99,34 @@ fn run_clients(args: &ClientArgs, target: &Target) -> Result<(Tally, Vec<String>
     let (clients_go, go) = pipe()?;
     let (events, clients_events) = pipe()?;
     let mut ends = Some((ready, go, events));
-    let mut pipes = Some(Pipes {
-        ready: clients_ready,
-        go: clients_go,
-        events: clients_events,
-    });
+    let mut pipes = Some(Pipes { ready: clients_ready, go: clients_go, events: clients_events });
     let mut notes = Vec::new();
     let mut clients = Vec::new();
     for number in 1..=args.max_clients {
         let client = sys::fork_child(|| {
             // The parent's ends: held here too, they would never end.
             drop(ends.take());
-            let ran = pipes
-                .take()
-                .map(|pipes| connections::run(target, args.max_conns, args.timeout, pipes));
+            let ran = pipes.take().map(|pipes| connections::run(target, args.max_conns, args.timeout, pipes));
             u8::from(!matches!(ran, Some(Ok(()))))
         });
         match client {
             Ok(pid) => clients.push((number, pid)),
             Err(error) => {
                 let total = args.max_clients;
-                notes.push(format!(
-                    "unable to fork client {number} of {total}: {error}"
-                ));
+                notes.push(format!("unable to fork client {number} of {total}: {error}"));
                 break;
             }
         }
     }
     drop(pipes);
-    let mut tally =
-        Tally::new().map_err(|error| Error::System("count", io::Error::other(error)))?;
+    let mut tally = Tally::new().map_err(|error| Error::System("count", io::Error::other(error)))?;
     if let Some((ready, go, events)) = ends {
         let bar = progress_bar(u64::from(args.max_clients) * u64::from(args.max_conns));
         read_events(ready, go, events, &mut tally, &bar)
             .map_err(|error| Error::System("hear of the clients", error))?;
         bar.finish_and_clear();
     }
-    notes.extend(
-        clients
-            .into_iter()
-            .filter_map(|(number, pid)| wait_client(number, pid)),
-    );
+    notes.extend(clients.into_iter().filter_map(|(number, pid)| wait_client(number, pid)));
     Ok((tally, notes))
 }
 
@@ -161,8 +141,7 @@ fn read_events(
     let mut barrier = Some((ready, go));
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let (has_events, all_ready) =
-            wait_events(&events, barrier.as_ref().map(|(ready, _)| ready))?;
+        let (has_events, all_ready) = wait_events(&events, barrier.as_ref().map(|(ready, _)| ready))?;
         if all_ready {
             barrier = None;
         }
@@ -210,12 +189,8 @@ fn wait_client(number: u32, pid: Pid) -> Option<String> {
         return match waitpid(pid, None) {
             Err(Errno::EINTR) => continue,
             Ok(WaitStatus::Exited(_, 0)) => None,
-            Ok(WaitStatus::Exited(_, code)) => {
-                Some(format!("client {number} ended with code {code}"))
-            }
-            Ok(WaitStatus::Signaled(_, signal, _)) => {
-                Some(format!("client {number} was killed by {signal}"))
-            }
+            Ok(WaitStatus::Exited(_, code)) => Some(format!("client {number} ended with code {code}")),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(format!("client {number} was killed by {signal}")),
             Ok(_) | Err(_) => Some(format!("client {number} ended in an unknown way")),
         };
     }

@@ -77,12 +77,7 @@ impl Report {
         mut notes: Vec<String>,
     ) -> Self {
         let good: u64 = tally.answered.range(200..400).map(|(_, count)| count).sum();
-        notes.extend(
-            tally
-                .refused
-                .keys()
-                .filter_map(|&code| explain(Errno::from_raw(code))),
-        );
+        notes.extend(tally.refused.keys().filter_map(|&code| explain(Errno::from_raw(code))));
         let wall_seconds = wall.as_secs_f64();
         Self {
             url: url.to_owned(),
@@ -119,7 +114,7 @@ fn explain(errno: Errno) -> Option<String> {
         }
         Errno::EMFILE => "a client process reached its limit of open files (ulimit -n)",
         Errno::ENFILE => "the system reached its limit of open files (fs.file-max)",
-        Errno::ETIMEDOUT => "the connection did not open within --timeout",
+        Errno::ETIMEDOUT => "the connection did not open in time (--timeout)",
         _ => return None,
     };
     Some(format!("{errno:?}: {why}"))
@@ -127,18 +122,8 @@ fn explain(errno: Errno) -> Option<String> {
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            url,
-            clients,
-            connections,
-            connected,
-            ..
-        } = self;
-        writeln!(
-            f,
-            "{url}: {clients} x {} connections",
-            connections / u64::from(*clients).max(1)
-        )?;
+        let Self { url, clients, connections, connected, .. } = self;
+        writeln!(f, "{url}: {clients} x {} connections", connections / u64::from(*clients).max(1))?;
         writeln!(f, "connected  {connected} of {connections}")?;
         writeln!(f, "refused    {}", Counts(&self.refused))?;
         writeln!(f, "answered   {}", Counts(&self.answered))?;
@@ -148,19 +133,13 @@ impl Display for Report {
         if self.lost > 0 {
             writeln!(f, "lost       {}", self.lost)?;
         }
-        for (name, times) in [
-            ("connect", &self.connect_usec),
-            ("answer", &self.answer_usec),
-        ] {
+        for (name, times) in [("connect", &self.connect_usec), ("answer", &self.answer_usec)] {
             if let Some(times) = times {
                 writeln!(f, "{name:<9}  {times}")?;
             }
         }
         let (wall, rate) = (self.wall_seconds, self.answers_per_second);
-        writeln!(
-            f,
-            "time       {wall:.3} s, {rate:.0} connections answered per second"
-        )?;
+        writeln!(f, "time       {wall:.3} s, {rate:.0} connections answered per second")?;
         for note in &self.notes {
             writeln!(f, "note       {note}")?;
         }
@@ -174,33 +153,16 @@ struct Counts<'a, K>(&'a BTreeMap<K, u64>);
 impl<K: Display> Display for Counts<'_, K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.values().sum::<u64>())?;
-        let parts: Vec<_> = self
-            .0
-            .iter()
-            .map(|(key, count)| format!("{key}: {count}"))
-            .collect();
-        if parts.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " ({})", parts.join(", "))
-        }
+        let parts: Vec<_> = self.0.iter().map(|(key, count)| format!("{key}: {count}")).collect();
+        if parts.is_empty() { Ok(()) } else { write!(f, " ({})", parts.join(", ")) }
     }
 }
 
 impl Display for Times {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            min,
-            p50,
-            p90,
-            p99,
-            max,
-        } = self;
+        let Self { min, p50, p90, p99, max } = self;
         let [min, p50, p90, p99, max] = [min, p50, p90, p99, max].map(|&usec| milliseconds(usec));
-        write!(
-            f,
-            "min {min}, 50% {p50}, 90% {p90}, 99% {p99}, max {max} ms"
-        )
+        write!(f, "min {min}, 50% {p50}, 90% {p90}, 99% {p99}, max {max} ms")
     }
 }
 
@@ -228,22 +190,12 @@ mod tests {
     }
 
     fn report(connections: u64, events: &[Event]) -> Report {
-        Report::new(
-            "http://[::1]/",
-            2,
-            connections,
-            &tally(events),
-            Duration::from_secs(2),
-            vec![],
-        )
+        Report::new("http://[::1]/", 2, connections, &tally(events), Duration::from_secs(2), vec![])
     }
 
     fn answered(status: u16, msec: u64) -> [Event; 2] {
         let time = Duration::from_millis(msec);
-        [
-            Event::Connected(Duration::from_micros(5)),
-            Event::Answered(status, time),
-        ]
+        [Event::Connected(Duration::from_micros(5)), Event::Answered(status, time)]
     }
 
     #[test]
@@ -275,21 +227,14 @@ mod tests {
 
     #[test]
     fn connections_that_nothing_was_heard_of_are_lost() {
-        let report = report(
-            4,
-            &[&answered(200, 1)[..], &[Event::Connected(Duration::ZERO)]].concat(),
-        );
+        let report = report(4, &[&answered(200, 1)[..], &[Event::Connected(Duration::ZERO)]].concat());
         assert_eq!((report.connected, report.lost, report.ok), (2, 3, false));
         assert!(report.to_string().contains("\nlost       3\n"));
     }
 
     #[test]
     fn the_text_names_every_count() {
-        let refused = [
-            Errno::EADDRNOTAVAIL,
-            Errno::ECONNREFUSED,
-            Errno::ECONNREFUSED,
-        ];
+        let refused = [Errno::EADDRNOTAVAIL, Errno::ECONNREFUSED, Errno::ECONNREFUSED];
         let mut events = refused.map(Event::Refused).to_vec();
         events.extend([answered(200, 1), answered(200, 1), answered(503, 1)].concat());
         let text = report(6, &events).to_string();
@@ -313,9 +258,6 @@ mod tests {
         let report = report(1, &[]);
         let json: serde_json::Value = serde_json::to_value(&report).unwrap();
         assert!(json["answer_usec"].is_null() && json["connect_usec"].is_null());
-        assert_eq!(
-            (json["lost"].as_u64(), json["ok"].as_bool()),
-            (Some(1), Some(false))
-        );
+        assert_eq!((json["lost"].as_u64(), json["ok"].as_bool()), (Some(1), Some(false)));
     }
 }

@@ -33,23 +33,15 @@ impl Event {
     fn encode(self) -> [u8; EVENT_SIZE] {
         let (kind, code, time) = match self {
             Self::Connected(time) => (0, 0, time),
-            Self::Refused(errno) => (
-                1,
-                u16::try_from(errno as i32).unwrap_or_default(),
-                Duration::ZERO,
-            ),
+            Self::Refused(errno) => (1, u16::try_from(errno as i32).unwrap_or_default(), Duration::ZERO),
             Self::Answered(status, time) => (2, status, time),
             Self::Wrong => (3, 0, Duration::ZERO),
             Self::Short => (4, 0, Duration::ZERO),
             Self::TimedOut => (5, 0, Duration::ZERO),
         };
-        let time = u32::try_from(time.as_micros())
-            .unwrap_or(u32::MAX)
-            .to_le_bytes();
+        let time = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).to_le_bytes();
         let code = code.to_le_bytes();
-        [
-            kind, 0, code[0], code[1], time[0], time[1], time[2], time[3],
-        ]
+        [kind, 0, code[0], code[1], time[0], time[1], time[2], time[3]]
     }
 
     fn decode(bytes: [u8; EVENT_SIZE]) -> Option<Self> {
@@ -76,19 +68,12 @@ pub(super) struct EventWriter {
 
 impl EventWriter {
     pub(super) fn new(pipe: PipeWriter) -> Self {
-        Self {
-            pipe,
-            batch: Vec::with_capacity(BATCH * EVENT_SIZE),
-        }
+        Self { pipe, batch: Vec::with_capacity(BATCH * EVENT_SIZE) }
     }
 
     pub(super) fn push(&mut self, event: Event) -> io::Result<()> {
         self.batch.extend_from_slice(&event.encode());
-        if self.batch.len() >= BATCH * EVENT_SIZE {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.batch.len() >= BATCH * EVENT_SIZE { self.flush() } else { Ok(()) }
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
@@ -207,15 +192,10 @@ mod tests {
         let bytes: Vec<u8> = EVENTS.iter().flat_map(|event| event.encode()).collect();
         for step in [1, 3, 8, bytes.len()] {
             let mut tally = Tally::new().unwrap();
-            bytes
-                .chunks(step)
-                .for_each(|piece| tally.count_bytes(piece));
+            bytes.chunks(step).for_each(|piece| tally.count_bytes(piece));
             assert_eq!((tally.connected, tally.ended()), (1, 6), "by {step}");
             assert_eq!((tally.wrong, tally.short, tally.timed_out), (1, 1, 1));
-            assert_eq!(
-                tally.refused,
-                BTreeMap::from([(Errno::ECONNREFUSED as i32, 1)])
-            );
+            assert_eq!(tally.refused, BTreeMap::from([(Errno::ECONNREFUSED as i32, 1)]));
             assert_eq!(tally.answered, BTreeMap::from([(200, 1), (503, 1)]));
             assert_eq!(tally.connect_times.min(), 12);
             assert_eq!(tally.answer_times.len(), 2);

@@ -16,8 +16,7 @@ pub struct Effective {
 
 impl Effective {
     pub(super) fn new(raw: &Raw, origins: Value) -> Result<Self, Error> {
-        let values =
-            toml::Table::try_from(raw).map_err(|error| Error::new("", "", error.to_string()))?;
+        let values = toml::Table::try_from(raw).map_err(|error| Error::new("", "", error.to_string()))?;
         Ok(Self { values, origins })
     }
 }
@@ -36,21 +35,11 @@ fn show_table(
     origins: Option<&Value>,
 ) -> fmt::Result {
     for (key, value) in table.iter().filter(|(_, value)| !is_nested(value)) {
-        let origin = step(origins, key)
-            .and_then(Value::origin)
-            .unwrap_or("default");
-        writeln!(
-            f,
-            "{:<40} # {origin}",
-            format!("{} = {}", quote_key(key), show_value(value))
-        )?;
+        let origin = step(origins, key).and_then(Value::origin).unwrap_or("default");
+        writeln!(f, "{:<40} # {origin}", format!("{} = {}", quote_key(key), show_value(value)))?;
     }
     for (key, value) in table.iter().filter(|(_, value)| is_nested(value)) {
-        let path = if path.is_empty() {
-            quote_key(key)
-        } else {
-            format!("{path}.{}", quote_key(key))
-        };
+        let path = if path.is_empty() { quote_key(key) } else { format!("{path}.{}", quote_key(key)) };
         let origins = step(origins, key);
         match value {
             toml::Value::Table(inner) => {
@@ -102,13 +91,6 @@ fn show_value(value: &toml::Value) -> String {
 }
 
 fn quote_key(key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if bare {
-        key.to_owned()
-    } else {
-        show_value(&key.into())
-    }
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if bare { key.to_owned() } else { show_value(&key.into()) }
 }

@@ -35,11 +35,7 @@ pub struct Error {
 
 impl Error {
     fn new(origin: impl Into<String>, key: &str, problem: impl Into<String>) -> Self {
-        Self {
-            origin: origin.into(),
-            key: key.into(),
-            problem: problem.into(),
-        }
+        Self { origin: origin.into(), key: key.into(), problem: problem.into() }
     }
 }
 
@@ -104,23 +100,14 @@ pub fn load(
     for layer in sources::read_layers(overrides, environment)? {
         builder = builder.add_source(layer);
     }
-    let merged = builder
-        .build()
-        .map_err(|error| Error::new("", "", error.to_string()))?;
+    let merged = builder.build().map_err(|error| Error::new("", "", error.to_string()))?;
     let origins = merged.cache.clone();
-    let mut raw: Raw = merged
-        .try_deserialize()
-        .map_err(|error| locate_error(&error, &origins))?;
+    let mut raw: Raw = merged.try_deserialize().map_err(|error| locate_error(&error, &origins))?;
     let default_listen = raw.listen.is_empty();
     raw.fill_in();
     let effective = Effective::new(&raw, origins.clone())?;
-    let locate = |(key, problem): Problem| {
-        Error::new(
-            find_origin(&origins, &key).unwrap_or_default(),
-            &key,
-            problem,
-        )
-    };
+    let locate =
+        |(key, problem): Problem| Error::new(find_origin(&origins, &key).unwrap_or_default(), &key, problem);
     let config = Config::build(raw, default_listen).map_err(locate)?;
     Ok((config, effective))
 }
@@ -128,15 +115,9 @@ pub fn load(
 /// Turns an error of the `config` crate, which knows the key, into one that knows the place as well.
 fn locate_error(error: &ConfigError, origins: &Value) -> Error {
     let (key, problem) = match error {
-        ConfigError::Type {
-            key,
-            unexpected,
-            expected,
-            ..
-        } => (
-            key.clone().unwrap_or_default(),
-            format!("expected {expected}, found {unexpected}"),
-        ),
+        ConfigError::Type { key, unexpected, expected, .. } => {
+            (key.clone().unwrap_or_default(), format!("expected {expected}, found {unexpected}"))
+        }
         ConfigError::At { error, key, .. } => (key.clone().unwrap_or_default(), error.to_string()),
         ConfigError::NotFound(key) => {
             let origin = find_origin(origins, key).unwrap_or_default();
@@ -145,32 +126,21 @@ fn locate_error(error: &ConfigError, origins: &Value) -> Error {
         other => (String::new(), other.to_string()),
     };
     // serde says "invalid type: string "x", expected a whole number": expectation first, as ours do.
-    let problem = match problem
-        .strip_prefix("invalid type: ")
-        .and_then(|rest| rest.split_once(", expected "))
+    let problem = match problem.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
     {
         Some((found, expected)) => format!("expected {expected}, found {found}"),
         None => problem,
     };
     // An unknown key is reported against its table; the message names it in backquotes.
-    let unknown = problem
-        .strip_prefix("unknown field `")
-        .and_then(|rest| rest.split_once("`, expected "));
+    let unknown = problem.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
     let (key, problem) = match unknown {
         Some((name, expected)) => {
             let dot = if key.is_empty() { "" } else { "." };
-            (
-                format!("{key}{dot}{name}"),
-                format!("unknown key, expected {}", expected.replace('`', "")),
-            )
+            (format!("{key}{dot}{name}"), format!("unknown key, expected {}", expected.replace('`', "")))
         }
         None => (key, problem),
     };
-    Error::new(
-        find_origin(origins, &key).unwrap_or_default(),
-        &key,
-        problem,
-    )
+    Error::new(find_origin(origins, &key).unwrap_or_default(), &key, problem)
 }
 
 /// The origin of a key such as `service.web.route[0].body`, or of the nearest table around it.
@@ -180,11 +150,9 @@ fn find_origin<'a>(root: &'a Value, key: &str) -> Option<&'a str> {
     for step in key.split(['.', '[']) {
         let next = match &value.kind {
             ValueKind::Table(table) => table.get(step),
-            ValueKind::Array(array) => step
-                .trim_end_matches(']')
-                .parse()
-                .ok()
-                .and_then(|i: usize| array.get(i)),
+            ValueKind::Array(array) => {
+                step.trim_end_matches(']').parse().ok().and_then(|i: usize| array.get(i))
+            }
             _ => None,
         };
         let Some(next) = next else { break };
@@ -258,17 +226,10 @@ fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Service, 
             ));
         }
         if routes.iter().any(|route| route.path == path) {
-            return Err((
-                format!("{key}.path"),
-                format!("expected a path of its own, found {path:?} again"),
-            ));
+            return Err((format!("{key}.path"), format!("expected a path of its own, found {path:?} again")));
         }
-        let hello =
-            build_hello(table).map_err(|(name, problem)| (format!("{key}.{name}"), problem))?;
-        routes.push(Route {
-            path,
-            handler: Handler::Hello(hello),
-        });
+        let hello = build_hello(table).map_err(|(name, problem)| (format!("{key}.{name}"), problem))?;
+        routes.push(Route { path, handler: Handler::Hello(hello) });
     }
     // Longest first, so that the first prefix that fits is the longest one.
     routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
@@ -277,36 +238,20 @@ fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Service, 
 
 fn build_hello(raw: raw::Route) -> Result<Hello, (String, String)> {
     let mut fields = String::new();
-    let field_value = |text: &str| {
-        !text
-            .bytes()
-            .any(|byte| byte.is_ascii_control() && byte != b'\t')
-    };
+    let field_value = |text: &str| !text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t');
     if raw.content_type.0.is_empty() || !field_value(&raw.content_type.0) {
-        return Err((
-            "content_type".into(),
-            "expected a media type, such as \"text/html\"".into(),
-        ));
+        return Err(("content_type".into(), "expected a media type, such as \"text/html\"".into()));
     }
     for (name, Text(value)) in raw.headers {
         let key = format!("headers.{name}");
         if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
-            return Err((
-                key,
-                "expected a field that lsbaws does not set itself".into(),
-            ));
+            return Err((key, "expected a field that lsbaws does not set itself".into()));
         }
         if name.is_empty() || !name.bytes().all(is_token) {
-            return Err((
-                key,
-                "expected the name of a header field (RFC 9110, section 5.1)".into(),
-            ));
+            return Err((key, "expected the name of a header field (RFC 9110, section 5.1)".into()));
         }
         if !field_value(&value) {
-            return Err((
-                key,
-                "expected a field value without control characters".into(),
-            ));
+            return Err((key, "expected a field value without control characters".into()));
         }
         let _ = write!(fields, "{name}: {}\r\n", value.trim()); // into a String: never fails
     }
@@ -320,10 +265,4 @@ fn build_hello(raw: raw::Route) -> Result<Hello, (String, String)> {
 }
 
 /// Fields that frame or describe the response: lsbaws sets them.
-const OWN_FIELDS: [&str; 5] = [
-    "Connection",
-    "Content-Length",
-    "Content-Type",
-    "Date",
-    "Transfer-Encoding",
-];
+const OWN_FIELDS: [&str; 5] = ["Connection", "Content-Length", "Content-Type", "Date", "Transfer-Encoding"];

@@ -8,12 +8,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::values::{
-    Address, Addresses, HandlerName, Level, LogTarget, Mode, Model, Protocol, Size, Text, Time,
-    Whole,
+    Address, Addresses, HandlerName, Level, LogTarget, Mode, Model, Protocol, Size, Text, Time, Whole,
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Raw {
     pub limits: Limits,
     pub process: Process,
@@ -35,7 +34,7 @@ impl Raw {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Listen {
     pub address: Addresses,
     pub backlog: Whole<1, 65_535>,
@@ -59,7 +58,7 @@ impl Default for Listen {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Limits {
     pub max_connections: Whole<1, 65_536>,
     pub head_timeout: Time,
@@ -79,7 +78,7 @@ impl Default for Limits {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Process {
     pub model: Model,
     pub drain_timeout: Time,
@@ -87,15 +86,12 @@ pub struct Process {
 
 impl Default for Process {
     fn default() -> Self {
-        Self {
-            model: Model::Fork,
-            drain_timeout: Time(Duration::from_secs(20)),
-        }
+        Self { model: Model::Fork, drain_timeout: Time(Duration::from_secs(20)) }
     }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Log {
     pub target: LogTarget,
     pub level: Level,
@@ -103,15 +99,12 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            target: LogTarget::Auto,
-            level: Level::Info,
-        }
+        Self { target: LogTarget::Auto, level: Level::Info }
     }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Service {
     pub protocol: Protocol,
     pub route: Vec<Route>,
@@ -119,15 +112,12 @@ pub struct Service {
 
 impl Default for Service {
     fn default() -> Self {
-        Self {
-            protocol: Protocol::Http,
-            route: vec![Route::default()],
-        }
+        Self { protocol: Protocol::Http, route: vec![Route::default()] }
     }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Route {
     pub path: Text,
     pub handler: HandlerName,

@@ -52,8 +52,7 @@ pub fn read_layers(
     match read_file(file) {
         Ok(layer) => layers.push(layer),
         // No file at all is a working daemon, unless somebody asked for that very file.
-        Err(ReadError::Io(error))
-            if error.kind() == io::ErrorKind::NotFound && overrides.file.is_none() => {}
+        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound && overrides.file.is_none() => {}
         Err(error) => return Err(error.at(file)),
     }
     for drop_in in list_drop_ins(&file.with_extension("d"))? {
@@ -72,11 +71,7 @@ enum ReadError {
 impl ReadError {
     fn at(self, path: &Path) -> Error {
         match self {
-            Self::Io(error) => Error::new(
-                path.display().to_string(),
-                "",
-                format!("unable to read: {error}"),
-            ),
+            Self::Io(error) => Error::new(path.display().to_string(), "", format!("unable to read: {error}")),
             Self::Syntax(error) => error,
         }
     }
@@ -97,21 +92,11 @@ fn read_file(path: &Path) -> Result<Layer, ReadError> {
 
 /// The `*.toml` files of a drop-in folder in the order of their names; none when there is no folder.
 fn list_drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let fail = |error: io::Error| {
-        Error::new(
-            folder.display().to_string(),
-            "",
-            format!("unable to read: {error}"),
-        )
-    };
+    let fail =
+        |error: io::Error| Error::new(folder.display().to_string(), "", format!("unable to read: {error}"));
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
         Err(error) => return Err(fail(error)),
@@ -119,14 +104,8 @@ fn list_drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(fail)?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden
-            && path
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-        {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);
         }
     }
@@ -136,21 +115,11 @@ fn list_drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// Parses a document; each value's origin is `name:line`, the line of its key.
 pub fn parse_toml(text: &str, name: &str) -> Result<Layer, Error> {
-    let line_of = |offset: usize| {
-        1 + text
-            .as_bytes()
-            .iter()
-            .take(offset)
-            .filter(|&&byte| byte == b'\n')
-            .count()
-    };
+    let line_of =
+        |offset: usize| 1 + text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count();
     let document = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(span.start));
-        Error::new(
-            format!("{name}:{line}"),
-            "",
-            error.message().replace('\n', ", "),
-        )
+        Error::new(format!("{name}:{line}"), "", error.message().replace('\n', ", "))
     })?;
     let origin_of = |offset: usize| format!("{name}:{}", line_of(offset));
     Ok(Layer(convert_table(document.get_ref(), &origin_of)))
@@ -160,10 +129,7 @@ fn convert_table(table: &DeTable<'_>, origin_of: &impl Fn(usize) -> String) -> M
     let convert = |(key, value): (&toml::Spanned<_>, &toml::Spanned<_>)| {
         let origin = origin_of(key.span().start);
         let key: &std::borrow::Cow<'_, str> = key.get_ref();
-        (
-            key.to_string(),
-            Value::new(Some(&origin), convert_value(value.get_ref(), origin_of)),
-        )
+        (key.to_string(), Value::new(Some(&origin), convert_value(value.get_ref(), origin_of)))
     };
     table.iter().map(convert).collect()
 }
@@ -174,23 +140,17 @@ fn convert_value(value: &DeValue<'_>, origin_of: &impl Fn(usize) -> String) -> V
         DeValue::Boolean(boolean) => ValueKind::Boolean(*boolean),
         // Out of range of i64: as text, which no key that wants a number takes.
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
-            .map_or_else(
-                |_| ValueKind::String(integer.as_str().to_owned()),
-                ValueKind::I64,
-            ),
-        DeValue::Float(float) => float.as_str().parse().map_or_else(
-            |_| ValueKind::String(float.as_str().to_owned()),
-            ValueKind::Float,
-        ),
+            .map_or_else(|_| ValueKind::String(integer.as_str().to_owned()), ValueKind::I64),
+        DeValue::Float(float) => float
+            .as_str()
+            .parse()
+            .map_or_else(|_| ValueKind::String(float.as_str().to_owned()), ValueKind::Float),
         DeValue::Datetime(datetime) => ValueKind::String(datetime.to_string()),
         DeValue::Array(array) => ValueKind::Array(
             array
                 .iter()
                 .map(|item| {
-                    Value::new(
-                        Some(&origin_of(item.span().start)),
-                        convert_value(item.get_ref(), origin_of),
-                    )
+                    Value::new(Some(&origin_of(item.span().start)), convert_value(item.get_ref(), origin_of))
                 })
                 .collect(),
         ),
@@ -199,14 +159,10 @@ fn convert_value(value: &DeValue<'_>, origin_of: &impl Fn(usize) -> String) -> V
 }
 
 /// `LSBAWS_LIMITS__MAX_CONNECTIONS=10` sets `limits.max_connections`.
-fn read_environment(
-    environment: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Layer, Error> {
+fn read_environment(environment: impl Iterator<Item = (OsString, OsString)>) -> Result<Layer, Error> {
     let mut keys = Map::new();
     for (name, value) in environment {
-        let Some(name) = name
-            .to_str()
-            .filter(|name| name.starts_with(PREFIX) && *name != FILE_VARIABLE)
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX) && *name != FILE_VARIABLE)
         else {
             continue;
         };
@@ -225,20 +181,10 @@ fn read_pairs(pairs: &[String]) -> Result<Layer, Error> {
     let mut keys = Map::new();
     for pair in pairs {
         let origin = format!("--set {pair}");
-        let Some((key, value)) = pair
-            .split_once('=')
-            .filter(|(key, _)| !key.trim().is_empty())
-        else {
-            return Err(Error::new(
-                origin,
-                "",
-                "expected KEY=VALUE, such as limits.max_connections=10",
-            ));
+        let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
+            return Err(Error::new(origin, "", "expected KEY=VALUE, such as limits.max_connections=10"));
         };
-        keys.insert(
-            key.trim().to_owned(),
-            parse_value(value.trim_start(), &origin),
-        );
+        keys.insert(key.trim().to_owned(), parse_value(value.trim_start(), &origin));
     }
     Ok(Layer(keys))
 }

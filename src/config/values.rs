@@ -31,19 +31,15 @@ impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {
-        T::from_integer(value)
-            .ok_or_else(|| E::custom(format!("expected {}, found {value}", T::expected())))
+        T::from_integer(value).ok_or_else(|| E::custom(format!("expected {}, found {value}", T::expected())))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<T, E> {
-        T::from_text(value)
-            .ok_or_else(|| E::custom(format!("expected {}, found {value:?}", T::expected())))
+        T::from_text(value).ok_or_else(|| E::custom(format!("expected {}, found {value:?}", T::expected())))
     }
 }
 
-fn deserialize_scalar<'de, T: Scalar, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
+fn deserialize_scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     // `any`: the TOML type decides, where the config crate would convert "yes" or 3.7 for us.
     deserializer.deserialize_any(ScalarVisitor(std::marker::PhantomData))
 }
@@ -139,12 +135,7 @@ impl Serialize for Time {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub usize);
 
-const UNITS: [(&str, usize); 4] = [
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const UNITS: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl Scalar for Size {
     fn expected() -> String {
@@ -161,10 +152,8 @@ impl Scalar for Size {
 
 impl Serialize for Size {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (unit, factor) = UNITS
-            .iter()
-            .find(|(_, factor)| self.0.is_multiple_of(*factor))
-            .unwrap_or(&("B", 1));
+        let (unit, factor) =
+            UNITS.iter().find(|(_, factor)| self.0.is_multiple_of(*factor)).unwrap_or(&("B", 1));
         serializer.collect_str(&format_args!("{} {unit}", self.0 / factor))
     }
 }
@@ -178,8 +167,7 @@ impl Scalar for Mode {
         r#"an octal access mode in quotes, such as "0660""#.into()
     }
     fn from_text(text: &str) -> Option<Self> {
-        let octal =
-            !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+        let octal = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
         let mode = octal.then(|| u32::from_str_radix(text, 8).ok())??;
         (mode <= 0o777).then_some(Self(mode))
     }
@@ -250,9 +238,7 @@ impl<'de> Deserialize<'de> for Addresses {
                 write!(f, "{}, or a list of addresses", Address::expected())
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Addresses, E> {
-                ScalarVisitor(std::marker::PhantomData)
-                    .visit_str(text)
-                    .map(|one| Addresses(vec![one]))
+                ScalarVisitor(std::marker::PhantomData).visit_str(text).map(|one| Addresses(vec![one]))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
                 let mut addresses = Vec::new();
@@ -260,9 +246,7 @@ impl<'de> Deserialize<'de> for Addresses {
                     addresses.push(address);
                 }
                 if addresses.is_empty() {
-                    return Err(de::Error::custom(
-                        "expected at least one address, found an empty list",
-                    ));
+                    return Err(de::Error::custom("expected at least one address, found an empty list"));
                 }
                 Ok(Addresses(addresses))
             }
@@ -353,10 +337,7 @@ mod tests {
 
     #[test]
     fn times_are_above_zero() {
-        assert_eq!(
-            Time::from_text("1m 30s"),
-            Some(Time(Duration::from_secs(90)))
-        );
+        assert_eq!(Time::from_text("1m 30s"), Some(Time(Duration::from_secs(90))));
         for bad in ["", "30", "0s", "-1s", "2years", "soon"] {
             assert_eq!(Time::from_text(bad), None, "{bad:?}");
         }
@@ -364,30 +345,11 @@ mod tests {
 
     #[test]
     fn addresses_are_numbers_or_unix_names() {
-        assert_eq!(
-            Address::from_text("[::]:80"),
-            Some(Address::Tcp("[::]:80".parse().unwrap()))
-        );
-        assert_eq!(
-            Address::from_text("/run/a.sock"),
-            Some(Address::Path("/run/a.sock".into()))
-        );
-        assert_eq!(
-            Address::from_text("@a"),
-            Some(Address::Abstract("a".into()))
-        );
+        assert_eq!(Address::from_text("[::]:80"), Some(Address::Tcp("[::]:80".parse().unwrap())));
+        assert_eq!(Address::from_text("/run/a.sock"), Some(Address::Path("/run/a.sock".into())));
+        assert_eq!(Address::from_text("@a"), Some(Address::Abstract("a".into())));
         let long = format!("/{}", "x".repeat(107));
-        for bad in [
-            "",
-            "localhost:80",
-            "127.0.0.1",
-            ":80",
-            "80",
-            "::1:80",
-            "@",
-            "/a\0b",
-            &long,
-        ] {
+        for bad in ["", "localhost:80", "127.0.0.1", ":80", "80", "::1:80", "@", "/a\0b", &long] {
             assert_eq!(Address::from_text(bad), None, "{bad:?}");
         }
     }

@@ -36,10 +36,7 @@ impl Handler {
 impl Service {
     /// The route with the longest path that `path` is at or below, and its index.
     pub fn find_route(&self, path: &[u8]) -> Option<(usize, &Route)> {
-        self.routes
-            .iter()
-            .enumerate()
-            .find(|(_, route)| route.contains(path))
+        self.routes.iter().enumerate().find(|(_, route)| route.contains(path))
     }
 }
 
@@ -65,18 +62,12 @@ mod tests {
             content: Vec::new(),
             delay: None,
         };
-        Route {
-            path: path.into(),
-            handler: Handler::Hello(hello),
-        }
+        Route { path: path.into(), handler: Handler::Hello(hello) }
     }
 
     #[test]
     fn the_longest_path_wins_and_segments_are_whole() {
-        let service = Service {
-            name: "web".into(),
-            routes: vec![route("/a/b"), route("/a/"), route("/")],
-        };
+        let service = Service { name: "web".into(), routes: vec![route("/a/b"), route("/a/"), route("/")] };
         let find = |path: &str| service.find_route(path.as_bytes()).map(|(index, _)| index);
         assert_eq!(find("/a/b"), Some(0));
         assert_eq!(find("/a/b/c"), Some(0));

@@ -18,16 +18,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// Serves one connection to its end.
 pub fn serve(work: Work<'_>) -> Outcome {
-    let Work {
-        connection,
-        service,
-        limits,
-        slot,
-        buffers: Buffers {
-            response: out,
-            head: buffer,
-        },
-    } = work;
+    let Work { connection, service, limits, slot, buffers: Buffers { response: out, head: buffer } } = work;
     let stream = Stream::new(connection.socket.as_fd(), slot);
     slot.enter(Phase::Reading);
     let deadline = connection.identity.accepted_at + limits.head_timeout;
@@ -89,9 +80,7 @@ fn answer<'a>(request: &Request<'_>, service: &'a Service, slot: &Slot) -> Respo
 
 /// Lets the record show what came instead of a request.
 fn note_first_line(slot: &Slot, bytes: &[u8]) {
-    let line = bytes
-        .split(|&byte| byte == b'\r' || byte == b'\n')
-        .find(|line| !line.is_empty());
+    let line = bytes.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
     if let Some(line) = line {
         slot.note_malformed(line);
     }

@@ -87,10 +87,7 @@ impl Scanner {
                 continue;
             }
             if position == 0 || bytes[position - 1] != b'\r' {
-                return Err(Failure::Refused(
-                    400,
-                    "a line ends with LF alone, where CR LF is expected",
-                ));
+                return Err(Failure::Refused(400, "a line ends with LF alone, where CR LF is expected"));
             }
             // Empty lines before the request line are skipped (RFC 9112, section 2.2).
             if self.line_length == 0 && self.lines > 0 {
@@ -109,31 +106,21 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Failure> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     let refuse = |sentence| Err(Failure::Refused(400, sentence));
-    match httparse::ParserConfig::default().parse_request_with_uninit_headers(
-        &mut parsed,
-        head,
-        &mut fields,
-    ) {
+    match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, &mut fields)
+    {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return refuse("the head of the request is not complete"),
         Err(httparse::Error::Version) => {
-            return Err(Failure::Refused(
-                505,
-                "only HTTP/1.0 and HTTP/1.1 are spoken here",
-            ));
+            return Err(Failure::Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"));
         }
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(Failure::Refused(
-                431,
-                "the request has too many header fields",
-            ));
+            return Err(Failure::Refused(431, "the request has too many header fields"));
         }
         Err(httparse::Error::HeaderName) => return refuse("a header field has an invalid name"),
         Err(httparse::Error::HeaderValue) => return refuse("a header field has an invalid value"),
         Err(_) => return refuse("the request line is malformed"),
     }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
-    else {
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
         return refuse("the request line is malformed");
     };
     let field = |name: &'static str| {
@@ -155,32 +142,20 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Failure> {
     let Some(path) = find_path(target) else {
         return refuse("the target of the request is neither a path nor an http URL");
     };
-    let has_content = field("Transfer-Encoding").next().is_some()
-        || field("Content-Length").any(|value| value != b"0");
-    Ok(Request {
-        method,
-        target,
-        path,
-        has_content,
-    })
+    let has_content =
+        field("Transfer-Encoding").next().is_some() || field("Content-Length").any(|value| value != b"0");
+    Ok(Request { method, target, path, has_content })
 }
 
 /// `uri-host [":" port]` (RFC 9110, section 7.2) as far as its bytes go; may be empty.
 fn is_host(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|&byte| is_token(byte) || b":[](),;=@".contains(&byte))
-        && !value.contains(&b'@')
+    value.iter().all(|&byte| is_token(byte) || b":[](),;=@".contains(&byte)) && !value.contains(&b'@')
 }
 
 /// The path of an origin-form, absolute-form or asterisk-form target (RFC 9112, section 3.2).
 fn find_path(target: &str) -> Option<&str> {
-    let visible = target
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    let scheme = target
-        .get(..7)
-        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    let visible = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
     let path = match (target, scheme) {
         ("*", _) => "*",
         (_, Some(scheme)) => {
@@ -233,10 +208,7 @@ mod tests {
         for (head, expected) in cases {
             assert_eq!(status(head), expected, "{head:?}");
         }
-        let many = format!(
-            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            "A: b\r\n".repeat(FIELDS_MAX)
-        );
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_MAX));
         assert_eq!(status(&many), 431);
     }
 
@@ -275,10 +247,7 @@ mod tests {
             .map_while(|n| scanner.find_end(&bytes[..n]).unwrap().map_or(Some(0), Some))
             .collect();
         assert_eq!(ends.iter().position(|&end| end > 0), Some(bytes.len() - 5));
-        assert_eq!(
-            Scanner::default().find_end(bytes).unwrap(),
-            Some(bytes.len() - 4)
-        );
+        assert_eq!(Scanner::default().find_end(bytes).unwrap(), Some(bytes.len() - 4));
         assert!(Scanner::default().find_end(b"GET / HTTP/1.1\n").is_err());
         assert!(Scanner::default().find_end(b"\n").is_err());
     }

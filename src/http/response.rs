@@ -18,12 +18,7 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     /// An error for a person to read.
     pub fn error(status: u16, fields: &'a str, content: &'a [u8]) -> Self {
-        Self {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            fields,
-            content,
-        }
+        Self { status, content_type: "text/plain; charset=utf-8", fields, content }
     }
 
     /// Writes the response, without its content when the request was `HEAD` (RFC 9110, section 9.3.2).
@@ -31,12 +26,7 @@ impl<'a> Response<'a> {
         out.clear();
         let date = httpdate::fmt_http_date(SystemTime::now());
         // Writing into a Vec never fails.
-        let _ = write!(
-            out,
-            "HTTP/1.1 {} {}\r\nDate: {date}\r\n",
-            self.status,
-            reason(self.status)
-        );
+        let _ = write!(out, "HTTP/1.1 {} {}\r\nDate: {date}\r\n", self.status, reason(self.status));
         // 204 and 304 have no content, and 204 no length of it (RFC 9110, section 8.6).
         let has_content = !matches!(self.status, 204 | 304);
         if has_content {
@@ -66,12 +56,8 @@ mod tests {
 
     #[test]
     fn a_response_to_head_has_the_length_but_no_content() {
-        let response = Response {
-            status: 200,
-            content_type: "text/plain",
-            fields: "X: y\r\n",
-            content: b"hello",
-        };
+        let response =
+            Response { status: 200, content_type: "text/plain", fields: "X: y\r\n", content: b"hello" };
         let full = text(&response, false);
         assert!(
             full.starts_with("HTTP/1.1 200 OK\r\nDate: ")
@@ -85,10 +71,7 @@ mod tests {
     fn no_content_means_none() {
         for status in [204, 304] {
             let text = text(&Response::error(status, "", b"hello"), false);
-            assert!(
-                text.ends_with("\r\n\r\n") && !text.contains("Content-Length"),
-                "{text}"
-            );
+            assert!(text.ends_with("\r\n\r\n") && !text.contains("Content-Length"), "{text}");
         }
     }
 }

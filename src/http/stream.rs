@@ -52,11 +52,7 @@ impl<'a> Stream<'a> {
     pub fn send_all(&self, mut bytes: &[u8], timeout: Duration) -> Result<(), Stop> {
         let mut deadline = None;
         while !bytes.is_empty() {
-            match send(
-                self.socket.as_raw_fd(),
-                bytes,
-                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
-            ) {
+            match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
                 Ok(count) => {
                     self.slot.add_bytes_out(count);
                     bytes = &bytes[count..];
@@ -95,8 +91,7 @@ impl<'a> Stream<'a> {
             return Err(Stop::TimedOut);
         }
         // Rounded up: a wait that ends a moment early would only go round again.
-        let timeout =
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(self.socket.as_fd(), events)], timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(Stop::Gone(errno.into())),

@@ -35,13 +35,7 @@ pub enum Activation {
 impl Activation {
     /// Standard error was the client's connection and leads nowhere now.
     pub fn took_stderr(&self) -> bool {
-        matches!(
-            self,
-            Self::Connection {
-                took_stderr: true,
-                ..
-            }
-        )
+        matches!(self, Self::Connection { took_stderr: true, .. })
     }
 }
 
@@ -61,9 +55,13 @@ pub fn receive() -> Result<Activation, Error> {
     }
     match (listeners.is_empty(), connections.pop()) {
         (_, None) => Ok(Activation::Listeners(listeners)),
-        (true, Some(connection)) if connections.is_empty() => Ok(Activation::Connection { connection, took_stderr: false }),
+        (true, Some(connection)) if connections.is_empty() => Ok(Activation::Connection {
+            connection,
+            took_stderr: false,
+        }),
         _ => Err(Error::Activation(
-            "expected listening sockets (Accept=no), or a single connected one (Accept=yes), found both or several".into(),
+            "expected listening sockets (Accept=no), or a single connected one (Accept=yes), found both or several"
+                .into(),
         )),
     }
 }
@@ -73,25 +71,19 @@ fn receive_from_systemd() -> Result<Vec<(String, OwnedFd)>, Error> {
     let fail = |problem: String| Error::Activation(problem);
     // Without names, or with too few, libsystemd's `receive_descriptors_with_names` would lose
     // sockets without a word: so descriptors from there, names from here.
-    let descriptors = libsystemd::activation::receive_descriptors(false)
-        .map_err(|error| fail(error.to_string()))?;
+    let descriptors =
+        libsystemd::activation::receive_descriptors(false).map_err(|error| fail(error.to_string()))?;
     let names: Vec<String> = match env::var("LISTEN_FDNAMES") {
         Ok(names) => names.split(':').map(str::to_owned).collect(),
         Err(_) => vec![NO_NAME.to_owned(); descriptors.len()],
     };
     if !descriptors.is_empty() && names.len() != descriptors.len() {
         let (names, fds) = (names.len(), descriptors.len());
-        return Err(fail(format!(
-            "LISTEN_FDNAMES has {names} names for LISTEN_FDS={fds} sockets"
-        )));
+        return Err(fail(format!("LISTEN_FDNAMES has {names} names for LISTEN_FDS={fds} sockets")));
     }
     let adopt = |(name, descriptor): (String, libsystemd::activation::FileDescriptor)| {
         let fd = descriptor.into_raw_fd();
-        let name = if name.is_empty() {
-            NO_NAME.to_owned()
-        } else {
-            name
-        };
+        let name = if name.is_empty() { NO_NAME.to_owned() } else { name };
         let socket = sys::adopt_fd(fd)
             .map_err(|error| fail(format!("socket \"{name}\" (descriptor {fd}): {error}")))?;
         Ok((name, socket))
@@ -107,9 +99,7 @@ enum Socket {
 /// Tells listening from connected stream sockets, and refuses everything else.
 fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
     let fd = socket.as_raw_fd();
-    let fail = |problem: &str| {
-        Error::Activation(format!("socket \"{name}\" (descriptor {fd}): {problem}"))
-    };
+    let fail = |problem: &str| Error::Activation(format!("socket \"{name}\" (descriptor {fd}): {problem}"));
     match query(&socket, sockopt::SockType) {
         None => return Err(fail("expected a socket, found something else")),
         Some(SockType::Stream) => {}
@@ -119,9 +109,7 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
                 SockType::SeqPacket => "a sequential-packet socket (ListenSequentialPacket=)",
                 _ => "a socket of another type",
             };
-            return Err(fail(&format!(
-                "expected a stream socket (ListenStream=), found {found}"
-            )));
+            return Err(fail(&format!("expected a stream socket (ListenStream=), found {found}")));
         }
     }
     if query(&socket, sockopt::AcceptConn) == Some(true) {
@@ -136,12 +124,10 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
             origin: Origin::Inherited,
         }));
     }
-    let address = sys::remote_address(socket.as_fd()).map_err(|_| {
-        fail("expected a listening or a connected socket, found one that is neither")
-    })?;
+    let address = sys::remote_address(socket.as_fd())
+        .map_err(|_| fail("expected a listening or a connected socket, found one that is neither"))?;
     set_blocking(&socket).map_err(|error| fail(&format!("unable to make it blocking: {error}")))?;
-    let connection =
-        Connection::new(socket, address, name).map_err(|error| fail(&error.to_string()))?;
+    let connection = Connection::new(socket, address, name).map_err(|error| fail(&error.to_string()))?;
     Ok(Socket::Connected(connection))
 }
 
@@ -164,23 +150,15 @@ fn receive_from_inetd() -> Result<Activation, Error> {
     if !is_inet && !is_same_file(stdin, std::io::stdout().as_fd()) {
         return Ok(Activation::None);
     }
-    let fail = |error: std::io::Error| {
-        Error::Activation(format!("the connection on standard input: {error}"))
-    };
+    let fail =
+        |error: std::io::Error| Error::Activation(format!("the connection on standard input: {error}"));
     let socket = stdin.try_clone_to_owned().map_err(fail)?;
     let took_stderr = is_same_file(stdin, std::io::stderr().as_fd());
-    let null = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-        .map_err(fail)?;
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
     free_standard_descriptors(&null, took_stderr).map_err(|errno| fail(errno.into()))?;
     set_blocking(&socket).map_err(|errno| fail(errno.into()))?;
     let connection = Connection::new(socket, address, "inetd").map_err(fail)?;
-    Ok(Activation::Connection {
-        connection,
-        took_stderr,
-    })
+    Ok(Activation::Connection { connection, took_stderr })
 }
 
 /// Puts /dev/null where inetd put the connection, so that the client never reads a log line or a panic.
@@ -188,11 +166,7 @@ fn receive_from_inetd() -> Result<Activation, Error> {
 fn free_standard_descriptors(null: &File, took_stderr: bool) -> nix::Result<()> {
     dup2_stdin(null)?;
     dup2_stdout(null)?;
-    if took_stderr {
-        dup2_stderr(null)
-    } else {
-        Ok(())
-    }
+    if took_stderr { dup2_stderr(null) } else { Ok(()) }
 }
 
 fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {

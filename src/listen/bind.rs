@@ -9,8 +9,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, listen, setsockopt,
+    socket, sockopt,
 };
 use nix::sys::stat::{self, umask};
 
@@ -47,18 +47,13 @@ pub fn bind_listeners(tables: &[Listen]) -> Result<Vec<Listener>, Error> {
         }
     }
     match listeners.is_empty() {
-        true => Err(Error::Activation(
-            "this host has no loopback address".into(),
-        )),
+        true => Err(Error::Activation("this host has no loopback address".into())),
         false => Ok(listeners),
     }
 }
 
 fn is_unavailable(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
-    )
+    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 
 fn bind_one(table: &Listen, address: &Address, all: &[&Address]) -> io::Result<OwnedFd> {
@@ -76,31 +71,20 @@ fn bind_one(table: &Listen, address: &Address, all: &[&Address]) -> io::Result<O
 }
 
 fn open_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
-    socket(
-        family,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        None,
-    )
+    socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)
 }
 
 /// `[::]` takes IPv4 as well, whatever `net.ipv6.bindv6only` says, unless `0.0.0.0` with that port is
 /// configured too.
 fn shares_port_with_v4(address: SocketAddr, all: &[&Address]) -> bool {
     all.iter().any(|other| match other {
-        Address::Tcp(SocketAddr::V4(v4)) => {
-            v4.port() == address.port() && *v4.ip() == Ipv4Addr::UNSPECIFIED
-        }
+        Address::Tcp(SocketAddr::V4(v4)) => v4.port() == address.port() && *v4.ip() == Ipv4Addr::UNSPECIFIED,
         _ => false,
     })
 }
 
 fn bind_tcp(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    };
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = open_socket(family)?;
     // A port whose old connections are in TIME-WAIT is free for a restart.
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
@@ -133,16 +117,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !metadata.file_type().is_socket() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "the file exists and is no socket",
-        ));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is no socket"));
     }
     // The socket does not block: one that answers may have a full backlog.
-    match connect(
-        open_socket(AddressFamily::Unix)?.as_raw_fd(),
-        &UnixAddr::new(path)?,
-    ) {
+    match connect(open_socket(AddressFamily::Unix)?.as_raw_fd(), &UnixAddr::new(path)?) {
         Err(Errno::ECONNREFUSED) => fs::remove_file(path),
         _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
     }

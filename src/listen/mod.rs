@@ -97,9 +97,5 @@ pub enum Error {
     #[error("unable to use the sockets handed in: {0}")]
     Activation(String),
     #[error("unable to listen on {address} (listen.{name}): {source}")]
-    Bind {
-        name: String,
-        address: String,
-        source: io::Error,
-    },
+    Bind { name: String, address: String, source: io::Error },
 }

@@ -23,8 +23,7 @@ const FORK_PATIENCE: Duration = Duration::from_secs(5);
 const REFUSED_LINGER: Duration = Duration::from_secs(2);
 const REFUSED_MAX: usize = 64;
 
-const REFUSAL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 55\r\nRetry-After: 5\r\nConnection: close\r\n\r\n\
     503 Service Unavailable: the server is out of processes";
 
@@ -72,13 +71,7 @@ impl Admission {
     }
 
     /// fork(2) has failed: the connection is kept for another try, unless it has waited long enough.
-    pub fn hold(
-        &mut self,
-        connection: Connection,
-        service: Arc<Service>,
-        error: io::Error,
-        now: Instant,
-    ) {
+    pub fn hold(&mut self, connection: Connection, service: Arc<Service>, error: io::Error, now: Instant) {
         if !self.fork_failing {
             journal::note_fork_exhausted(&error);
         }
@@ -86,24 +79,13 @@ impl Admission {
         if now.duration_since(connection.identity.accepted_at) >= FORK_PATIENCE {
             self.refuse(connection, &service, &error, now);
         } else {
-            self.waiting = Some(Waiting {
-                connection,
-                service,
-                next_try: now + FORK_RETRY,
-                error,
-            });
+            self.waiting = Some(Waiting { connection, service, next_try: now + FORK_RETRY, error });
         }
     }
 
     /// The connection that waits for a process, when it is time to try again or `freed` something.
-    pub fn take_waiting(
-        &mut self,
-        now: Instant,
-        freed: bool,
-    ) -> Option<(Connection, Arc<Service>)> {
-        let waiting = self
-            .waiting
-            .take_if(|waiting| freed || now >= waiting.next_try)?;
+    pub fn take_waiting(&mut self, now: Instant, freed: bool) -> Option<(Connection, Arc<Service>)> {
+        let waiting = self.waiting.take_if(|waiting| freed || now >= waiting.next_try)?;
         Some((waiting.connection, waiting.service))
     }
 
@@ -117,26 +99,14 @@ impl Admission {
 
     /// Refuses whatever still waits: the daemon stops.
     pub fn close(&mut self, now: Instant) {
-        if let Some(Waiting {
-            connection,
-            service,
-            error,
-            ..
-        }) = self.waiting.take()
-        {
+        if let Some(Waiting { connection, service, error, .. }) = self.waiting.take() {
             self.refuse(connection, &service, &error, now);
         }
     }
 
     /// Answers 503 without a process and without reading. The socket stays open for a while: closing it
     /// now, over a request that nobody has read, would reset the connection and lose the answer.
-    fn refuse(
-        &mut self,
-        connection: Connection,
-        service: &Service,
-        error: &io::Error,
-        now: Instant,
-    ) {
+    fn refuse(&mut self, connection: Connection, service: &Service, error: &io::Error, now: Instant) {
         journal::record_refusal(&connection.identity, &service.name, error);
         let fd = connection.socket.as_raw_fd();
         // A peer that cannot take 200 bytes, or is gone, gets no answer.
@@ -145,25 +115,18 @@ impl Admission {
         if self.refused.len() == REFUSED_MAX {
             self.refused.pop_front();
         }
-        self.refused
-            .push_back((now + REFUSED_LINGER, connection.socket));
+        self.refused.push_back((now + REFUSED_LINGER, connection.socket));
     }
 
     /// When something ends by the mere passing of time.
     pub fn next_event(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().map(|waiting| waiting.next_try);
         let refused = self.refused.front().map(|(until, _)| *until);
-        [self.resting_until, waiting, refused]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.resting_until, waiting, refused].into_iter().flatten().min()
     }
 }
 
 /// Errors of accept(2) that say that something has run out: the connection stays in the backlog.
 pub fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }

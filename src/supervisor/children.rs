@@ -75,13 +75,8 @@ impl Children {
         let Some(slot) = self.scoreboard.take() else {
             return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
         };
-        let work = Work {
-            connection: &connection,
-            service,
-            limits: self.limits,
-            slot,
-            buffers: &mut self.buffers,
-        };
+        let work =
+            Work { connection: &connection, service, limits: self.limits, slot, buffers: &mut self.buffers };
         let forked = match self.model {
             Model::Iterative => {
                 self.serve_here(connection, service, slot);
@@ -118,23 +113,13 @@ impl Children {
         slot: &'static Slot,
     ) -> Outcome {
         let before = sys::own_usage();
-        let work = Work {
-            connection: &connection,
-            service,
-            limits: self.limits,
-            slot,
-            buffers: &mut self.buffers,
-        };
+        let work =
+            Work { connection: &connection, service, limits: self.limits, slot, buffers: &mut self.buffers };
         let outcome = child::serve(work);
         let Connection { socket, identity } = connection;
         drop(socket); // the client need not wait for the record
-        let child = Child {
-            identity,
-            service: Arc::clone(service),
-            slot,
-            is_intermediate: false,
-            ended_by: None,
-        };
+        let child =
+            Child { identity, service: Arc::clone(service), slot, is_intermediate: false, ended_by: None };
         let usage = sys::own_usage().since(before);
         self.record(&child, Pid::this(), Exit::Exited(outcome.code()), usage);
         outcome

@@ -35,9 +35,7 @@ impl Life {
     pub fn stop(self, children: &mut Children, drain_timeout: Duration, now: Instant) -> Self {
         if self.is_serving() {
             journal::note_draining(children.count(), drain_timeout);
-            return Self::Draining {
-                until: now + drain_timeout,
-            };
+            return Self::Draining { until: now + drain_timeout };
         }
         children.end_all(Signal::SIGKILL, EndedBy::Stop);
         Self::Killing

@@ -42,19 +42,13 @@ pub enum Error {
     )]
     NoService { listener: String, services: String },
     #[error("unable to {action}: {source}")]
-    System {
-        action: &'static str,
-        source: io::Error,
-    },
+    System { action: &'static str, source: io::Error },
 }
 
 impl Error {
     /// What fits `map_err`: says what was tried.
     fn system<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::System {
-            action,
-            source: source.into(),
-        }
+        move |source| Self::System { action, source: source.into() }
     }
 }
 
@@ -67,20 +61,14 @@ struct Door {
 
 /// Serves what `activation` holds until told to stop. A single connection is served in this process.
 pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
-    let services: BTreeMap<String, Arc<Service>> = config
-        .services
-        .into_iter()
-        .map(|(name, service)| (name, Arc::new(service)))
-        .collect();
+    let services: BTreeMap<String, Arc<Service>> =
+        config.services.into_iter().map(|(name, service)| (name, Arc::new(service))).collect();
     let listeners = match activation {
         Activation::Connection { connection, .. } => {
             let service = find_service(&connection.identity.listener, &services)?;
-            let limits = crate::config::Limits {
-                max_connections: 1,
-                ..config.limits
-            };
-            let mut children = Children::new(limits, Model::Iterative)
-                .map_err(Error::system("map the scoreboard"))?;
+            let limits = crate::config::Limits { max_connections: 1, ..config.limits };
+            let mut children =
+                Children::new(limits, Model::Iterative).map_err(Error::system("map the scoreboard"))?;
             return Ok(serve_one(&mut children, connection, &service));
         }
         Activation::Listeners(listeners) => listeners,
@@ -93,8 +81,7 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
     }
     let mut supervisor = Supervisor {
         signals: take_signals().map_err(Error::system("take over signals"))?,
-        children: Children::new(config.limits, config.model)
-            .map_err(Error::system("map the scoreboard"))?,
+        children: Children::new(config.limits, config.model).map_err(Error::system("map the scoreboard"))?,
         admission: Admission::default(),
         life: Life::Serving,
         notifier: Notifier::from_environment(),
@@ -121,18 +108,12 @@ fn serve_one(children: &mut Children, connection: Connection, service: &Arc<Serv
 
 /// The service of a listener: the one of its name, or the only one there is. systemd names a socket
 /// without `FileDescriptorName=` after its unit, `web.socket`.
-fn find_service(
-    listener: &str,
-    services: &BTreeMap<String, Arc<Service>>,
-) -> Result<Arc<Service>, Error> {
+fn find_service(listener: &str, services: &BTreeMap<String, Arc<Service>>) -> Result<Arc<Service>, Error> {
     let name = listener.strip_suffix(".socket").unwrap_or(listener);
     let only = services.values().next().filter(|_| services.len() == 1);
     services.get(name).or(only).map(Arc::clone).ok_or_else(|| {
         let services: Vec<_> = services.keys().map(String::as_str).collect();
-        Error::NoService {
-            listener: name.to_owned(),
-            services: services.join(", "),
-        }
+        Error::NoService { listener: name.to_owned(), services: services.join(", ") }
     })
 }
 
@@ -140,14 +121,8 @@ fn find_service(
 fn take_signals() -> nix::Result<SignalFd> {
     // A parent process that ignores SIGCHLD would have left us without any child's status.
     sys::reset_signal(Signal::SIGCHLD);
-    let mask: SigSet = [
-        Signal::SIGCHLD,
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-    ]
-    .into_iter()
-    .collect();
+    let mask: SigSet =
+        [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
     mask.thread_set_mask()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
@@ -172,11 +147,7 @@ struct Ready {
 
 impl Supervisor {
     fn run(&mut self) -> Result<(), Error> {
-        let addresses: Vec<_> = self
-            .doors
-            .iter()
-            .map(|door| door.listener.address.as_str())
-            .collect();
+        let addresses: Vec<_> = self.doors.iter().map(|door| door.listener.address.as_str()).collect();
         journal::note_ready(&addresses.join(", "));
         self.notifier.ready(self.counts());
         loop {
@@ -201,66 +172,38 @@ impl Supervisor {
 
     /// Waits for a signal, a connection or the next deadline, whichever comes first.
     fn wait(&self) -> nix::Result<Ready> {
-        let doors: &[Door] = if self.is_accepting() {
-            &self.doors
-        } else {
-            &[]
-        };
+        let doors: &[Door] = if self.is_accepting() { &self.doors } else { &[] };
         let mut fds = Vec::with_capacity(1 + doors.len());
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
-        fds.extend(
-            doors
-                .iter()
-                .map(|door| PollFd::new(door.listener.as_fd(), PollFlags::POLLIN)),
-        );
+        fds.extend(doors.iter().map(|door| PollFd::new(door.listener.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, self.timeout()) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
         let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
-        let doors = fds[1..]
-            .iter()
-            .enumerate()
-            .filter(|(_, fd)| is_ready(fd))
-            .map(|(index, _)| index)
-            .collect();
-        Ok(Ready {
-            signals: is_ready(&fds[0]),
-            doors,
-        })
+        let doors =
+            fds[1..].iter().enumerate().filter(|(_, fd)| is_ready(fd)).map(|(index, _)| index).collect();
+        Ok(Ready { signals: is_ready(&fds[0]), doors })
     }
 
     /// Until the nearest deadline, rounded up to the milliseconds of poll(2).
     fn timeout(&self) -> PollTimeout {
-        let deadlines = [
-            self.notifier.next_tick(self.counts()),
-            self.admission.next_event(),
-            self.life.next_event(),
-        ];
-        deadlines
-            .into_iter()
-            .flatten()
-            .min()
-            .map_or(PollTimeout::NONE, |at| {
-                let left = at.saturating_duration_since(Instant::now());
-                PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-            })
+        let deadlines =
+            [self.notifier.next_tick(self.counts()), self.admission.next_event(), self.life.next_event()];
+        deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |at| {
+            let left = at.saturating_duration_since(Instant::now());
+            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+        })
     }
 
     /// Acts on one signal. True: children have ended, so that processes and memory are free again.
     fn handle_signal(&mut self, now: Instant) -> Result<bool, Error> {
-        let Some(info) = self
-            .signals
-            .read_signal()
-            .map_err(Error::system("read a signal"))?
-        else {
+        let Some(info) = self.signals.read_signal().map_err(Error::system("read a signal"))? else {
             return Ok(false);
         };
         match i32::try_from(info.ssi_signo).map(Signal::try_from) {
             Ok(Ok(Signal::SIGCHLD)) => {
-                self.children
-                    .reap()
-                    .map_err(Error::system("reap children"))?;
+                self.children.reap().map_err(Error::system("reap children"))?;
                 return Ok(true);
             }
             Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now)?,
@@ -312,15 +255,11 @@ impl Supervisor {
                 }
                 Ok(None) => return Ok(false),
                 Err(error) if admission::is_exhaustion(&error) => {
-                    self.admission
-                        .rest(&door.listener.name, &error, Instant::now());
+                    self.admission.rest(&door.listener.name, &error, Instant::now());
                     return Ok(false);
                 }
                 Err(source) => {
-                    return Err(Error::System {
-                        action: "accept connections",
-                        source,
-                    });
+                    return Err(Error::System { action: "accept connections", source });
                 }
             }
         }
@@ -331,8 +270,7 @@ impl Supervisor {
         match self.children.serve(connection, service) {
             Ok(()) => self.admission.note_forked(),
             Err((connection, error)) => {
-                self.admission
-                    .hold(connection, Arc::clone(service), error, Instant::now());
+                self.admission.hold(connection, Arc::clone(service), error, Instant::now());
             }
         }
     }

@@ -1,1 +1,15 @@
-fn main() {}
+//! The daemon from outside: each test starts the real program, waits for its READY=1, and looks at what
+//! its clients, its journal lines and /proc tell.
+
+// A test asserts, so it may stop at the first surprise, and it may run threads: it does not fork.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod harness;
+
+mod activation;
+mod client;
+mod config;
+mod http;
+mod lessons;
+mod lifecycle;
+mod process;

@@ -1,0 +1,343 @@
+//! Every way in: sockets handed in by systemd, by inetd and its like, or none.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{LSBAWS, PATIENCE, Record, Setup, ask, connect, find_program, read_to_end};
+
+const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+
+const THREE_SERVICES: &str = "
+    [[service.a.route]]
+    body = 'this is a'
+    [[service.b.route]]
+    body = 'this is b'
+    [[service.c.route]]
+    body = 'this is c'
+";
+
+fn tcp() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+#[test]
+fn one_socket_with_a_name() {
+    let listener = tcp();
+    let address = listener.local_addr().unwrap();
+    let server = Setup::new("").socket(listener).names("web").start();
+    assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));
+    assert_eq!(server.record().get("listener"), "web");
+}
+
+#[test]
+fn three_sockets_lead_to_the_services_of_their_names() {
+    let listeners = [tcp(), tcp(), tcp()];
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let [first, second, third] = listeners;
+    let setup = Setup::new(THREE_SERVICES).socket(first).socket(second).socket(third);
+    let server = setup.names("c:a.socket:b").start();
+    for (address, name) in addresses.into_iter().zip(["c", "a", "b"]) {
+        assert!(ask(connect(address), REQUEST).ends_with(&format!("this is {name}")));
+        assert_eq!(server.record().get("service"), name);
+    }
+}
+
+#[test]
+fn three_sockets_without_names_lead_to_the_only_service() {
+    let listeners = [tcp(), tcp(), tcp()];
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let [first, second, third] = listeners;
+    let server = Setup::new("").socket(first).socket(second).socket(third).start();
+    for address in addresses {
+        assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));
+        assert_eq!(server.record().get("listener"), "unknown");
+    }
+}
+
+#[test]
+fn a_unix_socket_tells_who_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let server = Setup::new("").socket(UnixListener::bind(&path).unwrap()).names("web").start();
+    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    let (uid, pid) = (nix::unistd::geteuid(), std::process::id());
+    assert_eq!(server.record().get("peer"), format!("unix:uid={uid},pid={pid}"));
+}
+
+#[test]
+fn sockets_of_another_process_are_left_alone() {
+    // LISTEN_PID is set by the harness when there are sockets; here it is wrong from the start.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bound.sock");
+    let config = format!("[listen.web]\naddress = '{}'\n", path.display());
+    let setup = Setup::new(&config).prelude("set -- env LISTEN_PID=1 \"$@\"").socket(tcp());
+    let server = setup.start();
+    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    drop(server);
+}
+
+#[test]
+fn more_names_than_sockets_is_an_error() {
+    let mut server = Setup::new("").socket(tcp()).names("a:b").spawn();
+    assert_eq!(server.wait().code(), Some(71));
+    server.wait_line(
+        "lsbaws: unable to use the sockets handed in: LISTEN_FDNAMES has 2 names for LISTEN_FDS=1 sockets",
+    );
+}
+
+#[test]
+fn a_datagram_socket_is_an_error() {
+    let mut server = Setup::new("").socket(UdpSocket::bind("127.0.0.1:0").unwrap()).names("web").spawn();
+    assert_eq!(server.wait().code(), Some(71));
+    server.wait_line(
+        "socket \"web\" (descriptor 3): expected a stream socket (ListenStream=), found a datagram socket",
+    );
+}
+
+#[test]
+fn a_file_is_an_error() {
+    let mut server = Setup::new("").socket(fs::File::open("/dev/null").unwrap()).names("web").spawn();
+    assert_eq!(server.wait().code(), Some(71));
+    server.wait_line("socket \"web\" (descriptor 3): expected a socket, found something else");
+}
+
+#[test]
+fn a_name_without_a_service_is_an_error() {
+    let mut server = Setup::new(THREE_SERVICES).socket(tcp()).names("d").spawn();
+    assert_eq!(server.wait().code(), Some(78));
+    server.wait_line(
+        "listener \"d\" leads to no service: there is no [service.d], and several others (a, b, c)",
+    );
+}
+
+#[test]
+fn a_connected_socket_is_served_in_place() {
+    let (client, socket) = UnixStream::pair().unwrap();
+    let mut server = Setup::new("").socket(socket).names("connection").spawn();
+    assert!(ask(client, REQUEST).ends_with("Hello, World!\n"));
+    let record = server.record();
+    assert_eq!((record.get("outcome"), record.get("target")), ("served", "/x"));
+    assert_eq!(record.number("pid"), i64::from(server.pid().as_raw()));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn the_fault_of_a_connected_client_is_the_exit_code() {
+    let (client, socket) = UnixStream::pair().unwrap();
+    let mut server = Setup::new("").socket(socket).spawn();
+    assert!(ask(client, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    assert_eq!(server.wait().code(), Some(1));
+}
+
+#[test]
+fn a_blocking_listener_blocks_nobody() {
+    let first = tcp(); // std's listeners block
+    let second = tcp();
+    let address = second.local_addr().unwrap();
+    let first_address = first.local_addr().unwrap();
+    let server = Setup::new("").socket(first).socket(second).start();
+    assert!(ask(connect(first_address), REQUEST).ends_with("Hello, World!\n"));
+    assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));
+    drop(server);
+}
+
+#[test]
+fn an_inherited_socket_outlives_the_daemon() {
+    let listener = tcp();
+    let address = listener.local_addr().unwrap();
+    let mut first = Setup::new("").socket(listener.try_clone().unwrap()).start();
+    first.stop();
+    // Nobody serves, and yet the client connects: the queue is the kernel's.
+    let waiting = connect(address);
+    let second = Setup::new("").socket(listener).start();
+    assert!(ask(waiting, REQUEST).ends_with("Hello, World!\n"));
+    drop(second);
+}
+
+#[test]
+fn an_inherited_unix_socket_keeps_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let mut server = Setup::new("").socket(UnixListener::bind(&path).unwrap()).start();
+    server.stop();
+    assert!(path.exists());
+}
+
+#[test]
+fn a_bound_unix_socket_has_its_mode_and_goes_with_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let config = format!("[listen.web]\naddress = '{}'\nmode = '0620'\n", path.display());
+    let mut server = Setup::new(&config).start();
+    let metadata = fs::metadata(&path).unwrap();
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o620);
+    server.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let config = format!("[listen.web]\naddress = '{}'\n", path.display());
+    drop(UnixListener::bind(&path).unwrap()); // std leaves the file
+    let server = Setup::new(&config).start();
+    let mut other = Setup::new(&config).spawn();
+    assert_eq!(other.wait().code(), Some(71));
+    let line = other.wait_line("unable to listen on");
+    assert!(line.ends_with("(listen.web): Address already in use (os error 98)"), "{line}");
+    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    drop(server);
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_never_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("precious");
+    fs::write(&path, "data").unwrap();
+    let mut server = Setup::new(&format!("[listen.web]\naddress = '{}'\n", path.display())).spawn();
+    assert_eq!(server.wait().code(), Some(71));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "data");
+}
+
+#[test]
+fn ipv4_and_ipv6_share_a_port() {
+    // Port 0 would give each its own: so a free one is looked up first.
+    let port = tcp().local_addr().unwrap().port();
+    for addresses in
+        [format!("['127.0.0.1:{port}', '[::1]:{port}']"), format!("['0.0.0.0:{port}', '[::]:{port}']")]
+    {
+        let server = Setup::new(&format!("[listen.web]\naddress = {addresses}\n")).start();
+        for host in ["127.0.0.1", "[::1]"] {
+            let address = format!("{host}:{port}").parse().unwrap();
+            assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));
+            assert!(server.record().get("peer").starts_with(host));
+        }
+    }
+}
+
+#[test]
+fn a_dual_stack_socket_tells_ipv4_peers_by_their_address() {
+    let port = tcp().local_addr().unwrap().port();
+    let server = Setup::new(&format!("[listen.web]\naddress = '[::]:{port}'\n")).start();
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));
+    assert!(server.record().get("peer").starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn tcpserver_hands_over_its_connections() {
+    let Some(tcpserver) = find_program("tcpserver") else {
+        return;
+    };
+    // -1 prints the port that was chosen for 0.
+    let mut server = Command::new(tcpserver)
+        .args(["-1", "-HRl0", "127.0.0.1", "0", LSBAWS, "--set", "log.target=stderr"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let address = format!("127.0.0.1:{}", port.trim()).parse().unwrap();
+    let answers = [0, 1].map(|_| ask(connect(address), REQUEST));
+    server.kill().unwrap();
+    let log = read_to_end(server.stderr.take().unwrap());
+    server.wait().unwrap();
+    for answer in answers {
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("Hello, World!\n"), "{answer}");
+    }
+    let record = Record::parse(log.lines().find(|line| line.contains(" connection=")).unwrap());
+    assert_eq!((record.get("listener"), record.get("target")), ("inetd", "/x"));
+}
+
+#[test]
+fn nothing_but_the_answer_goes_to_the_client_of_inetd() {
+    // inetd makes the connection standard error as well.
+    let listener = tcp();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let socket: std::os::fd::OwnedFd = listener.accept().unwrap().0.into();
+    let copy = || Stdio::from(socket.try_clone().unwrap());
+    for bad_config in [false, true] {
+        let mut command = Command::new(LSBAWS);
+        command.stdin(copy()).stdout(copy()).stderr(copy());
+        if bad_config {
+            command.args(["--set", "log.level=loud"]);
+            assert_eq!(command.status().unwrap().code(), Some(78));
+            continue;
+        }
+        (&client).write_all(REQUEST.as_bytes()).unwrap();
+        assert_eq!(command.status().unwrap().code(), Some(0));
+    }
+    drop((socket, listener));
+    let answer = read_to_end(&client);
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nHello, World!\n"),
+        "{answer}"
+    );
+}
+
+/// Starts the real systemd-socket-activate, which listens on the Unix sockets named.
+fn socket_activate(arguments: &[&str], paths: &[String]) -> Option<std::process::Child> {
+    let program = find_program("systemd-socket-activate")?;
+    let mut command = Command::new(program);
+    for path in paths {
+        command.args(["-l", path]);
+    }
+    command.args(arguments).arg(LSBAWS).args(["--set", "log.target=stderr"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // It says so for each socket once it listens.
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    for _ in paths {
+        lines.find(|line| line.as_ref().unwrap().contains("Listening on ")).unwrap().unwrap();
+    }
+    Some(child)
+}
+
+#[test]
+fn systemd_socket_activate_starts_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..3).map(|number| format!("{}/{number}.sock", folder.path().display())).collect();
+    for (arguments, count) in
+        [(&[][..], 1), (&["--fdname=web"][..], 1), (&[][..], 3), (&["--fdname=a:b:c"][..], 3)]
+    {
+        let Some(mut server) = socket_activate(arguments, &paths[..count]) else {
+            return;
+        };
+        for path in &paths[..count] {
+            let stream = UnixStream::connect(path).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert!(ask(stream, REQUEST).ends_with("Hello, World!\n"), "{arguments:?}");
+            fs::remove_file(path).unwrap();
+        }
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+}
+
+#[test]
+fn systemd_socket_activate_hands_over_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["--accept"][..], &["--accept", "--inetd"][..]] {
+        let path = format!("{}/{}.sock", folder.path().display(), arguments.len());
+        let Some(mut server) = socket_activate(arguments, std::slice::from_ref(&path)) else {
+            return;
+        };
+        for _ in 0..2 {
+            let stream = UnixStream::connect(&path).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert!(ask(stream, REQUEST).ends_with("Hello, World!\n"), "{arguments:?}");
+        }
+        kill(Pid::from_raw(server.id().cast_signed()), Signal::SIGTERM).unwrap();
+        server.wait().unwrap();
+    }
+}

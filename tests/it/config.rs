@@ -1,0 +1,249 @@
+//! The configuration from outside: what each mistake is told, and where values come from.
+
+use std::fs;
+use std::process::Command;
+
+use crate::harness::{LSBAWS, run};
+
+/// Runs `lsbaws check` over this text; gives exit code and standard error, the file's path as FILE.
+fn check(text: &str) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lsbaws.toml");
+    fs::write(&file, text).unwrap();
+    let (code, _, stderr) = run(&["check", "-c", file.to_str().unwrap()]);
+    (code, stderr.replace(file.to_str().unwrap(), "FILE"))
+}
+
+#[test]
+fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
+    let cases = [
+        (
+            "\n[limits]\nmax_connexions = 3\n",
+            "FILE:3: limits.max_connexions: unknown key, expected one of max_connections, head_timeout, write_timeout, max_head_size",
+        ),
+        ("limit = 1\n", "FILE:1: limit: unknown key, expected one of limits, process, log, listen, service"),
+        (
+            "[limits]\nmax_connections = 'many'\n",
+            r#"FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found "many""#,
+        ),
+        (
+            "[limits]\nmax_connections = '7'\n",
+            r#"FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found "7""#,
+        ),
+        (
+            "[limits]\nmax_connections = 1.5\n",
+            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found floating point `1.5`",
+        ),
+        (
+            "[limits]\nmax_connections = true\n",
+            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found boolean `true`",
+        ),
+        (
+            "[limits]\nmax_connections = 0\n",
+            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found 0",
+        ),
+        (
+            "[limits]\n\nhead_timeout = 10\n",
+            r#"FILE:3: limits.head_timeout: expected a time above zero and up to a year, such as "500ms", "30s" or "1m 30s", found 10"#,
+        ),
+        (
+            "[limits]\nmax_head_size = '16'\n",
+            r#"FILE:2: limits.max_head_size: expected a size above zero and up to 1 GiB, such as "512 B", "16 KiB" or "1 MiB", found "16""#,
+        ),
+        ("limits = 3\n", "FILE:1: limits: expected a table, found integer `3`"),
+        (
+            "[process]\nmodel = 'threads'\n",
+            r#"FILE:2: process.model: expected one of "fork", "double-fork", "iterative", found "threads""#,
+        ),
+        (
+            "[log]\nlevel = 'loud'\n",
+            r#"FILE:2: log.level: expected one of "error", "warn", "info", "debug", found "loud""#,
+        ),
+        (
+            "[listen.web]\naddress = 'localhost:80'\n",
+            r#"FILE:2: listen.web.address: expected an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names), found "localhost:80""#,
+        ),
+        (
+            "[listen.web]\naddress = []\n",
+            "FILE:2: listen.web.address: expected at least one address, found an empty list",
+        ),
+        (
+            "[listen.web]\naddress = [\n'127.0.0.1:1',\n'x']\n",
+            "FILE:4: listen.web.address[1]: expected an address",
+        ),
+        (
+            "[listen.web]\naddress = '@a'\nmode = '999'\n",
+            r#"FILE:3: listen.web.mode: expected an octal access mode in quotes, such as "0660", found "999""#,
+        ),
+        (
+            "[listen.'a b']\naddress = '@a'\n",
+            "FILE:1: listen.a b: expected a name of 1 to 64 letters, digits, _ or -",
+        ),
+        ("[service.web]\nroute = []\n", "FILE:2: service.web.route: expected at least one route"),
+        (
+            "[[service.web.route]]\npath = 'a'\n",
+            r#"FILE:2: service.web.route[0].path: expected a path that begins with /, found "a""#,
+        ),
+        (
+            "[[service.web.route]]\n[[service.web.route]]\nbody = 'x'\n",
+            r#"service.web.route[1].path: expected a path of its own, found "/" again"#,
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'magic'\n",
+            r#"FILE:2: service.web.route[0].handler: expected "hello", found "magic""#,
+        ),
+        (
+            "[[service.web.route]]\nstatus = 99\n",
+            "FILE:2: service.web.route[0].status: expected a whole number from 200 to 599, found 99",
+        ),
+        (
+            "[[service.web.route]]\nheaders = { Date = 'x' }\n",
+            "FILE:2: service.web.route[0].headers.Date: expected a field that lsbaws does not set itself",
+        ),
+        (
+            "[[service.web.route]]\nheaders = { 'a:b' = 'x' }\n",
+            "FILE:2: service.web.route[0].headers.a:b: expected the name of a header field",
+        ),
+        (
+            "[[service.web.route]]\nheaders = { a = \"x\\r\\ny: z\" }\n",
+            "FILE:2: service.web.route[0].headers.a: expected a field value without control characters",
+        ),
+        (
+            "[[service.web.route]]\ncontent_type = ''\n",
+            "FILE:2: service.web.route[0].content_type: expected a media type",
+        ),
+        (
+            "[[service.web.route]]\ndelay = '-1s'\n",
+            "FILE:2: service.web.route[0].delay: expected a time above zero",
+        ),
+        ("a = \n", "FILE:1: "),
+        ("[limits]\nmax_connections = 1\nmax_connections = 2\n", "FILE:3: duplicate key"),
+    ];
+    for (text, expected) in cases {
+        let (code, stderr) = check(text);
+        assert_eq!(code, 78, "{text:?}: {stderr}");
+        assert!(
+            stderr.starts_with("lsbaws: ") && stderr.contains(expected),
+            "{text:?}:\n{stderr}\n{expected}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{text:?}: {stderr}");
+    }
+}
+
+#[test]
+fn start_up_runs_the_same_check() {
+    let (code, _, stderr) = run(&["--set", "limits.max_connections=0"]);
+    assert_eq!(code, 78);
+    assert_eq!(
+        stderr,
+        "lsbaws: --set limits.max_connections=0: limits.max_connections: expected a whole number from 1 to 65536, found 0\n"
+    );
+}
+
+#[test]
+fn layers_lie_over_one_another_and_show_where_they_are_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, drop_ins) = (folder.path().join("x.toml"), folder.path().join("x.d"));
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(
+        &file,
+        "[limits]\nmax_connections = 1\nhead_timeout = '1s'\nwrite_timeout = '1s'\nmax_head_size = '1 KiB'\n",
+    )
+    .unwrap();
+    fs::write(
+        drop_ins.join("10.toml"),
+        "[limits]\nhead_timeout = '2s'\nwrite_timeout = '2s'\nmax_head_size = '2 KiB'\n",
+    )
+    .unwrap();
+    fs::write(drop_ins.join("20.toml"), "\n[limits]\nwrite_timeout = '3s'\nmax_head_size = '3 KiB'\n")
+        .unwrap();
+    fs::write(drop_ins.join("ignored.txt"), "nonsense").unwrap();
+    let output = Command::new(LSBAWS)
+        .args(["check", "--show", "-c", file.to_str().unwrap(), "--set", "log.level=debug"])
+        .env("LSBAWS_LIMITS__MAX_HEAD_SIZE", "4 KiB")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let path = folder.path().display();
+    let expected = [
+        ("max_connections = 1", format!("{path}/x.toml:2")),
+        ("head_timeout = \"2s\"", format!("{path}/x.d/10.toml:2")),
+        ("write_timeout = \"3s\"", format!("{path}/x.d/20.toml:3")),
+        ("max_head_size = \"4 KiB\"", "environment variable LSBAWS_LIMITS__MAX_HEAD_SIZE".to_owned()),
+        ("level = \"debug\"", "--set log.level=debug".to_owned()),
+        ("model = \"fork\"", "default".to_owned()),
+        ("body = \"Hello, World!\\n\"", "default".to_owned()),
+    ];
+    for (value, origin) in expected {
+        let line =
+            shown.lines().find(|line| line.starts_with(value)).unwrap_or_else(|| panic!("{value}: {shown}"));
+        assert!(line.ends_with(&format!(" # {origin}")), "{line}");
+    }
+    // What is shown is a configuration again, of the same effect.
+    fs::write(&file, &shown).unwrap();
+    fs::remove_dir_all(&drop_ins).unwrap();
+    let (_, again, _) = run(&["check", "--show", "-c", file.to_str().unwrap()]);
+    let values = |text: &str| {
+        text.lines().map(|line| line.split(" #").next().unwrap().trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&again), values(&shown));
+}
+
+#[test]
+fn a_stray_variable_is_a_mistake() {
+    let output = Command::new(LSBAWS).args(["check", "-c", "/dev/null"]).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "lsbaws: /dev/null: unable to read: not a regular file\n"
+    );
+    let output = Command::new(LSBAWS).arg("check").env("LSBAWS_LIMIT", "3").output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.starts_with("lsbaws: environment variable LSBAWS_LIMIT: limit: unknown key, expected one of"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_be_there() {
+    let (code, _, stderr) = run(&["check", "-c", "/nonexistent/lsbaws.toml"]);
+    assert_eq!(code, 78);
+    assert_eq!(
+        stderr,
+        "lsbaws: /nonexistent/lsbaws.toml: unable to read: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn the_shipped_file_names_every_key_at_its_default() {
+    let shipped = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml")).unwrap();
+    assert_eq!(check(&shipped), (0, String::new()), "as it is shipped");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lsbaws.toml");
+    let show = || {
+        let (code, shown, stderr) = run(&["check", "--show", "-c", file.to_str().unwrap()]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        let values = shown.lines().map(|line| line.split(" #").next().unwrap().trim().to_owned());
+        values.collect::<Vec<_>>()
+    };
+    fs::write(&file, "").unwrap();
+    let defaults = show();
+    // `#key` is a key at its default, `# Text` is a comment. Without a default there is an example.
+    let uncommented: Vec<_> = shipped
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .collect();
+    fs::write(&file, uncommented.join("\n")).unwrap();
+    let mut all = show();
+    all.retain(|line| !line.starts_with("delay = "));
+    assert_eq!(all, defaults);
+}
+
+#[test]
+fn usage_errors_have_their_own_exit_code() {
+    assert_eq!(run(&["--no-such-flag"]).0, 64);
+    assert_eq!(run(&["check", "--set", "nonsense"]).0, 78);
+    let (code, stdout, _) = run(&["--version"]);
+    assert_eq!((code, stdout.as_str()), (0, "lsbaws 0.1.0\n"));
+}

@@ -1,0 +1,339 @@
+//! Starts the daemon with a listening socket handed in and a notification socket of its own.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{Backlog, listen};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+pub const LSBAWS: &str = env!("CARGO_BIN_EXE_lsbaws");
+
+/// No test waits for time to pass; this is when one that waits for something gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Gives `command` the shell's `$$` as LISTEN_PID: exec keeps the process.
+const WITH_LISTEN_PID: &str = r#"LISTEN_PID=$$ exec "$@""#;
+
+/// How to start a daemon.
+pub struct Setup {
+    config: String,
+    /// Shell commands before the exec, such as ulimit.
+    prelude: String,
+    sockets: Vec<OwnedFd>,
+    names: Option<&'static str>,
+    env: Vec<(&'static str, String)>,
+    user: Option<u32>,
+}
+
+impl Setup {
+    /// A daemon with this configuration and no sockets.
+    pub fn new(config: &str) -> Self {
+        let (prelude, sockets, env) = (String::new(), Vec::new(), Vec::new());
+        Self { config: config.into(), prelude, sockets, names: None, env, user: None }
+    }
+
+    /// Hands in a socket.
+    pub fn socket(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.sockets.push(socket.into());
+        self
+    }
+
+    pub fn names(mut self, names: &'static str) -> Self {
+        self.names = Some(names);
+        self
+    }
+
+    pub fn prelude(mut self, prelude: &str) -> Self {
+        self.prelude = prelude.into();
+        self
+    }
+
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+
+    pub fn user(mut self, uid: u32) -> Self {
+        self.user = Some(uid);
+        self
+    }
+
+    /// Starts the daemon and waits until it says that it is ready.
+    pub fn start(self) -> Server {
+        let server = self.spawn();
+        assert_eq!(server.wait_notified("READY="), "1");
+        server
+    }
+
+    /// Starts the daemon without waiting for anything.
+    pub fn spawn(self) -> Server {
+        let folder = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .tempdir()
+            .unwrap();
+        let config = folder.path().join("lsbaws.toml");
+        fs::write(&config, &self.config).unwrap();
+        let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        fs::set_permissions(
+            folder.path().join("notify"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        )
+        .unwrap();
+
+        let script = format!("{}\n{WITH_LISTEN_PID}", self.prelude);
+        let mut command = Command::new("bash");
+        command.args(["-euc", &script, "bash", LSBAWS, "-c"]).arg(&config).arg("serve");
+        command.env("NOTIFY_SOCKET", folder.path().join("notify"));
+        if !self.sockets.is_empty() {
+            command.env("LISTEN_FDS", self.sockets.len().to_string());
+        }
+        if let Some(names) = self.names {
+            command.env("LISTEN_FDNAMES", names);
+        }
+        command.envs(self.env);
+        let numbers = 3..;
+        let mapping = self
+            .sockets
+            .into_iter()
+            .zip(numbers)
+            .map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
+        command.fd_mappings(mapping.collect()).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if let Some(uid) = self.user {
+            command.uid(uid).gid(uid);
+        }
+        let mut process = command.spawn().unwrap();
+        let stderr = process.stderr.take().unwrap();
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                if sender.send(line.unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Server { process, folder, notify, lines, address: None }
+    }
+}
+
+/// A daemon that serves `config` on one listener `web` at a free port of 127.0.0.1.
+pub fn serve(config: &str) -> Server {
+    Setup::new(config).serve()
+}
+
+impl Setup {
+    /// Adds a listener `web` at a free port of 127.0.0.1, and starts.
+    pub fn serve(self) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // std's backlog of 128 is too short for the crowds that tests send.
+        listen(&listener, Backlog::new(4096).unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut server = self.socket(listener).names("web").start();
+        server.address = Some(address);
+        server
+    }
+}
+
+/// A running daemon.
+pub struct Server {
+    process: Child,
+    folder: TempDir,
+    notify: UnixDatagram,
+    lines: Receiver<String>,
+    address: Option<SocketAddr>,
+}
+
+impl Server {
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id().cast_signed())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address.unwrap()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(self.address())
+    }
+
+    /// The whole answer to a GET.
+    pub fn get(&self, target: &str) -> String {
+        ask(self.connect(), &format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// The value of the next notification that begins with `name`.
+    pub fn wait_notified(&self, name: &str) -> String {
+        let mut buffer = [0; 4096];
+        loop {
+            let length = self
+                .notify
+                .recv(&mut buffer)
+                .unwrap_or_else(|error| panic!("no {name} came: {error}; {:?}", self.rest()));
+            let text = std::str::from_utf8(&buffer[..length]).unwrap();
+            if let Some(value) = text.lines().find_map(|line| line.strip_prefix(name)) {
+                return value.to_owned();
+            }
+        }
+    }
+
+    /// The next line on standard error that contains `part`.
+    pub fn wait_line(&self, part: &str) -> String {
+        loop {
+            let line = self
+                .lines
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|error| panic!("no line with {part:?} came: {error}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// The next record of a connection.
+    pub fn record(&self) -> Record {
+        Record::parse(&self.wait_line(" connection="))
+    }
+
+    /// What is on standard error by now.
+    fn rest(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// Everything that is still to come on standard error; ends when the daemon has ended.
+    pub fn lines_to_end(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
+    pub fn count_fds(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Its children, dead or alive.
+    pub fn children(&self) -> Vec<i32> {
+        let pid = self.pid();
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait().unwrap()
+    }
+
+    /// Tells it to stop and asserts that it ends well.
+    pub fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        assert_eq!(self.wait().code(), Some(0));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One connection's line: `name=value` pairs after the sentence.
+#[derive(Debug)]
+pub struct Record {
+    pub line: String,
+    fields: HashMap<String, String>,
+}
+
+impl Record {
+    pub fn parse(line: &str) -> Self {
+        let (_, fields) = line.split_once(" connection=").unwrap();
+        let pairs = format!("connection={fields}");
+        let mut in_quotes = false;
+        // No value has a quote in it: quotes only ever begin and end one.
+        let pairs = pairs.split(|c: char| {
+            in_quotes ^= c == '"';
+            c == ' ' && !in_quotes
+        });
+        let split = |pair: &str| {
+            let (name, value) = pair.split_once('=')?;
+            Some((name.to_owned(), value.trim_matches('"').to_owned()))
+        };
+        Self { line: line.into(), fields: pairs.filter_map(split).collect() }
+    }
+
+    /// A field's text; empty when the record has no such field.
+    pub fn get(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+
+    pub fn number(&self, name: &str) -> i64 {
+        self.get(name).parse().unwrap_or_else(|_| panic!("{name} in {}", self.line))
+    }
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Sends `request` and reads to the end of the answer.
+pub fn ask(mut stream: impl Read + Write, request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    read_to_end(stream)
+}
+
+pub fn read_to_end(mut stream: impl Read) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// What `lsbaws client` finds when it asks `address`, by its `--json`.
+pub fn run_client(address: SocketAddr, arguments: &[&str]) -> serde_json::Value {
+    let url = format!("http://{address}/");
+    let output = Command::new(LSBAWS).args(["client", &url, "--json"]).args(arguments).output().unwrap();
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Runs `lsbaws` to its end: exit code, standard output, standard error.
+pub fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(LSBAWS).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal)).unwrap();
+    (code, text(output.stdout), text(output.stderr))
+}
+
+/// A program of Debian that a test cannot do without, or None after saying that the test is skipped.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+    let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
+    if found.is_none() {
+        eprintln!("SKIPPED: {name} is not installed");
+        assert!(
+            std::env::var_os("LSBAWS_TEST_NO_SKIP").is_none(),
+            "{name} is missing and skipping is forbidden"
+        );
+    }
+    found
+}

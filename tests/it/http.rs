@@ -1,0 +1,127 @@
+//! What a client sees for what it sends, byte for byte. HTTP as far as `hello` needs it.
+
+use std::io::Write;
+
+use crate::harness::{ask, read_to_end, serve};
+
+#[test]
+fn hello_answers_get_and_head_on_any_path() {
+    let server = serve("");
+    let get = server.get("/any/path?with=query");
+    let (head, content) = get.split_once("\r\n\r\n").unwrap();
+    assert_eq!(content, "Hello, World!\n");
+    let mut lines = head.split("\r\n");
+    assert_eq!(lines.next(), Some("HTTP/1.1 200 OK"));
+    let names: Vec<_> = lines.map(|line| line.split_once(": ").unwrap().0).collect();
+    assert_eq!(names, ["Date", "Content-Type", "Content-Length", "Connection"]);
+    let date = head.lines().find_map(|line| line.strip_prefix("Date: ")).unwrap();
+    assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
+    let record = server.record();
+    assert_eq!(record.number("bytes_out"), i64::try_from(get.len()).unwrap());
+
+    let answer = ask(server.connect(), "HEAD / HTTP/1.0\r\n\r\n");
+    assert!(answer.contains("\r\nContent-Length: 14\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn hello_says_what_it_is_told_to() {
+    let server = serve(
+        "[[service.web.route]]\nbody = '<b>hi</b>'\nstatus = 418\ncontent_type = 'text/html'\nheaders = { X-A = 'b' }\n\
+         [[service.web.route]]\npath = '/empty'\nstatus = 204\n",
+    );
+    let answer = server.get("/");
+    assert!(answer.starts_with("HTTP/1.1 418 I'm a teapot\r\n"), "{answer}");
+    assert!(
+        answer.contains("\r\nContent-Type: text/html\r\n") && answer.contains("\r\nX-A: b\r\n"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("\r\n\r\n<b>hi</b>"), "{answer}");
+    let answer = server.get("/empty");
+    assert!(
+        answer.starts_with("HTTP/1.1 204 No Content\r\n") && !answer.contains("Content-Length"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_path_without_a_route_is_not_found() {
+    let server = serve("[[service.web.route]]\npath = '/a'\n");
+    assert!(server.get("/a/b").starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/ab").starts_with("HTTP/1.1 404 "));
+    assert_eq!(server.record().get("handler"), "hello");
+    assert_eq!(server.record().get("handler"), "");
+}
+
+#[test]
+fn what_is_no_request_gets_the_status_that_says_so() {
+    let server = serve("[limits]\nmax_head_size = '1 KiB'\n");
+    let long = "x".repeat(2000);
+    let cases = [
+        ("nonsense\r\n\r\n".to_owned(), "400", "client"),
+        ("\x16\x03\x01\x02\x00\x01\r\n\r\n".to_owned(), "400", "client"), // TLS on a plain port
+        ("GET / HTTP/1.1\n\n".to_owned(), "400", "client"),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400", "client"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400", "client"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nA\0: b\r\n\r\n".to_owned(), "400", "client"),
+        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n".to_owned(), "505", "client"),
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414", "client"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n"), "431", "client"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".to_owned(), "405", "served"),
+        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "501", "served"),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "404", "served"),
+    ];
+    for (request, status, outcome) in cases {
+        let answer = ask(server.connect(), &request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        let record = server.record();
+        assert_eq!((record.get("status"), record.get("outcome")), (status, outcome), "{request:?}");
+    }
+}
+
+#[test]
+fn not_allowed_says_what_is() {
+    let server = serve("");
+    let answer = ask(server.connect(), "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
+}
+
+#[test]
+fn an_early_answer_arrives_though_the_client_is_still_sending() {
+    let server = serve("");
+    let mut stream = server.connect();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").unwrap();
+    stream.write_all(&[b'x'; 100_000]).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_to_end(stream).starts_with("HTTP/1.1 405 "));
+}
+
+#[test]
+fn a_half_closed_client_still_reads_its_answer() {
+    let server = serve("");
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_to_end(stream).ends_with("Hello, World!\n"));
+}
+
+#[test]
+fn a_request_may_come_in_pieces() {
+    let server = serve("");
+    let mut stream = server.connect();
+    stream.set_nodelay(true).unwrap();
+    for byte in b"\r\nGET /pieces HTTP/1.1\r\nHost: a\r\n\r\n" {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    assert!(read_to_end(stream).ends_with("Hello, World!\n"));
+    assert_eq!(server.record().get("target"), "/pieces");
+}
+
+#[test]
+fn a_record_is_one_line_whatever_the_client_sends() {
+    let server = serve("");
+    ask(server.connect(), "GET /\u{1b}[31m\u{7}\" outcome=\"served HTTP/1.1\r\nHost: a\r\n\r\n");
+    let record = server.record();
+    assert_eq!(record.get("outcome"), "client");
+    assert!(!record.line.contains('\u{1b}') && record.line.contains("\\\\x1b"), "{}", record.line);
+}

@@ -1,0 +1,174 @@
+//! The lessons of the text that the project grew from: each of its servers' failures, as a test.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::harness::{Setup, ask, read_to_end, run_client, serve};
+
+const REQUEST: &str = "GET /fast HTTP/1.1\r\nHost: test\r\n\r\n";
+const SLOW_REQUEST: &str = "GET /slow HTTP/1.1\r\nHost: test\r\n\r\n";
+
+fn with_slow_route(delay: &str) -> String {
+    format!("[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '{delay}'\n")
+}
+
+#[test]
+fn a_slow_request_holds_up_nobody_else() {
+    let server = serve(&with_slow_route("1h"));
+    let mut slow = server.connect();
+    slow.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    for _ in 0..3 {
+        assert!(ask(server.connect(), REQUEST).ends_with("Hello, World!\n"));
+    }
+    slow.set_nonblocking(true).unwrap();
+    assert!(slow.read(&mut [0]).is_err(), "the slow request is still being served");
+}
+
+#[test]
+fn the_iterative_server_serves_one_after_the_other() {
+    let server = serve(&format!("{}[process]\nmodel = 'iterative'\n", with_slow_route("300ms")));
+    let mut slow = server.connect();
+    slow.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    assert!(ask(server.connect(), REQUEST).ends_with("Hello, World!\n"));
+    slow.set_nonblocking(true).unwrap();
+    assert!(read_to_end(slow).ends_with("Hello, World!\n"), "the first had its answer before the second");
+    assert_eq!(server.record().get("target"), "/slow");
+    assert_eq!(server.record().get("target"), "/fast");
+}
+
+#[test]
+fn a_client_sees_the_end_as_soon_as_its_child_is_done() {
+    let server = serve(&with_slow_route("1h"));
+    let mut before = server.connect();
+    before.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    let mut client = server.connect();
+    let mut after = server.connect();
+    after.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    // Children live before and after this one, and so does the parent: none may hold its socket.
+    client.write_all(REQUEST.as_bytes()).unwrap();
+    assert!(read_to_end(client).ends_with("Hello, World!\n"));
+}
+
+#[test]
+fn few_descriptors_are_enough_for_many_clients() {
+    let server = Setup::new("").prelude("ulimit -n 256").serve();
+    let result = run_client(server.address(), &["--max-conns", "300"]);
+    assert_eq!(result["answered"]["200"], 300, "{result}");
+}
+
+#[test]
+fn few_processes_are_enough_for_many_clients() {
+    // Root is above RLIMIT_NPROC; for nobody the limit counts nobody's processes.
+    let uid = nix::unistd::geteuid();
+    let (user, limit) =
+        if uid.is_root() { (65_534, 60) } else { (uid.as_raw(), count_processes(uid.as_raw()) + 60) };
+    let config = "[limits]\nmax_connections = 1000\n[[service.web.route]]\ndelay = '20ms'\n";
+    let server = Setup::new(config).user(user).prelude(&format!("ulimit -u {limit}")).serve();
+    let result = run_client(server.address(), &["--max-conns", "500"]);
+    assert_eq!(result["answered"]["200"], 500, "{result}");
+    server.wait_line("unable to fork: Resource temporarily unavailable");
+}
+
+fn count_processes(uid: u32) -> usize {
+    let output = Command::new("ps").args(["-L", "-o", "pid=", "-u", &uid.to_string()]).output().unwrap();
+    output.stdout.split(|&byte| byte == b'\n').count()
+}
+
+#[test]
+fn clients_that_end_together_leave_no_zombie() {
+    let server = serve("");
+    let result = run_client(server.address(), &["--max-clients", "128", "--max-conns", "1"]);
+    assert_eq!(result["answered"]["200"], 128, "{result}");
+    for _ in 0..128 {
+        assert_eq!(server.record().get("outcome"), "served");
+    }
+    // A child is reaped before its record is written.
+    assert!(server.children().is_empty());
+}
+
+#[test]
+fn a_storm_of_signals_loses_no_connection() {
+    let server = serve("");
+    let (pid, over) = (server.pid(), Arc::new(AtomicBool::new(false)));
+    let storm = thread::spawn({
+        let over = Arc::clone(&over);
+        move || {
+            while !over.load(Ordering::Relaxed) {
+                // Stopping and continuing interrupts system calls whatever is blocked (signal(7)).
+                for signal in
+                    [Signal::SIGCHLD, Signal::SIGSTOP, Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGWINCH]
+                {
+                    kill(pid, signal).unwrap();
+                }
+                thread::yield_now();
+            }
+        }
+    });
+    let result = run_client(server.address(), &["--max-clients", "8", "--max-conns", "125"]);
+    over.store(true, Ordering::Relaxed);
+    storm.join().unwrap();
+    assert_eq!(result["answered"]["200"], 1000, "{result}");
+}
+
+#[test]
+fn ten_thousand_connections_leave_no_descriptor_behind() {
+    let server = serve("");
+    server.get("/");
+    let before = server.count_fds();
+    for _ in 0..10 {
+        let result = run_client(server.address(), &["--max-clients", "10", "--max-conns", "100"]);
+        assert_eq!(result["answered"]["200"], 1000, "{result}");
+    }
+    for _ in 0..=10_000 {
+        server.record();
+    }
+    assert_eq!(server.count_fds(), before);
+}
+
+#[test]
+fn an_ignored_sigchld_of_the_caller_loses_no_record() {
+    let server = Setup::new("").prelude("trap '' CHLD").serve();
+    server.get("/");
+    assert_eq!(server.record().get("outcome"), "served");
+}
+
+#[test]
+fn a_closed_standard_error_does_not_stop_the_server() {
+    let mut server = Setup::new("").prelude("exec 2>&-").serve();
+    for _ in 0..3 {
+        assert!(server.get("/").ends_with("Hello, World!\n"));
+    }
+    server.stop();
+}
+
+#[test]
+fn a_client_that_vanishes_takes_nobody_with_it() {
+    let server = serve("");
+    drop(server.connect());
+    let record = server.record();
+    assert_eq!(
+        (record.get("outcome"), record.get("requests"), record.get("phase")),
+        ("client", "0", "reading")
+    );
+    assert!(server.get("/").ends_with("Hello, World!\n"));
+}
+
+#[test]
+fn standard_output_of_the_client_may_be_closed() {
+    let server = serve("");
+    let url = format!("http://{}/", server.address());
+    let mut client = Command::new(crate::harness::LSBAWS)
+        .args(["client", &url, "--max-conns", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(client.stdout.take());
+    let output = client.wait_with_output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}

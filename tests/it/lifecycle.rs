@@ -1,0 +1,184 @@
+//! Ready, status, watchdog, drain, end.
+
+use std::io::{Read, Write};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Server, Setup, ask, read_to_end, serve};
+
+const SLOW: &str = "[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '1h'\n";
+const SLOW_REQUEST: &str = "GET /slow?a=b HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// A connection whose child is known to have started on its request, and that child's PID.
+fn start_slow(server: &Server) -> (std::net::TcpStream, Pid) {
+    let mut stream = server.connect();
+    stream.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    // The accept queue is in order: when this one is answered, the child of the other exists.
+    server.get("/");
+    server.record();
+    let children = server.children();
+    (stream, Pid::from_raw(*children.first().unwrap()))
+}
+
+#[test]
+fn ready_comes_with_a_status_and_the_status_follows_the_counts() {
+    let server = serve(SLOW);
+    assert!(server.children().is_empty());
+    let _slow = start_slow(&server);
+    server.wait_notified("STATUS=Serving on 1 listeners: 1 connections now, 1 ended");
+}
+
+#[test]
+fn the_watchdog_is_fed_again_and_again() {
+    let server = Setup::new("").prelude("export WATCHDOG_USEC=200000 WATCHDOG_PID=$$").serve();
+    for _ in 0..5 {
+        assert_eq!(server.wait_notified("WATCHDOG="), "1");
+    }
+}
+
+#[test]
+fn the_watchdog_of_an_iterative_server_is_switched_off() {
+    let config = "[process]\nmodel = 'iterative'\n";
+    let server = Setup::new(config).prelude("export WATCHDOG_USEC=200000 WATCHDOG_PID=$$").spawn();
+    assert_eq!(server.wait_notified("WATCHDOG_USEC="), "0");
+}
+
+#[test]
+fn sigterm_lets_the_children_finish() {
+    let mut server = serve("[[service.web.route]]\ndelay = '500ms'\n");
+    let mut client = server.connect();
+    client.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    let mut other = server.connect();
+    other.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    assert!(read_to_end(other).ends_with("Hello, World!\n"));
+    let mut late = server.connect();
+    late.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    server.wait_notified("STATUS=Serving on 1 listeners: 1 connections now");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_notified("STOPPING="), "1");
+    assert!(read_to_end(client).ends_with("Hello, World!\n"));
+    assert!(read_to_end(late).ends_with("Hello, World!\n"));
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(server.lines_to_end().iter().any(|line| line.contains("stopped after 3 connections")));
+}
+
+#[test]
+fn an_idle_daemon_stops_at_once() {
+    let mut server = serve("");
+    server.stop();
+    let lines = server.lines_to_end();
+    assert!(lines.iter().any(|line| line.contains("stopping: 0 connections have 20s to end")), "{lines:?}");
+}
+
+#[test]
+fn the_drain_ends_at_its_timeout() {
+    let mut server = serve(&format!("{SLOW}[process]\ndrain_timeout = '100ms'\n"));
+    let (mut stream, _) = start_slow(&server);
+    server.stop();
+    assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0);
+    let record = server.record();
+    assert_eq!(
+        (record.get("end"), record.get("signal"), record.get("ended_by")),
+        ("killed", "SIGTERM", "drain")
+    );
+    assert_eq!(
+        (record.get("method"), record.get("target"), record.get("phase")),
+        ("GET", "/slow?a=b", "handling")
+    );
+}
+
+#[test]
+fn a_child_that_cannot_be_terminated_is_killed() {
+    let mut server = serve(&format!("{SLOW}[process]\ndrain_timeout = '100ms'\n"));
+    let (_stream, child) = start_slow(&server);
+    kill(child, Signal::SIGSTOP).unwrap(); // a stopped process takes no SIGTERM
+    server.stop();
+    let record = server.record();
+    assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGKILL", "drain"));
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once() {
+    let mut server = serve(SLOW);
+    let (_stream, _) = start_slow(&server);
+    server.signal(Signal::SIGTERM);
+    server.wait_notified("STOPPING=");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    let record = server.record();
+    assert_eq!(
+        (record.get("signal"), record.get("ended_by"), record.get("outcome")),
+        ("SIGKILL", "stop", "killed")
+    );
+}
+
+#[test]
+fn sigint_drains_as_well_and_spares_the_children() {
+    let mut server = serve("[[service.web.route]]\ndelay = '500ms'\n");
+    let mut client = server.connect();
+    client.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    server.wait_notified("STATUS=Serving on 1 listeners: 1 connections now");
+    // As a terminal does: to the whole group.
+    for pid in server.children() {
+        kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
+    }
+    server.signal(Signal::SIGINT);
+    assert!(read_to_end(client).ends_with("Hello, World!\n"));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn sighup_is_survived() {
+    let server = serve("");
+    server.signal(Signal::SIGHUP);
+    server.wait_line("reload by SIGHUP is not available yet");
+    assert!(server.get("/").ends_with("Hello, World!\n"));
+}
+
+#[test]
+fn the_backlog_of_a_bound_socket_is_served_before_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let mut server = Setup::new(&format!("[listen.web]\naddress = '{}'\n", path.display())).start();
+    server.signal(Signal::SIGSTOP);
+    let mut waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    waiting.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    server.signal(Signal::SIGTERM);
+    server.signal(Signal::SIGCONT);
+    assert!(read_to_end(waiting).ends_with("Hello, World!\n"));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_full_house_defers_and_recovers() {
+    let server = serve(&format!("{SLOW}[limits]\nmax_connections = 2\n"));
+    let (first, _) = start_slow(&server);
+    let mut second = server.connect();
+    second.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    let mut third = server.connect();
+    third.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    server.wait_notified("STATUS=Serving on 1 listeners: 2 connections now");
+    third.set_nonblocking(true).unwrap();
+    assert!(third.read(&mut [0]).is_err(), "the third waits in the backlog");
+    third.set_nonblocking(false).unwrap();
+    for pid in server.children() {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    }
+    assert!(read_to_end(third).ends_with("Hello, World!\n"));
+    drop((first, second));
+}
+
+#[test]
+fn a_silent_client_is_told_and_does_not_outstay_its_time() {
+    let server = serve("[limits]\nhead_timeout = '200ms'\n");
+    assert!(read_to_end(server.connect()).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    let dripping = ask(server.connect(), "GET / HTTP/1.1\r\nHost:");
+    assert!(dripping.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    let record = server.record();
+    assert_eq!(
+        (record.get("outcome"), record.get("status"), record.get("exit_code")),
+        ("client", "408", "1")
+    );
+    assert_eq!(server.record().get("target"), "GET");
+}

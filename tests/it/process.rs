@@ -1,0 +1,130 @@
+//! The process models, what a child is and has, and the record of its end.
+
+use std::fs;
+use std::io::{Read, Write};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Server, read_to_end, run_client, serve};
+
+const SLOW: &str = "[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '1h'\n";
+
+fn slow_server(model: &str) -> (Server, std::net::TcpStream) {
+    let server = serve(&format!("{SLOW}[process]\nmodel = '{model}'\n"));
+    let mut stream = server.connect();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    server.get("/");
+    server.record();
+    (server, stream)
+}
+
+fn links(pid: i32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    entries.map(|entry| fs::read_link(entry.unwrap().path()).unwrap().display().to_string()).collect()
+}
+
+#[test]
+fn every_model_serves_and_records() {
+    for model in ["fork", "double-fork", "iterative"] {
+        let server = serve(&format!("[process]\nmodel = '{model}'\n"));
+        // The iterative server has no answer for connections that are held open before they ask.
+        let held = if model == "iterative" { "1" } else { "50" };
+        let result = run_client(server.address(), &["--max-clients", "1", "--max-conns", held]);
+        assert_eq!(result["answered"]["200"].to_string(), held, "{model}: {result}");
+        for _ in 0..held.parse().unwrap() {
+            let record = server.record();
+            assert_eq!(
+                (record.get("outcome"), record.get("end"), record.get("exit_code")),
+                ("served", "exited", "0"),
+                "{model}"
+            );
+            let own = i64::from(server.pid().as_raw());
+            assert_eq!(record.number("pid") == own, model == "iterative", "{model}");
+            assert!(record.number("wall_usec") > 0 && record.number("bytes_out") > 100);
+        }
+        assert!(server.children().is_empty());
+    }
+}
+
+#[test]
+fn a_child_holds_its_connection_and_nothing_else_of_the_parent() {
+    for model in ["fork", "double-fork"] {
+        let (server, _stream) = slow_server(model);
+        let sockets = |pid| {
+            links(pid)
+                .into_iter()
+                .filter(|link| link.starts_with("socket:") || link.starts_with("anon_inode:"))
+        };
+        let child = server.children()[0];
+        // One socket: the listener, the signals and every other connection are closed.
+        assert_eq!(sockets(child).count(), 1, "{model}: {:?}", links(child));
+        assert_eq!(links(child).len(), 4, "{model}: {:?}", links(child));
+    }
+}
+
+#[test]
+fn a_child_takes_signals_as_any_process_does() {
+    let (server, _stream) = slow_server("fork");
+    let status = fs::read_to_string(format!("/proc/{}/status", server.children()[0])).unwrap();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    assert_eq!(mask("SigBlk:"), 1 << (Signal::SIGINT as i32 - 1), "all but the terminal's Ctrl-C");
+    assert_eq!(mask("SigCgt:") & (1 << (Signal::SIGTERM as i32 - 1)), 0);
+}
+
+#[test]
+fn a_killed_child_leaves_a_record_that_names_its_request() {
+    for model in ["fork", "double-fork"] {
+        let (server, mut stream) = slow_server(model);
+        kill(Pid::from_raw(server.children()[0]), Signal::SIGKILL).unwrap();
+        let record = server.record();
+        let expected = [
+            ("end", "killed"),
+            ("signal", "SIGKILL"),
+            ("outcome", "killed"),
+            ("method", "GET"),
+            ("target", "/slow"),
+            ("phase", "handling"),
+            ("handler", "hello"),
+            ("service", "web"),
+            ("listener", "web"),
+            ("requests", "1"),
+            ("status", ""),
+            ("exit_code", ""),
+            ("ended_by", ""),
+        ];
+        for (name, value) in expected {
+            assert_eq!(record.get(name), value, "{model}: {name} in {}", record.line);
+        }
+        assert!(
+            record.line.contains("GET /slow, child killed by SIGKILL while handling, after "),
+            "{}",
+            record.line
+        );
+        assert!(record.line.starts_with("ERROR"), "{}", record.line);
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the client sees the end");
+        assert!(server.get("/").ends_with("Hello, World!\n"), "nobody else notices");
+    }
+}
+
+#[test]
+fn a_realtime_signal_has_no_name_and_loses_no_record() {
+    let (server, _stream) = slow_server("fork");
+    std::process::Command::new("kill").args(["-40", &server.children()[0].to_string()]).status().unwrap();
+    let record = server.record();
+    assert_eq!(record.get("end"), "killed");
+    assert!(record.line.contains("signal=\"signal 40\""), "{}", record.line);
+}
+
+#[test]
+fn an_adopted_child_outlives_a_killed_daemon() {
+    let server = serve("[process]\nmodel = 'double-fork'\n[[service.web.route]]\ndelay = '500ms'\n");
+    let mut stream = server.connect();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    server.wait_notified("STATUS=Serving on 1 listeners: 1 connections now");
+    drop(server); // SIGKILL
+    assert!(read_to_end(stream).ends_with("Hello, World!\n"));
+}

@@ -2,68 +2,58 @@
 
 use std::fmt;
 
-use config::{Value, ValueKind};
-
-use super::Error;
-use super::raw::Raw;
+use super::origins::Origins;
 
 /// The effective configuration. Its text is TOML again, with the origins as comments.
 #[derive(Debug)]
 pub struct Effective {
     values: toml::Table,
-    origins: Value,
+    origins: Origins,
 }
 
 impl Effective {
-    pub(super) fn new(raw: &Raw, origins: Value) -> Result<Self, Error> {
-        let values = toml::Table::try_from(raw).map_err(|error| Error::new("", "", error.to_string()))?;
-        Ok(Self { values, origins })
+    pub(super) fn new(values: toml::Table, origins: Origins) -> Self {
+        Self { values, origins }
+    }
+
+    /// Writes a table: its own keys first, then the tables in it under their headings. `key` is the table's
+    /// in [`Origins`], `heading` the same without list indices, as TOML writes it.
+    fn show(&self, f: &mut fmt::Formatter<'_>, key: &str, heading: &str, table: &toml::Table) -> fmt::Result {
+        let join = |path: &str, name: &str| match path {
+            "" => name.to_owned(),
+            _ => format!("{path}.{name}"),
+        };
+        for (name, value) in table.iter().filter(|(_, value)| !is_nested(value)) {
+            let origin = self.origins.get(&join(key, name)).unwrap_or("default");
+            let line = format!("{} = {}", quote_key(name), show_value(value));
+            writeln!(f, "{line:<40} # {origin}")?;
+        }
+        for (name, value) in table.iter().filter(|(_, value)| is_nested(value)) {
+            let (key, heading) = (join(key, name), join(heading, &quote_key(name)));
+            match value {
+                toml::Value::Table(inner) => {
+                    if inner.values().any(|value| !is_nested(value)) {
+                        writeln!(f, "\n[{heading}]")?;
+                    }
+                    self.show(f, &key, &heading, inner)?;
+                }
+                toml::Value::Array(items) => {
+                    for (index, inner) in items.iter().filter_map(toml::Value::as_table).enumerate() {
+                        writeln!(f, "\n[[{heading}]]")?;
+                        self.show(f, &format!("{key}[{index}]"), &heading, inner)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show_table(f, "", &self.values, Some(&self.origins))
+        self.show(f, "", "", &self.values)
     }
-}
-
-/// Writes a table: its own keys first, then the tables in it under their headings.
-fn show_table(
-    f: &mut fmt::Formatter<'_>,
-    path: &str,
-    table: &toml::Table,
-    origins: Option<&Value>,
-) -> fmt::Result {
-    for (key, value) in table.iter().filter(|(_, value)| !is_nested(value)) {
-        let origin = step(origins, key).and_then(Value::origin).unwrap_or("default");
-        writeln!(f, "{:<40} # {origin}", format!("{} = {}", quote_key(key), show_value(value)))?;
-    }
-    for (key, value) in table.iter().filter(|(_, value)| is_nested(value)) {
-        let path = if path.is_empty() { quote_key(key) } else { format!("{path}.{}", quote_key(key)) };
-        let origins = step(origins, key);
-        match value {
-            toml::Value::Table(inner) => {
-                if inner.values().any(|value| !is_nested(value)) {
-                    writeln!(f, "\n[{path}]")?;
-                }
-                show_table(f, &path, inner, origins)?;
-            }
-            toml::Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    writeln!(f, "\n[[{path}]]")?;
-                    let origins = origins.and_then(|value| match &value.kind {
-                        ValueKind::Array(array) => array.get(index),
-                        _ => None,
-                    });
-                    if let toml::Value::Table(inner) = item {
-                        show_table(f, &path, inner, origins)?;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Tables, and lists of tables, come under headings of their own.
@@ -72,13 +62,6 @@ fn is_nested(value: &toml::Value) -> bool {
         toml::Value::Table(_) => true,
         toml::Value::Array(items) => items.iter().any(toml::Value::is_table),
         _ => false,
-    }
-}
-
-fn step<'a>(value: Option<&'a Value>, key: &str) -> Option<&'a Value> {
-    match &value?.kind {
-        ValueKind::Table(table) => table.get(key),
-        _ => None,
     }
 }
 

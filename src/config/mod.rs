@@ -5,6 +5,7 @@
 //! was expected.
 
 mod effective;
+mod origins;
 mod raw;
 mod sources;
 mod values;
@@ -14,12 +15,13 @@ use std::ffi::OsString;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use config::{ConfigError, Value, ValueKind};
+use config::ConfigError;
 
 use crate::handler::hello::Hello;
 use crate::handler::{Handler, Route, Service};
 use crate::http::is_token;
 pub use effective::Effective;
+use origins::Origins;
 use raw::Raw;
 pub use sources::Overrides;
 pub use values::{Address, Level, LogTarget, Mode, Model};
@@ -97,31 +99,30 @@ pub fn load(
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(Config, Effective), Error> {
     let mut builder = config::Config::builder();
+    let mut origins = Origins::default();
     for layer in sources::read_layers(overrides, environment)? {
+        origins.add(&layer);
         builder = builder.add_source(layer);
     }
     let merged = builder.build().map_err(|error| Error::new("", "", error.to_string()))?;
-    let origins = merged.cache.clone();
     let mut raw: Raw = merged.try_deserialize().map_err(|error| locate_error(&error, &origins))?;
     let default_listen = raw.listen.is_empty();
     raw.fill_in();
-    let effective = Effective::new(&raw, origins.clone())?;
-    let locate =
-        |(key, problem): Problem| Error::new(find_origin(&origins, &key).unwrap_or_default(), &key, problem);
-    let config = Config::build(raw, default_listen).map_err(locate)?;
-    Ok((config, effective))
+    let values = toml::Table::try_from(&raw).map_err(|error| Error::new("", "", error.to_string()))?;
+    let config = Config::build(raw, default_listen)
+        .map_err(|(key, problem)| Error::new(origins.find(&key), &key, problem))?;
+    Ok((config, Effective::new(values, origins)))
 }
 
 /// Turns an error of the `config` crate, which knows the key, into one that knows the place as well.
-fn locate_error(error: &ConfigError, origins: &Value) -> Error {
+fn locate_error(error: &ConfigError, origins: &Origins) -> Error {
     let (key, problem) = match error {
         ConfigError::Type { key, unexpected, expected, .. } => {
             (key.clone().unwrap_or_default(), format!("expected {expected}, found {unexpected}"))
         }
         ConfigError::At { error, key, .. } => (key.clone().unwrap_or_default(), error.to_string()),
         ConfigError::NotFound(key) => {
-            let origin = find_origin(origins, key).unwrap_or_default();
-            return Error::new(origin, key, "expected a value, found nothing");
+            return Error::new(origins.find(key), key, "expected a value, found nothing");
         }
         other => (String::new(), other.to_string()),
     };
@@ -131,6 +132,9 @@ fn locate_error(error: &ConfigError, origins: &Value) -> Error {
         Some((found, expected)) => format!("expected {expected}, found {found}"),
         None => problem,
     };
+    // The crate writes `route[0]path` for `route[0].path`.
+    let key =
+        key.replace(']', "].").replace("].[", "][").replace("]..", "].").trim_end_matches('.').to_owned();
     // An unknown key is reported against its table; the message names it in backquotes.
     let unknown = problem.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
     let (key, problem) = match unknown {
@@ -140,26 +144,7 @@ fn locate_error(error: &ConfigError, origins: &Value) -> Error {
         }
         None => (key, problem),
     };
-    Error::new(find_origin(origins, &key).unwrap_or_default(), &key, problem)
-}
-
-/// The origin of a key such as `service.web.route[0].body`, or of the nearest table around it.
-fn find_origin<'a>(root: &'a Value, key: &str) -> Option<&'a str> {
-    let mut value = root;
-    let mut origin = None;
-    for step in key.split(['.', '[']) {
-        let next = match &value.kind {
-            ValueKind::Table(table) => table.get(step),
-            ValueKind::Array(array) => {
-                step.trim_end_matches(']').parse().ok().and_then(|i: usize| array.get(i))
-            }
-            _ => None,
-        };
-        let Some(next) = next else { break };
-        origin = next.origin().or(origin);
-        value = next;
-    }
-    origin
+    Error::new(origins.find(&key), &key, problem)
 }
 
 /// A key and what is wrong with its value.

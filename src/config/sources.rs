@@ -24,6 +24,12 @@ const FILE_MAX: u64 = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct Layer(Map<String, Value>);
 
+impl Layer {
+    pub fn keys(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.iter()
+    }
+}
+
 impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())

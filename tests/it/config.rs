@@ -79,6 +79,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "[listen.'a b']\naddress = '@a'\n",
             "FILE:1: listen.a b: expected a name of 1 to 64 letters, digits, _ or -",
         ),
+        ("\n[limitz]\n", "FILE:2: limitz: unknown key, expected one of"),
         ("[service.web]\nroute = []\n", "FILE:2: service.web.route: expected at least one route"),
         (
             "[[service.web.route]]\npath = 'a'\n",

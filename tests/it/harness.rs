@@ -34,15 +34,14 @@ pub struct Setup {
     prelude: String,
     sockets: Vec<OwnedFd>,
     names: Option<&'static str>,
-    env: Vec<(&'static str, String)>,
     user: Option<u32>,
 }
 
 impl Setup {
     /// A daemon with this configuration and no sockets.
     pub fn new(config: &str) -> Self {
-        let (prelude, sockets, env) = (String::new(), Vec::new(), Vec::new());
-        Self { config: config.into(), prelude, sockets, names: None, env, user: None }
+        let (prelude, sockets) = (String::new(), Vec::new());
+        Self { config: config.into(), prelude, sockets, names: None, user: None }
     }
 
     /// Hands in a socket.
@@ -58,11 +57,6 @@ impl Setup {
 
     pub fn prelude(mut self, prelude: &str) -> Self {
         self.prelude = prelude.into();
-        self
-    }
-
-    pub fn env(mut self, name: &'static str, value: &str) -> Self {
-        self.env.push((name, value.into()));
         self
     }
 
@@ -104,7 +98,6 @@ impl Setup {
         if let Some(names) = self.names {
             command.env("LISTEN_FDNAMES", names);
         }
-        command.envs(self.env);
         let numbers = 3..;
         let mapping = self
             .sockets
@@ -126,7 +119,7 @@ impl Setup {
                 }
             }
         });
-        Server { process, folder, notify, lines, address: None }
+        Server { process, _folder: folder, notify, lines, address: None }
     }
 }
 
@@ -151,7 +144,8 @@ impl Setup {
 /// A running daemon.
 pub struct Server {
     process: Child,
-    folder: TempDir,
+    /// Holds the configuration and the notification socket.
+    _folder: TempDir,
     notify: UnixDatagram,
     lines: Receiver<String>,
     address: Option<SocketAddr>,
@@ -164,10 +158,6 @@ impl Server {
 
     pub fn address(&self) -> SocketAddr {
         self.address.unwrap()
-    }
-
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     pub fn connect(&self) -> TcpStream {

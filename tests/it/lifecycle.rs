@@ -180,5 +180,5 @@ fn a_silent_client_is_told_and_does_not_outstay_its_time() {
         (record.get("outcome"), record.get("status"), record.get("exit_code")),
         ("client", "408", "1")
     );
-    assert_eq!(server.record().get("target"), "GET");
+    assert_eq!(server.record().get("target"), "GET / HTTP/1.1");
 }

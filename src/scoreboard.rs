@@ -151,11 +151,18 @@ fn store_bytes(cells: &[AtomicU8], bytes: &[u8]) -> u16 {
 /// Text for a record: printable ASCII as it is, every other byte as `\xNN`, and so quotes and
 /// backslashes: nothing in it can pose as another line or field.
 fn load_text(cells: &[AtomicU8], length: usize) -> Option<String> {
-    let escape = |cell: &AtomicU8| match cell.load(Relaxed) {
-        byte @ b' '..=b'~' if byte != b'\\' && byte != b'"' => char::from(byte).to_string(),
-        byte => format!("\\x{byte:02x}"),
-    };
-    (length > 0).then(|| cells.iter().take(length).map(escape).collect())
+    use std::fmt::Write;
+    if length == 0 {
+        return None;
+    }
+    let mut text = String::with_capacity(length);
+    for cell in cells.iter().take(length) {
+        match cell.load(Relaxed) {
+            byte @ b' '..=b'~' if byte != b'\\' && byte != b'"' => text.push(char::from(byte)),
+            byte => _ = write!(text, "\\x{byte:02x}"), // into a String: never fails
+        }
+    }
+    Some(text)
 }
 
 /// A copy of what a slot said.

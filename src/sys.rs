@@ -236,10 +236,13 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
 }
 
 /// Empties the environment of a child: nothing that the service manager told the parent
-/// (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) is for it (clearenv(3)).
+/// (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) is for it. As clearenv(3), without the page of code.
 pub fn clear_environment() {
-    // SAFETY: one thread, and no reference into the environment is kept anywhere.
-    unsafe { libc::clearenv() };
+    unsafe extern "C" {
+        static mut environ: *const *const libc::c_char;
+    }
+    // SAFETY: environ(7) may be null, which means empty; one thread, and nobody keeps a reference into it.
+    unsafe { environ = ptr::null() };
 }
 
 /// Gives `signal` its default disposition (signal(2)). An ignored SIGCHLD, which a parent process may

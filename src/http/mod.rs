@@ -5,6 +5,13 @@ pub mod request;
 pub mod response;
 pub mod stream;
 
+/// Does once, in the parent, what is done once in a process: above all finding out what the CPU can do,
+/// which in a virtual machine costs more than all the rest of a connection. Children inherit the result.
+pub fn warm_up() {
+    let _ = request::parse(b"GET /warm-up HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
+    response::Response::error(200, "", b"").write_to(&mut Vec::new(), false);
+}
+
 /// `tchar` of RFC 9110, section 5.6.2.
 pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)

@@ -154,22 +154,25 @@ fn is_host(value: &[u8]) -> bool {
 
 /// The path of an origin-form, absolute-form or asterisk-form target (RFC 9112, section 3.2).
 fn find_path(target: &str) -> Option<&str> {
-    let visible = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let position = |text: &str, found: fn(u8) -> bool| text.bytes().position(found);
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return None;
+    }
     let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    let path = match (target, scheme) {
-        ("*", _) => "*",
-        (_, Some(scheme)) => {
+    let path = match scheme {
+        Some(scheme) => {
             let rest = &target[scheme.len()..];
-            match rest.find(['/', '?']) {
+            match position(rest, |byte| byte == b'/' || byte == b'?') {
                 Some(0) => return None, // no authority
+                None if rest.is_empty() => return None,
                 Some(at) if rest.as_bytes()[at] == b'/' => &rest[at..],
                 _ => "/",
             }
         }
-        _ if target.starts_with('/') => target,
-        _ => return None,
+        None if target == "*" || target.starts_with('/') => target,
+        None => return None,
     };
-    visible.then(|| path.split_once('?').map_or(path, |(path, _)| path))
+    Some(&path[..position(path, |byte| byte == b'?').unwrap_or(path.len())])
 }
 
 #[cfg(test)]
@@ -221,7 +224,7 @@ mod tests {
             ("HTTP://h?b", Some("/")),
             ("http://h/a?b", Some("/a")),
             ("*", Some("*")),
-            ("http://", Some("/")),
+            ("http://", None),
             ("ftp://h/", None),
             ("/a#b", None),
         ] {

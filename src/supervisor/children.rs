@@ -12,6 +12,7 @@ use crate::child::{self, Buffers, Work};
 use crate::config::{Limits, Model};
 use crate::connection::{Connection, Identity};
 use crate::handler::Service;
+use crate::http;
 use crate::journal::{self, EndedBy, Record};
 use crate::scoreboard::{Scoreboard, Slot};
 use crate::sys::{self, Exit, Usage};
@@ -41,6 +42,7 @@ pub struct Children {
 
 impl Children {
     pub fn new(limits: Limits, model: Model) -> io::Result<Self> {
+        http::warm_up();
         Ok(Self {
             by_pid: HashMap::with_capacity(limits.max_connections),
             scoreboard: Scoreboard::new(limits.max_connections)?,

@@ -268,7 +268,7 @@ pub fn note_ready(listeners: &str) {
 pub fn note_draining(children: usize, timeout: Duration) {
     tracing::info!(
         MESSAGE_ID = DRAINING,
-        "stopping: {children} connections have {} to end",
+        "stopping: connections left {children}, up to {} for them to finish",
         humantime::format_duration(timeout)
     );
 }

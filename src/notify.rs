@@ -25,9 +25,9 @@ impl fmt::Display for Counts {
         let Self { listeners, connections, ended, .. } = self;
         match self.is_serving {
             true => {
-                write!(f, "Serving on {listeners} listeners: {connections} connections now, {ended} ended")
+                write!(f, "Serving: listeners {listeners}, connections {connections}, ended {ended}")
             }
-            false => write!(f, "Draining: {connections} connections left, {ended} ended"),
+            false => write!(f, "Draining: connections left {connections}, ended {ended}"),
         }
     }
 }

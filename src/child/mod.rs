@@ -55,15 +55,15 @@ pub fn end_on_panic() {
 }
 
 /// What a forked child does with its life. Returns the exit code.
-pub fn run(work: Work<'_>) -> u8 {
-    match shed_inheritance(&work) {
+pub fn run(work: &mut Work<'_>) -> u8 {
+    match shed_inheritance(work) {
         Ok(()) => serve(work).code(),
         Err(_) => Outcome::System.code(),
     }
 }
 
 /// Serves the connection in this process: the one path of every way in.
-pub fn serve(work: Work<'_>) -> Outcome {
+pub fn serve(work: &mut Work<'_>) -> Outcome {
     http::connection::serve(work)
 }
 

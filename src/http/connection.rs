@@ -17,7 +17,7 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// Serves one connection to its end.
-pub fn serve(work: Work<'_>) -> Outcome {
+pub fn serve(work: &mut Work<'_>) -> Outcome {
     let Work { connection, service, limits, slot, buffers: Buffers { response: out, head: buffer } } = work;
     let stream = Stream::new(connection.socket.as_fd(), slot);
     slot.enter(Phase::Reading);

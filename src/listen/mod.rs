@@ -47,21 +47,14 @@ impl Listener {
 
     /// Accepts one connection; `None` when nobody is waiting any more.
     ///
-    /// A peer that has gone away meanwhile is that peer's affair: the next one is tried. The other
-    /// errors of accept(2), such as running out of descriptors, are returned.
+    /// A peer that has gone away meanwhile is that peer's affair, and counts as nobody: poll(2) will tell of
+    /// the others. The other errors of accept(2), such as running out of descriptors, are returned.
     pub fn accept(&self) -> io::Result<Option<Connection>> {
-        loop {
-            match sys::accept(self.socket.as_fd()) {
-                Ok((socket, address)) => match Connection::new(socket, address, &self.name) {
-                    Ok(connection) => return Ok(Some(connection)),
-                    Err(_) => continue, // no credentials to be had: the peer is gone
-                },
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EAGAIN) => return Ok(None),
-                    Some(code) if is_transient(code) => {}
-                    _ => return Err(error),
-                },
-            }
+        match sys::accept(self.socket.as_fd()) {
+            // Without credentials to be had, the peer of a Unix socket is gone.
+            Ok((socket, address)) => Ok(Connection::new(socket, address, &self.name).ok()),
+            Err(error) if error.raw_os_error().is_some_and(is_transient) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
@@ -72,11 +65,13 @@ impl AsFd for Listener {
     }
 }
 
-/// Errors of accept(2) that speak of one connection, not of the listener ("Error handling" there).
+/// Nobody is there, or an error that speaks of one connection, not of the listener (accept(2), "Error
+/// handling").
 fn is_transient(code: i32) -> bool {
     matches!(
         code,
-        libc::EINTR
+        libc::EAGAIN
+            | libc::EINTR
             | libc::ECONNABORTED
             | libc::EPROTO
             | libc::ENETDOWN

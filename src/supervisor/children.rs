@@ -77,15 +77,15 @@ impl Children {
         let Some(slot) = self.scoreboard.take() else {
             return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
         };
-        let work =
+        let mut work =
             Work { connection: &connection, service, limits: self.limits, slot, buffers: &mut self.buffers };
         let forked = match self.model {
             Model::Iterative => {
                 self.serve_here(connection, service, slot);
                 return Ok(());
             }
-            Model::Fork => sys::fork_child(|| child::run(work)),
-            Model::DoubleFork => sys::fork_child(|| fork_again(work)),
+            Model::Fork => sys::fork_child(|| child::run(&mut work)),
+            Model::DoubleFork => sys::fork_child(|| fork_again(&mut work)),
         };
         match forked {
             Ok(pid) => {
@@ -115,9 +115,9 @@ impl Children {
         slot: &'static Slot,
     ) -> Outcome {
         let before = sys::own_usage();
-        let work =
+        let mut work =
             Work { connection: &connection, service, limits: self.limits, slot, buffers: &mut self.buffers };
-        let outcome = child::serve(work);
+        let outcome = child::serve(&mut work);
         let Connection { socket, identity } = connection;
         drop(socket); // the client need not wait for the record
         let child =
@@ -191,13 +191,15 @@ impl Children {
 
 /// The intermediate of a double fork: forks the child proper, names it in the slot, and ends. The child
 /// becomes the parent's by adoption (`PR_SET_CHILD_SUBREAPER`), or lives on alone when the parent dies.
-fn fork_again(work: Work<'_>) -> u8 {
+///
+/// When there is no second process to be had, the first is one: it serves the connection itself.
+fn fork_again(work: &mut Work<'_>) -> u8 {
     let slot = work.slot;
     match sys::fork_child(|| child::run(work)) {
         Ok(pid) => {
             slot.set_grandchild(pid.as_raw());
             Outcome::Served.code()
         }
-        Err(_) => Outcome::System.code(),
+        Err(_) => child::run(work),
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{Signal, kill};
@@ -227,6 +227,21 @@ impl Server {
         text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
     }
 
+    /// Waits until the one child there is sleeps in `hello`'s delay, and gives its PID. The kernel has no event
+    /// for that, so this looks again and again.
+    pub fn wait_delayed_child(&self) -> Pid {
+        let start = Instant::now();
+        loop {
+            if let [child] = self.children()[..]
+                && fs::read_to_string(format!("/proc/{child}/wchan")).is_ok_and(|at| at.contains("nanosleep"))
+            {
+                return Pid::from_raw(child);
+            }
+            assert!(start.elapsed() < PATIENCE, "no child sleeps: {:?}", self.children());
+            thread::yield_now();
+        }
+    }
+
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait().unwrap()
@@ -319,11 +334,13 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
     if found.is_none() {
-        eprintln!("SKIPPED: {name} is not installed");
-        assert!(
-            std::env::var_os("LSBAWS_TEST_NO_SKIP").is_none(),
-            "{name} is missing and skipping is forbidden"
-        );
+        skip(&format!("{name} is not installed"));
     }
     found
+}
+
+/// Says that a test is skipped, or fails it where that is forbidden.
+pub fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+    assert!(std::env::var_os("LSBAWS_TEST_NO_SKIP").is_none(), "skipping is forbidden: {why}");
 }

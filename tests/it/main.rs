@@ -9,6 +9,8 @@ mod harness;
 mod activation;
 mod client;
 mod config;
+mod docs;
+mod exhaustion;
 mod http;
 mod lessons;
 mod lifecycle;

@@ -14,8 +14,7 @@ fn slow_server(model: &str) -> (Server, std::net::TcpStream) {
     let server = serve(&format!("{SLOW}[process]\nmodel = '{model}'\n"));
     let mut stream = server.connect();
     stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-    server.get("/");
-    server.record();
+    server.wait_delayed_child();
     (server, stream)
 }
 
@@ -124,7 +123,7 @@ fn an_adopted_child_outlives_a_killed_daemon() {
     let server = serve("[process]\nmodel = 'double-fork'\n[[service.web.route]]\ndelay = '500ms'\n");
     let mut stream = server.connect();
     stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-    server.wait_notified("STATUS=Serving on 1 listeners: 1 connections now");
+    server.wait_delayed_child();
     drop(server); // SIGKILL
     assert!(read_to_end(stream).ends_with("Hello, World!\n"));
 }

@@ -1,0 +1,87 @@
+//! What the program says of itself, its manuals, completions and catalog say too.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::harness::run;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The long flags that `--help` of all subcommands names.
+fn flags() -> BTreeSet<String> {
+    let helps = [&["--help"][..], &["serve", "--help"], &["check", "--help"], &["client", "--help"]];
+    let mut flags = BTreeSet::new();
+    for arguments in helps {
+        let (code, help, _) = run(arguments);
+        assert_eq!(code, 0);
+        let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        flags.extend(
+            words.filter(|word| word.len() > 3).filter_map(|word| word.strip_prefix("--")).map(str::to_owned),
+        );
+    }
+    assert!(flags.contains("show") && flags.contains("max-conns"), "{flags:?}");
+    flags
+}
+
+#[test]
+fn every_flag_is_in_the_manual_and_in_the_completions() {
+    let manual = read("packaging/lsbaws.8").replace("\\-", "-").replace("Fl -", "--").replace("| -", "| --");
+    let bash = read("packaging/completions/lsbaws.bash");
+    let zsh = read("packaging/completions/_lsbaws");
+    let fish = read("packaging/completions/lsbaws.fish");
+    for flag in flags() {
+        assert!(manual.contains(&format!("--{flag}")), "lsbaws.8 lacks --{flag}");
+        assert!(bash.contains(&format!("--{flag}")), "the bash completion lacks --{flag}");
+        assert!(zsh.contains(&format!("--{flag}")), "the zsh completion lacks --{flag}");
+        assert!(fish.contains(&format!("-l {flag}")), "the fish completion lacks --{flag}");
+    }
+}
+
+#[test]
+fn every_key_is_in_the_manual() {
+    let manual = read("packaging/lsbaws.toml.5");
+    let shipped = read("etc/lsbaws.toml");
+    let keys =
+        shipped.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" = ")).map(|(key, _)| key);
+    let keys: Vec<_> = keys.filter(|key| !key.contains(' ')).collect();
+    assert!(keys.len() > 10, "{keys:?}");
+    for key in keys {
+        assert!(manual.contains(key), "lsbaws.toml.5 lacks {key}");
+    }
+}
+
+#[test]
+fn every_kind_of_record_is_in_the_catalog_and_every_field_in_the_manual() {
+    let source = read("src/journal.rs");
+    let catalog = read("systemd/lsbaws.catalog");
+    let manual = read("packaging/lsbaws.8");
+    let ids: Vec<_> = source
+        .split('"')
+        .filter(|text| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+        .collect();
+    assert!(ids.len() >= 8, "{ids:?}");
+    for id in &ids {
+        assert!(catalog.contains(&format!("-- {id}\n")), "the catalog lacks {id}");
+    }
+    assert_eq!(
+        catalog.matches("\nSubject: ").count(),
+        ids.len(),
+        "the catalog has an entry that nothing writes"
+    );
+    let words = source.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+    let fields: BTreeSet<_> = words.filter(|word| word.len() > 7 && word.starts_with("LSBAWS_")).collect();
+    for field in &fields {
+        assert!(manual.contains(field), "lsbaws.8 lacks {field}");
+    }
+    let placeholders: BTreeSet<_> = catalog.split('@').filter(|word| word.starts_with("LSBAWS_")).collect();
+    assert!(placeholders.is_subset(&fields), "{:?}", placeholders.difference(&fields));
+}
+
+#[test]
+fn the_changelog_is_of_this_version() {
+    let changelog = read("packaging/changelog");
+    assert!(changelog.starts_with(&format!("lsbaws ({}", env!("CARGO_PKG_VERSION"))), "{changelog}");
+}

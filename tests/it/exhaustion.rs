@@ -1,0 +1,80 @@
+//! When the system runs out of something: nothing spins, nothing is lost without a word, and all is well
+//! again by itself.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::harness::{Server, Setup, ask, run_client, serve};
+
+/// Changes a limit of the running daemon, as the user that it runs as.
+fn set_limit(server: &Server, limit: &str) {
+    let owner = fs::metadata(format!("/proc/{}", server.pid())).unwrap();
+    let pid = format!("--pid={}", server.pid());
+    assert!(
+        Command::new("prlimit")
+            .args([&pid, limit])
+            .uid(owner.uid())
+            .gid(owner.gid())
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn without_descriptors_connections_wait_and_are_served_when_there_are_some() {
+    let server = serve("");
+    set_limit(&server, "--nofile=5:");
+    let mut waiting = server.connect();
+    waiting.write_all(b"GET /waiting HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    server.wait_line("unable to accept: Too many open files");
+    waiting.set_nonblocking(true).unwrap();
+    assert!(waiting.read(&mut [0]).is_err(), "it waits, and is not closed");
+    waiting.set_nonblocking(false).unwrap();
+    set_limit(&server, "--nofile=256:");
+    assert!(ask(waiting, "").ends_with("Hello, World!\n"));
+    assert_eq!(server.record().get("target"), "/waiting");
+}
+
+#[test]
+fn without_processes_a_connection_is_refused_with_an_answer() {
+    if !nix::unistd::geteuid().is_root() {
+        crate::harness::skip("needs root to be a user without other processes");
+        return;
+    }
+    // A user of its own: the limit counts all processes of a user.
+    let server = Setup::new("").user(65_531).prelude("ulimit -Su 1").serve();
+    let answer = server.get("/");
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: 5\r\n"), "{answer}");
+    let (head, content) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.ends_with(&format!("Content-Length: {}\r\nRetry-After: 5\r\nConnection: close", content.len()))
+    );
+    server.wait_line("unable to fork: Resource temporarily unavailable");
+    let record = server.record();
+    assert_eq!(
+        (record.get("end"), record.get("status"), record.get("outcome")),
+        ("refused", "503", "system")
+    );
+    set_limit(&server, "--nproc=100:");
+    assert!(server.get("/").ends_with("Hello, World!\n"), "it recovers by itself");
+}
+
+#[test]
+fn a_double_fork_that_gets_one_process_only_makes_do_with_it() {
+    if !nix::unistd::geteuid().is_root() {
+        crate::harness::skip("needs root to be a user without other processes");
+        return;
+    }
+    let config = "[process]\nmodel = 'double-fork'\n";
+    let server = Setup::new(config).user(65_532).prelude("ulimit -u 2").serve();
+    let result = run_client(server.address(), &["--max-conns", "20"]);
+    assert_eq!(result["answered"]["200"], 20, "{result}");
+    for _ in 0..20 {
+        assert_eq!(server.record().get("outcome"), "served");
+    }
+}

@@ -1,0 +1,41 @@
+# bash completion for lsbaws(8)
+
+_lsbaws() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
+    local options="--config --set --help" command="" skip="" word
+
+    # The command is the first word that is neither an option nor an option's value.
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        if [[ $skip ]]; then
+            skip=""
+            continue
+        fi
+        case $word in
+            -c | --config | --set | =) skip=yes ;; # bash makes "=" a word of its own
+            -*) ;;
+            *)
+                command=$word
+                break
+                ;;
+        esac
+    done
+
+    case $previous in
+        -c | --config)
+            # Files of that suffix, and folders on the way to them.
+            mapfile -t COMPREPLY < <(compgen -f -X '!*.toml' -- "$current"; compgen -d -- "$current")
+            compopt -o filenames
+            return
+            ;;
+        --set | --max-clients | --max-conns | --timeout) return ;; # anything
+    esac
+
+    case $command in
+        "") options+=" --version serve check client help" ;;
+        check) options+=" --show" ;;
+        client) options+=" --max-clients --max-conns --timeout --json" ;;
+        help) options="serve check client" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+}
+complete -F _lsbaws lsbaws

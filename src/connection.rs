@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
@@ -31,14 +32,28 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What a connection is called in records.
+/// A connection's number: unique among the connections of this host. Shown as `START-NUMBER`.
+#[derive(Debug, Clone, Copy)]
+pub struct Id {
+    /// Microseconds of the first connection since the epoch.
+    start: u64,
+    number: u64,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.start, self.number)
+    }
+}
+
+/// What a connection is called in records. Making one allocates nothing: the parent makes it between
+/// two forks, where each page that it writes to is a page fault.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Unique among the connections of this host: start of the daemon and a count.
-    pub id: String,
+    pub id: Id,
     pub peer: Peer,
     /// Name of the listener that it came through.
-    pub listener: String,
+    pub listener: Arc<str>,
     pub accepted_at: Instant,
 }
 
@@ -51,7 +66,7 @@ pub struct Connection {
 
 impl Connection {
     /// Gives a freshly accepted or inherited socket its identity.
-    pub fn new(socket: OwnedFd, address: RemoteAddress, listener: &str) -> io::Result<Self> {
+    pub fn new(socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> io::Result<Self> {
         let peer = match address {
             RemoteAddress::Inet(address) => Peer::Inet(address),
             RemoteAddress::Unnamed => {
@@ -60,18 +75,17 @@ impl Connection {
             }
         };
         let identity =
-            Identity { id: next_id(), peer, listener: listener.to_owned(), accepted_at: Instant::now() };
+            Identity { id: next_id(), peer, listener: Arc::clone(listener), accepted_at: Instant::now() };
         Ok(Self { socket, identity })
     }
 }
 
-/// Microseconds of the first connection since the epoch, and how many there were before this one.
-fn next_id() -> String {
+fn next_id() -> Id {
     static START: AtomicU64 = AtomicU64::new(0);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     if START.load(Relaxed) == 0 {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         START.store(u64::try_from(now.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
-    format!("{:x}-{}", START.load(Relaxed), COUNT.fetch_add(1, Relaxed))
+    Id { start: START.load(Relaxed), number: COUNT.fetch_add(1, Relaxed) }
 }

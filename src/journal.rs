@@ -155,8 +155,8 @@ pub fn record_connection(record: &Record<'_>) {
             tracing::event!(
                 $level,
                 MESSAGE_ID = message_id,
-                LSBAWS_CONNECTION = identity.id.as_str(),
-                LSBAWS_LISTENER = identity.listener.as_str(),
+                LSBAWS_CONNECTION = %identity.id,
+                LSBAWS_LISTENER = &*identity.listener,
                 LSBAWS_SERVICE = record.service,
                 LSBAWS_HANDLER = record.handler,
                 LSBAWS_PEER = %identity.peer,
@@ -246,8 +246,8 @@ impl fmt::Display for Sentence<'_> {
 pub fn record_refusal(identity: &Identity, service: &str, error: &io::Error) {
     tracing::warn!(
         MESSAGE_ID = CONNECTION_REFUSED,
-        LSBAWS_CONNECTION = identity.id.as_str(),
-        LSBAWS_LISTENER = identity.listener.as_str(),
+        LSBAWS_CONNECTION = %identity.id,
+        LSBAWS_LISTENER = &*identity.listener,
         LSBAWS_SERVICE = service,
         LSBAWS_PEER = %identity.peer,
         LSBAWS_END = "refused",

@@ -42,7 +42,8 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Check { show } => check(cli.source, show),
         Command::Client(args) => match client::run(&args) {
             Ok(all_well) => Ok(u8::from(!all_well)),
-            Err(error) => Err(Failure(EXIT_USAGE, error.to_string())),
+            Err(error @ client::Error::BadUrl(_)) => Err(Failure(EXIT_USAGE, error.to_string())),
+            Err(error) => Err(Failure(EXIT_SYSTEM, error.to_string())),
         },
     }
 }

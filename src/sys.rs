@@ -22,10 +22,16 @@ const EXIT_BUG: u8 = 70;
 /// The child never comes back from here: it ends by `_exit`, also when `body` panics, so no
 /// error path of a child can run the parent's code, its destructors or its buffered output.
 pub fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
+    unsafe extern "C" {
+        /// fork(3) without the handlers of pthread_atfork and without resetting the C library's locks,
+        /// which matter to processes of several threads only: each is a page for every child to copy.
+        safe fn _Fork() -> libc::pid_t;
+    }
     debug_assert_eq!(count_threads(), 1, "fork needs a process of one thread");
-    // SAFETY: fork is sound in a process of one thread; no code of this crate or of its
-    // dependencies starts one (clippy.toml denies it, the assertion above checks it).
-    match unsafe { libc::fork() } {
+    // Sound in a process of one thread, as fork is: no lock can be held by a thread that the child
+    // lacks. No code of this crate or of its dependencies starts one (clippy.toml denies it, the
+    // assertion above checks it).
+    match _Fork() {
         -1 => Err(io::Error::last_os_error()),
         0 => exit_now(catch_unwind(AssertUnwindSafe(body)).unwrap_or(EXIT_BUG)),
         pid => Ok(Pid::from_raw(pid)),

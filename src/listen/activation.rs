@@ -118,7 +118,7 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
             .map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
         let address = local_address(&socket);
         return Ok(Socket::Listening(Listener {
-            name: name.to_owned(),
+            name: name.into(),
             address,
             socket,
             origin: Origin::Inherited,
@@ -127,7 +127,8 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
     let address = sys::remote_address(socket.as_fd())
         .map_err(|_| fail("expected a listening or a connected socket, found one that is neither"))?;
     set_blocking(&socket).map_err(|error| fail(&format!("unable to make it blocking: {error}")))?;
-    let connection = Connection::new(socket, address, name).map_err(|error| fail(&error.to_string()))?;
+    let connection =
+        Connection::new(socket, address, &name.into()).map_err(|error| fail(&error.to_string()))?;
     Ok(Socket::Connected(connection))
 }
 
@@ -157,7 +158,7 @@ fn receive_from_inetd() -> Result<Activation, Error> {
     let null = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
     free_standard_descriptors(&null, took_stderr).map_err(|errno| fail(errno.into()))?;
     set_blocking(&socket).map_err(|errno| fail(errno.into()))?;
-    let connection = Connection::new(socket, address, "inetd").map_err(fail)?;
+    let connection = Connection::new(socket, address, &"inetd".into()).map_err(fail)?;
     Ok(Activation::Connection { connection, took_stderr })
 }
 

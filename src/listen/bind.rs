@@ -26,7 +26,7 @@ pub fn bind_listeners(tables: &[Listen]) -> Result<Vec<Listener>, Error> {
         for address in &table.addresses {
             match bind_one(table, address, &all) {
                 Ok(socket) => listeners.push(Listener {
-                    name: table.name.clone(),
+                    name: table.name.as_str().into(),
                     address: address.to_string(),
                     socket,
                     origin: Origin::Bound(if let Address::Path(path) = address {

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::connection::Connection;
 use crate::sys;
@@ -14,7 +15,7 @@ use crate::sys;
 /// A listening socket and the name that leads to its service.
 #[derive(Debug)]
 pub struct Listener {
-    pub name: String,
+    pub name: Arc<str>,
     /// Its address, for people.
     pub address: String,
     socket: OwnedFd,

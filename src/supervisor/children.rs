@@ -1,6 +1,5 @@
 //! The children: forked, listed by PID, reaped, recorded.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -31,7 +30,9 @@ struct Child {
 /// All children, and the scoreboard that they write to.
 #[derive(Debug)]
 pub struct Children {
-    by_pid: HashMap<Pid, Child>,
+    /// In no order, and dense: a hash table would spread few children over many pages, each of which is
+    /// a page fault after each fork.
+    by_pid: Vec<(Pid, Child)>,
     scoreboard: Scoreboard,
     buffers: Buffers,
     limits: Limits,
@@ -44,7 +45,7 @@ impl Children {
     pub fn new(limits: Limits, model: Model) -> io::Result<Self> {
         http::warm_up();
         Ok(Self {
-            by_pid: HashMap::with_capacity(limits.max_connections),
+            by_pid: Vec::with_capacity(limits.max_connections),
             scoreboard: Scoreboard::new(limits.max_connections)?,
             buffers: Buffers::new(limits.max_head_size),
             limits,
@@ -96,7 +97,7 @@ impl Children {
                     is_intermediate: self.model == Model::DoubleFork,
                     ended_by: None,
                 };
-                self.by_pid.insert(pid, child);
+                self.by_pid.push((pid, child));
                 Ok(()) // the parent's copy of the socket is closed here
             }
             Err(error) => {
@@ -136,9 +137,10 @@ impl Children {
     pub fn reap(&mut self) -> io::Result<()> {
         while let Some((pid, exit, usage)) = sys::reap_one()? {
             // A stranger (a program's grandchild that came to us) decides nothing.
-            let Some(child) = self.by_pid.remove(&pid) else {
+            let Some(index) = self.by_pid.iter().position(|&(listed, _)| listed == pid) else {
                 continue;
             };
+            let (_, child) = self.by_pid.swap_remove(index);
             if child.is_intermediate {
                 self.adopt(child, pid, exit, usage);
             } else {
@@ -159,7 +161,7 @@ impl Children {
         if child.ended_by.is_some() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // gone already: as wanted
         }
-        self.by_pid.insert(Pid::from_raw(pid), child);
+        self.by_pid.push((Pid::from_raw(pid), child));
     }
 
     fn record(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage) {

@@ -254,10 +254,16 @@ impl Server {
     }
 }
 
+/// Leaves nothing behind: children of a killed daemon would go on with their delays.
 impl Drop for Server {
     fn drop(&mut self) {
+        let pid = self.pid();
+        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let _ = self.process.kill();
         let _ = self.process.wait();
+        for child in list.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+        }
     }
 }
 

@@ -120,10 +120,11 @@ fn a_realtime_signal_has_no_name_and_loses_no_record() {
 
 #[test]
 fn an_adopted_child_outlives_a_killed_daemon() {
-    let server = serve("[process]\nmodel = 'double-fork'\n[[service.web.route]]\ndelay = '500ms'\n");
+    let mut server = serve("[process]\nmodel = 'double-fork'\n[[service.web.route]]\ndelay = '500ms'\n");
     let mut stream = server.connect();
     stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     server.wait_delayed_child();
-    drop(server); // SIGKILL
+    server.signal(Signal::SIGKILL);
+    server.wait();
     assert!(read_to_end(stream).ends_with("Hello, World!\n"));
 }

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use crate::config::Limits;
 use crate::connection::Connection;
 use crate::handler::Service;
-use crate::http;
+use crate::http::{self, date::Date};
 use crate::scoreboard::Slot;
 use crate::sys;
 use outcome::Outcome;
@@ -25,20 +25,19 @@ pub struct Work<'a> {
     pub service: &'a Service,
     pub limits: Limits,
     pub slot: &'static Slot,
-    pub buffers: &'a mut Buffers,
+    /// The signals that a child blocks.
+    pub mask: SigSet,
+    pub date: &'a mut Date,
+    /// Room for a request's head, and behind it for the response to it: in most connections one page.
+    pub buffer: &'a mut Vec<u8>,
 }
 
-/// Room for a request's head and a response's. Pages of it come into being when they are written to.
-#[derive(Debug)]
-pub struct Buffers {
-    pub response: Vec<u8>,
-    pub head: Vec<u8>,
-}
-
-impl Buffers {
-    pub fn new(max_head_size: usize) -> Self {
-        Self { response: Vec::with_capacity(1024), head: vec![0; max_head_size] }
-    }
+/// Blocked in a child: Ctrl-C in a terminal goes to the whole foreground group, where it asks the parent to
+/// drain. So the children finish; SIGTERM ends them.
+pub fn signal_mask() -> SigSet {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGINT);
+    mask
 }
 
 /// Makes a panic in a child end it with the exit code of a bug, after its message; a panic in this very
@@ -71,10 +70,6 @@ pub fn serve(work: &mut Work<'_>) -> Outcome {
 fn shed_inheritance(work: &Work<'_>) -> std::io::Result<()> {
     sys::close_all_but(work.connection.socket.as_fd())?;
     sys::clear_environment();
-    // Ctrl-C in a terminal goes to the whole foreground group. It asks the parent to drain, so the
-    // children finish; SIGTERM ends them.
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGINT);
-    mask.thread_set_mask()?;
+    work.mask.thread_set_mask()?;
     Ok(())
 }

@@ -28,6 +28,7 @@ impl Hello {
             content_type: &self.content_type,
             fields: &self.fields,
             content: &self.content,
+            took_time: self.delay.is_some(),
         }
     }
 }

@@ -7,8 +7,8 @@ use super::reason;
 use super::request::{self, Failure, Request};
 use super::response::Response;
 use super::stream::Stream;
+use crate::child::Work;
 use crate::child::outcome::Outcome;
-use crate::child::{Buffers, Work};
 use crate::handler::{Handler, Service};
 use crate::scoreboard::{Phase, Slot};
 
@@ -18,32 +18,40 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// Serves one connection to its end.
 pub fn serve(work: &mut Work<'_>) -> Outcome {
-    let Work { connection, service, limits, slot, buffers: Buffers { response: out, head: buffer } } = work;
+    let Work { connection, service, limits, slot, date, buffer, .. } = work;
     let stream = Stream::new(connection.socket.as_fd(), slot);
     slot.enter(Phase::Reading);
     let deadline = connection.identity.accepted_at + limits.head_timeout;
     let mut filled = 0;
     let head = request::read_head(&stream, buffer, &mut filled, deadline);
     let parsed = head.and_then(|length| Ok((request::parse(&buffer[..length])?, filled > length)));
-    // Bytes of the peer that nobody will read: closing over them would reset the connection.
-    let (outcome, unread) = match parsed {
+    let sentence;
+    // `unread`: bytes of the peer that nobody will read. Closing over them would reset the connection.
+    let (response, is_head, unread, outcome) = match parsed {
         Ok((request, more)) => {
             slot.note_request(request.method.as_bytes(), request.target.as_bytes());
-            answer(&request, service, slot).write_to(out, request.method == "HEAD");
-            (Outcome::Served, more || request.has_content)
+            let response = answer(&request, service, slot);
+            (response, request.method == "HEAD", more || request.has_content, Outcome::Served)
         }
         Err(failure) => {
             note_first_line(slot, &buffer[..filled]);
-            match failure {
+            let (status, why) = match failure {
                 Failure::Gone => return Outcome::Client,
-                Failure::TimedOut => refuse(slot, 408, "the request did not arrive in time", out),
-                Failure::Refused(status, sentence) => refuse(slot, status, sentence, out),
-            }
-            (Outcome::Client, true)
+                Failure::TimedOut => (408, "the request did not arrive in time"),
+                Failure::Refused(status, why) => (status, why),
+            };
+            sentence = format!("{status} {}: {why}\n", reason(status));
+            (Response::error(status, "", sentence.as_bytes()), false, true, Outcome::Client)
         }
     };
+    slot.note_status(response.status);
+    if stream.has_waited() || response.took_time {
+        date.refresh();
+    }
+    buffer.truncate(filled);
+    response.write_to(buffer, date, is_head);
     slot.enter(Phase::Writing);
-    if stream.send_all(out, limits.write_timeout).is_err() {
+    if stream.send_all(&buffer[filled..], limits.write_timeout).is_err() {
         return Outcome::Client;
     }
     if unread {
@@ -56,7 +64,7 @@ pub fn serve(work: &mut Work<'_>) -> Outcome {
 /// Routes a request and lets its handler answer.
 fn answer<'a>(request: &Request<'_>, service: &'a Service, slot: &Slot) -> Response<'a> {
     slot.enter(Phase::Handling);
-    let response = match service.find_route(request.path.as_bytes()) {
+    match service.find_route(request.path.as_bytes()) {
         None => Response::error(404, "", b"404 Not Found: no route leads there\n"),
         Some((index, route)) => {
             slot.note_route(index);
@@ -73,9 +81,7 @@ fn answer<'a>(request: &Request<'_>, service: &'a Service, slot: &Slot) -> Respo
                 _ => Response::error(501, "", b"501 Not Implemented: unknown method\n"),
             }
         }
-    };
-    slot.note_status(response.status);
-    response
+    }
 }
 
 /// Lets the record show what came instead of a request.
@@ -84,11 +90,4 @@ fn note_first_line(slot: &Slot, bytes: &[u8]) {
     if let Some(line) = line {
         slot.note_malformed(line);
     }
-}
-
-/// Writes the answer to what is no request.
-fn refuse(slot: &Slot, status: u16, sentence: &str, out: &mut Vec<u8>) {
-    slot.note_status(status);
-    let content = format!("{status} {}: {sentence}\n", reason(status));
-    Response::error(status, "", content.as_bytes()).write_to(out, false);
 }

@@ -1,6 +1,7 @@
 //! HTTP/1.1 (RFC 9110, RFC 9112), as blocking code for one connection.
 
 pub mod connection;
+pub mod date;
 pub mod request;
 pub mod response;
 pub mod stream;
@@ -9,7 +10,7 @@ pub mod stream;
 /// which in a virtual machine costs more than all the rest of a connection. Children inherit the result.
 pub fn warm_up() {
     let _ = request::parse(b"GET /warm-up HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
-    response::Response::error(200, "", b"").write_to(&mut Vec::new(), false);
+    response::Response::error(200, "", b"").write_to(&mut Vec::new(), &date::Date::now(), false);
 }
 
 /// `tchar` of RFC 9110, section 5.6.2.

@@ -1,10 +1,6 @@
 //! Responses: a status, the fields that frame it, and its content, sent in one piece.
 
-use std::io::Write;
-use std::time::SystemTime;
-
-use httpdate::HttpDate;
-
+use super::date::Date;
 use super::reason;
 
 /// A complete response. After it the connection is closed.
@@ -15,28 +11,29 @@ pub struct Response<'a> {
     /// Further header fields, each line with its CR LF.
     pub fields: &'a str,
     pub content: &'a [u8],
+    /// Making it took long enough for the clock to have moved.
+    pub took_time: bool,
 }
 
 impl<'a> Response<'a> {
     /// An error for a person to read.
     pub fn error(status: u16, fields: &'a str, content: &'a [u8]) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", fields, content }
+        Self { status, content_type: "text/plain; charset=utf-8", fields, content, took_time: false }
     }
 
-    /// Writes the response, without its content when the request was `HEAD` (RFC 9110, section 9.3.2).
+    /// Appends the response, without its content when the request was `HEAD` (RFC 9110, section 9.3.2).
     ///
     /// Piece by piece rather than by a format: this runs in every child, and each page of code that it
     /// does not need is a page fault saved.
-    pub fn write_to(&self, out: &mut Vec<u8>, is_head: bool) {
+    pub fn write_to(&self, out: &mut Vec<u8>, date: &Date, is_head: bool) {
         // 204 and 304 have no content, and 204 no length of it (RFC 9110, section 8.6).
         let has_content = !matches!(self.status, 204 | 304);
-        out.clear();
         out.extend_from_slice(b"HTTP/1.1 ");
         write_number(out, self.status.into());
         out.push(b' ');
         out.extend_from_slice(reason(self.status).as_bytes());
         out.extend_from_slice(b"\r\nDate: ");
-        let _ = write!(out, "{}", HttpDate::from(SystemTime::now())); // into a Vec: never fails
+        out.extend_from_slice(date.as_bytes());
         if has_content {
             out.extend_from_slice(b"\r\nContent-Type: ");
             out.extend_from_slice(self.content_type.as_bytes());
@@ -71,14 +68,19 @@ mod tests {
 
     fn text(response: &Response<'_>, is_head: bool) -> String {
         let mut out = Vec::new();
-        response.write_to(&mut out, is_head);
+        response.write_to(&mut out, &Date::now(), is_head);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn a_response_to_head_has_the_length_but_no_content() {
-        let response =
-            Response { status: 200, content_type: "text/plain", fields: "X: y\r\n", content: b"hello" };
+        let response = Response {
+            status: 200,
+            content_type: "text/plain",
+            fields: "X: y\r\n",
+            content: b"hello",
+            took_time: false,
+        };
         let full = text(&response, false);
         assert!(
             full.starts_with("HTTP/1.1 200 OK\r\nDate: ")

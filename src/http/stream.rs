@@ -1,5 +1,6 @@
 //! The connection's socket with deadlines: each operation has a total, which single bytes do not renew.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use crate::scoreboard::Slot;
 pub struct Stream<'a> {
     socket: BorrowedFd<'a>,
     slot: &'static Slot,
+    waited: Cell<bool>,
 }
 
 /// Why a stream operation ended.
@@ -28,7 +30,12 @@ pub enum Stop {
 
 impl<'a> Stream<'a> {
     pub fn new(socket: BorrowedFd<'a>, slot: &'static Slot) -> Self {
-        Self { socket, slot }
+        Self { socket, slot, waited: Cell::new(false) }
+    }
+
+    /// Something was not there at once: time has passed.
+    pub fn has_waited(&self) -> bool {
+        self.waited.get()
     }
 
     /// Receives what there is, waiting until `deadline` for a first byte. 0 is the end of input.
@@ -86,6 +93,7 @@ impl<'a> Stream<'a> {
     }
 
     fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Stop> {
+        self.waited.set(true);
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Stop::TimedOut);

@@ -3,15 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use crate::child::outcome::Outcome;
-use crate::child::{self, Buffers, Work};
+use crate::child::{self, Work};
 use crate::config::{Limits, Model};
 use crate::connection::{Connection, Identity};
 use crate::handler::Service;
-use crate::http;
+use crate::http::{self, date::Date};
 use crate::journal::{self, EndedBy, Record};
 use crate::scoreboard::{Scoreboard, Slot};
 use crate::sys::{self, Exit, Usage};
@@ -34,7 +34,9 @@ pub struct Children {
     /// a page fault after each fork.
     by_pid: Vec<(Pid, Child)>,
     scoreboard: Scoreboard,
-    buffers: Buffers,
+    mask: SigSet,
+    date: Date,
+    buffer: Vec<u8>,
     limits: Limits,
     model: Model,
     /// Connections whose record has been written.
@@ -47,7 +49,9 @@ impl Children {
         Ok(Self {
             by_pid: Vec::with_capacity(limits.max_connections),
             scoreboard: Scoreboard::new(limits.max_connections)?,
-            buffers: Buffers::new(limits.max_head_size),
+            mask: child::signal_mask(),
+            date: Date::now(),
+            buffer: vec![0; limits.max_head_size],
             limits,
             model,
             recorded: 0,
@@ -78,9 +82,9 @@ impl Children {
         let Some(slot) = self.scoreboard.take() else {
             return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
         };
-        let mut work =
-            Work { connection: &connection, service, limits: self.limits, slot, buffers: &mut self.buffers };
-        let forked = match self.model {
+        let model = self.model;
+        let mut work = self.prepare(&connection, service, slot);
+        let forked = match model {
             Model::Iterative => {
                 self.serve_here(connection, service, slot);
                 return Ok(());
@@ -107,6 +111,25 @@ impl Children {
         }
     }
 
+    fn prepare<'a>(
+        &'a mut self,
+        connection: &'a Connection,
+        service: &'a Service,
+        slot: &'static Slot,
+    ) -> Work<'a> {
+        self.date.refresh();
+        self.buffer.resize(self.limits.max_head_size, 0);
+        Work {
+            connection,
+            service,
+            limits: self.limits,
+            slot,
+            mask: self.mask,
+            date: &mut self.date,
+            buffer: &mut self.buffer,
+        }
+    }
+
     /// Serves in this very process, without a child: the model `iterative`, and a single connection
     /// that was handed in.
     pub fn serve_here(
@@ -116,9 +139,7 @@ impl Children {
         slot: &'static Slot,
     ) -> Outcome {
         let before = sys::own_usage();
-        let mut work =
-            Work { connection: &connection, service, limits: self.limits, slot, buffers: &mut self.buffers };
-        let outcome = child::serve(&mut work);
+        let outcome = child::serve(&mut self.prepare(&connection, service, slot));
         let Connection { socket, identity } = connection;
         drop(socket); // the client need not wait for the record
         let child =

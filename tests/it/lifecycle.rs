@@ -146,7 +146,7 @@ fn the_backlog_of_a_bound_socket_is_served_before_the_end() {
 
 #[test]
 fn a_full_house_defers_and_recovers() {
-    let server = serve(&format!("{SLOW}[limits]\nmax_connections = 2\n"));
+    let mut server = serve(&format!("{SLOW}[limits]\nmax_connections = 2\n"));
     let (first, _) = start_slow(&server);
     let mut second = server.connect();
     second.write_all(SLOW_REQUEST.as_bytes()).unwrap();
@@ -161,18 +161,21 @@ fn a_full_house_defers_and_recovers() {
     }
     assert!(read_to_end(third).ends_with("Hello, World!\n"));
     drop((first, second));
+    server.stop();
+    // It deferred: no fork was tried for which there was no room.
+    assert!(!server.lines_to_end().iter().any(|line| line.contains("unable to fork")));
 }
 
 #[test]
 fn a_silent_client_is_told_and_does_not_outstay_its_time() {
     let server = serve("[limits]\nhead_timeout = '200ms'\n");
     assert!(read_to_end(server.connect()).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
-    let dripping = ask(server.connect(), "GET / HTTP/1.1\r\nHost:");
-    assert!(dripping.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     let record = server.record();
     assert_eq!(
         (record.get("outcome"), record.get("status"), record.get("exit_code")),
         ("client", "408", "1")
     );
+    let dripping = ask(server.connect(), "GET / HTTP/1.1\r\nHost:");
+    assert!(dripping.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     assert_eq!(server.record().get("target"), "GET / HTTP/1.1");
 }

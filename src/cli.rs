@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-/// A process for every connection: a socket-activated server for HTTP and inetd programs.
+/// A process for every connection: a socket-activated web server.
 #[derive(Debug, Parser)]
 #[command(name = "lsbaws", version, after_help = "Full manual: man lsbaws, man lsbaws.toml")]
 pub struct Cli {
@@ -18,8 +18,9 @@ pub struct Cli {
 /// Where the configuration comes from, for every subcommand that needs one.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// Read this file, and after it the *.toml files in the folder of the same name ending in .d
-    #[arg(short, long, global = true, env = "LSBAWS_CONFIG", value_name = "FILE")]
+    /// Read this file (or the one in LSBAWS_CONFIG) instead of /etc/lsbaws.toml, and after it the *.toml
+    /// files in the folder of the same name ending in .d
+    #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Set one key, on top of files and environment, such as limits.max_connections=10
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]

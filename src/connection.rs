@@ -1,7 +1,6 @@
 //! A connection: an accepted socket and its identity, which is made once and used in every record.
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -21,6 +20,8 @@ pub enum Peer {
         uid: u32,
         pid: i32,
     },
+    /// Gone before it could be asked for, or of an address family that we cannot tell.
+    Unknown,
 }
 
 impl fmt::Display for Peer {
@@ -28,6 +29,7 @@ impl fmt::Display for Peer {
         match self {
             Self::Inet(address) => address.fmt(f),
             Self::Unix { uid, pid } => write!(f, "unix:uid={uid},pid={pid}"),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }
@@ -66,17 +68,16 @@ pub struct Connection {
 
 impl Connection {
     /// Gives a freshly accepted or inherited socket its identity.
-    pub fn new(socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> io::Result<Self> {
+    pub fn new(socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
         let peer = match address {
             RemoteAddress::Inet(address) => Peer::Inet(address),
-            RemoteAddress::Unnamed => {
-                let credentials = getsockopt(&socket.as_fd(), sockopt::PeerCredentials)?;
-                Peer::Unix { uid: credentials.uid(), pid: credentials.pid() }
-            }
+            RemoteAddress::Unnamed => getsockopt(&socket.as_fd(), sockopt::PeerCredentials)
+                .map_or(Peer::Unknown, |peer| Peer::Unix { uid: peer.uid(), pid: peer.pid() }),
+            RemoteAddress::Gone => Peer::Unknown,
         };
         let identity =
             Identity { id: next_id(), peer, listener: Arc::clone(listener), accepted_at: Instant::now() };
-        Ok(Self { socket, identity })
+        Self { socket, identity }
     }
 }
 

@@ -143,7 +143,7 @@ pub fn record_connection(record: &Record<'_>) {
             (CONNECTION_KILLED, "killed", None, Some(signal_name(signal)))
         }
     };
-    let outcome = exit_code.map_or(Some(None), |code| Some(Outcome::from_code(code))).flatten();
+    let outcome = exit_code.and_then(Outcome::from_code);
     let outcome_word = match (exit_code, outcome) {
         (None, _) => "killed".to_owned(),
         (Some(_), Some(outcome)) => outcome.to_string(),

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -49,7 +50,9 @@ fn run(cli: Cli) -> Result<u8, Failure> {
 }
 
 fn load(source: ConfigArgs) -> Result<(Config, Effective), Failure> {
-    let overrides = Overrides { file: source.config, set: source.set };
+    // An empty variable is none.
+    let from_environment = || env::var_os("LSBAWS_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
+    let overrides = Overrides { file: source.config.or_else(from_environment), set: source.set };
     config::load(&overrides, env::vars_os()).map_err(|error| Failure(EXIT_CONFIG, error.to_string()))
 }
 
@@ -64,7 +67,7 @@ fn serve(source: ConfigArgs) -> Result<u8, Failure> {
             .map_err(|error| Failure(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         match supervisor::run(config, activation) {
             Ok(outcome) => Ok(outcome.code()),
-            Err(error @ supervisor::Error::NoService { .. }) => Err(Failure(EXIT_CONFIG, error.to_string())),
+            Err(error @ supervisor::Error::NoService(_)) => Err(Failure(EXIT_CONFIG, error.to_string())),
             Err(error) => Err(fail(&error)),
         }
     };

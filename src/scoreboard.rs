@@ -53,8 +53,8 @@ const TARGET_MAX: usize = 256;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Slot {
-    /// PID of the child of a double fork, written by the intermediate.
-    grandchild: AtomicI32,
+    /// PID of the child proper of a double fork, once there is one.
+    child: AtomicI32,
     requests: AtomicU32,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -102,13 +102,13 @@ impl Slot {
         self.bytes_out.fetch_add(count as u64, Relaxed);
     }
 
-    pub fn set_grandchild(&self, pid: i32) {
-        self.grandchild.store(pid, Relaxed);
+    pub fn set_child(&self, pid: i32) {
+        self.child.store(pid, Relaxed);
     }
 
-    /// The child that the intermediate of a double fork has forked, once it has.
-    pub fn grandchild(&self) -> Option<i32> {
-        Some(self.grandchild.load(Relaxed)).filter(|&pid| pid > 0)
+    /// The child proper of a double fork, once there is one.
+    pub fn child(&self) -> Option<i32> {
+        Some(self.child.load(Relaxed)).filter(|&pid| pid > 0)
     }
 
     /// What the child has told so far.
@@ -128,7 +128,7 @@ impl Slot {
 
     /// Makes the slot as good as new. The text needs no wiping: its length is zero.
     fn clear(&self) {
-        self.grandchild.store(0, Relaxed);
+        self.child.store(0, Relaxed);
         self.requests.store(0, Relaxed);
         self.bytes_in.store(0, Relaxed);
         self.bytes_out.store(0, Relaxed);

@@ -5,8 +5,8 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -14,32 +14,38 @@ use nix::unistd::Pid;
 
 use crate::scoreboard::Slot;
 
-/// Exit code of a child that hit a bug of ours (`EX_SOFTWARE` of sysexits.h).
-const EXIT_BUG: u8 = 70;
-
 /// Forks a child that runs `body` and ends with the exit code that it returns (fork(2)).
 ///
-/// The child never comes back from here: it ends by `_exit`, also when `body` panics, so no
-/// error path of a child can run the parent's code, its destructors or its buffered output.
+/// The child never comes back from here: it ends by `_exit`, so no error path of a child can run the
+/// parent's code, its destructors or its buffered output. A panic ends it in the hook of
+/// [`crate::child::end_on_panic`].
 pub fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
     unsafe extern "C" {
         /// fork(3) without the handlers of pthread_atfork and without resetting the C library's locks,
         /// which matter to processes of several threads only: each is a page for every child to copy.
-        safe fn _Fork() -> libc::pid_t;
+        fn _Fork() -> libc::pid_t;
     }
-    debug_assert_eq!(count_threads(), 1, "fork needs a process of one thread");
-    // Sound in a process of one thread, as fork is: no lock can be held by a thread that the child
-    // lacks. No code of this crate or of its dependencies starts one (clippy.toml denies it, the
-    // assertion above checks it).
-    match _Fork() {
+    require_one_thread()?;
+    // SAFETY: this process has one thread (just checked), so that no lock can be held by a thread that the
+    // child lacks; _Fork takes and leaves nothing else.
+    match unsafe { _Fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => exit_now(catch_unwind(AssertUnwindSafe(body)).unwrap_or(EXIT_BUG)),
+        0 => exit_now(body()),
         pid => Ok(Pid::from_raw(pid)),
     }
 }
 
-fn count_threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+/// Fails where a thread would make fork unsafe. Looks once: clippy.toml denies starting threads, and no
+/// dependency does; this catches the day on which one begins to.
+fn require_one_thread() -> io::Result<()> {
+    static CHECKED: AtomicBool = AtomicBool::new(false);
+    if !CHECKED.load(Relaxed) {
+        if std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) != 1 {
+            return Err(io::Error::other("a process that forks must have one thread"));
+        }
+        CHECKED.store(true, Relaxed);
+    }
+    Ok(())
 }
 
 /// Ends this process at once, without destructors, exit handlers or flushing (`_exit(2)`).
@@ -143,6 +149,8 @@ pub enum RemoteAddress {
     Inet(SocketAddr),
     /// `AF_UNIX` and anything else: the address says nothing about who is there.
     Unnamed,
+    /// The peer has reset the connection, and the kernel has forgotten it.
+    Gone,
 }
 
 /// Accepts one connection, close-on-exec and blocking (accept4(2)), with the peer's address, which
@@ -193,7 +201,7 @@ fn decode_address(storage: &MaybeUninit<libc::sockaddr_storage>) -> RemoteAddres
             RemoteAddress::Inet(SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into())
         }
         libc::AF_INET6 => {
-            // SAFETY: as above.
+            // SAFETY: the family says which type the kernel wrote; it fits in sockaddr_storage.
             let raw = unsafe { &*pointer.cast::<libc::sockaddr_in6>() };
             let (ip, port) = (raw.sin6_addr.s6_addr.into(), u16::from_be(raw.sin6_port));
             let v6 = SocketAddrV6::new(ip, port, 0, raw.sin6_scope_id);
@@ -211,7 +219,8 @@ fn decode_address(storage: &MaybeUninit<libc::sockaddr_storage>) -> RemoteAddres
 
 /// Takes ownership of a descriptor that this process was started with (sockets handed in).
 ///
-/// Fails when there is no such descriptor. The caller must be the only one to adopt it.
+/// Fails when there is no such descriptor. Each number may be adopted once, before this process opens any
+/// descriptor of its own.
 pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD takes no pointer; it only asks whether the descriptor is open.
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
@@ -222,7 +231,8 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Closes every descriptor from 3 on but `keep` (close_range(2)): what a child must not hold.
+/// Closes every descriptor from 3 on but `keep` (close_range(2)): what a child must not hold. For a child of
+/// [`fork_child`] only, which never uses or drops an owner of what is closed.
 pub fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
     #[allow(clippy::cast_sign_loss)] // a descriptor is never negative
     let keep = keep.as_raw_fd() as libc::c_uint;
@@ -241,8 +251,9 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
     }
 }
 
-/// Empties the environment of a child: nothing that the service manager told the parent
-/// (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) is for it. As clearenv(3), without the page of code.
+/// Empties the environment of a child, for getenv(3) and for what it may exec: nothing that the service
+/// manager told the parent (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) is for it. /proc/PID/environ, which
+/// shows the strings that the daemon was started with, is the kernel's and stays. As clearenv(3), without the page of code.
 pub fn clear_environment() {
     unsafe extern "C" {
         static mut environ: *const *const libc::c_char;

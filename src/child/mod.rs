@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 use std::panic;
 
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::Pid;
 
 use crate::config::Limits;
 use crate::connection::Connection;
@@ -40,16 +39,13 @@ pub fn signal_mask() -> SigSet {
     mask
 }
 
-/// Makes a panic in a child end it with the exit code of a bug, after its message; a panic in this very
-/// process goes its usual way. To be called once, at the start of the parent.
+/// Makes a panic, in the parent as in a child, end the process with the exit code of a bug, after its message
+/// and without running anything else. To be called once, at the start.
 pub fn end_on_panic() {
-    let parent = Pid::this();
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         report(info);
-        if Pid::this() != parent {
-            sys::exit_now(Outcome::Bug.code());
-        }
+        sys::exit_now(Outcome::Bug.code());
     }));
 }
 
@@ -66,7 +62,8 @@ pub fn serve(work: &mut Work<'_>) -> Outcome {
     http::connection::serve(work)
 }
 
-/// Gives up what is the parent's: its descriptors, its blocked signals, what systemd told it.
+/// Gives up what is the parent's: its descriptors, its blocked signals, what systemd told it. SIGPIPE stays
+/// ignored, so that a write to a peer that is gone is an error and no death; an exec'd program must reset it.
 fn shed_inheritance(work: &Work<'_>) -> std::io::Result<()> {
     sys::close_all_but(work.connection.socket.as_fd())?;
     sys::clear_environment();

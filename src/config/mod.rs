@@ -13,6 +13,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::ConfigError;
@@ -25,7 +26,7 @@ use origins::Origins;
 use raw::Raw;
 pub use sources::Overrides;
 pub use values::{Address, Level, LogTarget, Mode, Model};
-use values::{Text, Time};
+use values::{Table, Text, Time};
 
 /// Something wrong with the configuration: where, at which key, and what was expected there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub struct Config {
     pub log_target: LogTarget,
     pub log_level: Level,
     /// By name; never empty.
-    pub services: BTreeMap<String, Service>,
+    pub services: Services,
 }
 
 /// A listener that lsbaws binds itself.
@@ -85,7 +86,7 @@ pub struct Listen {
 pub struct Limits {
     /// Children at the same time; more connections wait in the backlog.
     pub max_connections: usize,
-    /// From the start of the child to the end of a request's head, as a total.
+    /// From the accept to the end of the request's head, as a total.
     pub head_timeout: Duration,
     /// For sending one response, as a total.
     pub write_timeout: Duration,
@@ -147,41 +148,64 @@ fn locate_error(error: &ConfigError, origins: &Origins) -> Error {
     Error::new(origins.find(&key), &key, problem)
 }
 
+/// The services by their names.
+pub type Services = BTreeMap<String, Arc<Service>>;
+
+/// The service that a listener's name leads to: the one of that name, or the only one there is. systemd names
+/// a socket without `FileDescriptorName=` after its unit, `web.socket`.
+pub fn find_service(services: &Services, listener: &str) -> Result<Arc<Service>, String> {
+    let name = listener.strip_suffix(".socket").unwrap_or(listener);
+    let only = services.values().next().filter(|_| services.len() == 1);
+    services.get(name).or(only).map(Arc::clone).ok_or_else(|| {
+        let others = services.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!("the listener \"{name}\" leads to no service: there is no [service.{name}], and several others ({others})")
+    })
+}
+
 /// A key and what is wrong with its value.
 type Problem = (String, String);
 
 impl Config {
     /// Checks what the type of a single key cannot tell.
     fn build(raw: Raw, default_listen: bool) -> Result<Self, Problem> {
-        let mut listen = Vec::new();
-        for (name, table) in raw.listen {
-            check_name(&name).map_err(|problem| (format!("listen.{name}"), problem))?;
-            listen.push(Listen {
-                addresses: table.address.0,
-                backlog: table.backlog.get(),
-                mode: table.mode,
-                is_default: default_listen,
-                name,
-            });
-        }
         let mut services = BTreeMap::new();
-        for (name, table) in raw.service {
+        for (name, Table(service)) in raw.service {
             let key = format!("service.{name}");
             check_name(&name).map_err(|problem| (key.clone(), problem))?;
-            services.insert(name.clone(), build_service(&key, name, table)?);
+            services.insert(name.clone(), Arc::new(build_service(&key, name, service)?));
+        }
+        let Table(limits) = raw.limits;
+        let mut listen: Vec<Listen> = Vec::new();
+        for (name, Table(table)) in raw.listen {
+            let key = format!("listen.{name}");
+            check_name(&name).map_err(|problem| (key.clone(), problem))?;
+            if !default_listen {
+                find_service(&services, &name).map_err(|problem| (key.clone(), problem))?;
+            }
+            for address in &table.address.0 {
+                if listen.iter().any(|other| other.addresses.contains(address)) {
+                    return Err((
+                        format!("{key}.address"),
+                        format!("{address} is another listener's already"),
+                    ));
+                }
+            }
+            let addresses = table.address.0;
+            let (backlog, mode) = (table.backlog.get(), table.mode);
+            listen.push(Listen { name, addresses, backlog, mode, is_default: default_listen });
         }
         Ok(Self {
             listen,
             limits: Limits {
-                max_connections: raw.limits.max_connections.get(),
-                head_timeout: raw.limits.head_timeout.0,
-                write_timeout: raw.limits.write_timeout.0,
-                max_head_size: raw.limits.max_head_size.0,
+                max_connections: limits.max_connections.get(),
+                head_timeout: limits.head_timeout.0,
+                write_timeout: limits.write_timeout.0,
+                max_head_size: limits.max_head_size.0,
             },
-            model: raw.process.model,
-            drain_timeout: raw.process.drain_timeout.0,
-            log_target: raw.log.target,
-            log_level: raw.log.level,
+            model: raw.process.0.model,
+            drain_timeout: raw.process.0.drain_timeout.0,
+            log_target: raw.log.0.target,
+            log_level: raw.log.0.level,
             services,
         })
     }
@@ -201,7 +225,7 @@ fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Service, 
         return Err((format!("{key}.route"), "expected at least one route".into()));
     }
     let mut routes: Vec<Route> = Vec::new();
-    for (index, table) in raw.route.into_iter().enumerate() {
+    for (index, Table(table)) in raw.route.into_iter().enumerate() {
         let key = format!("{key}.route[{index}]");
         let path = table.path.0.clone();
         if !path.starts_with('/') {

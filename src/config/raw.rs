@@ -8,33 +8,33 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::values::{
-    Address, Addresses, HandlerName, Level, LogTarget, Mode, Model, Protocol, Size, Text, Time, Whole,
+    Address, Addresses, HandlerName, Level, LogTarget, Mode, Model, Protocol, Size, Table, Text, Time, Whole,
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Raw {
-    pub limits: Limits,
-    pub process: Process,
-    pub log: Log,
-    pub listen: BTreeMap<String, Listen>,
-    pub service: BTreeMap<String, Service>,
+    pub limits: Table<Limits>,
+    pub process: Table<Process>,
+    pub log: Table<Log>,
+    pub listen: BTreeMap<String, Table<Listen>>,
+    pub service: BTreeMap<String, Table<Service>>,
 }
 
 impl Raw {
     /// Without any listener or service there is one of each.
     pub fn fill_in(&mut self) {
         if self.listen.is_empty() {
-            self.listen.insert("web".into(), Listen::default());
+            self.listen.insert("web".into(), Table::default());
         }
         if self.service.is_empty() {
-            self.service.insert("web".into(), Service::default());
+            self.service.insert("web".into(), Table::default());
         }
     }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Listen {
     pub address: Addresses,
     pub backlog: Whole<1, 65_535>,
@@ -58,7 +58,7 @@ impl Default for Listen {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     pub max_connections: Whole<1, 65_536>,
     pub head_timeout: Time,
@@ -78,7 +78,7 @@ impl Default for Limits {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Process {
     pub model: Model,
     pub drain_timeout: Time,
@@ -91,7 +91,7 @@ impl Default for Process {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Log {
     pub target: LogTarget,
     pub level: Level,
@@ -104,20 +104,20 @@ impl Default for Log {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Service {
     pub protocol: Protocol,
-    pub route: Vec<Route>,
+    pub route: Vec<Table<Route>>,
 }
 
 impl Default for Service {
     fn default() -> Self {
-        Self { protocol: Protocol::Http, route: vec![Route::default()] }
+        Self { protocol: Protocol::Http, route: vec![Table::default()] }
     }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Route {
     pub path: Text,
     pub handler: HandlerName,

@@ -190,6 +190,13 @@ fn read_pairs(pairs: &[String]) -> Result<Layer, Error> {
         let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
             return Err(Error::new(origin, "", "expected KEY=VALUE, such as limits.max_connections=10"));
         };
+        if key.contains('[') {
+            return Err(Error::new(
+                origin,
+                key.trim(),
+                "expected a key without an index: give the whole list",
+            ));
+        }
         keys.insert(key.trim().to_owned(), parse_value(value.trim_start(), &origin));
     }
     Ok(Layer(keys))

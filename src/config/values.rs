@@ -2,11 +2,13 @@
 //! another), so that a value of one of these types needs no further check.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 /// A value that is written as one TOML integer or string.
@@ -21,7 +23,7 @@ pub trait Scalar: Sized {
     }
 }
 
-struct ScalarVisitor<T>(std::marker::PhantomData<T>);
+struct ScalarVisitor<T>(PhantomData<T>);
 
 impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
     type Value = T;
@@ -41,7 +43,7 @@ impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
 
 fn deserialize_scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     // `any`: the TOML type decides, where the config crate would convert "yes" or 3.7 for us.
-    deserializer.deserialize_any(ScalarVisitor(std::marker::PhantomData))
+    deserializer.deserialize_any(ScalarVisitor(PhantomData))
 }
 
 macro_rules! scalar {
@@ -238,7 +240,7 @@ impl<'de> Deserialize<'de> for Addresses {
                 write!(f, "{}, or a list of addresses", Address::expected())
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Addresses, E> {
-                ScalarVisitor(std::marker::PhantomData).visit_str(text).map(|one| Addresses(vec![one]))
+                ScalarVisitor(PhantomData).visit_str(text).map(|one| Addresses(vec![one]))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
                 let mut addresses = Vec::new();
@@ -252,6 +254,28 @@ impl<'de> Deserialize<'de> for Addresses {
             }
         }
         deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// A table and nothing else: what serde derives for a struct takes a list of its values as well.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Table<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMap<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
+            type Value = Table<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Table)
+            }
+        }
+        deserializer.deserialize_any(OnlyMap(PhantomData))
     }
 }
 

@@ -2,12 +2,14 @@
 //! so that a child that answers at once inherits it: rendering touches pages of code and the clock's.
 
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use httpdate::HttpDate;
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
 const LENGTH: usize = 29;
+/// The end of the year 9999: later ones do not fit.
+const LAST_SECOND: u64 = 253_402_300_799;
 
 /// A second, and its text.
 #[derive(Debug)]
@@ -29,7 +31,8 @@ impl Date {
         let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if second != self.second {
             self.second = second;
-            let _ = write!(&mut self.text[..], "{}", HttpDate::from(now)); // always of that length
+            let rendered = SystemTime::UNIX_EPOCH + Duration::from_secs(second.min(LAST_SECOND));
+            let _ = write!(&mut self.text[..], "{}", HttpDate::from(rendered)); // always of that length
         }
     }
 

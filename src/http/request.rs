@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::time::Instant;
 
 use super::is_token;
-use super::stream::{Stop, Stream};
+use super::stream::{Interrupted, Stream};
 
 /// Header fields of one request. More is no request that a person's program sends.
 const FIELDS_MAX: usize = 100;
@@ -32,11 +32,11 @@ pub enum Failure {
     Refused(u16, &'static str),
 }
 
-impl From<Stop> for Failure {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::TimedOut => Self::TimedOut,
-            Stop::Gone(_) => Self::Gone,
+impl From<Interrupted> for Failure {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::TimedOut => Self::TimedOut,
+            Interrupted::Gone(_) => Self::Gone,
         }
     }
 }
@@ -59,7 +59,11 @@ pub fn read_head(
         }
         let count = stream.receive(&mut buffer[*filled..], deadline)?;
         if count == 0 {
-            return Err(Failure::Gone);
+            // Who has only shut the sending side still reads.
+            return Err(match *filled {
+                0 => Failure::Gone,
+                _ => Failure::Refused(400, "the request ends before its head does"),
+            });
         }
         *filled += count;
         if let Some(length) = scanner.find_end(&buffer[..*filled])? {
@@ -149,7 +153,7 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Failure> {
 
 /// `uri-host [":" port]` (RFC 9110, section 7.2) as far as its bytes go; may be empty.
 fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|&byte| is_token(byte) || b":[](),;=@".contains(&byte)) && !value.contains(&b'@')
+    value.iter().all(|&byte| is_token(byte) || b":[](),;=".contains(&byte))
 }
 
 /// The path of an origin-form, absolute-form or asterisk-form target (RFC 9112, section 3.2).

@@ -26,8 +26,8 @@ impl<'a> Response<'a> {
     /// Piece by piece rather than by a format: this runs in every child, and each page of code that it
     /// does not need is a page fault saved.
     pub fn write_to(&self, out: &mut Vec<u8>, date: &Date, is_head: bool) {
-        // 204 and 304 have no content, and 204 no length of it (RFC 9110, section 8.6).
-        let has_content = !matches!(self.status, 204 | 304);
+        // 204 and 304 have no content, and 204 no length of it (RFC 9110, section 8.6); 205 has the length 0.
+        let has_content = !matches!(self.status, 204 | 205 | 304);
         out.extend_from_slice(b"HTTP/1.1 ");
         write_number(out, self.status.into());
         out.push(b' ');
@@ -39,6 +39,9 @@ impl<'a> Response<'a> {
             out.extend_from_slice(self.content_type.as_bytes());
             out.extend_from_slice(b"\r\nContent-Length: ");
             write_number(out, self.content.len());
+        }
+        if self.status == 205 {
+            out.extend_from_slice(b"\r\nContent-Length: 0");
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(self.fields.as_bytes());
@@ -102,6 +105,10 @@ mod tests {
 
     #[test]
     fn no_content_means_none() {
+        assert!(
+            text(&Response::error(205, "", b"hello"), false)
+                .ends_with("\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        );
         for status in [204, 304] {
             let text = text(&Response::error(status, "", b"hello"), false);
             assert!(text.ends_with("\r\n\r\n") && !text.contains("Content-Length"), "{text}");

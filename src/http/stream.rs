@@ -21,7 +21,7 @@ pub struct Stream<'a> {
 
 /// Why a stream operation ended.
 #[derive(Debug)]
-pub enum Stop {
+pub enum Interrupted {
     /// The deadline passed.
     TimedOut,
     /// The peer has reset the connection, or the network lost it.
@@ -41,7 +41,7 @@ impl<'a> Stream<'a> {
     /// Receives what there is, waiting until `deadline` for a first byte. 0 is the end of input.
     ///
     /// Most often the bytes are there already: waiting, and looking at the clock, come second.
-    pub fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Stop> {
+    pub fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Interrupted> {
         loop {
             match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(count) => {
@@ -50,13 +50,13 @@ impl<'a> Stream<'a> {
                 }
                 Err(Errno::EAGAIN) => self.wait(PollFlags::POLLIN, deadline)?,
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Stop::Gone(errno.into())),
+                Err(errno) => return Err(Interrupted::Gone(errno.into())),
             }
         }
     }
 
     /// Sends all of `bytes` within `timeout`.
-    pub fn send_all(&self, mut bytes: &[u8], timeout: Duration) -> Result<(), Stop> {
+    pub fn send_all(&self, mut bytes: &[u8], timeout: Duration) -> Result<(), Interrupted> {
         let mut deadline = None;
         while !bytes.is_empty() {
             match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
@@ -69,7 +69,7 @@ impl<'a> Stream<'a> {
                     self.wait(PollFlags::POLLOUT, deadline)?;
                 }
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Stop::Gone(errno.into())),
+                Err(errno) => return Err(Interrupted::Gone(errno.into())),
             }
         }
         Ok(())
@@ -92,17 +92,17 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Stop> {
+    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Interrupted> {
         self.waited.set(true);
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Stop::TimedOut);
+            return Err(Interrupted::TimedOut);
         }
         // Rounded up: a wait that ends a moment early would only go round again.
         let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(self.socket.as_fd(), events)], timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Stop::Gone(errno.into())),
+            Err(errno) => Err(Interrupted::Gone(errno.into())),
         }
     }
 }

@@ -8,13 +8,13 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{GetSockOpt, SockType, getsockopt, sockopt};
+use nix::sys::socket::{GetSockOpt, SockType, SockaddrStorage, UnixAddr, getsockname, getsockopt, sockopt};
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::{Error, Listener, Origin};
 use crate::connection::Connection;
-use crate::sys;
+use crate::sys::{self, RemoteAddress};
 
 /// The name of a socket when nobody gave it one, as in sd_listen_fds_with_names(3).
 const NO_NAME: &str = "unknown";
@@ -114,7 +114,7 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
     }
     if query(&socket, sockopt::AcceptConn) == Some(true) {
         // Accepting until nobody waits needs a socket that does not block. systemd's does not.
-        set_nonblocking(&socket)
+        set_blocking(&socket, false)
             .map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
         let address = local_address(&socket);
         return Ok(Socket::Listening(Listener {
@@ -124,31 +124,38 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
             origin: Origin::Inherited,
         }));
     }
-    let address = sys::remote_address(socket.as_fd())
-        .map_err(|_| fail("expected a listening or a connected socket, found one that is neither"))?;
-    set_blocking(&socket).map_err(|error| fail(&format!("unable to make it blocking: {error}")))?;
-    let connection =
-        Connection::new(socket, address, &name.into()).map_err(|error| fail(&error.to_string()))?;
-    Ok(Socket::Connected(connection))
+    let address = connected_to(socket.as_fd())
+        .ok_or_else(|| fail("expected a listening or a connected socket, found one that is neither"))?;
+    set_blocking(&socket, true).map_err(|error| fail(&format!("unable to make it blocking: {error}")))?;
+    Ok(Socket::Connected(Connection::new(socket, address, &name.into())))
+}
+
+/// The peer of a connected socket; `None` for one that never was connected. A peer that has reset the
+/// connection meanwhile counts as one: what it leaves behind is a socket with a port of its own.
+fn connected_to(socket: BorrowedFd<'_>) -> Option<RemoteAddress> {
+    sys::remote_address(socket).ok().or_else(|| {
+        let local = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
+        let port = match (local.as_sockaddr_in(), local.as_sockaddr_in6()) {
+            (Some(v4), _) => v4.port(),
+            (_, Some(v6)) => v6.port(),
+            _ => 0,
+        };
+        (port != 0).then_some(RemoteAddress::Gone)
+    })
 }
 
 /// The connection that inetd and its like put on standard input, if that is how we were started.
 ///
-/// An Internet socket there can be nothing else. A Unix socket counts only when it is standard output
-/// as well: many programs that start others use a socket pair where a pipe would do.
+/// An Internet socket there can be nothing else. A Unix socket counts only when it was accepted from one with
+/// a name: a pair of sockets, which ssh and others use for a pipe, has none.
 fn receive_from_inetd() -> Result<Activation, Error> {
     let stdin = std::io::stdin();
     let stdin = stdin.as_fd();
-    let connected_stream = query(&stdin, sockopt::SockType) == Some(SockType::Stream)
+    let is_stream = query(&stdin, sockopt::SockType) == Some(SockType::Stream)
         && query(&stdin, sockopt::AcceptConn) == Some(false);
-    if !connected_stream {
-        return Ok(Activation::None);
-    }
-    let Ok(address) = sys::remote_address(stdin) else {
-        return Ok(Activation::None);
-    };
-    let is_inet = matches!(address, sys::RemoteAddress::Inet(_));
-    if !is_inet && !is_same_file(stdin, std::io::stdout().as_fd()) {
+    let address = if is_stream { connected_to(stdin) } else { None };
+    let Some(address) = address else { return Ok(Activation::None) };
+    if address == RemoteAddress::Unnamed && !has_unix_name(stdin) {
         return Ok(Activation::None);
     }
     let fail =
@@ -157,9 +164,15 @@ fn receive_from_inetd() -> Result<Activation, Error> {
     let took_stderr = is_same_file(stdin, std::io::stderr().as_fd());
     let null = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
     free_standard_descriptors(&null, took_stderr).map_err(|errno| fail(errno.into()))?;
-    set_blocking(&socket).map_err(|errno| fail(errno.into()))?;
-    let connection = Connection::new(socket, address, &"inetd".into()).map_err(fail)?;
+    set_blocking(&socket, true).map_err(|errno| fail(errno.into()))?;
+    let connection = Connection::new(socket, address, &"inetd".into());
     Ok(Activation::Connection { connection, took_stderr })
+}
+
+/// The socket is bound to a name of unix(7).
+fn has_unix_name(socket: BorrowedFd<'_>) -> bool {
+    getsockname::<UnixAddr>(socket.as_raw_fd())
+        .is_ok_and(|address| address.path().is_some() || address.as_abstract().is_some())
 }
 
 /// Puts /dev/null where inetd put the connection, so that the client never reads a log line or a panic.
@@ -181,25 +194,18 @@ fn query<O: GetSockOpt>(socket: &impl AsFd, option: O) -> Option<O::Val> {
     getsockopt(&socket.as_fd(), option).ok()
 }
 
-fn set_nonblocking(socket: &OwnedFd) -> nix::Result<()> {
+fn set_blocking(socket: &OwnedFd, blocking: bool) -> nix::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
-    if !flags.contains(OFlag::O_NONBLOCK) {
-        fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    }
-    Ok(())
-}
-
-fn set_blocking(socket: &OwnedFd) -> nix::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
-    if flags.contains(OFlag::O_NONBLOCK) {
-        fcntl(socket, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    let mut wanted = flags;
+    wanted.set(OFlag::O_NONBLOCK, !blocking);
+    if wanted != flags {
+        fcntl(socket, FcntlArg::F_SETFL(wanted))?;
     }
     Ok(())
 }
 
 /// The address that a listening socket is bound to, for people.
 fn local_address(socket: &OwnedFd) -> String {
-    use nix::sys::socket::{SockaddrStorage, getsockname};
     getsockname::<SockaddrStorage>(socket.as_raw_fd())
         .map_or_else(|_| "unknown address".into(), |address| address.to_string())
 }

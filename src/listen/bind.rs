@@ -46,10 +46,7 @@ pub fn bind_listeners(tables: &[Listen]) -> Result<Vec<Listener>, Error> {
             }
         }
     }
-    match listeners.is_empty() {
-        true => Err(Error::Activation("this host has no loopback address".into())),
-        false => Ok(listeners),
-    }
+    if listeners.is_empty() { Err(Error::NoLoopback) } else { Ok(listeners) }
 }
 
 fn is_unavailable(error: &io::Error) -> bool {
@@ -104,7 +101,9 @@ fn bind_path(path: &Path, Mode(mode): Mode) -> io::Result<OwnedFd> {
     let bound = bind(fd.as_raw_fd(), &UnixAddr::new(path)?);
     umask(before);
     bound?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).inspect_err(|_| {
+        let _ = fs::remove_file(path); // the first error is the one to tell
+    })?;
     Ok(fd)
 }
 

@@ -33,10 +33,7 @@ enum Origin {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Origin::Bound(Some(path)) = &self.origin {
-            // Gone already, or not ours to remove any more: there is nobody to tell.
-            let _ = fs::remove_file(path);
-        }
+        self.unlink();
     }
 }
 
@@ -46,14 +43,24 @@ impl Listener {
         matches!(self.origin, Origin::Bound(_))
     }
 
+    /// Removes the file of a Unix socket that was bound here: nobody new can connect, while the backlog can
+    /// still be accepted.
+    pub fn unlink(&mut self) {
+        if let Origin::Bound(path) = &mut self.origin
+            && let Some(path) = path.take()
+        {
+            // Gone already, or not ours to remove any more: there is nobody to tell.
+            let _ = fs::remove_file(path);
+        }
+    }
+
     /// Accepts one connection; `None` when nobody is waiting any more.
     ///
     /// A peer that has gone away meanwhile is that peer's affair, and counts as nobody: poll(2) will tell of
     /// the others. The other errors of accept(2), such as running out of descriptors, are returned.
     pub fn accept(&self) -> io::Result<Option<Connection>> {
         match sys::accept(self.socket.as_fd()) {
-            // Without credentials to be had, the peer of a Unix socket is gone.
-            Ok((socket, address)) => Ok(Connection::new(socket, address, &self.name).ok()),
+            Ok((socket, address)) => Ok(Some(Connection::new(socket, address, &self.name))),
             Err(error) if error.raw_os_error().is_some_and(is_transient) => Ok(None),
             Err(error) => Err(error),
         }
@@ -83,7 +90,6 @@ fn is_transient(code: i32) -> bool {
             | libc::EOPNOTSUPP
             | libc::ENETUNREACH
             | libc::ETIMEDOUT
-            | libc::EPERM
     )
 }
 
@@ -92,6 +98,8 @@ fn is_transient(code: i32) -> bool {
 pub enum Error {
     #[error("unable to use the sockets handed in: {0}")]
     Activation(String),
+    #[error("this host has neither 127.0.0.1 nor ::1 to listen on")]
+    NoLoopback,
     #[error("unable to listen on {address} (listen.{name}): {source}")]
     Bind { name: String, address: String, source: io::Error },
 }

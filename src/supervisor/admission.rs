@@ -19,6 +19,8 @@ const ACCEPT_REST: Duration = Duration::from_secs(1);
 /// Wait between two attempts to fork for the same connection, and how long to go on with it.
 const FORK_RETRY: Duration = Duration::from_millis(100);
 const FORK_PATIENCE: Duration = Duration::from_secs(5);
+/// A shortage is over when nothing has failed for this long.
+const QUIET: Duration = Duration::from_secs(10);
 /// How long a refused socket stays open for its answer to be read, and how many do at once.
 const REFUSED_LINGER: Duration = Duration::from_secs(2);
 const REFUSED_MAX: usize = 64;
@@ -36,15 +38,33 @@ struct Waiting {
     error: io::Error,
 }
 
+/// A time in which something is short. It is over when nothing has failed for [`QUIET`].
+#[derive(Debug, Default)]
+struct Shortage {
+    /// Of the first and of the last failure.
+    span: Option<(Instant, Instant)>,
+}
+
+impl Shortage {
+    /// Something has failed. Gives since when it has, and whether that is new.
+    fn note(&mut self, now: Instant) -> (Instant, bool) {
+        let known = self.span.filter(|(_, last)| now.saturating_duration_since(*last) < QUIET);
+        let first = known.map_or(now, |(first, _)| first);
+        self.span = Some((first, now));
+        (first, known.is_none())
+    }
+}
+
 /// What keeps us from accepting, if anything.
 #[derive(Debug, Default)]
 pub struct Admission {
     resting_until: Option<Instant>,
     waiting: Option<Waiting>,
-    /// Said already, and not yet over: one record for each shortage, not for each failure.
-    accept_failing: bool,
-    fork_failing: bool,
-    refused: VecDeque<(Instant, OwnedFd)>,
+    accept_shortage: Shortage,
+    fork_shortage: Shortage,
+    /// Sockets whose refusal is still to be read.
+    lingering: VecDeque<(Instant, OwnedFd)>,
+    refused: u64,
 }
 
 impl Admission {
@@ -53,30 +73,33 @@ impl Admission {
         self.resting_until.is_none() && self.waiting.is_none()
     }
 
+    /// Connections that were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
     /// accept(2) has run out of descriptors or memory: rest.
-    pub fn rest(&mut self, listener: &str, error: &io::Error, now: Instant) {
-        if !self.accept_failing {
+    pub fn defer_accepting(&mut self, listener: &str, error: &io::Error, now: Instant) {
+        if let (_, true) = self.accept_shortage.note(now) {
             journal::note_accept_exhausted(listener, error);
         }
-        self.accept_failing = true;
         self.resting_until = Some(now + ACCEPT_REST);
     }
 
-    pub fn note_accepted(&mut self) {
-        self.accept_failing = false;
-    }
-
-    pub fn note_forked(&mut self) {
-        self.fork_failing = false;
-    }
-
-    /// fork(2) has failed: the connection is kept for another try, unless it has waited long enough.
-    pub fn hold(&mut self, connection: Connection, service: Arc<Service>, error: io::Error, now: Instant) {
-        if !self.fork_failing {
+    /// fork(2) has failed: the connection is kept for another try, unless that has gone on for long enough.
+    pub fn defer_connection(
+        &mut self,
+        connection: Connection,
+        service: Arc<Service>,
+        error: io::Error,
+        now: Instant,
+    ) {
+        let (since, is_new) = self.fork_shortage.note(now);
+        if is_new {
             journal::note_fork_exhausted(&error);
         }
-        self.fork_failing = true;
-        if now.duration_since(connection.identity.accepted_at) >= FORK_PATIENCE {
+        // Who comes late into a long shortage need not wait as long as the first.
+        if now.saturating_duration_since(since) >= FORK_PATIENCE {
             self.refuse(connection, &service, &error, now);
         } else {
             self.waiting = Some(Waiting { connection, service, next_try: now + FORK_RETRY, error });
@@ -92,8 +115,8 @@ impl Admission {
     /// A child has ended, so there may be room again; and what was only a matter of time is over.
     pub fn refresh(&mut self, now: Instant, freed: bool) {
         self.resting_until.take_if(|until| freed || now >= *until);
-        while self.refused.front().is_some_and(|(until, _)| now >= *until) {
-            self.refused.pop_front();
+        while self.lingering.front().is_some_and(|(until, _)| now >= *until) {
+            self.lingering.pop_front();
         }
     }
 
@@ -108,25 +131,30 @@ impl Admission {
     /// now, over a request that nobody has read, would reset the connection and lose the answer.
     fn refuse(&mut self, connection: Connection, service: &Service, error: &io::Error, now: Instant) {
         journal::record_refusal(&connection.identity, &service.name, error);
+        self.refused += 1;
         let fd = connection.socket.as_raw_fd();
         // A peer that cannot take 200 bytes, or is gone, gets no answer.
         let _ = send(fd, REFUSAL, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
         let _ = shutdown(fd, Shutdown::Write);
-        if self.refused.len() == REFUSED_MAX {
-            self.refused.pop_front();
+        if self.lingering.len() == REFUSED_MAX {
+            self.lingering.pop_front();
         }
-        self.refused.push_back((now + REFUSED_LINGER, connection.socket));
+        self.lingering.push_back((now + REFUSED_LINGER, connection.socket));
     }
 
     /// When something ends by the mere passing of time.
     pub fn next_event(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().map(|waiting| waiting.next_try);
-        let refused = self.refused.front().map(|(until, _)| *until);
+        let refused = self.lingering.front().map(|(until, _)| *until);
         [self.resting_until, waiting, refused].into_iter().flatten().min()
     }
 }
 
-/// Errors of accept(2) that say that something has run out: the connection stays in the backlog.
+/// Errors of accept(2) after which trying again at once would only spin: something has run out, or a security
+/// module forbids it. The connection stays in the backlog.
 pub fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EPERM | libc::EACCES)
+    )
 }

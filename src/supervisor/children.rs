@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::child::outcome::Outcome;
@@ -79,29 +81,27 @@ impl Children {
         connection: Connection,
         service: &Arc<Service>,
     ) -> Result<(), (Connection, io::Error)> {
+        let is_intermediate = match self.model {
+            Model::Iterative => {
+                self.serve_here(connection, service);
+                return Ok(());
+            }
+            Model::Fork => false,
+            Model::DoubleFork => true,
+        };
         let Some(slot) = self.scoreboard.take() else {
             return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
         };
-        let model = self.model;
         let mut work = self.prepare(&connection, service, slot);
-        let forked = match model {
-            Model::Iterative => {
-                self.serve_here(connection, service, slot);
-                return Ok(());
-            }
-            Model::Fork => sys::fork_child(|| child::run(&mut work)),
-            Model::DoubleFork => sys::fork_child(|| fork_again(&mut work)),
+        let forked = match is_intermediate {
+            false => sys::fork_child(|| child::run(&mut work)),
+            true => sys::fork_child(|| fork_again(&mut work)),
         };
         match forked {
             Ok(pid) => {
-                let child = Child {
-                    identity: connection.identity,
-                    service: Arc::clone(service),
-                    slot,
-                    is_intermediate: self.model == Model::DoubleFork,
-                    ended_by: None,
-                };
-                self.by_pid.push((pid, child));
+                let identity = connection.identity;
+                let service = Arc::clone(service);
+                self.by_pid.push((pid, Child { identity, service, slot, is_intermediate, ended_by: None }));
                 Ok(()) // the parent's copy of the socket is closed here
             }
             Err(error) => {
@@ -109,6 +109,21 @@ impl Children {
                 Err((connection, error))
             }
         }
+    }
+
+    /// Serves in this very process, without a child: the model `iterative`, and a single connection
+    /// that was handed in. `None` when there is no slot.
+    pub fn serve_here(&mut self, connection: Connection, service: &Arc<Service>) -> Option<Outcome> {
+        let slot = self.scoreboard.take()?;
+        let before = sys::own_usage();
+        let outcome = child::serve(&mut self.prepare(&connection, service, slot));
+        let Connection { socket, identity } = connection;
+        drop(socket); // the client need not wait for the record
+        let service = Arc::clone(service);
+        let child = Child { identity, service, slot, is_intermediate: false, ended_by: None };
+        let usage = sys::own_usage().since(before);
+        self.record(&child, Pid::this(), Exit::Exited(outcome.code()), usage);
+        Some(outcome)
     }
 
     fn prepare<'a>(
@@ -128,30 +143,6 @@ impl Children {
             date: &mut self.date,
             buffer: &mut self.buffer,
         }
-    }
-
-    /// Serves in this very process, without a child: the model `iterative`, and a single connection
-    /// that was handed in.
-    pub fn serve_here(
-        &mut self,
-        connection: Connection,
-        service: &Arc<Service>,
-        slot: &'static Slot,
-    ) -> Outcome {
-        let before = sys::own_usage();
-        let outcome = child::serve(&mut self.prepare(&connection, service, slot));
-        let Connection { socket, identity } = connection;
-        drop(socket); // the client need not wait for the record
-        let child =
-            Child { identity, service: Arc::clone(service), slot, is_intermediate: false, ended_by: None };
-        let usage = sys::own_usage().since(before);
-        self.record(&child, Pid::this(), Exit::Exited(outcome.code()), usage);
-        outcome
-    }
-
-    /// A slot for a connection that is served in this process.
-    pub fn take_slot(&mut self) -> Option<&'static Slot> {
-        self.scoreboard.take()
     }
 
     /// Reaps every child that has ended, and writes its record. One SIGCHLD may stand for many.
@@ -174,15 +165,17 @@ impl Children {
     /// The intermediate of a double fork has ended: from now on its child is ours. The kernel gave it to
     /// us in the moment in which the intermediate became reapable, so that it cannot have been reaped.
     fn adopt(&mut self, mut child: Child, intermediate: Pid, exit: Exit, usage: Usage) {
-        let Some(pid) = child.slot.grandchild() else {
+        // Only what is a child of ours: a slot may say anything.
+        let named = child.slot.child().map(Pid::from_raw).filter(|&pid| is_child(pid));
+        let Some(pid) = named else {
             self.record(&child, intermediate, exit, usage);
             return;
         };
         child.is_intermediate = false;
         if child.ended_by.is_some() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // gone already: as wanted
+            let _ = kill(pid, Signal::SIGKILL); // gone already: as wanted
         }
-        self.by_pid.push((Pid::from_raw(pid), child));
+        self.by_pid.push((pid, child));
     }
 
     fn record(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage) {
@@ -207,22 +200,36 @@ impl Children {
     pub fn end_all(&mut self, signal: Signal, why: EndedBy) {
         for (pid, child) in &mut self.by_pid {
             child.ended_by.get_or_insert(why);
-            let _ = kill(*pid, signal); // gone already: as wanted
+            // An intermediate ends by itself at once, and its child is ended when it is adopted; killed now, it
+            // could not name it. Unless it serves the connection itself.
+            if !child.is_intermediate || child.slot.child() == Some(pid.as_raw()) {
+                let _ = kill(*pid, signal); // gone already: as wanted
+            }
         }
     }
 }
 
-/// The intermediate of a double fork: forks the child proper, names it in the slot, and ends. The child
-/// becomes the parent's by adoption (`PR_SET_CHILD_SUBREAPER`), or lives on alone when the parent dies.
+/// Whether `pid` is a child of this process, dead or alive.
+fn is_child(pid: Pid) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    !matches!(waitid(Id::Pid(pid), flags), Err(Errno::ECHILD))
+}
+
+/// The intermediate of a double fork: forks the child proper, which names itself in the slot, and ends. The
+/// child becomes the parent's by adoption (`PR_SET_CHILD_SUBREAPER`), or lives on alone when the parent dies.
 ///
 /// When there is no second process to be had, the first is one: it serves the connection itself.
 fn fork_again(work: &mut Work<'_>) -> u8 {
     let slot = work.slot;
-    match sys::fork_child(|| child::run(work)) {
+    let mut serve = || {
+        slot.set_child(Pid::this().as_raw());
+        child::run(work)
+    };
+    match sys::fork_child(&mut serve) {
         Ok(pid) => {
-            slot.set_grandchild(pid.as_raw());
+            slot.set_child(pid.as_raw());
             Outcome::Served.code()
         }
-        Err(_) => child::run(work),
+        Err(_) => serve(),
     }
 }

@@ -1,11 +1,11 @@
 //! The parent: one thread, one poll set. It accepts, counts, forks, reaps and records; it reads no byte
-//! from the network, and waits for nothing but poll(2).
+//! from the network, and waits for nothing but poll(2). (In the model `iterative`, and for a connection that
+//! was handed in, the parent is its own child.)
 
 mod admission;
 mod children;
 mod lifecycle;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::child::outcome::Outcome;
-use crate::config::{Config, Model};
+use crate::config::{Config, Model, find_service};
 use crate::connection::Connection;
 use crate::handler::Service;
 use crate::journal;
@@ -37,10 +37,8 @@ const ACCEPT_BATCH: usize = 64;
 pub enum Error {
     #[error(transparent)]
     Listen(#[from] listen::Error),
-    #[error(
-        "listener \"{listener}\" leads to no service: there is no [service.{listener}], and several others ({services})"
-    )]
-    NoService { listener: String, services: String },
+    #[error("{0}")]
+    NoService(String),
     #[error("unable to {action}: {source}")]
     System { action: &'static str, source: io::Error },
 }
@@ -52,41 +50,33 @@ impl Error {
     }
 }
 
-/// A listener and the service that its name leads to.
-#[derive(Debug)]
-struct Door {
-    listener: Listener,
-    service: Arc<Service>,
-}
-
 /// Serves what `activation` holds until told to stop. A single connection is served in this process.
 pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
-    let services: BTreeMap<String, Arc<Service>> =
-        config.services.into_iter().map(|(name, service)| (name, Arc::new(service))).collect();
-    let listeners = match activation {
+    let find = |name: &str| find_service(&config.services, name).map_err(Error::NoService);
+    let mut children =
+        Children::new(config.limits, config.model).map_err(Error::system("map the scoreboard"))?;
+    let bound = match activation {
         Activation::Connection { connection, .. } => {
-            let service = find_service(&connection.identity.listener, &services)?;
-            let limits = crate::config::Limits { max_connections: 1, ..config.limits };
-            let mut children =
-                Children::new(limits, Model::Iterative).map_err(Error::system("map the scoreboard"))?;
-            return Ok(serve_one(&mut children, connection, &service));
+            let service = find(&connection.identity.listener)?;
+            return Ok(children.serve_here(connection, &service).unwrap_or(Outcome::System));
         }
         Activation::Listeners(listeners) => listeners,
         Activation::None => listen::bind::bind_listeners(&config.listen)?,
     };
-    let mut doors = Vec::new();
-    for listener in listeners {
-        let service = find_service(&listener.name, &services)?;
-        doors.push(Door { listener, service });
+    let mut listeners = Vec::new();
+    for listener in bound {
+        let service = find(&listener.name)?;
+        listeners.push((listener, service));
     }
     let mut supervisor = Supervisor {
         signals: take_signals().map_err(Error::system("take over signals"))?,
-        children: Children::new(config.limits, config.model).map_err(Error::system("map the scoreboard"))?,
         admission: Admission::default(),
         life: Life::Serving,
         notifier: Notifier::from_environment(),
         drain_timeout: config.drain_timeout,
-        doors,
+        batch: if config.model == Model::Iterative { 1 } else { ACCEPT_BATCH },
+        children,
+        listeners,
     };
     match config.model {
         Model::DoubleFork => {
@@ -99,28 +89,13 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
     Ok(Outcome::Served)
 }
 
-fn serve_one(children: &mut Children, connection: Connection, service: &Arc<Service>) -> Outcome {
-    match children.take_slot() {
-        Some(slot) => children.serve_here(connection, service, slot),
-        None => Outcome::System,
-    }
-}
-
-/// The service of a listener: the one of its name, or the only one there is. systemd names a socket
-/// without `FileDescriptorName=` after its unit, `web.socket`.
-fn find_service(listener: &str, services: &BTreeMap<String, Arc<Service>>) -> Result<Arc<Service>, Error> {
-    let name = listener.strip_suffix(".socket").unwrap_or(listener);
-    let only = services.values().next().filter(|_| services.len() == 1);
-    services.get(name).or(only).map(Arc::clone).ok_or_else(|| {
-        let services: Vec<_> = services.keys().map(String::as_str).collect();
-        Error::NoService { listener: name.to_owned(), services: services.join(", ") }
-    })
-}
-
 /// Signals become readable instead of interrupting: nothing is ever lost between two system calls.
 fn take_signals() -> nix::Result<SignalFd> {
     // A parent process that ignores SIGCHLD would have left us without any child's status.
     sys::reset_signal(Signal::SIGCHLD);
+    // Rust's handlers for a stack overflow would swallow these when somebody sends them.
+    sys::reset_signal(Signal::SIGSEGV);
+    sys::reset_signal(Signal::SIGBUS);
     let mask: SigSet =
         [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
     mask.thread_set_mask()?;
@@ -129,25 +104,28 @@ fn take_signals() -> nix::Result<SignalFd> {
 
 #[derive(Debug)]
 struct Supervisor {
-    doors: Vec<Door>,
+    /// Each with the service that its name leads to.
+    listeners: Vec<(Listener, Arc<Service>)>,
     signals: SignalFd,
     children: Children,
     admission: Admission,
     life: Life,
     notifier: Notifier,
     drain_timeout: Duration,
+    batch: usize,
 }
 
 /// What one wait has found.
 struct Ready {
     signals: bool,
-    /// Indices of the doors at which somebody waits.
-    doors: Vec<usize>,
+    /// Indices of the listeners at which somebody waits.
+    listeners: Vec<usize>,
 }
 
 impl Supervisor {
     fn run(&mut self) -> Result<(), Error> {
-        let addresses: Vec<_> = self.doors.iter().map(|door| door.listener.address.as_str()).collect();
+        let addresses: Vec<_> =
+            self.listeners.iter().map(|(listener, _)| listener.address.as_str()).collect();
         journal::note_ready(&addresses.join(", "));
         self.notifier.ready(self.counts());
         loop {
@@ -158,12 +136,12 @@ impl Supervisor {
             if let Some((connection, service)) = self.admission.take_waiting(now, reaped) {
                 self.serve(connection, &service);
             }
-            for index in ready.doors {
+            for index in ready.listeners {
                 self.accept_from(index)?;
             }
             self.life = self.life.advance(&mut self.children, now);
             if !self.life.is_serving() && self.children.count() == 0 {
-                journal::note_stopped(self.children.recorded());
+                journal::note_stopped(self.counts().ended);
                 return Ok(());
             }
             self.notifier.tick(now, self.counts());
@@ -172,18 +150,20 @@ impl Supervisor {
 
     /// Waits for a signal, a connection or the next deadline, whichever comes first.
     fn wait(&self) -> nix::Result<Ready> {
-        let doors: &[Door] = if self.is_accepting() { &self.doors } else { &[] };
-        let mut fds = Vec::with_capacity(1 + doors.len());
+        let mut fds = Vec::with_capacity(1 + self.listeners.len());
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
-        fds.extend(doors.iter().map(|door| PollFd::new(door.listener.as_fd(), PollFlags::POLLIN)));
+        if self.is_accepting() {
+            fds.extend(
+                self.listeners.iter().map(|(listener, _)| PollFd::new(listener.as_fd(), PollFlags::POLLIN)),
+            );
+        }
         match poll(&mut fds, self.timeout()) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
         let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
-        let doors =
-            fds[1..].iter().enumerate().filter(|(_, fd)| is_ready(fd)).map(|(index, _)| index).collect();
-        Ok(Ready { signals: is_ready(&fds[0]), doors })
+        let listeners = (0..fds.len() - 1).filter(|index| is_ready(&fds[1 + index])).collect();
+        Ok(Ready { signals: is_ready(&fds[0]), listeners })
     }
 
     /// Until the nearest deadline, rounded up to the milliseconds of poll(2).
@@ -222,13 +202,11 @@ impl Supervisor {
         if self.life.is_serving() {
             // Who is in the backlog of a socket that dies with us has been accepted in the eyes of the
             // client. systemd's sockets live on: who waits there is served by our successor.
-            for index in 0..self.doors.len() {
-                while self.doors[index].listener.is_owned()
-                    && self.is_accepting()
-                    && self.accept_from(index)?
-                {}
+            for index in 0..self.listeners.len() {
+                self.listeners[index].0.unlink();
+                while self.listeners[index].0.is_owned() && self.is_accepting() && self.accept_from(index)? {}
             }
-            self.doors.clear();
+            self.listeners.clear();
             self.admission.close(now);
         }
         self.life = self.life.stop(&mut self.children, self.drain_timeout, now);
@@ -242,20 +220,19 @@ impl Supervisor {
 
     /// Accepts a batch of connections from one listener. True: there may be more.
     fn accept_from(&mut self, index: usize) -> Result<bool, Error> {
-        for _ in 0..ACCEPT_BATCH {
+        for _ in 0..self.batch {
             if !self.is_accepting() {
                 return Ok(false);
             }
-            let door = &self.doors[index];
-            match door.listener.accept() {
+            let (listener, service) = &self.listeners[index];
+            match listener.accept() {
                 Ok(Some(connection)) => {
-                    let service = Arc::clone(&door.service);
-                    self.admission.note_accepted();
+                    let service = Arc::clone(service);
                     self.serve(connection, &service);
                 }
                 Ok(None) => return Ok(false),
                 Err(error) if admission::is_exhaustion(&error) => {
-                    self.admission.rest(&door.listener.name, &error, Instant::now());
+                    self.admission.defer_accepting(&listener.name, &error, Instant::now());
                     return Ok(false);
                 }
                 Err(source) => {
@@ -267,19 +244,16 @@ impl Supervisor {
     }
 
     fn serve(&mut self, connection: Connection, service: &Arc<Service>) {
-        match self.children.serve(connection, service) {
-            Ok(()) => self.admission.note_forked(),
-            Err((connection, error)) => {
-                self.admission.hold(connection, Arc::clone(service), error, Instant::now());
-            }
+        if let Err((connection, error)) = self.children.serve(connection, service) {
+            self.admission.defer_connection(connection, Arc::clone(service), error, Instant::now());
         }
     }
 
     fn counts(&self) -> Counts {
         Counts {
-            listeners: self.doors.len(),
+            listeners: self.listeners.len(),
             connections: self.children.count(),
-            ended: self.children.recorded(),
+            ended: self.children.recorded() + self.admission.refused(),
             is_serving: self.life.is_serving(),
         }
     }

@@ -1,0 +1,41 @@
+#!/bin/bash
+# The other process models work in the confines of the unit, and nobody is left unreaped.
+. ./lib.sh
+
+for model in double-fork iterative; do
+    configure <<TOML
+[process]
+model = "$model"
+TOML
+    since=$(now)
+    lsbaws client --max-conns 50 "$web/"
+    get "$web/last"
+    parent=$(main_pid)
+    record=$(await_entry "$since" --identifier=lsbaws LSBAWS_TARGET=/last)
+    jq --exit-status --arg parent "$parent" --arg model "$model" '
+        .LSBAWS_OUTCOME == "served" and .LSBAWS_END == "exited" and ._PID == $parent
+        and (.LSBAWS_PID == $parent) == ($model == "iterative")
+    ' <<<"$record"
+    [[ -z $(pgrep --parent "$parent") ]]
+    journalctl --sync
+    [[ $(journalctl "$since" --output=json LSBAWS_OUTCOME=served | wc -l) == 51 ]]
+done
+
+# Killed, the grandchild of a double fork has its record like any child.
+configure <<'TOML'
+[process]
+model = "double-fork"
+[[service.web.route]]
+path = "/"
+delay = "1h"
+TOML
+since=$(now)
+curl --silent "$web/victim" &
+client=$!
+child=$(await_delayed_child "$(main_pid)")
+kill -KILL "$child"
+(! wait "$client")
+record=$(await_entry "$since" LSBAWS_TARGET=/victim)
+jq --exit-status --arg child "$child" '
+    .LSBAWS_SIGNAL == "SIGKILL" and .LSBAWS_PID == $child and .LSBAWS_PHASE == "handling"
+' <<<"$record"

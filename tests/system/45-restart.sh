@@ -1,0 +1,15 @@
+#!/bin/bash
+# Thirty restarts under load, and not one connection fails.
+. ./lib.sh
+
+get "$web/"
+socket=$(show lsbaws.socket InvocationID)
+start_load
+for ((i = 0; i < 30; i++)); do
+    parent=$(main_pid)
+    systemctl restart lsbaws.service
+    [[ $(main_pid) != "$parent" ]]
+done
+stop_load
+[[ -z $(cat "$load/failures") ]]
+[[ $(show lsbaws.socket InvocationID) == "$socket" ]]

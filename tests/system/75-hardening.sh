@@ -1,0 +1,41 @@
+#!/bin/bash
+# The units say nothing wrong and leave little exposed, and the running processes are confined indeed.
+. ./lib.sh
+
+units=(lsbaws.socket lsbaws.service lsbaws-inetd.socket lsbaws-inetd@.service)
+[[ -z $(systemd-analyze verify "${units[@]/#//usr/lib/systemd/system/}" 2>&1) ]]
+
+for unit in lsbaws.service lsbaws-inetd@example.service; do
+    exposure=$(systemd-analyze security --no-pager "$unit" | sed -n 's/.*Overall exposure level for .*: \([0-9.]*\) .*/\1/p')
+    report "exposure of $unit: $exposure"
+    systemd-analyze security --no-pager --threshold=5 "$unit" # tenths: fails above 0.5
+done
+
+# Both services have the same list.
+hardening() {
+    sed '1,/^# \(What follows takes away\|The hardening of\)/d' "/usr/lib/systemd/system/$1" | grep -v '^#\|^$'
+}
+hardening lsbaws.service >/tmp/hardening
+[[ -s /tmp/hardening ]]
+hardening lsbaws-inetd@.service | diff /tmp/hardening -
+
+# What the kernel says of the parent and of a child.
+configure <<'TOML'
+[[service.web.route]]
+path = "/"
+delay = "1h"
+TOML
+curl --silent "$web/" &
+parent=$(main_pid)
+child=$(await_delayed_child "$parent")
+for pid in "$parent" "$child"; do
+    for line in CapEff:0000000000000000 CapBnd:0000000000000000 NoNewPrivs:1 Seccomp:2; do
+        tr -d '\t' <"/proc/$pid/status" | grep --quiet --line-regexp "$line"
+    done
+    # Another network, and a file system that cannot be written to.
+    [[ $(readlink "/proc/$pid/ns/net") != "$(readlink /proc/self/ns/net)" ]]
+    awk '$5 == "/" && $6 ~ /(^|,)ro(,|$)/ { found = 1 } END { exit !found }' "/proc/$pid/mountinfo"
+done
+# The child has nothing open but its connection and the three standard descriptors.
+[[ $(find "/proc/$child/fd" -type l | wc -l) == 4 ]]
+kill -KILL "$child"

@@ -1,0 +1,35 @@
+#!/bin/bash
+# An upgrade under load: the new program runs, the socket was never away, no connection failed, and the
+# administrator's configuration is as it was.
+. ./lib.sh
+
+rm -rf /tmp/next
+dpkg-deb --raw-extract /package.deb /tmp/next
+version=$(dpkg-query --show --showformat '${Version}' lsbaws)
+sed -i "s/^Version: .*/Version: $version.next/" /tmp/next/DEBIAN/control
+dpkg-deb --root-owner-group --build /tmp/next /tmp/next.deb
+
+echo "# a remark of the administrator" >>/etc/lsbaws.toml
+get "$web/"
+parent=$(main_pid)
+socket=$(show lsbaws.socket InvocationID)
+start_load
+dpkg --install /tmp/next.deb
+# The same once more, as after an upgrade that was interrupted.
+/var/lib/dpkg/info/lsbaws.postinst configure "$version"
+stop_load
+[[ -z $(cat "$load/failures") ]]
+
+[[ $(dpkg-query --show --showformat '${Version}' lsbaws) == "$version.next" ]]
+[[ $(main_pid) != "$parent" ]]
+[[ $(show lsbaws.socket InvocationID) == "$socket" ]]
+[[ $(tail -n 1 /etc/lsbaws.toml) == "# a remark of the administrator" ]]
+
+# An administrator who does not want the socket keeps it that way, and so does a service that is down.
+systemctl disable --now lsbaws.socket
+dpkg --install /tmp/next.deb
+[[ $(systemctl is-enabled lsbaws.socket) == disabled ]]
+[[ $(systemctl is-active lsbaws.socket) == inactive ]]
+[[ $(systemctl is-active lsbaws.service) == inactive ]]
+systemctl enable --now lsbaws.socket
+get "$web/"

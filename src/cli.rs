@@ -53,9 +53,19 @@ pub struct ClientArgs {
     #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_conns: u32,
     /// Longest wait for one connection or one answer
-    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_timeout)]
     pub timeout: Duration,
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let day = Duration::from_secs(24 * 60 * 60);
+    if time.is_zero() || time > day {
+        Err("expected a time above zero and up to a day".into())
+    } else {
+        Ok(time)
+    }
 }

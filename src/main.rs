@@ -31,7 +31,9 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(Failure(code, sentence)) => {
-            let _ = writeln!(std::io::stderr(), "lsbaws: {sentence}");
+            // journald takes the prefix for the priority of an error (sd-daemon(3)).
+            let priority = if libsystemd::logging::connected_to_journal() { "<3>" } else { "" };
+            let _ = writeln!(std::io::stderr(), "{priority}lsbaws: {sentence}");
             ExitCode::from(code)
         }
     }

@@ -46,7 +46,9 @@ impl Notifier {
     /// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`.
     pub fn from_environment() -> Self {
         let now = Instant::now();
-        let watchdog_interval = sd_notify::watchdog_enabled().map(|period| period / 2);
+        let watchdog_interval = sd_notify::watchdog_enabled()
+            .map(|period| period / 2)
+            .filter(|&interval| interval >= Duration::from_millis(1)); // 0 is none
         Self { watchdog_interval, next_watchdog: now, told: None, next_status: now }
     }
 

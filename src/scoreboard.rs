@@ -140,12 +140,12 @@ impl Slot {
     }
 }
 
-/// Returns how many bytes had room.
+/// Stores what there is room for. Returns the whole length.
 fn store_bytes(cells: &[AtomicU8], bytes: &[u8]) -> u16 {
     for (cell, byte) in cells.iter().zip(bytes) {
         cell.store(*byte, Relaxed);
     }
-    u16::try_from(bytes.len().min(cells.len())).unwrap_or(u16::MAX)
+    u16::try_from(bytes.len()).unwrap_or(u16::MAX)
 }
 
 /// Text for a record: printable ASCII as it is, every other byte as `\xNN`, and so quotes and
@@ -155,12 +155,15 @@ fn load_text(cells: &[AtomicU8], length: usize) -> Option<String> {
     if length == 0 {
         return None;
     }
-    let mut text = String::with_capacity(length);
+    let mut text = String::with_capacity(length.min(cells.len()));
     for cell in cells.iter().take(length) {
         match cell.load(Relaxed) {
             byte @ b' '..=b'~' if byte != b'\\' && byte != b'"' => text.push(char::from(byte)),
             byte => _ = write!(text, "\\x{byte:02x}"), // into a String: never fails
         }
+    }
+    if length > cells.len() {
+        text.push_str("...");
     }
     Some(text)
 }
@@ -248,7 +251,7 @@ mod tests {
         let slot = scoreboard.take().unwrap();
         slot.note_request(&[b'M'; 40], &[b'/'; 5000]);
         let told = slot.read();
-        assert_eq!(told.method.map(|m| m.len()), Some(METHOD_MAX));
-        assert_eq!(told.target.map(|t| t.len()), Some(TARGET_MAX));
+        assert_eq!(told.method.map(|m| m.len()), Some(METHOD_MAX + 3));
+        assert_eq!(told.target.map(|t| t.len()), Some(TARGET_MAX + 3));
     }
 }

@@ -29,7 +29,11 @@ impl Origins {
             ValueKind::Array(items) => {
                 // A list replaces the one below it as a whole.
                 let inside = format!("{key}[");
-                self.0.retain(|other, _| !other.starts_with(&inside));
+                let below = self.0.range(inside.clone()..).map(|(other, _)| other);
+                let stale: Vec<_> = below.take_while(|other| other.starts_with(&inside)).cloned().collect();
+                for other in stale {
+                    self.0.remove(&other);
+                }
                 for (index, item) in items.iter().enumerate() {
                     self.add_value(format!("{key}[{index}]"), item);
                 }

@@ -18,7 +18,9 @@ pub const DEFAULT_FILE: &str = "/etc/lsbaws.toml";
 const FILE_VARIABLE: &str = "LSBAWS_CONFIG";
 const PREFIX: &str = "LSBAWS_";
 /// More than any configuration needs; keeps a wrong path (a device, an image) from filling memory.
-const FILE_MAX: u64 = 4 << 20;
+const FILE_MAX: u64 = 1 << 20;
+/// Names in a dotted key: more than any key has.
+const DEPTH_MAX: usize = 8;
 
 /// One layer: keys (dotted paths) and values that know their origin.
 #[derive(Debug, Clone)]
@@ -64,8 +66,8 @@ pub fn read_layers(
     for drop_in in list_drop_ins(&file.with_extension("d"))? {
         layers.push(read_file(&drop_in).map_err(|error| error.at(&drop_in))?);
     }
-    layers.push(read_environment(environment)?);
-    layers.push(read_pairs(&overrides.set)?);
+    layers.extend(read_environment(environment)?);
+    layers.extend(read_pairs(&overrides.set)?);
     Ok(layers)
 }
 
@@ -90,7 +92,7 @@ fn read_file(path: &Path) -> Result<Layer, ReadError> {
         return Err(refuse("not a regular file"));
     }
     if metadata.len() > FILE_MAX {
-        return Err(refuse("larger than 4 MiB"));
+        return Err(refuse("larger than 1 MiB"));
     }
     let text = fs::read_to_string(path).map_err(ReadError::Io)?;
     parse_toml(&text, &path.display().to_string()).map_err(ReadError::Syntax)
@@ -121,13 +123,20 @@ fn list_drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// Parses a document; each value's origin is `name:line`, the line of its key.
 pub fn parse_toml(text: &str, name: &str) -> Result<Layer, Error> {
-    let line_of =
-        |offset: usize| 1 + text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count();
+    let line_ends: Vec<usize> =
+        text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    let line_of = |offset: usize| 1 + line_ends.partition_point(|&end| end < offset);
     let document = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(span.start));
         Error::new(format!("{name}:{line}"), "", error.message().replace('\n', ", "))
     })?;
     let origin_of = |offset: usize| format!("{name}:{}", line_of(offset));
+    // The config crate takes the keys of a layer for paths: here they are names.
+    for key in document.get_ref().keys() {
+        if !key.get_ref().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+            return Err(Error::new(origin_of(key.span().start), key.get_ref(), "unknown key"));
+        }
+    }
     Ok(Layer(convert_table(document.get_ref(), &origin_of)))
 }
 
@@ -164,42 +173,45 @@ fn convert_value(value: &DeValue<'_>, origin_of: &impl Fn(usize) -> String) -> V
     }
 }
 
-/// `LSBAWS_LIMITS__MAX_CONNECTIONS=10` sets `limits.max_connections`.
-fn read_environment(environment: impl Iterator<Item = (OsString, OsString)>) -> Result<Layer, Error> {
-    let mut keys = Map::new();
-    for (name, value) in environment {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX) && *name != FILE_VARIABLE)
-        else {
-            continue;
-        };
-        let origin = format!("environment variable {name}");
+/// `LSBAWS_LIMITS__MAX_CONNECTIONS=10` sets `limits.max_connections`. A layer for each variable, in the order of
+/// their names.
+fn read_environment(environment: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<Layer>, Error> {
+    let ours = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let mut ours: Vec<_> =
+        ours.filter(|(name, _)| name.starts_with(PREFIX) && name != FILE_VARIABLE).collect();
+    ours.sort();
+    let read = |(name, value): (String, OsString)| {
         let key = name[PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
-        let Some(value) = value.to_str() else {
-            return Err(Error::new(origin, &key, "expected UTF-8 text"));
-        };
-        keys.insert(key, parse_value(value, &origin));
-    }
-    Ok(Layer(keys))
+        let origin = format!("environment variable {name}");
+        match value.to_str() {
+            Some(value) => single(&key, value, &origin),
+            None => Err(Error::new(origin, &key, "expected UTF-8 text")),
+        }
+    };
+    ours.into_iter().map(read).collect()
 }
 
-/// `--set limits.max_connections=10`
-fn read_pairs(pairs: &[String]) -> Result<Layer, Error> {
-    let mut keys = Map::new();
-    for pair in pairs {
+/// `--set limits.max_connections=10`. A layer for each, in the order given.
+fn read_pairs(pairs: &[String]) -> Result<Vec<Layer>, Error> {
+    let read = |pair: &String| {
         let origin = format!("--set {pair}");
-        let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
-            return Err(Error::new(origin, "", "expected KEY=VALUE, such as limits.max_connections=10"));
-        };
-        if key.contains('[') {
-            return Err(Error::new(
-                origin,
-                key.trim(),
-                "expected a key without an index: give the whole list",
-            ));
+        match pair.split_once('=').filter(|(key, _)| !key.trim().is_empty()) {
+            Some((key, value)) => single(key.trim(), value.trim_start(), &origin),
+            None => Err(Error::new(origin, "", "expected KEY=VALUE, such as limits.max_connections=10")),
         }
-        keys.insert(key.trim().to_owned(), parse_value(value.trim_start(), &origin));
+    };
+    pairs.iter().map(read).collect()
+}
+
+/// A layer of one key. The config crate takes it for a path, and would make a list as long as any index.
+fn single(key: &str, value: &str, origin: &String) -> Result<Layer, Error> {
+    if key.contains('[') {
+        return Err(Error::new(origin, key, "expected a key without an index: give the whole list"));
     }
-    Ok(Layer(keys))
+    if key.split('.').count() > DEPTH_MAX {
+        return Err(Error::new(origin, "", format!("expected a key of at most {DEPTH_MAX} names")));
+    }
+    Ok(Layer(Map::from_iter([(key.to_owned(), parse_value(value, origin))])))
 }
 
 /// A value outside a file is TOML, or a bare string where it is not: `10` is a number, `30s` a string.

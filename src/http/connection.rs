@@ -50,12 +50,16 @@ pub fn serve(work: &mut Work<'_>) -> Outcome {
     }
     buffer.truncate(filled);
     response.write_to(buffer, date, is_head);
-    slot.enter(Phase::Writing);
+    if outcome == Outcome::Served {
+        slot.enter(Phase::Writing); // else the record says where it failed
+    }
     if stream.send_all(&buffer[filled..], limits.write_timeout).is_err() {
         return Outcome::Client;
     }
-    if unread {
-        slot.enter(Phase::Closing);
+    if unread || stream.has_input() {
+        if outcome == Outcome::Served {
+            slot.enter(Phase::Closing);
+        }
         stream.close_lingering(buffer, LINGER_TIME, LINGER_BYTES);
     }
     outcome

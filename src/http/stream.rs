@@ -55,6 +55,12 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Bytes wait to be received.
+    pub fn has_input(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        recv(self.socket.as_raw_fd(), &mut [0], flags).is_ok_and(|count| count > 0)
+    }
+
     /// Sends all of `bytes` within `timeout`.
     pub fn send_all(&self, mut bytes: &[u8], timeout: Duration) -> Result<(), Interrupted> {
         let mut deadline = None;

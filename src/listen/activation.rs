@@ -12,12 +12,15 @@ use nix::sys::socket::{GetSockOpt, SockType, SockaddrStorage, UnixAddr, getsockn
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::{Error, Listener, Origin};
+use super::{Error, Listener, Origin, local_address};
 use crate::connection::Connection;
 use crate::sys::{self, RemoteAddress};
 
 /// The name of a socket when nobody gave it one, as in sd_listen_fds_with_names(3).
 const NO_NAME: &str = "unknown";
+
+/// More sockets than anybody hands in.
+const LISTEN_FDS_MAX: u64 = 65_536;
 
 /// What this process was started with.
 #[derive(Debug)]
@@ -69,6 +72,11 @@ pub fn receive() -> Result<Activation, Error> {
 /// The descriptors of `LISTEN_FDS` with their names, if they are for this process.
 fn receive_from_systemd() -> Result<Vec<(String, OwnedFd)>, Error> {
     let fail = |problem: String| Error::Activation(problem);
+    // libsystemd makes room for as many as it is told.
+    let told = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u64>().ok());
+    if let Some(count) = told.filter(|&count| count > LISTEN_FDS_MAX) {
+        return Err(fail(format!("LISTEN_FDS={count} is more than {LISTEN_FDS_MAX}")));
+    }
     // Without names, or with too few, libsystemd's `receive_descriptors_with_names` would lose
     // sockets without a word: so descriptors from there, names from here.
     let descriptors =
@@ -146,27 +154,29 @@ fn connected_to(socket: BorrowedFd<'_>) -> Option<RemoteAddress> {
 
 /// The connection that inetd and its like put on standard input, if that is how we were started.
 ///
-/// An Internet socket there can be nothing else. A Unix socket counts only when it was accepted from one with
+/// An Internet socket there can be nothing else; one that listens comes from inetd's `wait`. A Unix socket counts only when it was accepted from one with
 /// a name: a pair of sockets, which ssh and others use for a pipe, has none.
 fn receive_from_inetd() -> Result<Activation, Error> {
     let stdin = std::io::stdin();
     let stdin = stdin.as_fd();
-    let is_stream = query(&stdin, sockopt::SockType) == Some(SockType::Stream)
-        && query(&stdin, sockopt::AcceptConn) == Some(false);
-    let address = if is_stream { connected_to(stdin) } else { None };
-    let Some(address) = address else { return Ok(Activation::None) };
-    if address == RemoteAddress::Unnamed && !has_unix_name(stdin) {
+    if query(&stdin, sockopt::SockType) != Some(SockType::Stream) {
         return Ok(Activation::None);
     }
-    let fail =
-        |error: std::io::Error| Error::Activation(format!("the connection on standard input: {error}"));
+    let is_listening = query(&stdin, sockopt::AcceptConn) == Some(true);
+    match connected_to(stdin) {
+        None if !is_listening => return Ok(Activation::None),
+        Some(RemoteAddress::Unnamed) if !has_unix_name(stdin) => return Ok(Activation::None),
+        _ => {}
+    }
+    let fail = |error: std::io::Error| Error::Activation(format!("the socket on standard input: {error}"));
     let socket = stdin.try_clone_to_owned().map_err(fail)?;
     let took_stderr = is_same_file(stdin, std::io::stderr().as_fd());
     let null = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
     free_standard_descriptors(&null, took_stderr).map_err(|errno| fail(errno.into()))?;
-    set_blocking(&socket, true).map_err(|errno| fail(errno.into()))?;
-    let connection = Connection::new(socket, address, &"inetd".into());
-    Ok(Activation::Connection { connection, took_stderr })
+    Ok(match inspect("inetd", socket)? {
+        Socket::Connected(connection) => Activation::Connection { connection, took_stderr },
+        Socket::Listening(listener) => Activation::Listeners(vec![listener]),
+    })
 }
 
 /// The socket is bound to a name of unix(7).
@@ -202,10 +212,4 @@ fn set_blocking(socket: &OwnedFd, blocking: bool) -> nix::Result<()> {
         fcntl(socket, FcntlArg::F_SETFL(wanted))?;
     }
     Ok(())
-}
-
-/// The address that a listening socket is bound to, for people.
-fn local_address(socket: &OwnedFd) -> String {
-    getsockname::<SockaddrStorage>(socket.as_raw_fd())
-        .map_or_else(|_| "unknown address".into(), |address| address.to_string())
 }

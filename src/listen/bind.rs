@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{self, umask};
 
-use super::{Error, Listener, Origin};
+use super::{Error, Listener, Origin, SocketFile, local_address};
 use crate::config::{Address, Listen, Mode};
 
 /// Binds every address of `[listen.*]`. All or nothing, but for the default addresses: there those
@@ -25,16 +25,12 @@ pub fn bind_listeners(tables: &[Listen]) -> Result<Vec<Listener>, Error> {
     for table in tables {
         for address in &table.addresses {
             match bind_one(table, address, &all) {
-                Ok(socket) => listeners.push(Listener {
-                    name: table.name.as_str().into(),
-                    address: address.to_string(),
-                    socket,
-                    origin: Origin::Bound(if let Address::Path(path) = address {
-                        Some(path.clone())
-                    } else {
-                        None
-                    }),
-                }),
+                Ok(socket) => {
+                    let file =
+                        if let Address::Path(path) = address { SocketFile::at(path).ok() } else { None };
+                    let (name, address) = (table.name.as_str().into(), local_address(&socket));
+                    listeners.push(Listener { name, address, socket, origin: Origin::Bound(file) });
+                }
                 Err(source) if table.is_default && is_unavailable(&source) => {}
                 Err(source) => {
                     return Err(Error::Bind {
@@ -71,13 +67,10 @@ fn open_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
     socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)
 }
 
-/// `[::]` takes IPv4 as well, whatever `net.ipv6.bindv6only` says, unless `0.0.0.0` with that port is
+/// `[::]` takes IPv4 as well, whatever `net.ipv6.bindv6only` says, unless an IPv4 address with that port is
 /// configured too.
 fn shares_port_with_v4(address: SocketAddr, all: &[&Address]) -> bool {
-    all.iter().any(|other| match other {
-        Address::Tcp(SocketAddr::V4(v4)) => v4.port() == address.port() && *v4.ip() == Ipv4Addr::UNSPECIFIED,
-        _ => false,
-    })
+    all.iter().any(|other| matches!(other, Address::Tcp(SocketAddr::V4(v4)) if v4.port() == address.port()))
 }
 
 fn bind_tcp(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
@@ -95,15 +88,11 @@ fn bind_tcp(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
 fn bind_path(path: &Path, Mode(mode): Mode) -> io::Result<OwnedFd> {
     remove_stale(path)?;
     let fd = open_socket(AddressFamily::Unix)?;
-    // No moment at which the file has a wider mode than asked for: first the umask, then chmod for
-    // the bits that the umask of our caller took away.
+    // The umask alone decides the mode of a socket's file (unix(7)): at no moment is it wider.
     let before = umask(stat::Mode::from_bits_truncate(!mode & 0o777));
     let bound = bind(fd.as_raw_fd(), &UnixAddr::new(path)?);
     umask(before);
     bound?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).inspect_err(|_| {
-        let _ = fs::remove_file(path); // the first error is the one to tell
-    })?;
     Ok(fd)
 }
 

@@ -5,9 +5,12 @@ pub mod bind;
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use nix::sys::socket::{SockaddrStorage, getsockname};
 
 use crate::connection::Connection;
 use crate::sys;
@@ -28,7 +31,7 @@ enum Origin {
     /// Handed in: it lives on without us, and is never unlinked or shut down.
     Inherited,
     /// Bound here, at this file if it is a Unix socket in the file system: it ends with us.
-    Bound(Option<PathBuf>),
+    Bound(Option<SocketFile>),
 }
 
 impl Drop for Listener {
@@ -44,53 +47,60 @@ impl Listener {
     }
 
     /// Removes the file of a Unix socket that was bound here: nobody new can connect, while the backlog can
-    /// still be accepted.
+    /// still be accepted. A file that somebody else has put in its place stays.
     pub fn unlink(&mut self) {
-        if let Origin::Bound(path) = &mut self.origin
-            && let Some(path) = path.take()
+        if let Origin::Bound(file) = &mut self.origin
+            && let Some(file) = file.take()
+            && SocketFile::at(&file.path).is_ok_and(|now| now == file)
         {
-            // Gone already, or not ours to remove any more: there is nobody to tell.
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(&file.path); // not allowed any more: there is nobody to tell
         }
     }
 
     /// Accepts one connection; `None` when nobody is waiting any more.
     ///
-    /// A peer that has gone away meanwhile is that peer's affair, and counts as nobody: poll(2) will tell of
-    /// the others. The other errors of accept(2), such as running out of descriptors, are returned.
+    /// A peer that has gone away meanwhile is that peer's affair: the next one is tried. The other errors of
+    /// accept(2), such as running out of descriptors, are returned.
     pub fn accept(&self) -> io::Result<Option<Connection>> {
-        match sys::accept(self.socket.as_fd()) {
-            Ok((socket, address)) => Ok(Some(Connection::new(socket, address, &self.name))),
-            Err(error) if error.raw_os_error().is_some_and(is_transient) => Ok(None),
-            Err(error) => Err(error),
+        loop {
+            match sys::accept(self.socket.as_fd()) {
+                Ok((socket, address)) => return Ok(Some(Connection::new(socket, address, &self.name))),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => return Ok(None),
+                    // Each of these takes a connection out of the backlog, so this comes to an end.
+                    Some(libc::EINTR | libc::ECONNABORTED | libc::EPROTO) => {}
+                    _ => return Err(error),
+                },
+            }
         }
     }
+}
+
+/// The file of a Unix socket, and which one it is.
+#[derive(Debug, PartialEq, Eq)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+/// The address that a listening socket is bound to, for people: with the port that was chosen for 0.
+fn local_address(socket: &OwnedFd) -> String {
+    getsockname::<SockaddrStorage>(socket.as_raw_fd())
+        .map_or_else(|_| "unknown address".into(), |address| address.to_string())
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Nobody is there, or an error that speaks of one connection, not of the listener (accept(2), "Error
-/// handling").
-fn is_transient(code: i32) -> bool {
-    matches!(
-        code,
-        libc::EAGAIN
-            | libc::EINTR
-            | libc::ECONNABORTED
-            | libc::EPROTO
-            | libc::ENETDOWN
-            | libc::ENOPROTOOPT
-            | libc::EHOSTDOWN
-            | libc::ENONET
-            | libc::EHOSTUNREACH
-            | libc::EOPNOTSUPP
-            | libc::ENETUNREACH
-            | libc::ETIMEDOUT
-    )
 }
 
 /// Why there is nothing to serve on.

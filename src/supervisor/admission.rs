@@ -78,7 +78,8 @@ impl Admission {
         self.refused
     }
 
-    /// accept(2) has run out of descriptors or memory: rest.
+    /// accept(2) has failed, most often for want of descriptors or memory: trying again at once would only spin.
+    /// The connection stays in the backlog.
     pub fn defer_accepting(&mut self, listener: &str, error: &io::Error, now: Instant) {
         if let (_, true) = self.accept_shortage.note(now) {
             journal::note_accept_exhausted(listener, error);
@@ -142,19 +143,15 @@ impl Admission {
         self.lingering.push_back((now + REFUSED_LINGER, connection.socket));
     }
 
+    /// A refusal is still to be read.
+    pub fn is_lingering(&self) -> bool {
+        !self.lingering.is_empty()
+    }
+
     /// When something ends by the mere passing of time.
     pub fn next_event(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().map(|waiting| waiting.next_try);
         let refused = self.lingering.front().map(|(until, _)| *until);
         [self.resting_until, waiting, refused].into_iter().flatten().min()
     }
-}
-
-/// Errors of accept(2) after which trying again at once would only spin: something has run out, or a security
-/// module forbids it. The connection stays in the backlog.
-pub fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EPERM | libc::EACCES)
-    )
 }

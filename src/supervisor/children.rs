@@ -165,8 +165,9 @@ impl Children {
     /// The intermediate of a double fork has ended: from now on its child is ours. The kernel gave it to
     /// us in the moment in which the intermediate became reapable, so that it cannot have been reaped.
     fn adopt(&mut self, mut child: Child, intermediate: Pid, exit: Exit, usage: Usage) {
-        // Only what is a child of ours: a slot may say anything.
-        let named = child.slot.child().map(Pid::from_raw).filter(|&pid| is_child(pid));
+        // Only a child of ours that has no connection yet: a slot may say anything.
+        let is_new = |pid: &Pid| is_child(*pid) && self.by_pid.iter().all(|(listed, _)| listed != pid);
+        let named = child.slot.child().map(Pid::from_raw).filter(is_new);
         let Some(pid) = named else {
             self.record(&child, intermediate, exit, usage);
             return;

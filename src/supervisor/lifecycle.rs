@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
     Serving,
-    /// Accepts no more; the children may finish until then.
+    /// Accepts nobody new; the children may finish until then.
     Draining {
         until: Instant,
     },
@@ -29,6 +29,11 @@ pub enum Life {
 impl Life {
     pub fn is_serving(self) -> bool {
         self == Self::Serving
+    }
+
+    /// Connections may be accepted: anybody's, or while draining those that were in a backlog before.
+    pub fn is_accepting(self) -> bool {
+        matches!(self, Self::Serving | Self::Draining { .. })
     }
 
     /// Told to stop: the first time drains, the second time ends at once.

@@ -75,6 +75,7 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
         notifier: Notifier::from_environment(),
         drain_timeout: config.drain_timeout,
         batch: if config.model == Model::Iterative { 1 } else { ACCEPT_BATCH },
+        round: 0,
         children,
         listeners,
     };
@@ -112,7 +113,9 @@ struct Supervisor {
     life: Life,
     notifier: Notifier,
     drain_timeout: Duration,
+    /// Connections that one listener may take before the others have their turn.
     batch: usize,
+    round: usize,
 }
 
 /// What one wait has found.
@@ -136,11 +139,13 @@ impl Supervisor {
             if let Some((connection, service)) = self.admission.take_waiting(now, reaped) {
                 self.serve(connection, &service);
             }
-            for index in ready.listeners {
-                self.accept_from(index)?;
+            if self.life.is_serving() {
+                self.accept_from(ready.listeners);
+            } else {
+                self.drain_listeners();
             }
             self.life = self.life.advance(&mut self.children, now);
-            if !self.life.is_serving() && self.children.count() == 0 {
+            if self.is_over() {
                 journal::note_stopped(self.counts().ended);
                 return Ok(());
             }
@@ -186,7 +191,7 @@ impl Supervisor {
                 self.children.reap().map_err(Error::system("reap children"))?;
                 return Ok(true);
             }
-            Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now)?,
+            Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now),
             Ok(Ok(Signal::SIGHUP)) => {
                 journal::note_warning(
                     "reload by SIGHUP is not available yet: restart to apply a new configuration",
@@ -197,32 +202,51 @@ impl Supervisor {
         Ok(false)
     }
 
-    /// The first time accepts no more and lets the children finish, the second time ends them.
-    fn stop(&mut self, now: Instant) -> Result<(), Error> {
+    /// The first time accepts nobody new and lets the children finish, the second time ends them.
+    fn stop(&mut self, now: Instant) {
         if self.life.is_serving() {
-            // Who is in the backlog of a socket that dies with us has been accepted in the eyes of the
-            // client. systemd's sockets live on: who waits there is served by our successor.
-            for index in 0..self.listeners.len() {
-                self.listeners[index].0.unlink();
-                while self.listeners[index].0.is_owned() && self.is_accepting() && self.accept_from(index)? {}
-            }
+            // systemd's sockets live on: who waits there is served by our successor. Who is in the backlog of a
+            // socket that ends with us has been accepted in the eyes of the client: see `drain_listeners`.
+            self.listeners.retain_mut(|(listener, _)| {
+                listener.unlink();
+                listener.is_owned()
+            });
+        } else {
             self.listeners.clear();
-            self.admission.close(now);
         }
+        self.admission.close(now);
         self.life = self.life.stop(&mut self.children, self.drain_timeout, now);
         self.notifier.stopping(self.counts());
-        Ok(())
+    }
+
+    /// Everything has come to its end after a stop.
+    fn is_over(&self) -> bool {
+        let is_drained = self.listeners.is_empty() && !self.admission.is_lingering();
+        !self.life.is_serving() && self.children.count() == 0 && (is_drained || !self.life.is_accepting())
     }
 
     fn is_accepting(&self) -> bool {
-        self.life.is_serving() && self.admission.is_open() && self.children.has_room()
+        self.life.is_accepting() && self.admission.is_open() && self.children.has_room()
     }
 
-    /// Accepts a batch of connections from one listener. True: there may be more.
-    fn accept_from(&mut self, index: usize) -> Result<bool, Error> {
+    /// Accepts from the listeners at which somebody waits. Each round begins with another one, so that a busy
+    /// listener cannot take every slot from the others.
+    fn accept_from(&mut self, mut ready: Vec<usize>) {
+        self.round = self.round.wrapping_add(1);
+        if !ready.is_empty() {
+            let first = self.round % ready.len();
+            ready.rotate_left(first);
+        }
+        for index in ready {
+            self.accept_batch(index);
+        }
+    }
+
+    /// Accepts a batch of connections from one listener. True: nobody waits there any more.
+    fn accept_batch(&mut self, index: usize) -> bool {
         for _ in 0..self.batch {
             if !self.is_accepting() {
-                return Ok(false);
+                return false;
             }
             let (listener, service) = &self.listeners[index];
             match listener.accept() {
@@ -230,17 +254,21 @@ impl Supervisor {
                     let service = Arc::clone(service);
                     self.serve(connection, &service);
                 }
-                Ok(None) => return Ok(false),
-                Err(error) if admission::is_exhaustion(&error) => {
-                    self.admission.defer_accepting(&listener.name, &error, Instant::now());
-                    return Ok(false);
-                }
-                Err(source) => {
-                    return Err(Error::System { action: "accept connections", source });
-                }
+                Ok(None) => return true,
+                Err(error) => self.admission.defer_accepting(&listener.name, &error, Instant::now()),
             }
         }
-        Ok(true)
+        false
+    }
+
+    /// While draining, accepts who was in the backlog of our own sockets before, and closes those where nobody
+    /// waits any more.
+    fn drain_listeners(&mut self) {
+        for index in (0..self.listeners.len()).rev() {
+            if self.accept_batch(index) {
+                self.listeners.remove(index);
+            }
+        }
     }
 
     fn serve(&mut self, connection: Connection, service: &Arc<Service>) {

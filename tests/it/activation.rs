@@ -3,16 +3,21 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
-use crate::harness::{LSBAWS, PATIENCE, Record, Setup, ask, connect, find_program, read_to_end};
+use crate::harness::{LSBAWS, PATIENCE, Record, Setup, ask, connect, find_program, lsbaws, read_to_end};
 
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// The shipped configuration is the default; it is read instead of this host's.
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml");
 
 const THREE_SERVICES: &str = "
     [[service.a.route]]
@@ -136,6 +141,89 @@ fn the_fault_of_a_connected_client_is_the_exit_code() {
     assert_eq!(server.wait().code(), Some(1));
 }
 
+/// An accepted socket whose client has reset the connection before anybody looked at it.
+fn reset_connection() -> OwnedFd {
+    let listener = tcp();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let socket = listener.accept().unwrap().0;
+    let now = libc::linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(&client, sockopt::Linger, &now).unwrap();
+    drop(client);
+    socket.into()
+}
+
+#[test]
+fn a_connection_that_was_reset_is_the_clients_fault_and_no_daemon() {
+    let mut server = Setup::new("").socket(reset_connection()).names("connection").spawn();
+    assert_eq!(server.wait().code(), Some(1), "as from Accept=yes");
+    assert_eq!(server.record().get("peer"), "unknown");
+
+    let mut inetd = lsbaws();
+    inetd.args(["--set", "log.target=stderr"]).stdin(reset_connection()).stderr(Stdio::piped());
+    let output = inetd.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "as from inetd");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("outcome=\"client\"") && !log.contains("serving on"), "{log}");
+}
+
+#[test]
+fn a_listening_socket_on_standard_input_is_served() {
+    let listener = tcp();
+    let address = listener.local_addr().unwrap();
+    let mut inetd = lsbaws();
+    let mut server = inetd.stdin(OwnedFd::from(listener)).stderr(Stdio::null()).spawn().unwrap();
+    assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn a_pair_of_sockets_for_standard_input_and_output_is_no_inetd() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("--set=listen.web.address={}/web.sock", folder.path().display());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let theirs = OwnedFd::from(theirs);
+    let mut daemon = lsbaws();
+    daemon.args([&address, "--set=log.target=stderr"]).stdin(theirs.try_clone().unwrap()).stdout(theirs);
+    let mut server = daemon.stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("serving on"), "{line}");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    drop(ours);
+}
+
+#[test]
+fn no_sockets_at_all_means_binding() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let config = format!("[listen.web]\naddress = '{}'\n", path.display());
+    let server = Setup::new(&config).prelude("export LISTEN_FDS=0").start();
+    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    drop(server);
+}
+
+#[test]
+fn more_sockets_than_anybody_has_is_an_error() {
+    let mut server = Setup::new("").prelude("export LISTEN_FDS=18446744073709551615").spawn();
+    assert_eq!(server.wait().code(), Some(71));
+    server.wait_line("LISTEN_FDS=18446744073709551615 is more than 65536");
+}
+
+#[test]
+fn a_socket_file_of_a_successor_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let config = format!("[listen.web]\naddress = '{}'\n", path.display());
+    let mut first = Setup::new(&config).start();
+    fs::remove_file(&path).unwrap();
+    let second = Setup::new(&config).start();
+    first.stop();
+    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    drop(second);
+}
+
 #[test]
 fn a_blocking_listener_blocks_nobody() {
     let first = tcp(); // std's listeners block
@@ -241,6 +329,7 @@ fn tcpserver_hands_over_its_connections() {
     // -1 prints the port that was chosen for 0.
     let mut server = Command::new(tcpserver)
         .args(["-1", "-HRl0", "127.0.0.1", "0", LSBAWS, "--set", "log.target=stderr"])
+        .env("LSBAWS_CONFIG", SHIPPED)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -264,10 +353,10 @@ fn nothing_but_the_answer_goes_to_the_client_of_inetd() {
     // inetd makes the connection standard error as well.
     let listener = tcp();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let socket: std::os::fd::OwnedFd = listener.accept().unwrap().0.into();
+    let socket: OwnedFd = listener.accept().unwrap().0.into();
     let copy = || Stdio::from(socket.try_clone().unwrap());
     for bad_config in [false, true] {
-        let mut command = Command::new(LSBAWS);
+        let mut command = lsbaws();
         command.stdin(copy()).stdout(copy()).stderr(copy());
         if bad_config {
             command.args(["--set", "log.level=loud"]);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::harness::{LSBAWS, run};
+use crate::harness::{LSBAWS, lsbaws, run};
 
 /// Runs `lsbaws check` over this text; gives exit code and standard error, the file's path as FILE.
 fn check(text: &str) -> (i32, String) {
@@ -78,6 +78,17 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         (
             "[listen.'a b']\naddress = '@a'\n",
             "FILE:1: listen.a b: expected a name of 1 to 64 letters, digits, _ or -",
+        ),
+        ("limits = [3, '1s']\n", "FILE:1: limits: expected a table, found sequence"),
+        ("[service]\nweb = ['http', []]\n", "FILE:2: service.web: expected a table, found sequence"),
+        ("'a.b' = 1\n", "FILE:1: a.b: unknown key"),
+        (
+            "[listen.a]\n[service.b]\n[service.c]\n",
+            "FILE:1: listen.a: the listener \"a\" leads to no service: there is no [service.a], and several others (b, c)",
+        ),
+        (
+            "[listen.a]\naddress = '@x'\n[listen.b]\naddress = '@x'\n",
+            "FILE:4: listen.b.address: @x is another listener's already",
         ),
         ("\n[limitz]\n", "FILE:2: limitz: unknown key, expected one of"),
         ("[service.web]\nroute = []\n", "FILE:2: service.web.route: expected at least one route"),
@@ -191,13 +202,36 @@ fn layers_lie_over_one_another_and_show_where_they_are_from() {
 }
 
 #[test]
+fn the_last_word_counts() {
+    let arguments =
+        ["check", "--show", "--set", "limits={max_connections=5}", "--set", "limits.max_connections=7"];
+    for _ in 0..10 {
+        let (_, shown, _) = run(&arguments);
+        assert!(shown.contains("max_connections = 7 "), "{shown}");
+    }
+}
+
+#[test]
+fn a_key_that_is_given_alone_has_no_index() {
+    for key in ["service.web.route[0].body", "service.web.route[4294967295].body", "limits[-1]"] {
+        let (code, _, stderr) = run(&["check", "--set", &format!("{key}=x")]);
+        assert_eq!(code, 78);
+        assert!(stderr.contains(&format!("{key}: expected a key without an index")), "{stderr}");
+    }
+    let deep = vec!["a"; 30_000].join(".");
+    let (code, _, stderr) = run(&["check", "--set", &format!("{deep}=1")]);
+    assert_eq!(code, 78);
+    assert!(stderr.contains("expected a key of at most 8 names"));
+}
+
+#[test]
 fn a_stray_variable_is_a_mistake() {
     let output = Command::new(LSBAWS).args(["check", "-c", "/dev/null"]).output().unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
         "lsbaws: /dev/null: unable to read: not a regular file\n"
     );
-    let output = Command::new(LSBAWS).arg("check").env("LSBAWS_LIMIT", "3").output().unwrap();
+    let output = lsbaws().arg("check").env("LSBAWS_LIMIT", "3").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -239,6 +273,9 @@ fn the_shipped_file_names_every_key_at_its_default() {
     let mut all = show();
     all.retain(|line| !line.starts_with("delay = "));
     assert_eq!(all, defaults);
+    let (_, shown, _) = run(&["check", "--show", "-c", file.to_str().unwrap()]);
+    let missing: Vec<_> = shown.lines().filter(|line| line.ends_with("# default")).collect();
+    assert!(missing.is_empty(), "the shipped file lacks {missing:?}");
 }
 
 #[test]

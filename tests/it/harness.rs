@@ -329,7 +329,7 @@ pub fn run_client(address: SocketAddr, arguments: &[&str]) -> serde_json::Value 
 
 /// Runs `lsbaws` to its end: exit code, standard output, standard error.
 pub fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(LSBAWS).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let output = lsbaws().args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal)).unwrap();
     (code, text(output.stdout), text(output.stderr))
@@ -345,8 +345,20 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Says that a test is skipped, or fails it where that is forbidden.
+/// Says that a test is skipped, past the capture of the test runner and into the list of tests/run; fails it
+/// where skipping is forbidden.
 pub fn skip(why: &str) {
-    eprintln!("SKIPPED: {why}");
-    assert!(std::env::var_os("LSBAWS_TEST_NO_SKIP").is_none(), "skipping is forbidden: {why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    if let Some(list) = std::env::var_os("TESTS_SKIPPED") {
+        let mut list = fs::File::options().create(true).append(true).open(list).unwrap();
+        writeln!(list, "{why}").unwrap();
+    }
+    assert!(std::env::var_os("TESTS_NO_SKIP").is_none(), "skipping is forbidden: {why}");
+}
+
+/// The program, with the shipped configuration, which is the default, whatever this host has.
+pub fn lsbaws() -> Command {
+    let mut command = Command::new(LSBAWS);
+    command.env("LSBAWS_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml"));
+    command
 }

@@ -125,3 +125,26 @@ fn a_record_is_one_line_whatever_the_client_sends() {
     assert_eq!(record.get("outcome"), "client");
     assert!(!record.line.contains('\u{1b}') && record.line.contains("\\\\x1b"), "{}", record.line);
 }
+
+#[test]
+fn a_head_that_ends_too_early_is_told_so() {
+    let server = serve("");
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.0\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_to_end(stream).starts_with("HTTP/1.1 400 "));
+    let record = server.record();
+    assert_eq!((record.get("outcome"), record.get("phase")), ("client", "reading"));
+}
+
+#[test]
+fn bytes_that_come_while_a_handler_works_do_not_destroy_its_answer() {
+    let server = serve("[[service.web.route]]\ndelay = '300ms'\n");
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    server.wait_delayed_child();
+    stream.write_all(b"GET /more HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut &stream, &mut answer).unwrap();
+    assert!(answer.ends_with("Hello, World!\n"));
+}

@@ -1,8 +1,10 @@
 //! Ready, status, watchdog, drain, end.
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::Pid;
 
 use crate::harness::{Server, Setup, ask, read_to_end, serve};
@@ -43,7 +45,7 @@ fn the_watchdog_of_an_iterative_server_is_switched_off() {
 
 #[test]
 fn sigterm_lets_the_children_finish() {
-    let mut server = serve("[[service.web.route]]\ndelay = '500ms'\n");
+    let mut server = serve("[[service.web.route]]\ndelay = '2s'\n");
     let mut client = server.connect();
     client.write_all(SLOW_REQUEST.as_bytes()).unwrap();
     server.wait_delayed_child();
@@ -109,7 +111,7 @@ fn a_second_sigterm_ends_at_once() {
 
 #[test]
 fn sigint_drains_as_well_and_spares_the_children() {
-    let mut server = serve("[[service.web.route]]\ndelay = '500ms'\n");
+    let mut server = serve("[[service.web.route]]\ndelay = '2s'\n");
     let mut client = server.connect();
     client.write_all(SLOW_REQUEST.as_bytes()).unwrap();
     server.wait_delayed_child();
@@ -178,4 +180,103 @@ fn a_silent_client_is_told_and_does_not_outstay_its_time() {
     let dripping = ask(server.connect(), "GET / HTTP/1.1\r\nHost:");
     assert!(dripping.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     assert_eq!(server.record().get("target"), "GET / HTTP/1.1");
+}
+
+#[test]
+fn a_backlog_of_our_own_is_served_though_the_house_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let config = format!(
+        "[limits]\nmax_connections = 1\n[listen.web]\naddress = '{}'\n\
+         [[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '1s'\n",
+        path.display()
+    );
+    let mut server = Setup::new(&config).start();
+    let connect = |request: &str| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let slow = connect(SLOW_REQUEST);
+    server.wait_delayed_child();
+    let waiting = [(); 4].map(|()| connect("GET / HTTP/1.1\r\nHost: test\r\n\r\n"));
+    server.signal(Signal::SIGTERM);
+    for stream in waiting.into_iter().chain([slow]) {
+        assert!(read_to_end(stream).ends_with("Hello, World!\n"));
+    }
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(server.lines_to_end().iter().any(|line| line.contains("stopped after 5 connections")));
+}
+
+#[test]
+fn an_iterative_server_ends_between_two_connections() {
+    let config = "[process]\nmodel = 'iterative'\n[limits]\nhead_timeout = '300ms'\n";
+    let mut server = Setup::new(config).serve();
+    let silent = [(); 4].map(|()| server.connect());
+    server.signal(Signal::SIGTERM);
+    server.wait_notified("STOPPING=");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    let served = server.lines_to_end().iter().filter(|line| line.contains(" connection=")).count();
+    assert!(served < silent.len(), "{served} connections were served before the end");
+}
+
+#[test]
+fn a_double_fork_drains_and_ends_like_any_other() {
+    for (drain_timeout, signals, ended_by) in [("100ms", 1, "drain"), ("1h", 2, "stop")] {
+        let process = format!("[process]\nmodel = 'double-fork'\ndrain_timeout = '{drain_timeout}'\n");
+        let mut server = serve(&format!("{SLOW}{process}"));
+        let (mut stream, _) = start_slow(&server);
+        for _ in 0..signals {
+            server.signal(Signal::SIGTERM);
+            server.wait_notified("STOPPING=");
+        }
+        assert_eq!(server.wait().code(), Some(0));
+        assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "the child is gone");
+        let record = server.record();
+        assert_eq!((record.get("ended_by"), record.get("target")), (ended_by, "/slow?a=b"));
+    }
+}
+
+#[test]
+fn a_listener_that_fails_ends_neither_the_daemon_nor_its_children() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let other = listener.try_clone().unwrap();
+    let mut server = Setup::new("[[service.web.route]]\ndelay = '1s'\n").socket(listener).start();
+    let mut stream = crate::harness::connect(address);
+    stream.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    server.wait_delayed_child();
+    // Whoever else holds the socket shuts it down: from now on accept(2) fails for good.
+    shutdown(other.as_raw_fd(), Shutdown::Both).unwrap();
+    server.wait_line("unable to accept");
+    assert!(read_to_end(stream).ends_with("Hello, World!\n"));
+    server.stop();
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_left_at_the_write_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock"); // a Unix socket, whose buffer is small and stays so
+    let server = Setup::new(&format!(
+        "[limits]\nwrite_timeout = '200ms'\n[listen.web]\naddress = '{}'\n[[service.web.route]]\nbody = '{}'\n",
+        path.display(),
+        "x".repeat(1_000_000)
+    ));
+    let server = server.start();
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let record = server.record();
+    assert_eq!(
+        (record.get("outcome"), record.get("phase"), record.get("status")),
+        ("client", "writing", "200")
+    );
+}
+
+#[test]
+fn the_level_decides_what_is_written() {
+    let mut server = serve("[log]\nlevel = 'error'\n");
+    server.get("/");
+    server.stop();
+    assert!(server.lines_to_end().is_empty());
 }

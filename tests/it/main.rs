@@ -2,7 +2,7 @@
 //! its clients, its journal lines and /proc tell.
 
 // A test asserts, so it may stop at the first surprise, and it may run threads: it does not fork.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod harness;
 

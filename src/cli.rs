@@ -43,8 +43,9 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct ClientArgs {
-    /// What to ask for: http://HOST[:PORT]/PATH, where HOST is an address or localhost, or
-    /// unix:SOCKET[:/PATH], where SOCKET is an absolute path or @NAME
+    /// What to ask, and where.
+    #[arg(help = "What to ask for: http://HOST[:PORT]/PATH, where HOST is an address or localhost, or \
+                  unix:SOCKET[:/PATH], where SOCKET is an absolute path or @NAME")]
     pub url: String,
     /// Number of client processes
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -73,8 +73,9 @@ pub fn receive() -> Result<Activation, Error> {
 fn receive_from_systemd() -> Result<Vec<(String, OwnedFd)>, Error> {
     let fail = |problem: String| Error::Activation(problem);
     // libsystemd makes room for as many as it is told.
-    let told = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u64>().ok());
-    if let Some(count) = told.filter(|&count| count > LISTEN_FDS_MAX) {
+    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let is_ours = number("LISTEN_PID") == Some(std::process::id().into());
+    if let Some(count) = number("LISTEN_FDS").filter(|&count| is_ours && count > LISTEN_FDS_MAX) {
         return Err(fail(format!("LISTEN_FDS={count} is more than {LISTEN_FDS_MAX}")));
     }
     // Without names, or with too few, libsystemd's `receive_descriptors_with_names` would lose
@@ -154,8 +155,9 @@ fn connected_to(socket: BorrowedFd<'_>) -> Option<RemoteAddress> {
 
 /// The connection that inetd and its like put on standard input, if that is how we were started.
 ///
-/// An Internet socket there can be nothing else; one that listens comes from inetd's `wait`. A Unix socket counts only when it was accepted from one with
-/// a name: a pair of sockets, which ssh and others use for a pipe, has none.
+/// An Internet socket there can be nothing else; one that listens comes from inetd's `wait`. A Unix socket
+/// counts only when it was accepted from one with a name: a pair of sockets, which ssh and others use for a
+/// pipe, has none.
 fn receive_from_inetd() -> Result<Activation, Error> {
     let stdin = std::io::stdin();
     let stdin = stdin.as_fd();

@@ -41,17 +41,15 @@ struct Waiting {
 /// A time in which something is short. It is over when nothing has failed for [`QUIET`].
 #[derive(Debug, Default)]
 struct Shortage {
-    /// Of the first and of the last failure.
-    span: Option<(Instant, Instant)>,
+    last: Option<Instant>,
 }
 
 impl Shortage {
-    /// Something has failed. Gives since when it has, and whether that is new.
-    fn note(&mut self, now: Instant) -> (Instant, bool) {
-        let known = self.span.filter(|(_, last)| now.saturating_duration_since(*last) < QUIET);
-        let first = known.map_or(now, |(first, _)| first);
-        self.span = Some((first, now));
-        (first, known.is_none())
+    /// Something has failed. True: that is new, and to be told.
+    fn note(&mut self, now: Instant) -> bool {
+        let is_new = self.last.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
+        self.last = Some(now);
+        is_new
     }
 }
 
@@ -62,6 +60,8 @@ pub struct Admission {
     waiting: Option<Waiting>,
     accept_shortage: Shortage,
     fork_shortage: Shortage,
+    /// The first failure since a fork has last succeeded.
+    no_fork_since: Option<Instant>,
     /// Sockets whose refusal is still to be read.
     lingering: VecDeque<(Instant, OwnedFd)>,
     refused: u64,
@@ -81,7 +81,7 @@ impl Admission {
     /// accept(2) has failed, most often for want of descriptors or memory: trying again at once would only spin.
     /// The connection stays in the backlog.
     pub fn defer_accepting(&mut self, listener: &str, error: &io::Error, now: Instant) {
-        if let (_, true) = self.accept_shortage.note(now) {
+        if self.accept_shortage.note(now) {
             journal::note_accept_exhausted(listener, error);
         }
         self.resting_until = Some(now + ACCEPT_REST);
@@ -95,16 +95,21 @@ impl Admission {
         error: io::Error,
         now: Instant,
     ) {
-        let (since, is_new) = self.fork_shortage.note(now);
-        if is_new {
+        if self.fork_shortage.note(now) {
             journal::note_fork_exhausted(&error);
         }
-        // Who comes late into a long shortage need not wait as long as the first.
+        // Who comes late to where nothing is to be had need not wait as long as the first.
+        let since = connection.identity.accepted_at.min(*self.no_fork_since.get_or_insert(now));
         if now.saturating_duration_since(since) >= FORK_PATIENCE {
             self.refuse(connection, &service, &error, now);
         } else {
             self.waiting = Some(Waiting { connection, service, next_try: now + FORK_RETRY, error });
         }
+    }
+
+    /// fork(2) has succeeded: there are processes to be had, if only now and then.
+    pub fn note_forked(&mut self) {
+        self.no_fork_since = None;
     }
 
     /// The connection that waits for a process, when it is time to try again or `freed` something.
@@ -121,7 +126,7 @@ impl Admission {
         }
     }
 
-    /// Refuses whatever still waits: the daemon stops.
+    /// Refuses whatever still waits: the daemon ends.
     pub fn close(&mut self, now: Instant) {
         if let Some(Waiting { connection, service, error, .. }) = self.waiting.take() {
             self.refuse(connection, &service, &error, now);
@@ -143,9 +148,9 @@ impl Admission {
         self.lingering.push_back((now + REFUSED_LINGER, connection.socket));
     }
 
-    /// A refusal is still to be read.
-    pub fn is_lingering(&self) -> bool {
-        !self.lingering.is_empty()
+    /// No connection waits for a process, and no refusal for being read.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.lingering.is_empty()
     }
 
     /// When something ends by the mere passing of time.

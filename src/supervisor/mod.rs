@@ -136,7 +136,9 @@ impl Supervisor {
             let now = Instant::now();
             let reaped = ready.signals && self.handle_signal(now)?;
             self.admission.refresh(now, reaped);
-            if let Some((connection, service)) = self.admission.take_waiting(now, reaped) {
+            if self.life.is_accepting()
+                && let Some((connection, service)) = self.admission.take_waiting(now, reaped)
+            {
                 self.serve(connection, &service);
             }
             if self.life.is_serving() {
@@ -146,6 +148,7 @@ impl Supervisor {
             }
             self.life = self.life.advance(&mut self.children, now);
             if self.is_over() {
+                self.admission.close(now);
                 journal::note_stopped(self.counts().ended);
                 return Ok(());
             }
@@ -214,14 +217,13 @@ impl Supervisor {
         } else {
             self.listeners.clear();
         }
-        self.admission.close(now);
         self.life = self.life.stop(&mut self.children, self.drain_timeout, now);
         self.notifier.stopping(self.counts());
     }
 
     /// Everything has come to its end after a stop.
     fn is_over(&self) -> bool {
-        let is_drained = self.listeners.is_empty() && !self.admission.is_lingering();
+        let is_drained = self.listeners.is_empty() && self.admission.is_idle();
         !self.life.is_serving() && self.children.count() == 0 && (is_drained || !self.life.is_accepting())
     }
 
@@ -272,8 +274,11 @@ impl Supervisor {
     }
 
     fn serve(&mut self, connection: Connection, service: &Arc<Service>) {
-        if let Err((connection, error)) = self.children.serve(connection, service) {
-            self.admission.defer_connection(connection, Arc::clone(service), error, Instant::now());
+        match self.children.serve(connection, service) {
+            Ok(()) => self.admission.note_forked(),
+            Err((connection, error)) => {
+                self.admission.defer_connection(connection, Arc::clone(service), error, Instant::now());
+            }
         }
     }
 

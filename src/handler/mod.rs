@@ -2,6 +2,9 @@
 
 pub mod hello;
 
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::scoreboard::Slot;
 use hello::Hello;
 
 /// What a named listener leads to.
@@ -33,9 +36,28 @@ impl Handler {
     }
 }
 
+/// Methods that are known, and that no handler here takes (RFC 9110, section 9.3, and RFC 5789).
+const OTHER_METHODS: [&str; 7] = ["OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT"];
+
 impl Service {
+    /// Routes a request and lets its handler answer.
+    pub fn answer(&self, request: &Request<'_>, slot: &Slot) -> Response<'_> {
+        let Some((index, route)) = self.find_route(request.path.as_bytes()) else {
+            return Response::error(404, "", b"404 Not Found: no route leads there\n");
+        };
+        slot.note_route(index);
+        match &route.handler {
+            Handler::Hello(hello) if request.method == "GET" || request.method == "HEAD" => hello.answer(),
+            Handler::Hello(_) if OTHER_METHODS.contains(&request.method) => {
+                let content = b"405 Method Not Allowed: expected GET or HEAD\n";
+                Response::error(405, "Allow: GET, HEAD\r\n", content)
+            }
+            Handler::Hello(_) => Response::error(501, "", b"501 Not Implemented: unknown method\n"),
+        }
+    }
+
     /// The route with the longest path that `path` is at or below, and its index.
-    pub fn find_route(&self, path: &[u8]) -> Option<(usize, &Route)> {
+    fn find_route(&self, path: &[u8]) -> Option<(usize, &Route)> {
         self.routes.iter().enumerate().find(|(_, route)| route.contains(path))
     }
 }

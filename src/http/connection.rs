@@ -4,12 +4,11 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::reason;
-use super::request::{self, Failure, Request};
+use super::request::{self, Failure};
 use super::response::Response;
 use super::stream::Stream;
 use crate::child::Work;
 use crate::child::outcome::Outcome;
-use crate::handler::{Handler, Service};
 use crate::scoreboard::{Phase, Slot};
 
 /// How long, and for how much, an early close waits for the peer to read the answer.
@@ -30,7 +29,8 @@ pub fn serve(work: &mut Work<'_>) -> Outcome {
     let (response, is_head, unread, outcome) = match parsed {
         Ok((request, more)) => {
             slot.note_request(request.method.as_bytes(), request.target.as_bytes());
-            let response = answer(&request, service, slot);
+            slot.enter(Phase::Handling);
+            let response = service.answer(&request, slot);
             (response, request.method == "HEAD", more || request.has_content, Outcome::Served)
         }
         Err(failure) => {
@@ -63,29 +63,6 @@ pub fn serve(work: &mut Work<'_>) -> Outcome {
         stream.close_lingering(buffer, LINGER_TIME, LINGER_BYTES);
     }
     outcome
-}
-
-/// Routes a request and lets its handler answer.
-fn answer<'a>(request: &Request<'_>, service: &'a Service, slot: &Slot) -> Response<'a> {
-    slot.enter(Phase::Handling);
-    match service.find_route(request.path.as_bytes()) {
-        None => Response::error(404, "", b"404 Not Found: no route leads there\n"),
-        Some((index, route)) => {
-            slot.note_route(index);
-            match (&route.handler, request.method) {
-                (Handler::Hello(hello), "GET" | "HEAD") => hello.answer(),
-                (
-                    Handler::Hello(_),
-                    "OPTIONS" | "POST" | "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT",
-                ) => Response::error(
-                    405,
-                    "Allow: GET, HEAD\r\n",
-                    b"405 Method Not Allowed: expected GET or HEAD\n",
-                ),
-                _ => Response::error(501, "", b"501 Not Implemented: unknown method\n"),
-            }
-        }
-    }
 }
 
 /// Lets the record show what came instead of a request.

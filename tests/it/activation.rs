@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
@@ -195,33 +194,10 @@ fn a_pair_of_sockets_for_standard_input_and_output_is_no_inetd() {
 }
 
 #[test]
-fn no_sockets_at_all_means_binding() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("web.sock");
-    let config = format!("[listen.web]\naddress = '{}'\n", path.display());
-    let server = Setup::new(&config).prelude("export LISTEN_FDS=0").start();
-    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
-    drop(server);
-}
-
-#[test]
 fn more_sockets_than_anybody_has_is_an_error() {
     let mut server = Setup::new("").prelude("export LISTEN_FDS=18446744073709551615").spawn();
     assert_eq!(server.wait().code(), Some(71));
     server.wait_line("LISTEN_FDS=18446744073709551615 is more than 65536");
-}
-
-#[test]
-fn a_socket_file_of_a_successor_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("web.sock");
-    let config = format!("[listen.web]\naddress = '{}'\n", path.display());
-    let mut first = Setup::new(&config).start();
-    fs::remove_file(&path).unwrap();
-    let second = Setup::new(&config).start();
-    first.stop();
-    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
-    drop(second);
 }
 
 #[test]
@@ -256,69 +232,6 @@ fn an_inherited_unix_socket_keeps_its_file() {
     let mut server = Setup::new("").socket(UnixListener::bind(&path).unwrap()).start();
     server.stop();
     assert!(path.exists());
-}
-
-#[test]
-fn a_bound_unix_socket_has_its_mode_and_goes_with_the_daemon() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("web.sock");
-    let config = format!("[listen.web]\naddress = '{}'\nmode = '0620'\n", path.display());
-    let mut server = Setup::new(&config).start();
-    let metadata = fs::metadata(&path).unwrap();
-    assert!(metadata.file_type().is_socket());
-    assert_eq!(metadata.permissions().mode() & 0o777, 0o620);
-    server.stop();
-    assert!(!path.exists());
-}
-
-#[test]
-fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("web.sock");
-    let config = format!("[listen.web]\naddress = '{}'\n", path.display());
-    drop(UnixListener::bind(&path).unwrap()); // std leaves the file
-    let server = Setup::new(&config).start();
-    let mut other = Setup::new(&config).spawn();
-    assert_eq!(other.wait().code(), Some(71));
-    let line = other.wait_line("unable to listen on");
-    assert!(line.ends_with("(listen.web): Address already in use (os error 98)"), "{line}");
-    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
-    drop(server);
-}
-
-#[test]
-fn a_file_that_is_no_socket_is_never_removed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("precious");
-    fs::write(&path, "data").unwrap();
-    let mut server = Setup::new(&format!("[listen.web]\naddress = '{}'\n", path.display())).spawn();
-    assert_eq!(server.wait().code(), Some(71));
-    assert_eq!(fs::read_to_string(&path).unwrap(), "data");
-}
-
-#[test]
-fn ipv4_and_ipv6_share_a_port() {
-    // Port 0 would give each its own: so a free one is looked up first.
-    let port = tcp().local_addr().unwrap().port();
-    for addresses in
-        [format!("['127.0.0.1:{port}', '[::1]:{port}']"), format!("['0.0.0.0:{port}', '[::]:{port}']")]
-    {
-        let server = Setup::new(&format!("[listen.web]\naddress = {addresses}\n")).start();
-        for host in ["127.0.0.1", "[::1]"] {
-            let address = format!("{host}:{port}").parse().unwrap();
-            assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));
-            assert!(server.record().get("peer").starts_with(host));
-        }
-    }
-}
-
-#[test]
-fn a_dual_stack_socket_tells_ipv4_peers_by_their_address() {
-    let port = tcp().local_addr().unwrap().port();
-    let server = Setup::new(&format!("[listen.web]\naddress = '[::]:{port}'\n")).start();
-    let address = format!("127.0.0.1:{port}").parse().unwrap();
-    assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));
-    assert!(server.record().get("peer").starts_with("127.0.0.1:"));
 }
 
 #[test]

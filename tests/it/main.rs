@@ -7,6 +7,7 @@
 mod harness;
 
 mod activation;
+mod bind;
 mod client;
 mod config;
 mod docs;

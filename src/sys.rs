@@ -242,6 +242,11 @@ pub fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
     close_range(keep.max(2) + 1, libc::c_uint::MAX)
 }
 
+/// Fails where this kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
+pub fn require_close_range() -> io::Result<()> {
+    close_range(libc::c_uint::MAX, libc::c_uint::MAX) // there is no such descriptor
+}
+
 fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
     // SAFETY: the child that calls this never uses, nor drops, an owner of what is closed: it ends
     // by `_exit` (see fork_child).

@@ -68,6 +68,7 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
         let service = find(&listener.name)?;
         listeners.push((listener, service));
     }
+    sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
     let mut supervisor = Supervisor {
         signals: take_signals().map_err(Error::system("take over signals"))?,
         admission: Admission::default(),

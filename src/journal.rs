@@ -3,6 +3,9 @@
 
 use std::fmt;
 use std::io;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -19,6 +22,9 @@ use crate::connection::Identity;
 use crate::scoreboard::Testimony;
 use crate::sys::{Exit, Usage};
 
+/// Where records go, for children, which have closed the parent's way there.
+static IS_JOURNAL: AtomicBool = AtomicBool::new(false);
+
 /// What `journalctl -t` filters by.
 const IDENTIFIER: &str = "lsbaws";
 
@@ -30,6 +36,8 @@ const DRAINING: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36405";
 const STOPPED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36406";
 const ACCEPT_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36407";
 const FORK_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36408";
+const PROGRAM_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36409";
+const PROGRAM_OUTPUT: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640a";
 
 /// Opens the journal, or standard error where `target` says so or no journal is at hand.
 ///
@@ -50,7 +58,10 @@ pub fn open(target: config::LogTarget, level: config::Level, stderr_is_peer: boo
     };
     let journal = wants_journal.then(open_journal);
     let result = match journal {
-        Some(Ok(layer)) => registry.with(layer).try_init(),
+        Some(Ok(layer)) => {
+            IS_JOURNAL.store(true, Relaxed);
+            registry.with(layer).try_init()
+        }
         Some(Err(error)) if target == config::LogTarget::Journal => return Err(error),
         _ => registry.with(stderr_layer()).try_init(),
     };
@@ -125,6 +136,8 @@ pub struct Record<'a> {
     pub handler: Option<&'static str>,
     pub pid: i32,
     pub exit: Exit,
+    /// The exit code is that of a program that the child has become, not an outcome.
+    pub is_program: bool,
     pub ended_by: Option<EndedBy>,
     pub usage: Usage,
     pub wall: Duration,
@@ -143,7 +156,13 @@ pub fn record_connection(record: &Record<'_>) {
             (CONNECTION_KILLED, "killed", None, Some(signal_name(signal)))
         }
     };
-    let outcome = exit_code.and_then(Outcome::from_code);
+    let outcome = match exit_code {
+        Some(0) => Some(Outcome::Served),
+        Some(code) if !record.is_program => Outcome::from_code(code),
+        _ => None,
+    };
+    // What a program sends and receives, nobody counts.
+    let bytes = |count: u64| (!record.is_program).then_some(count);
     let outcome_word = match (exit_code, outcome) {
         (None, _) => "killed".to_owned(),
         (Some(_), Some(outcome)) => outcome.to_string(),
@@ -171,9 +190,9 @@ pub fn record_connection(record: &Record<'_>) {
                 LSBAWS_SYSTEM_USEC = micros(usage.system),
                 LSBAWS_MAXRSS_KB = usage.max_rss_kib,
                 LSBAWS_MINOR_FAULTS = usage.minor_faults,
-                LSBAWS_REQUESTS = told.requests,
-                LSBAWS_BYTES_IN = told.bytes_in,
-                LSBAWS_BYTES_OUT = told.bytes_out,
+                LSBAWS_REQUESTS = (!record.is_program).then_some(told.requests),
+                LSBAWS_BYTES_IN = bytes(told.bytes_in),
+                LSBAWS_BYTES_OUT = bytes(told.bytes_out),
                 LSBAWS_METHOD = told.method.as_deref(),
                 LSBAWS_TARGET = told.target.as_deref(),
                 LSBAWS_STATUS = told.status,
@@ -213,6 +232,7 @@ impl fmt::Display for Sentence<'_> {
         match (&told.method, &told.target) {
             (Some(method), Some(target)) => write!(f, "{method} {target}")?,
             (None, Some(line)) => write!(f, "\"{line}\"")?,
+            _ if self.record.is_program => f.write_str(self.record.service)?,
             _ => f.write_str("no request")?,
         }
         if let Some(status) = told.status {
@@ -258,6 +278,53 @@ pub fn record_refusal(identity: &Identity, service: &str, error: &io::Error) {
         "{}: refused with 503, no process for it: {error}",
         identity.peer
     );
+}
+
+/// A child's program could not be started. To be called in the child.
+pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, error: &io::Error) {
+    let sentence = format!("{}: unable to run {}: {error}", identity.peer, program.display());
+    let error = error.to_string();
+    tell_from_child(false, identity, service, PROGRAM_FAILED, &sentence, &[("LSBAWS_ERROR", &error)]);
+}
+
+/// A line that a program has written to its standard error. To be called in the child that runs it.
+pub fn note_program_output(identity: &Identity, service: &str, target: &str, line: &str) {
+    let sentence = format!("{}: {line}", identity.peer);
+    tell_from_child(true, identity, service, PROGRAM_OUTPUT, &sentence, &[("LSBAWS_TARGET", target)]);
+}
+
+/// Writes an entry without the parent's socket to the journal, which a child has closed.
+fn tell_from_child(
+    is_info: bool,
+    identity: &Identity,
+    service: &str,
+    message_id: &str,
+    sentence: &str,
+    more: &[(&str, &str)],
+) {
+    use libsystemd::logging::{Priority, journal_send};
+    let (id, peer) = (identity.id.to_string(), identity.peer.to_string());
+    let mut fields = vec![
+        ("MESSAGE_ID", message_id),
+        ("LSBAWS_CONNECTION", &id),
+        ("LSBAWS_LISTENER", &*identity.listener),
+        ("LSBAWS_SERVICE", service),
+        ("LSBAWS_PEER", &peer),
+    ];
+    fields.extend(more);
+    if IS_JOURNAL.load(Relaxed) {
+        fields.push(("SYSLOG_IDENTIFIER", IDENTIFIER));
+        let priority = if is_info { Priority::Info } else { Priority::Error };
+        let _ = journal_send(priority, sentence, fields.into_iter()); // nobody left to tell
+        return;
+    }
+    let mut line = format!("{} {sentence}", if is_info { " INFO" } else { "ERROR" });
+    for (name, value) in &fields[1..] {
+        let name = name.strip_prefix("LSBAWS_").unwrap_or(name).to_ascii_lowercase();
+        line.push_str(&format!(" {name}={value:?}"));
+    }
+    line.push('\n');
+    let _ = io::stderr().write_all(line.as_bytes()); // nobody left to tell
 }
 
 /// Every listener is armed.

@@ -22,14 +22,19 @@ pub enum Phase {
     Writing,
     /// The last response is sent; waiting for the peer to take it.
     Closing,
+    /// A response is sent; waiting for another request.
+    Idle,
+    /// The child has become a program.
+    Program,
 }
 
 impl Phase {
     fn from_byte(byte: u8) -> Self {
-        [Self::Starting, Self::Reading, Self::Handling, Self::Writing, Self::Closing]
-            .into_iter()
-            .find(|&phase| phase as u8 == byte)
-            .unwrap_or(Self::Starting)
+        const ALL: [Phase; 7] = {
+            use Phase::*;
+            [Starting, Reading, Handling, Writing, Closing, Idle, Program]
+        };
+        ALL.into_iter().find(|&phase| phase as u8 == byte).unwrap_or(Self::Starting)
     }
 }
 
@@ -41,6 +46,8 @@ impl fmt::Display for Phase {
             Self::Handling => "handling",
             Self::Writing => "writing",
             Self::Closing => "closing",
+            Self::Idle => "idle",
+            Self::Program => "running the program",
         })
     }
 }
@@ -59,8 +66,8 @@ pub struct Slot {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     status: AtomicU16,
+    route: AtomicU16,
     phase: AtomicU8,
-    route: AtomicU8,
     method_length: AtomicU16,
     target_length: AtomicU16,
     method: [AtomicU8; METHOD_MAX],
@@ -72,10 +79,15 @@ impl Slot {
         self.phase.store(phase as u8, Relaxed);
     }
 
+    pub fn phase(&self) -> Phase {
+        Phase::from_byte(self.phase.load(Relaxed))
+    }
+
     /// A request has been read: from here on the record can name it. Long targets are cut.
     pub fn note_request(&self, method: &[u8], target: &[u8]) {
         self.requests.fetch_add(1, Relaxed);
         self.status.store(0, Relaxed);
+        self.route.store(0, Relaxed);
         self.method_length.store(store_bytes(&self.method, method), Relaxed);
         self.target_length.store(store_bytes(&self.target, target), Relaxed);
     }
@@ -87,7 +99,7 @@ impl Slot {
 
     /// Which route of the service took the request, counted from 1.
     pub fn note_route(&self, index: usize) {
-        self.route.store(u8::try_from(index + 1).unwrap_or(u8::MAX), Relaxed);
+        self.route.store(u16::try_from(index + 1).unwrap_or(u16::MAX), Relaxed);
     }
 
     pub fn note_status(&self, status: u16) {
@@ -115,7 +127,7 @@ impl Slot {
     pub fn read(&self) -> Testimony {
         let status = self.status.load(Relaxed);
         Testimony {
-            phase: Phase::from_byte(self.phase.load(Relaxed)),
+            phase: self.phase(),
             requests: self.requests.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),

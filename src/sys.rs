@@ -9,7 +9,6 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::scoreboard::Slot;
@@ -101,21 +100,38 @@ impl From<libc::rusage> for Usage {
     }
 }
 
+/// Waits for the end of `pid`, a child of this process (wait4(2)).
+pub fn wait_for(pid: Pid) -> io::Result<(Pid, Exit, Usage)> {
+    loop {
+        match wait(pid, 0) {
+            Ok(Some(end)) => return Ok(end),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Reaps one ended child, or says that none has ended (wait4(2), `WNOHANG`).
 ///
 /// Not nix's `waitpid`: that has no rusage, and fails *after* reaping a child that a real-time
 /// signal killed, which would lose its record.
 pub fn reap_one() -> io::Result<Option<(Pid, Exit, Usage)>> {
+    match wait(Pid::from_raw(-1), libc::WNOHANG) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        result => result,
+    }
+}
+
+/// wait4(2); `None` with `WNOHANG` when no such child has ended.
+fn wait(pid: Pid, options: i32) -> io::Result<Option<(Pid, Exit, Usage)>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: both pointers are to live locals of the types that wait4 fills in.
-    let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
+    let pid = unsafe { libc::wait4(pid.as_raw(), &raw mut status, options, usage.as_mut_ptr()) };
     match pid {
         0 => Ok(None),
-        -1 => match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
-            error => Err(error),
-        },
+        -1 => Err(io::Error::last_os_error()),
         pid => {
             // SAFETY: zeroed bytes are a valid rusage, whatever wait4 has written over them.
             let usage = unsafe { usage.assume_init() };
@@ -153,14 +169,19 @@ pub enum RemoteAddress {
     Gone,
 }
 
-/// Accepts one connection, close-on-exec and blocking (accept4(2)), with the peer's address, which
+/// Accepts one connection, close-on-exec and non-blocking (accept4(2)), with the peer's address, which
 /// the kernel gives in the same call; nix's `accept4` does not pass it on.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, RemoteAddress)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = socklen::<libc::sockaddr_storage>();
     // SAFETY: the address pointer is to a live local as long as `length` says.
     let fd = unsafe {
-        libc::accept4(listener.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut length, libc::SOCK_CLOEXEC)
+        libc::accept4(
+            listener.as_raw_fd(),
+            storage.as_mut_ptr().cast(),
+            &raw mut length,
+            libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+        )
     };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -231,15 +252,20 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Closes every descriptor from 3 on but `keep` (close_range(2)): what a child must not hold. For a child of
-/// [`fork_child`] only, which never uses or drops an owner of what is closed.
-pub fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
-    #[allow(clippy::cast_sign_loss)] // a descriptor is never negative
-    let keep = keep.as_raw_fd() as libc::c_uint;
-    if keep > 3 {
-        close_range(3, keep - 1)?;
+/// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what a child must
+/// not hold. For a child of [`fork_child`] only, which never uses or drops an owner of what is closed.
+pub fn close_all_but(kept: &mut [RawFd]) -> io::Result<()> {
+    kept.sort_unstable();
+    let mut next = 3;
+    for &fd in &*kept {
+        #[allow(clippy::cast_sign_loss)] // a descriptor is never negative
+        let fd = fd as libc::c_uint;
+        if fd > next {
+            close_range(next, fd - 1)?;
+        }
+        next = next.max(fd + 1);
     }
-    close_range(keep.max(2) + 1, libc::c_uint::MAX)
+    close_range(next, libc::c_uint::MAX)
 }
 
 /// Fails where this kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
@@ -267,11 +293,16 @@ pub fn clear_environment() {
     unsafe { environ = ptr::null() };
 }
 
-/// Gives `signal` its default disposition (signal(2)). An ignored SIGCHLD, which a parent process may
-/// leave behind, would make the kernel reap our children and lose their status.
-pub fn reset_signal(signal: Signal) {
-    // SAFETY: SIG_DFL installs no handler.
-    unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
+/// Gives every signal but SIGPIPE its default disposition (signal(2)). An ignored SIGCHLD, which a parent process may
+/// leave behind, would make the kernel reap our children and lose their status; and programs that children become
+/// inherit what is ignored. SIGPIPE stays ignored, as Rust does at start.
+pub fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        if signal != libc::SIGPIPE {
+            // SAFETY: SIG_DFL installs no handler. (For signals that have no disposition it fails, and that is all.)
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
 }
 
 /// Maps `count` zeroed slots that all later forks share (mmap(2), `MAP_SHARED|MAP_ANONYMOUS`).

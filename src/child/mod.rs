@@ -3,14 +3,14 @@
 
 pub mod outcome;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic;
 
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::config::Limits;
 use crate::connection::Connection;
-use crate::handler::Service;
+use crate::handler::{Protocol, Service};
 use crate::http::{self, date::Date};
 use crate::scoreboard::Slot;
 use crate::sys;
@@ -22,7 +22,9 @@ use outcome::Outcome;
 pub struct Work<'a> {
     pub connection: &'a Connection,
     pub service: &'a Service,
-    pub limits: Limits,
+    pub limits: &'a Limits,
+    /// Becomes readable, or loses its other end, when there shall be no further request.
+    pub drain: Option<BorrowedFd<'a>>,
     pub slot: &'static Slot,
     /// The signals that a child blocks.
     pub mask: SigSet,
@@ -59,13 +61,20 @@ pub fn run(work: &mut Work<'_>) -> u8 {
 
 /// Serves the connection in this process: the one path of every way in.
 pub fn serve(work: &mut Work<'_>) -> Outcome {
-    http::connection::serve(work)
+    let service = work.service;
+    match &service.protocol {
+        Protocol::Http(site) => http::connection::serve(work, site),
+        Protocol::Exec(exec) => exec.become_program(work.connection, &service.name, work.slot),
+    }
 }
 
 /// Gives up what is the parent's: its descriptors, its blocked signals, what systemd told it. SIGPIPE stays
 /// ignored, so that a write to a peer that is gone is an error and no death; an exec'd program must reset it.
 fn shed_inheritance(work: &Work<'_>) -> std::io::Result<()> {
-    sys::close_all_but(work.connection.socket.as_fd())?;
+    let mut kept = work.service.descriptors();
+    kept.extend(work.drain.map(|drain| drain.as_raw_fd()));
+    kept.push(work.connection.socket.as_raw_fd());
+    sys::close_all_but(&mut kept)?;
     sys::clear_environment();
     work.mask.thread_set_mask()?;
     Ok(())

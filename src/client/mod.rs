@@ -18,7 +18,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -47,7 +46,7 @@ pub enum Error {
 pub fn run(args: &ClientArgs) -> Result<bool, Error> {
     let target = Target::parse(&args.url)?;
     // An ignored SIGCHLD, inherited from whoever started us, would lose the clients' status.
-    sys::reset_signal(Signal::SIGCHLD);
+    sys::reset_signals();
     raise_descriptor_limit(args.max_conns);
     let started = Instant::now();
     let (tally, notes) = run_clients(args, &target)?;

@@ -7,26 +7,25 @@
 mod effective;
 mod origins;
 mod raw;
+mod services;
 mod sources;
 mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::ConfigError;
 
-use crate::handler::hello::Hello;
-use crate::handler::{Handler, Route, Service};
-use crate::http::is_token;
+use crate::handler::Service;
 pub use effective::Effective;
 use origins::Origins;
 use raw::Raw;
 pub use sources::Overrides;
 pub use values::{Address, Level, LogTarget, Mode, Model};
-use values::{Table, Text, Time};
+use values::{Table, Time};
 
 /// Something wrong with the configuration: where, at which key, and what was expected there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,12 +85,24 @@ pub struct Listen {
 pub struct Limits {
     /// Children at the same time; more connections wait in the backlog.
     pub max_connections: usize,
-    /// From the accept to the end of the request's head, as a total.
+    /// Requests on one connection.
+    pub max_requests: u64,
+    /// From the accept, or the first byte of a later request, to the end of the request's head, as a total.
     pub head_timeout: Duration,
-    /// For sending one response, as a total.
+    /// The most that a client may let us wait for content, see [`crate::http::stream::Allowance`].
+    pub body_timeout: Duration,
+    /// The same for the taking of responses.
     pub write_timeout: Duration,
+    /// Between a response and the first byte of the next request.
+    pub keepalive_timeout: Duration,
+    /// The whole of a connection that speaks HTTP.
+    pub max_duration: Option<Duration>,
+    /// Bytes per second.
+    pub min_rate: u64,
     /// Bytes of a request's head.
     pub max_head_size: usize,
+    /// Bytes of a request's content.
+    pub max_body_size: u64,
 }
 
 /// Reads, merges and checks the configuration. Also gives what `check --show` prints.
@@ -172,7 +183,7 @@ impl Config {
         for (name, Table(service)) in raw.service {
             let key = format!("service.{name}");
             check_name(&name).map_err(|problem| (key.clone(), problem))?;
-            services.insert(name.clone(), Arc::new(build_service(&key, name, service)?));
+            services.insert(name.clone(), Arc::new(services::build_service(&key, name, service)?));
         }
         let Table(limits) = raw.limits;
         let mut listen: Vec<Listen> = Vec::new();
@@ -198,9 +209,15 @@ impl Config {
             listen,
             limits: Limits {
                 max_connections: limits.max_connections.get(),
+                max_requests: limits.max_requests.get(),
                 head_timeout: limits.head_timeout.0,
+                body_timeout: limits.body_timeout.0,
                 write_timeout: limits.write_timeout.0,
-                max_head_size: limits.max_head_size.0,
+                keepalive_timeout: limits.keepalive_timeout.0,
+                max_duration: limits.max_duration.map(|Time(duration)| duration),
+                min_rate: limits.min_rate.get(),
+                max_head_size: limits.max_head_size.get(),
+                max_body_size: limits.max_body_size.get(),
             },
             model: raw.process.0.model,
             drain_timeout: raw.process.0.drain_timeout.0,
@@ -219,59 +236,3 @@ fn check_name(name: &str) -> Result<(), String> {
     }
     Ok(())
 }
-
-fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Service, Problem> {
-    if raw.route.is_empty() {
-        return Err((format!("{key}.route"), "expected at least one route".into()));
-    }
-    let mut routes: Vec<Route> = Vec::new();
-    for (index, Table(table)) in raw.route.into_iter().enumerate() {
-        let key = format!("{key}.route[{index}]");
-        let path = table.path.0.clone();
-        if !path.starts_with('/') {
-            return Err((
-                format!("{key}.path"),
-                format!("expected a path that begins with /, found {path:?}"),
-            ));
-        }
-        if routes.iter().any(|route| route.path == path) {
-            return Err((format!("{key}.path"), format!("expected a path of its own, found {path:?} again")));
-        }
-        let hello = build_hello(table).map_err(|(name, problem)| (format!("{key}.{name}"), problem))?;
-        routes.push(Route { path, handler: Handler::Hello(hello) });
-    }
-    // Longest first, so that the first prefix that fits is the longest one.
-    routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-    Ok(Service { name, routes })
-}
-
-fn build_hello(raw: raw::Route) -> Result<Hello, (String, String)> {
-    let mut fields = String::new();
-    let field_value = |text: &str| !text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t');
-    if raw.content_type.0.is_empty() || !field_value(&raw.content_type.0) {
-        return Err(("content_type".into(), "expected a media type, such as \"text/html\"".into()));
-    }
-    for (name, Text(value)) in raw.headers {
-        let key = format!("headers.{name}");
-        if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
-            return Err((key, "expected a field that lsbaws does not set itself".into()));
-        }
-        if name.is_empty() || !name.bytes().all(is_token) {
-            return Err((key, "expected the name of a header field (RFC 9110, section 5.1)".into()));
-        }
-        if !field_value(&value) {
-            return Err((key, "expected a field value without control characters".into()));
-        }
-        let _ = write!(fields, "{name}: {}\r\n", value.trim()); // into a String: never fails
-    }
-    Ok(Hello {
-        status: raw.status.get(),
-        content_type: raw.content_type.0,
-        fields,
-        content: raw.body.0.into_bytes(),
-        delay: raw.delay.map(|Time(delay)| delay),
-    })
-}
-
-/// Fields that frame or describe the response: lsbaws sets them.
-const OWN_FIELDS: [&str; 5] = ["Connection", "Content-Length", "Content-Type", "Date", "Transfer-Encoding"];

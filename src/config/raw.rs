@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::values::{
-    Address, Addresses, HandlerName, Level, LogTarget, Mode, Model, Protocol, Size, Table, Text, Time, Whole,
+    Address, FilePath, Flag, HandlerName, Level, List, LogTarget, MIB, Mode, Model, Protocol, Size, TIB,
+    Table, Text, Time, Whole,
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -30,13 +31,16 @@ impl Raw {
         if self.service.is_empty() {
             self.service.insert("web".into(), Table::default());
         }
+        for Table(service) in self.service.values_mut() {
+            service.fill_in();
+        }
     }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
-    pub address: Addresses,
+    pub address: List<Address>,
     pub backlog: Whole<1, 65_535>,
     pub mode: Mode,
 }
@@ -48,7 +52,7 @@ impl Default for Listen {
             SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 8888),
         ];
         Self {
-            address: Addresses(loopback.map(Address::Tcp).into()),
+            address: List(loopback.map(Address::Tcp).into()),
             // The kernel cuts this to net.core.somaxconn, which is 4096 as well since Linux 5.4.
             backlog: Whole::new(4096),
             // As SocketMode= of systemd.socket(5).
@@ -61,18 +65,31 @@ impl Default for Listen {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     pub max_connections: Whole<1, 65_536>,
+    pub max_requests: Whole<1, 1_000_000_000>,
     pub head_timeout: Time,
+    pub body_timeout: Time,
     pub write_timeout: Time,
-    pub max_head_size: Size,
+    pub keepalive_timeout: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<Time>,
+    pub min_rate: Size<MIB>,
+    pub max_head_size: Size<MIB>,
+    pub max_body_size: Size<TIB>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: Whole::new(512),
+            max_requests: Whole::new(1000),
             head_timeout: Time(Duration::from_secs(10)),
+            body_timeout: Time(Duration::from_secs(30)),
             write_timeout: Time(Duration::from_secs(30)),
-            max_head_size: Size(16 * 1024),
+            keepalive_timeout: Time(Duration::from_secs(5)),
+            max_duration: None,
+            min_rate: Size::new(512),
+            max_head_size: Size::new(16 * 1024),
+            max_body_size: Size::new(1 << 30),
         }
     }
 }
@@ -103,42 +120,95 @@ impl Default for Log {
     }
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     pub protocol: Protocol,
-    pub route: Vec<Table<Route>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Vec<Table<Route>>>,
+    // Of the protocol exec:
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<List<Text>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<FilePath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, Text>>,
 }
 
-impl Default for Service {
-    fn default() -> Self {
-        Self { protocol: Protocol::Http, route: vec![Table::default()] }
+impl Service {
+    fn fill_in(&mut self) {
+        match self.protocol {
+            Protocol::Http => {
+                for Table(route) in self.route.get_or_insert_with(|| vec![Table::default()]) {
+                    route.fill_in();
+                }
+            }
+            Protocol::Exec => {
+                self.directory.get_or_insert_with(|| FilePath("/".into()));
+                self.environment.get_or_insert_default();
+            }
+        }
     }
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+/// Keys of all handlers. Which of them belong to which: [`HandlerName::keys`].
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Route {
-    pub path: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Text>,
     pub handler: HandlerName,
-    pub body: Text,
-    pub status: Whole<200, 599>,
-    pub content_type: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Text>,
     pub headers: BTreeMap<String, Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Whole<200, 599>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_path: Option<Flag>,
 }
 
-impl Default for Route {
-    fn default() -> Self {
-        Self {
-            path: Text("/".into()),
-            handler: HandlerName::Hello,
-            body: Text("Hello, World!\n".into()),
-            status: Whole::new(200),
-            content_type: Text("text/plain; charset=utf-8".into()),
-            headers: BTreeMap::new(),
-            delay: None,
+/// Keys that every route has.
+pub const COMMON_KEYS: [&str; 4] = ["path", "handler", "host", "headers"];
+
+impl HandlerName {
+    /// The keys that a route with this handler has besides [`COMMON_KEYS`].
+    pub fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Hello => &["body", "status", "content_type", "delay"],
+            Self::Redirect => &["to", "status", "keep_path"],
         }
+    }
+}
+
+impl Route {
+    /// Gives the keys of its handler their defaults.
+    fn fill_in(&mut self) {
+        self.path.get_or_insert_with(|| Text("/".into()));
+        match self.handler {
+            HandlerName::Hello => {
+                self.body.get_or_insert_with(|| Text("Hello, World!\n".into()));
+                self.status.get_or_insert(Whole::new(200));
+                self.content_type.get_or_insert_with(|| Text("text/plain; charset=utf-8".into()));
+            }
+            HandlerName::Redirect => {
+                self.status.get_or_insert(Whole::new(301));
+                self.keep_path.get_or_insert(Flag(true));
+            }
+        }
+    }
+
+    /// A key that is set and belongs to another handler.
+    pub fn find_foreign_key(&self) -> Option<String> {
+        let table = toml::Table::try_from(self).unwrap_or_default();
+        let belongs = |key: &str| COMMON_KEYS.contains(&key) || self.handler.keys().contains(&key);
+        table.into_iter().map(|(key, _)| key).find(|key| !belongs(key))
     }
 }

@@ -21,6 +21,9 @@ pub trait Scalar: Sized {
     fn from_text(_: &str) -> Option<Self> {
         None
     }
+    fn from_flag(_: bool) -> Option<Self> {
+        None
+    }
 }
 
 struct ScalarVisitor<T>(PhantomData<T>);
@@ -34,6 +37,10 @@ impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {
         T::from_integer(value).ok_or_else(|| E::custom(format!("expected {}, found {value}", T::expected())))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
+        T::from_flag(value).ok_or_else(|| E::custom(format!("expected {}, found {value}", T::expected())))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<T, E> {
@@ -59,8 +66,10 @@ macro_rules! scalar {
 scalar! {
     Whole<MIN, MAX>, const MIN, const MAX;
     Text;
+    Flag;
+    FilePath;
     Time;
-    Size;
+    Size<MAX>, const MAX;
     Mode;
     Address;
     Model;
@@ -111,6 +120,34 @@ impl Scalar for Text {
     }
 }
 
+/// true or false.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Flag(pub bool);
+
+impl Scalar for Flag {
+    fn expected() -> String {
+        "true or false".into()
+    }
+    fn from_flag(flag: bool) -> Option<Self> {
+        Some(Self(flag))
+    }
+}
+
+/// The absolute path of a file or directory. Whether there is one is another question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct FilePath(pub PathBuf);
+
+impl Scalar for FilePath {
+    fn expected() -> String {
+        r#"an absolute path, such as "/srv/www""#.into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        (text.starts_with('/') && !text.contains('\0')).then(|| Self(text.into()))
+    }
+}
+
 /// A length of time above zero and up to a year, written like "1m 30s".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Duration);
@@ -133,31 +170,48 @@ impl Serialize for Time {
     }
 }
 
-/// A number of bytes above zero and up to 1 GiB, written like "16 KiB".
+/// A number of bytes above zero and up to `MAX`, written like "16 KiB".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size(pub usize);
+pub struct Size<const MAX: i64>(i64);
 
-const UNITS: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+pub const MIB: i64 = 1 << 20;
+pub const TIB: i64 = 1 << 40;
+const UNITS: [(&str, i64); 5] = [("TiB", TIB), ("GiB", 1 << 30), ("MiB", MIB), ("KiB", 1 << 10), ("B", 1)];
 
-impl Scalar for Size {
+impl<const MAX: i64> Size<MAX> {
+    /// A value that the program itself gives: out of range does not compile.
+    pub const fn new(value: i64) -> Self {
+        assert!(0 < value && value <= MAX);
+        Self(value)
+    }
+
+    pub fn get<T: TryFrom<i64>>(self) -> T {
+        T::try_from(self.0).unwrap_or_else(|_| unreachable!("the bounds of the key fit its use"))
+    }
+}
+
+impl<const MAX: i64> Scalar for Size<MAX> {
     fn expected() -> String {
-        r#"a size above zero and up to 1 GiB, such as "512 B", "16 KiB" or "1 MiB""#.into()
+        format!(r#"a size above zero and up to {}, such as "512 B", "16 KiB" or "1 MiB""#, show_size(MAX))
     }
     fn from_text(text: &str) -> Option<Self> {
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
         let unit = text[digits.len()..].trim_start();
         let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        let size = digits.parse::<usize>().ok()?.checked_mul(*factor)?;
-        (size > 0 && size <= 1 << 30).then_some(Self(size))
+        let size = digits.parse::<i64>().ok()?.checked_mul(*factor)?;
+        (size > 0 && size <= MAX).then_some(Self(size))
     }
 }
 
-impl Serialize for Size {
+impl<const MAX: i64> Serialize for Size<MAX> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (unit, factor) =
-            UNITS.iter().find(|(_, factor)| self.0.is_multiple_of(*factor)).unwrap_or(&("B", 1));
-        serializer.collect_str(&format_args!("{} {unit}", self.0 / factor))
+        serializer.collect_str(&show_size(self.0))
     }
+}
+
+fn show_size(size: i64) -> String {
+    let (unit, factor) = UNITS.iter().find(|(_, factor)| size % factor == 0).unwrap_or(&("B", 1));
+    format!("{} {unit}", size / factor)
 }
 
 /// The access mode of a Unix socket, in octal (chmod(1)).
@@ -225,35 +279,38 @@ impl Serialize for Address {
     }
 }
 
-/// One address or a list of them.
+/// One value, or a list of at least one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Addresses(pub Vec<Address>);
+pub struct List<T>(pub Vec<T>);
 
-impl<'de> Deserialize<'de> for Addresses {
+impl<'de, T: Scalar + Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany;
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Addresses;
+        struct OneOrMany<T>(PhantomData<T>);
+        impl<'de, T: Scalar + Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+            type Value = List<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}, or a list of addresses", Address::expected())
+                write!(f, "{}, or a list of such", T::expected())
             }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Addresses, E> {
-                ScalarVisitor(PhantomData).visit_str(text).map(|one| Addresses(vec![one]))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<List<T>, E> {
+                ScalarVisitor(PhantomData).visit_str(text).map(|one| List(vec![one]))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
-                let mut addresses = Vec::new();
-                while let Some(address) = list.next_element()? {
-                    addresses.push(address);
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<T>, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = list.next_element()? {
+                    values.push(value);
                 }
-                if addresses.is_empty() {
-                    return Err(de::Error::custom("expected at least one address, found an empty list"));
+                if values.is_empty() {
+                    return Err(de::Error::custom(format!(
+                        "expected {}, found an empty list",
+                        T::expected()
+                    )));
                 }
-                Ok(Addresses(addresses))
+                Ok(List(values))
             }
         }
-        deserializer.deserialize_any(OneOrMany)
+        deserializer.deserialize_any(OneOrMany(PhantomData))
     }
 }
 
@@ -328,11 +385,13 @@ words! {
 }
 words! {
     /// What a service speaks.
-    Protocol { Http = "http" }
+    #[derive(Default)]
+    Protocol { #[default] Http = "http", Exec = "exec" }
 }
 words! {
     /// What answers the requests of a route.
-    HandlerName { Hello = "hello" }
+    #[derive(Default)]
+    HandlerName { #[default] Hello = "hello", Redirect = "redirect" }
 }
 
 #[cfg(test)]
@@ -341,8 +400,9 @@ mod tests {
 
     #[test]
     fn sizes_need_a_unit_and_stay_in_bounds() {
-        assert_eq!(Size::from_text("16 KiB"), Some(Size(16384)));
-        assert_eq!(Size::from_text("1GiB"), Some(Size(1 << 30)));
+        assert_eq!(Size::<TIB>::from_text("16 KiB"), Some(Size(16384)));
+        assert_eq!(Size::<TIB>::from_text("1TiB"), Some(Size(TIB)));
+        assert_eq!(Size::<MIB>::from_text("2 MiB"), None);
         for bad in [
             "",
             "KiB",
@@ -350,12 +410,12 @@ mod tests {
             "16 KB",
             "-1 B",
             "0 B",
-            "2 GiB",
+            "2 TiB",
             "1.5 KiB",
             "99999999999999999999 B",
             "16 KiB x",
         ] {
-            assert_eq!(Size::from_text(bad), None, "{bad:?}");
+            assert_eq!(Size::<TIB>::from_text(bad), None, "{bad:?}");
         }
     }
 

@@ -2,33 +2,41 @@
 
 use std::time::Duration;
 
-use crate::http::response::Response;
+use super::Exchange;
+use crate::child::outcome::Outcome;
+use crate::http::request::Failure;
 
 /// The answer, ready to be sent.
 #[derive(Debug)]
 pub struct Hello {
     pub status: u16,
     pub content_type: String,
-    /// Further header fields, each line with its CR LF.
-    pub fields: String,
     pub content: Vec<u8>,
     /// How long to wait before answering: makes concurrency visible.
     pub delay: Option<Duration>,
 }
 
 impl Hello {
-    pub fn answer(&self) -> Response<'_> {
+    pub fn answer(&self, exchange: &mut Exchange<'_>) -> Result<Outcome, Failure> {
+        if !exchange.check_method(&["GET", "HEAD"])? {
+            return Ok(Outcome::Served);
+        }
         if let Some(delay) = self.delay {
             // The child has nothing else to do: sleeping is what was asked for.
             #[allow(clippy::disallowed_methods)]
             std::thread::sleep(delay);
+            exchange.response.note_waited();
         }
-        Response {
-            status: self.status,
-            content_type: &self.content_type,
-            fields: &self.fields,
-            content: &self.content,
-            took_time: self.delay.is_some(),
+        let mut head = exchange.response.head(self.status);
+        match self.status {
+            204 | 304 => head.send_nothing()?,
+            // RFC 9110, section 15.3.6: no content, but a length.
+            205 => head.send(b"")?,
+            _ => {
+                head.field("Content-Type", &self.content_type);
+                head.send(&self.content)?;
+            }
         }
+        Ok(Outcome::Served)
     }
 }

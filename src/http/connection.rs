@@ -1,68 +1,166 @@
-//! The HTTP side of a connection: read a request, route it, answer it, close.
+//! The HTTP side of a connection: read a request, let the site answer it, and go on while both sides want to.
 
+use std::cell::Cell;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::reason;
+use super::body::{Body, BodyLimits, Leftover, Progress, Unread};
 use super::request::{self, Failure};
-use super::response::Response;
-use super::stream::Stream;
+use super::response::{Responder, Terms};
+use super::stream::{Allowance, Stream};
 use crate::child::Work;
 use crate::child::outcome::Outcome;
+use crate::handler::{Exchange, Site};
 use crate::scoreboard::{Phase, Slot};
 
 /// How long, and for how much, an early close waits for the peer to read the answer.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
+/// Room for a response behind the largest head of a request.
+pub const RESPONSE_ROOM: usize = 2048;
+
+/// How a request comes in its row.
+#[derive(Clone, Copy)]
+struct Turn {
+    is_first: bool,
+    is_last: bool,
+    /// So many bytes of it are at the front of the buffer.
+    filled: usize,
+    /// For its head.
+    deadline: Instant,
+}
+
+/// What comes after a response.
+enum Next {
+    /// Another request, of which so many bytes are at the front of the buffer.
+    Request(usize),
+    /// Nothing. `unread`: bytes of the peer may be left that nobody will read; closing over them would reset the connection.
+    Close { outcome: Outcome, unread: bool },
+}
 
 /// Serves one connection to its end.
-pub fn serve(work: &mut Work<'_>) -> Outcome {
+pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
+    let (connection, slot, limits) = (work.connection, work.slot, work.limits);
+    let end = limits.max_duration.map(|duration| connection.identity.accepted_at + duration);
+    let stream = Stream::new(connection.socket.as_fd(), slot, end);
+    let mut turn = Turn {
+        is_first: true,
+        is_last: limits.max_requests == 1,
+        filled: 0,
+        deadline: connection.identity.accepted_at + limits.head_timeout,
+    };
+    for number in 2.. {
+        let filled = match answer_one(work, site, &stream, turn) {
+            Next::Request(filled) => filled,
+            Next::Close { outcome, unread } => {
+                if unread || stream.has_input() {
+                    if outcome == Outcome::Served {
+                        slot.enter(Phase::Closing); // else the record says where it failed
+                    }
+                    stream.close_lingering(work.buffer, LINGER_TIME, LINGER_BYTES);
+                }
+                return outcome;
+            }
+        };
+        if filled == 0 {
+            slot.enter(Phase::Idle);
+            let until = Instant::now() + limits.keepalive_timeout;
+            if !matches!(stream.wait_for_input(until, work.drain), Ok(true)) {
+                return Outcome::Served;
+            }
+        }
+        let deadline = Instant::now() + limits.head_timeout;
+        turn = Turn { is_first: false, is_last: number >= limits.max_requests, filled, deadline };
+    }
+    Outcome::Served
+}
+
+/// Reads a request and answers it.
+fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn) -> Next {
     let Work { connection, service, limits, slot, date, buffer, .. } = work;
-    let stream = Stream::new(connection.socket.as_fd(), slot);
     slot.enter(Phase::Reading);
-    let deadline = connection.identity.accepted_at + limits.head_timeout;
-    let mut filled = 0;
-    let head = request::read_head(&stream, buffer, &mut filled, deadline);
-    let parsed = head.and_then(|length| Ok((request::parse(&buffer[..length])?, filled > length)));
-    let sentence;
-    // `unread`: bytes of the peer that nobody will read. Closing over them would reset the connection.
-    let (response, is_head, unread, outcome) = match parsed {
-        Ok((request, more)) => {
-            slot.note_request(request.method.as_bytes(), request.target.as_bytes());
-            slot.enter(Phase::Handling);
-            let response = service.answer(&request, slot);
-            (response, request.method == "HEAD", more || request.has_content, Outcome::Served)
+    let mut filled = turn.filled;
+    let head = request::read_head(stream, &mut buffer[..limits.max_head_size], &mut filled, turn.deadline);
+    let (input, room) = buffer.split_at_mut(filled);
+    let mut fields = request::new_field_room();
+    let parsed = match &head {
+        Ok(length) => request::parse(&input[..*length], &mut fields).map(|request| (request, *length)),
+        Err(failure) => Err(*failure),
+    };
+    let progress = Progress { unread: Cell::new(Unread::Nothing), has_begun: Cell::new(false) };
+    let write_allowance = Allowance::new(limits.write_timeout, limits.min_rate);
+    let (request, length) = match parsed {
+        Ok(parsed) => parsed,
+        // Who has been served, and goes without another word, is at no fault.
+        Err(Failure::Gone) if !turn.is_first && filled == 0 => {
+            return Next::Close { outcome: Outcome::Served, unread: false };
         }
         Err(failure) => {
-            note_first_line(slot, &buffer[..filled]);
-            let (status, why) = match failure {
-                Failure::Gone => return Outcome::Client,
-                Failure::TimedOut => (408, "the request did not arrive in time"),
-                Failure::Refused(status, why) => (status, why),
-            };
-            sentence = format!("{status} {}: {why}\n", reason(status));
-            (Response::error(status, "", sentence.as_bytes()), false, true, Outcome::Client)
+            note_first_line(slot, input);
+            let terms = Terms { is_head: false, minor: 1, keep_alive: false };
+            let mut response = Responder::new(stream, &progress, date, terms, room, write_allowance);
+            return refuse(&mut response, failure, slot);
         }
     };
-    slot.note_status(response.status);
-    if stream.has_waited() || response.took_time {
-        date.refresh();
-    }
-    buffer.truncate(filled);
-    response.write_to(buffer, date, is_head);
-    if outcome == Outcome::Served {
-        slot.enter(Phase::Writing); // else the record says where it failed
-    }
-    if stream.send_all(&buffer[filled..], limits.write_timeout).is_err() {
-        return Outcome::Client;
-    }
-    if unread || stream.has_input() {
-        if outcome == Outcome::Served {
-            slot.enter(Phase::Closing);
+    slot.note_request(request.method.as_bytes(), request.target.as_bytes());
+    slot.enter(Phase::Handling);
+    let terms = Terms {
+        is_head: request.method == "HEAD",
+        minor: request.minor,
+        keep_alive: request.keep_alive && !turn.is_last,
+    };
+    let body_limits = BodyLimits {
+        allowance: Allowance::new(limits.body_timeout, limits.min_rate),
+        size: limits.max_body_size,
+        room: limits.max_head_size,
+    };
+    let mut exchange = Exchange {
+        request: &request,
+        body: Body::new(&request, &input[length..], stream, &progress, body_limits),
+        response: Responder::new(stream, &progress, date, terms, room, write_allowance),
+        stream,
+        identity: &connection.identity,
+        service,
+        slot,
+        limits,
+        route_path: "",
+        rest: &[],
+    };
+    let outcome = match site.answer(&mut exchange) {
+        Ok(outcome) => outcome,
+        Err(_) if exchange.response.has_begun() => {
+            return Next::Close { outcome: Outcome::Client, unread: false };
         }
-        stream.close_lingering(buffer, LINGER_TIME, LINGER_BYTES);
+        Err(failure) => return refuse(&mut exchange.response, failure, slot),
+    };
+    let Exchange { mut body, response, .. } = exchange;
+    if outcome != Outcome::Served || !response.keeps_alive() {
+        return Next::Close { outcome, unread: !body.is_done() };
     }
-    outcome
+    if !body.drain(&mut [0; 1024]) {
+        return Next::Close { outcome, unread: true };
+    }
+    let Leftover { pending, raw } = body.into_leftover();
+    if pending > 0 {
+        buffer.copy_within(filled - pending..filled, 0);
+        return Next::Request(pending);
+    }
+    buffer[..raw.len()].copy_from_slice(&raw);
+    Next::Request(raw.len())
+}
+
+/// Answers what is no request, or no content, with the status that says so.
+fn refuse(response: &mut Responder<'_>, failure: Failure, slot: &Slot) -> Next {
+    let (status, why) = match failure {
+        Failure::Gone => return Next::Close { outcome: Outcome::Client, unread: false },
+        Failure::TimedOut => (408, "the request did not arrive in time"),
+        Failure::Refused(status, why) => (status, why),
+    };
+    let phase = slot.phase();
+    response.close_after();
+    let _ = response.error(status, why); // a peer that does not take it: the outcome is the same
+    slot.enter(phase); // the record says where it failed
+    Next::Close { outcome: Outcome::Client, unread: true }
 }
 
 /// Lets the record show what came instead of a request.

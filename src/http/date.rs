@@ -36,7 +36,7 @@ impl Date {
         }
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.text
     }
 }

@@ -1,16 +1,19 @@
 //! HTTP/1.1 (RFC 9110, RFC 9112), as blocking code for one connection.
 
+pub mod body;
+pub mod chunked;
 pub mod connection;
 pub mod date;
 pub mod request;
 pub mod response;
 pub mod stream;
+pub mod target;
 
 /// Does once, in the parent, what is done once in a process: above all finding out what the CPU can do,
 /// which in a virtual machine costs more than all the rest of a connection. Children inherit the result.
 pub fn warm_up() {
-    let _ = request::parse(b"GET /warm-up HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
-    response::Response::error(200, "", b"").write_to(&mut Vec::new(), &date::Date::now(), false);
+    let mut room = request::new_field_room();
+    let _ = request::parse(b"GET /warm-up HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n", &mut room);
 }
 
 /// `tchar` of RFC 9110, section 5.6.2.
@@ -24,8 +27,12 @@ pub fn reason(status: u16) -> &'static str {
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
+        203 => "Non-Authoritative Information",
         204 => "No Content",
         205 => "Reset Content",
+        206 => "Partial Content",
+        207 => "Multi-Status",
+        300 => "Multiple Choices",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",
@@ -34,13 +41,23 @@ pub fn reason(status: u16) -> &'static str {
         308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
         410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
         418 => "I'm a teapot",
+        422 => "Unprocessable Content",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",

@@ -1,28 +1,72 @@
 //! The head of a request: read within its limits, parsed by `httparse`, checked.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::time::Instant;
 
+use httparse::Header;
+
 use super::is_token;
 use super::stream::{Interrupted, Stream};
+use super::target::{self, Target};
 
 /// Header fields of one request. More is no request that a person's program sends.
-const FIELDS_MAX: usize = 100;
+pub const FIELDS_MAX: usize = 100;
 
-/// A request's head, as far as handlers need it.
-#[derive(Debug, PartialEq, Eq)]
+/// Room for the fields of one request, which the caller keeps while it uses the request.
+pub type FieldRoom<'a> = [MaybeUninit<Header<'a>>; FIELDS_MAX];
+
+/// Empty room.
+pub const fn new_field_room<'a>() -> FieldRoom<'a> {
+    [const { MaybeUninit::uninit() }; FIELDS_MAX]
+}
+
+/// A request's head, checked.
+#[derive(Debug)]
 pub struct Request<'a> {
     pub method: &'a str,
     /// As it was sent.
     pub target: &'a str,
-    /// The target's path, without authority and query.
-    pub path: &'a str,
-    /// Content follows, or may follow, the head.
-    pub has_content: bool,
+    /// The target's path as it was sent.
+    pub raw_path: &'a str,
+    /// The path that is meant: see [`target::decode_path`]. Begins with `/`, or is `*`.
+    pub path: Cow<'a, [u8]>,
+    /// What follows the `?` of the target, as it was sent.
+    pub query: Option<&'a str>,
+    /// `host[:port]`, of an absolute-form target or else of the field Host; may be empty.
+    pub authority: &'a str,
+    /// The version is HTTP/1.`minor`.
+    pub minor: u8,
+    pub fields: &'a [Header<'a>],
+    pub framing: Framing,
+    /// The client lets the connection go on after this request.
+    pub keep_alive: bool,
+    /// The client sends its content only when told to (RFC 9110, section 10.1.1).
+    pub expects_continue: bool,
+}
+
+impl<'a> Request<'a> {
+    /// The values of all fields of that name.
+    pub fn field(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        field(self.fields, name)
+    }
+}
+
+fn field<'a>(fields: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+}
+
+/// How the content of a request is delimited (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    None,
+    /// That many bytes; not 0.
+    Length(u64),
+    Chunked,
 }
 
 /// Why there is no request to answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// The peer closed or reset the connection.
     Gone,
@@ -41,8 +85,8 @@ impl From<Interrupted> for Failure {
     }
 }
 
-/// Reads until the end of a head and returns its length. `filled` counts all bytes that were read, also
-/// when it fails: some may lie behind the head.
+/// Reads until the end of a head and returns its length. `filled` counts all bytes that are in the buffer, before and
+/// after, also when it fails: some may lie behind the head.
 pub fn read_head(
     stream: &Stream<'_>,
     buffer: &mut [u8],
@@ -51,6 +95,10 @@ pub fn read_head(
 ) -> Result<usize, Failure> {
     let mut scanner = Scanner::default();
     loop {
+        // Some may be there already, behind the request before.
+        if let Some(length) = scanner.find_end(&buffer[..*filled])? {
+            return Ok(length);
+        }
         if *filled == buffer.len() {
             return Err(match scanner.lines {
                 0 => Failure::Refused(414, "the request line is too long"),
@@ -66,9 +114,6 @@ pub fn read_head(
             });
         }
         *filled += count;
-        if let Some(length) = scanner.find_end(&buffer[..*filled])? {
-            return Ok(length);
-        }
     }
 }
 
@@ -106,12 +151,9 @@ impl Scanner {
 }
 
 /// Parses and checks a complete head.
-pub fn parse(head: &[u8]) -> Result<Request<'_>, Failure> {
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+pub fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<'a>, Failure> {
     let mut parsed = httparse::Request::new(&mut []);
-    let refuse = |sentence| Err(Failure::Refused(400, sentence));
-    match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, &mut fields)
-    {
+    match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, room) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return refuse("the head of the request is not complete"),
         Err(httparse::Error::Version) => {
@@ -127,56 +169,120 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Failure> {
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
         return refuse("the request line is malformed");
     };
-    let field = |name: &'static str| {
-        parsed
-            .headers
-            .iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name))
-            .map(|field| field.value)
-    };
-    // RFC 9112, section 3.2: exactly one Host in HTTP/1.1, at most one ever.
-    match (field("Host").count(), minor) {
-        (1, _) | (0, 0) => {}
-        (0, _) => return refuse("the field Host is missing"),
-        _ => return refuse("the field Host is there more than once"),
+    let fields: &'a [Header<'a>] = parsed.headers;
+    if method == "CONNECT" {
+        return Err(Failure::Refused(501, "CONNECT is for proxies, and this is none"));
     }
-    if !field("Host").all(is_host) {
-        return refuse("the field Host is not a host");
-    }
-    let Some(path) = find_path(target) else {
+    let host = check_host(fields, minor)?;
+    let Some(Target { authority, path: raw_path, query }) = target::split(target) else {
         return refuse("the target of the request is neither a path nor an http URL");
     };
-    let has_content =
-        field("Transfer-Encoding").next().is_some() || field("Content-Length").any(|value| value != b"0");
-    Ok(Request { method, target, path, has_content })
-}
-
-/// `uri-host [":" port]` (RFC 9110, section 7.2) as far as its bytes go; may be empty.
-fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|&byte| is_token(byte) || b":[](),;=".contains(&byte))
-}
-
-/// The path of an origin-form, absolute-form or asterisk-form target (RFC 9112, section 3.2).
-fn find_path(target: &str) -> Option<&str> {
-    let position = |text: &str, found: fn(u8) -> bool| text.bytes().position(found);
-    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        return None;
+    if authority.is_some_and(|authority| !is_host(authority.as_bytes())) {
+        return refuse("the target of the request has an invalid authority");
     }
-    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    let path = match scheme {
-        Some(scheme) => {
-            let rest = &target[scheme.len()..];
-            match position(rest, |byte| byte == b'/' || byte == b'?') {
-                Some(0) => return None, // no authority
-                None if rest.is_empty() => return None,
-                Some(at) if rest.as_bytes()[at] == b'/' => &rest[at..],
-                _ => "/",
-            }
-        }
-        None if target == "*" || target.starts_with('/') => target,
-        None => return None,
+    if raw_path == "*" && method != "OPTIONS" {
+        return refuse("the target * is for OPTIONS alone");
+    }
+    let Some(path) = target::decode_path(raw_path) else {
+        return refuse("the path has an invalid escape, an encoded slash, or a segment . or ..");
     };
-    Some(&path[..position(path, |byte| byte == b'?').unwrap_or(path.len())])
+    Ok(Request {
+        method,
+        target,
+        raw_path,
+        path,
+        query,
+        // RFC 9112, section 3.2.2: the target's authority counts, whatever Host says.
+        authority: authority.unwrap_or(host),
+        minor,
+        fields,
+        framing: find_framing(fields, minor)?,
+        keep_alive: is_persistent(fields, minor),
+        expects_continue: find_expectation(fields, minor)?,
+    })
+}
+
+fn refuse<T>(sentence: &'static str) -> Result<T, Failure> {
+    Err(Failure::Refused(400, sentence))
+}
+
+/// RFC 9112, section 3.2: exactly one Host in HTTP/1.1, at most one ever.
+fn check_host<'a>(fields: &'a [Header<'a>], minor: u8) -> Result<&'a str, Failure> {
+    let mut hosts = field(fields, "Host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if minor == 0 => Ok(""),
+        (None, _) => refuse("the field Host is missing"),
+        (Some(_), Some(_)) => refuse("the field Host is there more than once"),
+        (Some(host), None) => match std::str::from_utf8(host) {
+            Ok(text) if is_host(host) => Ok(text),
+            _ => refuse("the field Host is not a host"),
+        },
+    }
+}
+
+/// `uri-host [":" port]` (RFC 9110, section 7.2), as far as its bytes go; may be empty.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|&byte| byte == b':' || byte == b']') {
+        Some(at) if value[at] == b':' => (&value[..at], &value[at + 1..]),
+        _ => (value, &b""[..]),
+    };
+    let literal = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let (inside, is_literal) = (literal.unwrap_or(host), literal.is_some());
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    port.iter().all(u8::is_ascii_digit)
+        && inside.iter().all(|byte| is_name(byte) || is_literal && *byte == b':')
+}
+
+/// How the content is delimited (RFC 9112, section 6.3). Everything that two recipients could understand in two ways is
+/// refused: that is how requests are smuggled.
+fn find_framing(fields: &[Header<'_>], minor: u8) -> Result<Framing, Failure> {
+    let mut codings = field(fields, "Transfer-Encoding");
+    let mut lengths = field(fields, "Content-Length");
+    match (codings.next(), lengths.next()) {
+        (None, None) => Ok(Framing::None),
+        (Some(_), Some(_)) => refuse("both Transfer-Encoding and Content-Length are there"),
+        (Some(_), None) if minor == 0 => refuse("HTTP/1.0 has no Transfer-Encoding"),
+        (Some(_), None) if codings.next().is_some() => refuse("Transfer-Encoding is there more than once"),
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+        (Some(coding), None) if !coding.is_empty() && coding.iter().all(|&byte| is_token(byte)) => {
+            Err(Failure::Refused(501, "the only transfer coding understood here is chunked"))
+        }
+        (Some(_), None) => refuse("Transfer-Encoding is not exactly chunked"),
+        (None, Some(_)) if lengths.next().is_some() => refuse("Content-Length is there more than once"),
+        (None, Some(length)) => match parse_length(length) {
+            Some(0) => Ok(Framing::None),
+            Some(length) => Ok(Framing::Length(length)),
+            None => refuse("Content-Length is not a number"),
+        },
+    }
+}
+
+/// `1*DIGIT`, and no more than a file can hold.
+fn parse_length(value: &[u8]) -> Option<u64> {
+    let text =
+        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok().filter(|&length| i64::try_from(length).is_ok())
+}
+
+/// Whether the connection goes on after the response (RFC 9112, section 9.3).
+fn is_persistent(fields: &[Header<'_>], minor: u8) -> bool {
+    let has = |option: &[u8]| {
+        let mut options = field(fields, "Connection").flat_map(|value| value.split(|&byte| byte == b','));
+        options.any(|found| found.trim_ascii().eq_ignore_ascii_case(option))
+    };
+    !has(b"close") && (minor > 0 || has(b"keep-alive"))
+}
+
+/// Whether the client waits for `100 Continue`; HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
+fn find_expectation(fields: &[Header<'_>], minor: u8) -> Result<bool, Failure> {
+    let mut expectations = field(fields, "Expect").peekable();
+    if minor == 0 || expectations.peek().is_none() {
+        return Ok(false);
+    }
+    if expectations.all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+        return Ok(true);
+    }
+    Err(Failure::Refused(417, "the only expectation understood here is 100-continue"))
 }
 
 #[cfg(test)]
@@ -184,7 +290,8 @@ mod tests {
     use super::*;
 
     fn status(head: &str) -> u16 {
-        match parse(head.as_bytes()) {
+        let mut room = new_field_room();
+        match parse(head.as_bytes(), &mut room) {
             Ok(_) => 200,
             Err(Failure::Refused(status, _)) => status,
             Err(other) => panic!("{other:?}"),
@@ -219,31 +326,71 @@ mod tests {
         assert_eq!(status(&many), 431);
     }
 
-    #[test]
-    fn paths_come_without_authority_and_query() {
-        for (target, path) in [
-            ("/", Some("/")),
-            ("/a?b=/c", Some("/a")),
-            ("http://h", Some("/")),
-            ("HTTP://h?b", Some("/")),
-            ("http://h/a?b", Some("/a")),
-            ("*", Some("*")),
-            ("http://", None),
-            ("ftp://h/", None),
-            ("/a#b", None),
-        ] {
-            assert_eq!(find_path(target), path, "{target:?}");
+    fn parse_fields(version: &str, lines: &str) -> Result<(Framing, bool, bool), u16> {
+        let head = format!("POST / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
+        let mut room = new_field_room();
+        match parse(head.as_bytes(), &mut room) {
+            Ok(request) => Ok((request.framing, request.keep_alive, request.expects_continue)),
+            Err(Failure::Refused(status, _)) => Err(status),
+            Err(other) => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn content_is_seen_by_its_fields() {
-        let has_content = |field: &str| {
-            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
-            parse(head.as_bytes()).unwrap().has_content
-        };
-        assert!(has_content("Content-Length: 5") && has_content("Transfer-Encoding: chunked"));
-        assert!(!has_content("Content-Length: 0") && !has_content("X: y"));
+    fn content_is_framed_in_one_way_or_refused() {
+        for (lines, expected) in [
+            ("", Ok(Framing::None)),
+            ("Content-Length: 0\r\n", Ok(Framing::None)),
+            ("Content-Length: 007\r\n", Ok(Framing::Length(7))),
+            ("Transfer-Encoding: Chunked \r\n", Ok(Framing::Chunked)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Err(400)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(400)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(400)),
+            ("Transfer-Encoding: \x0bchunked\r\n", Err(400)),
+            ("Transfer-Encoding:\r\n", Err(400)),
+            ("Transfer-Encoding: gzip\r\n", Err(501)),
+            ("Content-Length: 5\r\nContent-Length: 5\r\n", Err(400)),
+            ("Content-Length: 5, 5\r\n", Err(400)),
+            ("Content-Length: +5\r\n", Err(400)),
+            ("Content-Length:\r\n", Err(400)),
+            ("Content-Length: 9223372036854775808\r\n", Err(400)),
+        ] {
+            assert_eq!(parse_fields("1.1", lines).map(|(framing, ..)| framing), expected, "{lines:?}");
+        }
+        assert_eq!(parse_fields("1.0", "Transfer-Encoding: chunked\r\n"), Err(400));
+    }
+
+    #[test]
+    fn connections_go_on_where_both_sides_know_it() {
+        for (version, lines, expected) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: x, CLOSE\r\n", false),
+            ("1.1", "Connection: x\r\nConnection: close\r\n", false),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+        ] {
+            assert_eq!(
+                parse_fields(version, lines).map(|(_, keep_alive, _)| keep_alive),
+                Ok(expected),
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_expectation_is_understood() {
+        let expects = |version, lines| parse_fields(version, lines).map(|(.., expects)| expects);
+        assert_eq!(expects("1.1", "Expect: 100-Continue\r\n"), Ok(true));
+        assert_eq!(expects("1.1", "Expect: 100-continue, x\r\n"), Err(417));
+        assert_eq!(expects("1.0", "Expect: x\r\n"), Ok(false));
+    }
+
+    #[test]
+    fn the_authority_of_the_target_counts() {
+        let mut room = new_field_room();
+        let request = parse(b"GET http://a:1/b%20c?d HTTP/1.1\r\nHost: e\r\n\r\n", &mut room).unwrap();
+        assert_eq!((request.authority, &request.path[..], request.query), ("a:1", &b"/b c"[..], Some("d")));
     }
 
     #[test]

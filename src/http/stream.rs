@@ -1,4 +1,5 @@
-//! The connection's socket with deadlines: each operation has a total, which single bytes do not renew.
+//! The connection's socket, never waited for without a limit: until a deadline, or within an allowance that only
+//! the peer's progress can refill.
 
 use std::cell::Cell;
 use std::io;
@@ -7,35 +8,103 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
-use crate::scoreboard::Slot;
+use crate::scoreboard::{Phase, Slot};
 
-/// A socket whose traffic is counted in a slot.
+/// A non-blocking socket whose traffic is counted in a slot.
 #[derive(Debug)]
 pub struct Stream<'a> {
     socket: BorrowedFd<'a>,
     slot: &'static Slot,
+    /// The end of the whole connection, whatever it is doing then.
+    end: Option<Instant>,
     waited: Cell<bool>,
 }
 
 /// Why a stream operation ended.
 #[derive(Debug)]
 pub enum Interrupted {
-    /// The deadline passed.
+    /// The deadline passed, or the allowance is used up.
     TimedOut,
     /// The peer has reset the connection, or the network lost it.
     Gone(io::Error),
 }
 
-impl<'a> Stream<'a> {
-    pub fn new(socket: BorrowedFd<'a>, slot: &'static Slot) -> Self {
-        Self { socket, slot, waited: Cell::new(false) }
+/// How long the peer may let us wait in one direction. Waiting uses it up; bytes that move refill it, at one second
+/// for as many as `min_rate` says, never above where it began. So neither silence nor a trickle holds a process for long,
+/// and a large transfer may take as long as it takes.
+#[derive(Debug)]
+pub struct Allowance {
+    full: Duration,
+    left: Duration,
+    min_rate: u64,
+}
+
+impl Allowance {
+    /// `min_rate` is in bytes per second.
+    pub fn new(full: Duration, min_rate: u64) -> Self {
+        Self { full, left: full, min_rate: min_rate.max(1) }
     }
 
-    /// Something was not there at once: time has passed.
-    pub fn has_waited(&self) -> bool {
-        self.waited.get()
+    pub fn left(&self) -> Duration {
+        self.left
+    }
+
+    pub fn earn(&mut self, bytes: usize) {
+        let micros = (bytes as u64).saturating_mul(1_000_000) / self.min_rate;
+        self.left = self.full.min(self.left.saturating_add(Duration::from_micros(micros)));
+    }
+
+    pub fn spend(&mut self, waited: Duration) {
+        self.left = self.left.saturating_sub(waited);
+    }
+}
+
+impl<'a> Stream<'a> {
+    pub fn new(socket: BorrowedFd<'a>, slot: &'static Slot, end: Option<Instant>) -> Self {
+        Self { socket, slot, end, waited: Cell::new(false) }
+    }
+
+    pub fn socket(&self) -> BorrowedFd<'a> {
+        self.socket
+    }
+
+    /// The end of the whole connection, if it has one.
+    pub fn end(&self) -> Option<Instant> {
+        self.end
+    }
+
+    /// Something was not there at once since this was last asked: time has passed.
+    pub fn take_waited(&self) -> bool {
+        self.waited.replace(false)
+    }
+
+    /// Time has passed in some other way.
+    pub fn note_waited(&self) {
+        self.waited.set(true);
+    }
+
+    /// Lets the record tell that a response with that status has begun.
+    pub fn note_response(&self, status: u16) {
+        self.slot.note_status(status);
+        self.slot.enter(Phase::Writing);
+    }
+
+    /// Receives what there is now. `None`: nothing yet. 0 is the end of input.
+    pub fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Interrupted> {
+        loop {
+            match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
+                Ok(count) => {
+                    self.slot.add_bytes_in(count);
+                    return Ok(Some(count));
+                }
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Interrupted::Gone(errno.into())),
+            }
+        }
     }
 
     /// Receives what there is, waiting until `deadline` for a first byte. 0 is the end of input.
@@ -43,42 +112,97 @@ impl<'a> Stream<'a> {
     /// Most often the bytes are there already: waiting, and looking at the clock, come second.
     pub fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Interrupted> {
         loop {
-            match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(count) => {
-                    self.slot.add_bytes_in(count);
-                    return Ok(count);
-                }
-                Err(Errno::EAGAIN) => self.wait(PollFlags::POLLIN, deadline)?,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Interrupted::Gone(errno.into())),
+            if let Some(count) = self.try_receive(buffer)? {
+                return Ok(count);
             }
+            self.wait(PollFlags::POLLIN, deadline)?;
         }
+    }
+
+    /// Waits for bytes to receive within `allowance`.
+    pub fn wait_for_more(&self, allowance: &mut Allowance) -> Result<(), Interrupted> {
+        self.wait_within(PollFlags::POLLIN, allowance)
     }
 
     /// Bytes wait to be received.
     pub fn has_input(&self) -> bool {
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        recv(self.socket.as_raw_fd(), &mut [0], flags).is_ok_and(|count| count > 0)
+        recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK).is_ok_and(|count| count > 0)
     }
 
-    /// Sends all of `bytes` within `timeout`.
-    pub fn send_all(&self, mut bytes: &[u8], timeout: Duration) -> Result<(), Interrupted> {
-        let mut deadline = None;
+    /// Sends all of `bytes`. `more`: others follow at once, and may share a packet with the last of these.
+    pub fn send_all(
+        &self,
+        mut bytes: &[u8],
+        more: bool,
+        allowance: &mut Allowance,
+    ) -> Result<(), Interrupted> {
+        let mut flags = MsgFlags::MSG_NOSIGNAL;
+        if more {
+            flags |= MsgFlags::from_bits_retain(libc::MSG_MORE);
+        }
         while !bytes.is_empty() {
-            match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            match send(self.socket.as_raw_fd(), bytes, flags) {
                 Ok(count) => {
-                    self.slot.add_bytes_out(count);
+                    self.note_sent(count, allowance);
                     bytes = &bytes[count..];
                 }
-                Err(Errno::EAGAIN) => {
-                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
-                    self.wait(PollFlags::POLLOUT, deadline)?;
-                }
+                Err(Errno::EAGAIN) => self.wait_within(PollFlags::POLLOUT, allowance)?,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Interrupted::Gone(errno.into())),
             }
         }
         Ok(())
+    }
+
+    /// Sends what the peer takes now, and returns how much that was.
+    pub fn try_send(&self, bytes: &[u8], allowance: &mut Allowance) -> Result<usize, Interrupted> {
+        while !bytes.is_empty() {
+            match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
+                Ok(count) => {
+                    self.note_sent(count, allowance);
+                    return Ok(count);
+                }
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Interrupted::Gone(errno.into())),
+            }
+        }
+        Ok(0)
+    }
+
+    /// Sends `count` bytes of `file` from `offset` on, without them passing through this process (sendfile(2)).
+    ///
+    /// A file that has become shorter meanwhile is an error: the length is announced already, so that the
+    /// connection has to end there.
+    pub fn send_file(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        count: u64,
+        allowance: &mut Allowance,
+    ) -> Result<(), Interrupted> {
+        let gone = |errno: Errno| Interrupted::Gone(errno.into());
+        let mut position = i64::try_from(offset).map_err(|_| gone(Errno::EOVERFLOW))?;
+        let mut left = count;
+        while left > 0 {
+            let part = usize::try_from(left).unwrap_or(usize::MAX).min(SENDFILE_MAX);
+            match sendfile(self.socket, file, Some(&mut position), part) {
+                Ok(0) => return Err(gone(Errno::EIO)),
+                Ok(sent) => {
+                    self.note_sent(sent, allowance);
+                    left -= sent as u64;
+                }
+                Err(Errno::EAGAIN) => self.wait_within(PollFlags::POLLOUT, allowance)?,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(gone(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_sent(&self, count: usize, allowance: &mut Allowance) {
+        self.slot.add_bytes_out(count);
+        allowance.earn(count);
     }
 
     /// Closes so that the response arrives: a socket closed with unread input sends a reset, which can
@@ -98,17 +222,53 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Interrupted> {
-        self.waited.set(true);
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Interrupted::TimedOut);
+    /// Waits for the first byte of another request. False: `deadline` has passed, or `drain` says that there shall be no
+    /// other request (it becomes readable, or has lost its other end).
+    pub fn wait_for_input(
+        &self,
+        deadline: Instant,
+        drain: Option<BorrowedFd<'_>>,
+    ) -> Result<bool, Interrupted> {
+        let mut fds = vec![PollFd::new(self.socket, PollFlags::POLLIN)];
+        fds.extend(drain.map(|drain| PollFd::new(drain, PollFlags::POLLIN)));
+        match self.poll(&mut fds, deadline) {
+            // Who asks in the same moment is still answered.
+            Ok(()) => Ok(fds[0].any().unwrap_or(true)),
+            Err(Interrupted::TimedOut) => Ok(false),
+            Err(error) => Err(error),
         }
-        // Rounded up: a wait that ends a moment early would only go round again.
-        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(self.socket.as_fd(), events)], timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Interrupted::Gone(errno.into())),
+    }
+
+    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Interrupted> {
+        self.poll(&mut [PollFd::new(self.socket.as_fd(), events)], deadline)
+    }
+
+    fn wait_within(&self, events: PollFlags, allowance: &mut Allowance) -> Result<(), Interrupted> {
+        let start = Instant::now();
+        let result = self.wait(events, start + allowance.left());
+        allowance.spend(start.elapsed());
+        result
+    }
+
+    /// Waits until one of `fds` is ready, `deadline` or the end of the connection.
+    pub fn poll(&self, fds: &mut [PollFd<'_>], deadline: Instant) -> Result<(), Interrupted> {
+        self.waited.set(true);
+        let deadline = self.end.map_or(deadline, |end| end.min(deadline));
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Interrupted::TimedOut);
+            }
+            // Rounded up: a wait that ends a moment early would only go round again.
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            match poll(fds, timeout) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(errno) => return Err(Interrupted::Gone(errno.into())),
+            }
         }
     }
 }
+
+/// The most that Linux moves by one sendfile(2).
+const SENDFILE_MAX: usize = 0x7fff_f000;

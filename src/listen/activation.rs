@@ -135,7 +135,8 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
     }
     let address = connected_to(socket.as_fd())
         .ok_or_else(|| fail("expected a listening or a connected socket, found one that is neither"))?;
-    set_blocking(&socket, true).map_err(|error| fail(&format!("unable to make it blocking: {error}")))?;
+    set_blocking(&socket, false)
+        .map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
     Ok(Socket::Connected(Connection::new(socket, address, &name.into())))
 }
 

@@ -1,6 +1,8 @@
 //! The children: forked, listed by PID, reaped, recorded.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -12,10 +14,11 @@ use crate::child::outcome::Outcome;
 use crate::child::{self, Work};
 use crate::config::{Limits, Model};
 use crate::connection::{Connection, Identity};
-use crate::handler::Service;
+use crate::handler::{Protocol, Service};
+use crate::http::connection::RESPONSE_ROOM;
 use crate::http::{self, date::Date};
 use crate::journal::{self, EndedBy, Record};
-use crate::scoreboard::{Scoreboard, Slot};
+use crate::scoreboard::{Phase, Scoreboard, Slot};
 use crate::sys::{self, Exit, Usage};
 
 /// A process that serves, or is about to serve, one connection.
@@ -39,6 +42,9 @@ pub struct Children {
     mask: SigSet,
     date: Date,
     buffer: Vec<u8>,
+    /// The two ends of one socket, ours and the children's: when ours is closed, they notice that there shall be no further
+    /// requests.
+    drain: (Option<UnixStream>, Option<UnixStream>),
     limits: Limits,
     model: Model,
     /// Connections whose record has been written.
@@ -53,11 +59,25 @@ impl Children {
             scoreboard: Scoreboard::new(limits.max_connections)?,
             mask: child::signal_mask(),
             date: Date::now(),
-            buffer: vec![0; limits.max_head_size],
+            buffer: vec![0; limits.max_head_size + RESPONSE_ROOM],
+            drain: (None, None),
             limits,
             model,
             recorded: 0,
         })
+    }
+
+    /// Prepares for children. To be called last, so that theirs is the descriptor before that of their connection: each gap
+    /// between descriptors costs a child a system call.
+    pub fn open_drain(&mut self) -> io::Result<()> {
+        let (ours, theirs) = UnixStream::pair()?;
+        self.drain = (Some(ours), Some(theirs));
+        Ok(())
+    }
+
+    /// Lets the children know that there shall be no further requests on their connections.
+    pub fn drain(&mut self) {
+        self.drain.0 = None;
     }
 
     /// There is a slot for one more connection.
@@ -115,6 +135,9 @@ impl Children {
     /// that was handed in. `None` when there is no slot.
     pub fn serve_here(&mut self, connection: Connection, service: &Arc<Service>) -> Option<Outcome> {
         let slot = self.scoreboard.take()?;
+        if let Protocol::Exec(_) = service.protocol {
+            return Some(self.run_here(connection, service, slot));
+        }
         let before = sys::own_usage();
         let outcome = child::serve(&mut self.prepare(&connection, service, slot));
         let Connection { socket, identity } = connection;
@@ -126,6 +149,25 @@ impl Children {
         Some(outcome)
     }
 
+    /// Runs a program for a connection and waits for its end: becoming it would leave nobody to write the record.
+    fn run_here(&mut self, connection: Connection, service: &Arc<Service>, slot: &'static Slot) -> Outcome {
+        let mut work = self.prepare(&connection, service, slot);
+        let forked = sys::fork_child(|| child::run(&mut work));
+        let Connection { socket, identity } = connection;
+        drop(socket);
+        let service = Arc::clone(service);
+        let child = Child { identity, service, slot, is_intermediate: false, ended_by: None };
+        let (pid, exit, usage) = match forked.and_then(sys::wait_for) {
+            Ok(end) => end,
+            Err(_) => (Pid::this(), Exit::Exited(Outcome::System.code()), Usage::default()),
+        };
+        self.record(&child, pid, exit, usage);
+        match exit {
+            Exit::Exited(0) => Outcome::Served,
+            _ => Outcome::Handler,
+        }
+    }
+
     fn prepare<'a>(
         &'a mut self,
         connection: &'a Connection,
@@ -133,11 +175,11 @@ impl Children {
         slot: &'static Slot,
     ) -> Work<'a> {
         self.date.refresh();
-        self.buffer.resize(self.limits.max_head_size, 0);
         Work {
             connection,
             service,
-            limits: self.limits,
+            limits: &self.limits,
+            drain: self.drain.1.as_ref().map(AsFd::as_fd),
             slot,
             mask: self.mask,
             date: &mut self.date,
@@ -181,11 +223,13 @@ impl Children {
 
     fn record(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage) {
         let told = child.slot.read();
-        let route = told.route.and_then(|index| child.service.routes.get(index));
+        // A program that the child has become has exit codes of its own.
+        let is_program = matches!(child.service.protocol, Protocol::Exec(_)) && told.phase == Phase::Program;
         journal::record_connection(&Record {
             identity: &child.identity,
             service: &child.service.name,
-            handler: route.map(|route| route.handler.name()),
+            handler: child.service.handler_name(told.route),
+            is_program,
             pid: pid.as_raw(),
             exit,
             ended_by: child.ended_by,

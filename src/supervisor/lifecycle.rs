@@ -40,6 +40,7 @@ impl Life {
     pub fn stop(self, children: &mut Children, drain_timeout: Duration, now: Instant) -> Self {
         if self.is_serving() {
             journal::note_draining(children.count(), drain_timeout);
+            children.drain();
             return Self::Draining { until: now + drain_timeout };
         }
         children.end_all(Signal::SIGKILL, EndedBy::Stop);

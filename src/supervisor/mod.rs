@@ -52,6 +52,9 @@ impl Error {
 
 /// Serves what `activation` holds until told to stop. A single connection is served in this process.
 pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
+    // A parent process that ignores SIGCHLD would have left us without any child's status, and Rust's handlers for a stack overflow
+    // would swallow a SIGSEGV that somebody sends.
+    sys::reset_signals();
     let find = |name: &str| find_service(&config.services, name).map_err(Error::NoService);
     let mut children =
         Children::new(config.limits, config.model).map_err(Error::system("map the scoreboard"))?;
@@ -87,17 +90,13 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
         Model::Iterative => supervisor.notifier.disable_watchdog(),
         Model::Fork => {}
     }
+    supervisor.children.open_drain().map_err(Error::system("make a pair of sockets"))?;
     supervisor.run()?;
     Ok(Outcome::Served)
 }
 
 /// Signals become readable instead of interrupting: nothing is ever lost between two system calls.
 fn take_signals() -> nix::Result<SignalFd> {
-    // A parent process that ignores SIGCHLD would have left us without any child's status.
-    sys::reset_signal(Signal::SIGCHLD);
-    // Rust's handlers for a stack overflow would swallow these when somebody sends them.
-    sys::reset_signal(Signal::SIGSEGV);
-    sys::reset_signal(Signal::SIGBUS);
     let mask: SigSet =
         [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
     mask.thread_set_mask()?;

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::harness::{LSBAWS, PATIENCE, Record, Setup, ask, connect, find_program, lsbaws, read_to_end};
 
-const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
 /// The shipped configuration is the default; it is read instead of this host's.
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml");

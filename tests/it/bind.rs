@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use crate::harness::{Setup, ask, connect};
 
-const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
 /// A port that is free and below those that the kernel gives to clients (ip_local_port_range), so that no
 /// other test can take it in between.

@@ -19,7 +19,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
     let cases = [
         (
             "\n[limits]\nmax_connexions = 3\n",
-            "FILE:3: limits.max_connexions: unknown key, expected one of max_connections, head_timeout, write_timeout, max_head_size",
+            "FILE:3: limits.max_connexions: unknown key, expected one of max_connections, max_requests, head_timeout",
         ),
         ("limit = 1\n", "FILE:1: limit: unknown key, expected one of limits, process, log, listen, service"),
         (
@@ -36,7 +36,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[limits]\nmax_connections = true\n",
-            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found boolean `true`",
+            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found true",
         ),
         (
             "[limits]\nmax_connections = 0\n",
@@ -48,7 +48,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[limits]\nmax_head_size = '16'\n",
-            r#"FILE:2: limits.max_head_size: expected a size above zero and up to 1 GiB, such as "512 B", "16 KiB" or "1 MiB", found "16""#,
+            r#"FILE:2: limits.max_head_size: expected a size above zero and up to 1 MiB, such as "512 B", "16 KiB" or "1 MiB", found "16""#,
         ),
         ("limits = 3\n", "FILE:1: limits: expected a table, found integer `3`"),
         (
@@ -63,10 +63,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "[listen.web]\naddress = 'localhost:80'\n",
             r#"FILE:2: listen.web.address: expected an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names), found "localhost:80""#,
         ),
-        (
-            "[listen.web]\naddress = []\n",
-            "FILE:2: listen.web.address: expected at least one address, found an empty list",
-        ),
+        ("[listen.web]\naddress = []\n", "FILE:2: listen.web.address: expected an address such as"),
         (
             "[listen.web]\naddress = [\n'127.0.0.1:1',\n'x']\n",
             "FILE:4: listen.web.address[1]: expected an address",
@@ -91,7 +88,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "FILE:4: listen.b.address: @x is another listener's already",
         ),
         ("\n[limitz]\n", "FILE:2: limitz: unknown key, expected one of"),
-        ("[service.web]\nroute = []\n", "FILE:2: service.web.route: expected at least one route"),
+        ("[service.web]\nroute = []\n", "FILE:2: service.web.route: expected 1 to 65000 routes, found 0"),
         (
             "[[service.web.route]]\npath = 'a'\n",
             r#"FILE:2: service.web.route[0].path: expected a path that begins with /, found "a""#,
@@ -102,7 +99,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'magic'\n",
-            r#"FILE:2: service.web.route[0].handler: expected "hello", found "magic""#,
+            r#"FILE:2: service.web.route[0].handler: expected one of "hello", "redirect""#,
         ),
         (
             "[[service.web.route]]\nstatus = 99\n",
@@ -127,6 +124,46 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         (
             "[[service.web.route]]\ndelay = '-1s'\n",
             "FILE:2: service.web.route[0].delay: expected a time above zero",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nbody = 'x'\n",
+            "FILE:4: service.web.route[0].body: unknown key for the handler redirect, expected one of path, handler, host, headers, to, status, keep_path",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'redirect'\n",
+            "FILE:1: service.web.route[0].to: expected a URL such as",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nstatus = 200\n",
+            "FILE:4: service.web.route[0].status: expected 301, 302, 303, 307 or 308, found 200",
+        ),
+        (
+            "[[service.web.route]]\npath = '/a/../b'\n",
+            "FILE:2: service.web.route[0].path: expected a path without //",
+        ),
+        (
+            "[[service.web.route]]\nhost = 'a:80'\n",
+            "FILE:2: service.web.route[0].host: expected a host such as \"example.org\" or \"*.example.org\", without a port",
+        ),
+        (
+            "[service.web]\nprotocol = 'exec'\n",
+            "FILE:1: service.web.command: expected a program and its arguments",
+        ),
+        (
+            "[service.web]\nprotocol = 'exec'\ncommand = '/no/such/program'\n",
+            "FILE:3: service.web.command: expected a program, found /no/such/program: No such file or directory",
+        ),
+        (
+            "[service.web]\nprotocol = 'exec'\ncommand = '/etc/passwd'\n",
+            "FILE:3: service.web.command: expected an executable program, found /etc/passwd: Permission denied",
+        ),
+        (
+            "[service.web]\nprotocol = 'exec'\ncommand = 'cat'\n",
+            "FILE:3: service.web.command: expected the absolute path of a program, found \"cat\"",
+        ),
+        (
+            "[service.web]\ncommand = '/bin/cat'\n",
+            "FILE:2: service.web.command: unknown key for the protocol http",
         ),
         ("a = \n", "FILE:1: "),
         ("[limits]\nmax_connections = 1\nmax_connections = 2\n", "FILE:3: duplicate key"),
@@ -271,7 +308,7 @@ fn the_shipped_file_names_every_key_at_its_default() {
         .collect();
     fs::write(&file, uncommented.join("\n")).unwrap();
     let mut all = show();
-    all.retain(|line| !line.starts_with("delay = "));
+    all.retain(|line| !["delay = ", "host = ", "max_duration = "].iter().any(|key| line.starts_with(key)));
     assert_eq!(all, defaults);
     let (_, shown, _) = run(&["check", "--show", "-c", file.to_str().unwrap()]);
     let missing: Vec<_> = shown.lines().filter(|line| line.ends_with("# default")).collect();

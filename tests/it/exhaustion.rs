@@ -29,7 +29,7 @@ fn without_descriptors_connections_wait_and_are_served_when_there_are_some() {
     let server = serve("");
     set_limit(&server, "--nofile=5:");
     let mut waiting = server.connect();
-    waiting.write_all(b"GET /waiting HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    waiting.write_all(b"GET /waiting HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     server.wait_line("unable to accept: Too many open files");
     waiting.set_nonblocking(true).unwrap();
     assert!(waiting.read(&mut [0]).is_err(), "it waits, and is not closed");

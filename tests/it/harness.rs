@@ -166,7 +166,7 @@ impl Server {
 
     /// The whole answer to a GET.
     pub fn get(&self, target: &str) -> String {
-        ask(self.connect(), &format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
+        ask(self.connect(), &format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
     }
 
     pub fn signal(&self, signal: Signal) {

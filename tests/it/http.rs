@@ -63,12 +63,16 @@ fn what_is_no_request_gets_the_status_that_says_so() {
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400", "client"),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400", "client"),
         ("GET / HTTP/1.1\r\nHost: a\r\nA\0: b\r\n\r\n".to_owned(), "400", "client"),
-        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n".to_owned(), "505", "client"),
-        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414", "client"),
+        ("GET / HTTP/3.0\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(), "505", "client"),
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), "414", "client"),
         (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n"), "431", "client"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".to_owned(), "405", "served"),
-        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "501", "served"),
-        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "404", "served"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody".to_owned(),
+            "405",
+            "served",
+        ),
+        ("BREW / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(), "501", "served"),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(), "200", "served"),
     ];
     for (request, status, outcome) in cases {
         let answer = ask(server.connect(), &request);
@@ -82,7 +86,7 @@ fn what_is_no_request_gets_the_status_that_says_so() {
 #[test]
 fn not_allowed_says_what_is() {
     let server = serve("");
-    let answer = ask(server.connect(), "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = ask(server.connect(), "DELETE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
 }
 
@@ -100,7 +104,7 @@ fn an_early_answer_arrives_though_the_client_is_still_sending() {
 fn a_half_closed_client_still_reads_its_answer() {
     let server = serve("");
     let mut stream = server.connect();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert!(read_to_end(stream).ends_with("Hello, World!\n"));
 }
@@ -110,7 +114,7 @@ fn a_request_may_come_in_pieces() {
     let server = serve("");
     let mut stream = server.connect();
     stream.set_nodelay(true).unwrap();
-    for byte in b"\r\nGET /pieces HTTP/1.1\r\nHost: a\r\n\r\n" {
+    for byte in b"\r\nGET /pieces HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" {
         stream.write_all(&[*byte]).unwrap();
     }
     assert!(read_to_end(stream).ends_with("Hello, World!\n"));
@@ -120,7 +124,10 @@ fn a_request_may_come_in_pieces() {
 #[test]
 fn a_record_is_one_line_whatever_the_client_sends() {
     let server = serve("");
-    ask(server.connect(), "GET /\u{1b}[31m\u{7}\" outcome=\"served HTTP/1.1\r\nHost: a\r\n\r\n");
+    ask(
+        server.connect(),
+        "GET /\u{1b}[31m\u{7}\" outcome=\"served HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
     let record = server.record();
     assert_eq!(record.get("outcome"), "client");
     assert!(!record.line.contains('\u{1b}') && record.line.contains("\\\\x1b"), "{}", record.line);
@@ -141,10 +148,135 @@ fn a_head_that_ends_too_early_is_told_so() {
 fn bytes_that_come_while_a_handler_works_do_not_destroy_its_answer() {
     let server = serve("[[service.web.route]]\ndelay = '300ms'\n");
     let mut stream = server.connect();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     server.wait_delayed_child();
-    stream.write_all(b"GET /more HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.write_all(b"GET /more HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut &stream, &mut answer).unwrap();
     assert!(answer.ends_with("Hello, World!\n"));
+}
+
+#[test]
+fn a_connection_carries_many_requests_in_order() {
+    let server = serve("[[service.web.route]]\n[[service.web.route]]\npath = '/b'\nbody = 'second'\n");
+    let answers = ask(
+        server.connect(),
+        "GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody\
+         HEAD /b HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\n\r\n",
+    );
+    let statuses: Vec<_> =
+        answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();
+    assert_eq!(statuses, ["200", "405", "200", "200"], "{answers}");
+    assert_eq!(answers.matches("Connection: close").count(), 1);
+    assert!(answers.ends_with("\r\n\r\nsecond"), "{answers}");
+    let record = server.record();
+    assert_eq!((record.number("requests"), record.get("target"), record.get("outcome")), (4, "/b", "served"));
+}
+
+#[test]
+fn http_1_0_goes_on_where_it_is_asked_to() {
+    let server = serve("");
+    let answers =
+        ask(server.connect(), "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n");
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+    assert!(
+        answers.contains("\r\nConnection: keep-alive\r\n") && answers.contains("\r\nConnection: close\r\n")
+    );
+}
+
+#[test]
+fn an_idle_connection_ends_quietly_at_the_keepalive_timeout() {
+    let server = serve("[limits]\nkeepalive_timeout = '100ms'\n");
+    let answer = ask(server.connect(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    let record = server.record();
+    assert_eq!((record.get("outcome"), record.get("phase")), ("served", "idle"));
+}
+
+#[test]
+fn max_requests_closes_after_the_last() {
+    let server = serve("[limits]\nmax_requests = 2\n");
+    let answers = ask(server.connect(), &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+    assert_eq!(answers.matches("Connection: close").count(), 1, "{answers}");
+}
+
+#[test]
+fn max_duration_ends_a_connection_whatever_it_does() {
+    let server = serve("[limits]\nmax_duration = '150ms'\n");
+    let mut idle = server.connect();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(read_to_end(idle).matches("HTTP/1.1").count(), 1);
+    let mut sending = server.connect();
+    sending.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n").unwrap();
+    assert!(read_to_end(sending).starts_with("HTTP/1.1 405 "));
+}
+
+#[test]
+fn a_drain_ends_idle_connections_at_once_and_lets_the_others_finish() {
+    let mut server = serve(
+        "[limits]\nkeepalive_timeout = '1h'\n[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '300ms'\n",
+    );
+    let mut busy = server.connect();
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    server.wait_delayed_child();
+    let mut idle = server.connect();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    std::io::Read::read_exact(&mut idle, &mut [0]).unwrap();
+    server.stop();
+    assert_eq!(read_to_end(idle).matches("Hello").count(), 1);
+    assert_eq!(read_to_end(busy).matches("Hello").count(), 1);
+}
+
+#[test]
+fn redirects_keep_what_is_below_them() {
+    let server = serve(
+        "[[service.web.route]]\nhandler = 'redirect'\nto = 'https://{host}/'\n\
+         [[service.web.route]]\npath = '/old'\nhandler = 'redirect'\nto = '/new/?a=b'\nstatus = 307\n\
+         [[service.web.route]]\npath = '/fixed'\nhandler = 'redirect'\nto = '/x'\nkeep_path = false\n",
+    );
+    for (target, status, location) in [
+        ("/a%20b/c?d=e", "301", "https://test/a%20b/c?d=e"),
+        ("/old/%0d%0aX:y?q", "307", "/new/?a=b%0D%0AX:y&q"),
+        ("/fixed/more?q", "301", "/x"),
+    ] {
+        let answer = server.get(target);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains(&format!("\r\nLocation: {location}\r\n")), "{answer}");
+    }
+}
+
+#[test]
+fn routes_have_hosts_and_fields_of_their_own() {
+    let server = serve(
+        "[[service.web.route]]\nbody = 'any'\n[[service.web.route]]\nhost = 'One.test'\nbody = 'one'\n\
+         headers = { X-One = '1' }\n",
+    );
+    let get = |host: &str| {
+        ask(server.connect(), &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    };
+    let one = get("one.TEST:80");
+    assert!(one.ends_with("one") && one.contains("\r\nX-One: 1\r\n"), "{one}");
+    let any = get("two.test");
+    assert!(any.ends_with("any") && !any.contains("X-One"), "{any}");
+    let absolute =
+        ask(server.connect(), "GET http://one.test/ HTTP/1.1\r\nHost: two.test\r\nConnection: close\r\n\r\n");
+    assert!(absolute.ends_with("one"), "{absolute}");
+}
+
+#[test]
+fn services_answer_on_their_own_listeners() {
+    use std::net::TcpListener;
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let mut setup =
+        crate::harness::Setup::new("[[service.one.route]]\nbody = '1'\n[[service.two.route]]\nbody = '2'\n");
+    for listener in listeners {
+        setup = setup.socket(listener);
+    }
+    let _server = setup.names("one:two").start();
+    for (address, body) in addresses.iter().zip(["1", "2"]) {
+        let answer = ask(crate::harness::connect(*address), "GET / HTTP/1.0\r\n\r\n");
+        assert!(answer.ends_with(body), "{answer}");
+    }
 }

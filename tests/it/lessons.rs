@@ -9,8 +9,8 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::harness::{Setup, ask, read_to_end, run_client, serve};
 
-const REQUEST: &str = "GET /fast HTTP/1.1\r\nHost: test\r\n\r\n";
-const SLOW_REQUEST: &str = "GET /slow HTTP/1.1\r\nHost: test\r\n\r\n";
+const REQUEST: &str = "GET /fast HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+const SLOW_REQUEST: &str = "GET /slow HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
 fn with_slow_route(delay: &str) -> String {
     format!("[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '{delay}'\n")

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use crate::harness::{Server, Setup, ask, read_to_end, serve};
 
 const SLOW: &str = "[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '1h'\n";
-const SLOW_REQUEST: &str = "GET /slow?a=b HTTP/1.1\r\nHost: test\r\n\r\n";
+const SLOW_REQUEST: &str = "GET /slow?a=b HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
 /// A connection whose child is known to have started on its request, and that child's PID.
 fn start_slow(server: &Server) -> (std::net::TcpStream, Pid) {
@@ -153,7 +153,7 @@ fn a_full_house_defers_and_recovers() {
     let mut second = server.connect();
     second.write_all(SLOW_REQUEST.as_bytes()).unwrap();
     let mut third = server.connect();
-    third.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    third.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     server.wait_notified("STATUS=Serving: listeners 1, connections 2,");
     third.set_nonblocking(true).unwrap();
     assert!(third.read(&mut [0]).is_err(), "the third waits in the backlog");
@@ -199,7 +199,7 @@ fn a_backlog_of_our_own_is_served_though_the_house_is_full() {
     };
     let slow = connect(SLOW_REQUEST);
     server.wait_delayed_child();
-    let waiting = [(); 4].map(|()| connect("GET / HTTP/1.1\r\nHost: test\r\n\r\n"));
+    let waiting = [(); 4].map(|()| connect("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"));
     server.signal(Signal::SIGTERM);
     for stream in waiting.into_iter().chain([slow]) {
         assert!(read_to_end(stream).ends_with("Hello, World!\n"));
@@ -265,7 +265,7 @@ fn a_reader_that_does_not_read_is_left_at_the_write_timeout() {
     ));
     let server = server.start();
     let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     let record = server.record();
     assert_eq!(
         (record.get("outcome"), record.get("phase"), record.get("status")),

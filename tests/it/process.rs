@@ -13,7 +13,7 @@ const SLOW: &str = "[[service.web.route]]\n[[service.web.route]]\npath = '/slow'
 fn slow_server(model: &str) -> (Server, std::net::TcpStream) {
     let server = serve(&format!("{SLOW}[process]\nmodel = '{model}'\n"));
     let mut stream = server.connect();
-    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     server.wait_delayed_child();
     (server, stream)
 }
@@ -56,9 +56,10 @@ fn a_child_holds_its_connection_and_nothing_else_of_the_parent() {
                 .filter(|link| link.starts_with("socket:") || link.starts_with("anon_inode:"))
         };
         let child = server.children()[0];
-        // One socket: the listener, the signals and every other connection are closed.
-        assert_eq!(sockets(child).count(), 1, "{model}: {:?}", links(child));
-        assert_eq!(links(child).len(), 4, "{model}: {:?}", links(child));
+        // Two sockets, the connection and the one by which it learns of a drain: the listener, the signals and every other
+        // connection are closed.
+        assert_eq!(sockets(child).count(), 2, "{model}: {:?}", links(child));
+        assert_eq!(links(child).len(), 5, "{model}: {:?}", links(child));
     }
 }
 
@@ -125,7 +126,7 @@ fn a_realtime_signal_has_no_name_and_loses_no_record() {
 fn an_adopted_child_outlives_a_killed_daemon() {
     let mut server = serve("[process]\nmodel = 'double-fork'\n[[service.web.route]]\ndelay = '2s'\n");
     let mut stream = server.connect();
-    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     server.wait_delayed_child();
     server.signal(Signal::SIGKILL);
     server.wait();

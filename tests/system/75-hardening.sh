@@ -36,6 +36,6 @@ for pid in "$parent" "$child"; do
     [[ $(readlink "/proc/$pid/ns/net") != "$(readlink /proc/self/ns/net)" ]]
     awk '$5 == "/" && $6 ~ /(^|,)ro(,|$)/ { found = 1 } END { exit !found }' "/proc/$pid/mountinfo"
 done
-# The child has nothing open but its connection and the three standard descriptors.
-[[ $(find "/proc/$child/fd" -type l | wc -l) == 4 ]]
+# The child has nothing open but its connection, the socket by which it learns of a drain, and the three standard descriptors.
+[[ $(find "/proc/$child/fd" -type l | wc -l) == 5 ]]
 kill -KILL "$child"

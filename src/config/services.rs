@@ -1,0 +1,239 @@
+//! From the tables of a service to the service: its routes with their handlers, or its program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::Problem;
+use super::raw::{self, COMMON_KEYS};
+use super::values::{FilePath, Flag, HandlerName, List, Protocol, Table, Text, Time};
+use crate::handler::exec::Exec;
+use crate::handler::hello::Hello;
+use crate::handler::redirect::Redirect;
+use crate::handler::{Handler, Protocol as Served, Route, Service, Site};
+use crate::http::{is_token, response::FixedFields, target};
+
+/// A record tells a route by a number of 16 bits.
+const ROUTES_MAX: usize = 65_000;
+
+/// A key below the table at hand, and what is wrong with its value.
+type Wrong = (String, String);
+
+fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T, Wrong> {
+    Err((key.into(), problem.into()))
+}
+
+/// Builds a service whose table is at `key`. Opens what its handlers need.
+pub fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Service, Problem> {
+    let built = match raw.protocol {
+        Protocol::Http => build_site(raw).map(Served::Http),
+        Protocol::Exec => build_exec(raw).map(Served::Exec),
+    };
+    match built {
+        Ok(protocol) => Ok(Service { name, protocol }),
+        Err((inner, problem)) => Err((format!("{key}.{inner}"), problem)),
+    }
+}
+
+fn build_site(raw: raw::Service) -> Result<Site, Wrong> {
+    let exec_only = [
+        ("command", raw.command.is_some()),
+        ("directory", raw.directory.is_some()),
+        ("environment", raw.environment.is_some()),
+    ];
+    if let Some((key, _)) = exec_only.iter().find(|(_, is_set)| *is_set) {
+        return wrong(key, "unknown key for the protocol http, expected route");
+    }
+    let tables = raw.route.unwrap_or_default();
+    if tables.is_empty() || tables.len() > ROUTES_MAX {
+        return wrong("route", format!("expected 1 to {ROUTES_MAX} routes, found {}", tables.len()));
+    }
+    let mut routes: Vec<Route> = Vec::new();
+    let mut taken = BTreeSet::new();
+    for (index, Table(table)) in tables.into_iter().enumerate() {
+        let route =
+            build_route(table).map_err(|(key, problem)| (format!("route[{index}].{key}"), problem))?;
+        if !taken.insert((route.host.clone(), route.path.clone())) {
+            let found = format!("found {:?} again", route.path);
+            return wrong(&format!("route[{index}].path"), format!("expected a path of its own, {found}"));
+        }
+        routes.push(route);
+    }
+    Ok(Site::new(routes))
+}
+
+fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
+    if let Some(key) = raw.find_foreign_key() {
+        let keys: Vec<_> = COMMON_KEYS.iter().chain(raw.handler.keys()).copied().collect();
+        let problem =
+            format!("unknown key for the handler {}, expected one of {}", raw.handler, keys.join(", "));
+        return wrong(&key, problem);
+    }
+    let path = take_text(&mut raw.path);
+    check_path(&path)?;
+    let host = raw.host.take().map(|Text(host)| host.to_ascii_lowercase());
+    if let Some(host) = &host {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let is_bare = !name.is_empty() && !name.contains('*') && target::host_of(name) == name;
+        if !is_bare || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte)) {
+            return wrong(
+                "host",
+                format!(
+                    "expected a host such as \"example.org\" or \"*.example.org\", without a port, found {host:?}"
+                ),
+            );
+        }
+    }
+    let fields = build_fields(std::mem::take(&mut raw.headers))?;
+    let handler = match raw.handler {
+        HandlerName::Hello => Handler::Hello(build_hello(raw)?),
+        HandlerName::Redirect => Handler::Redirect(build_redirect(raw)?),
+    };
+    Ok(Route { host, path, handler, fields })
+}
+
+/// What `fill_in` has set.
+fn take<T>(value: &mut Option<T>) -> T {
+    value.take().unwrap_or_else(|| unreachable!("keys with a default have been filled in"))
+}
+
+fn take_text(value: &mut Option<Text>) -> String {
+    take(value).0
+}
+
+/// A path that a request can have: see [`target::decode_path`].
+fn check_path(path: &str) -> Result<(), Wrong> {
+    if !path.starts_with('/') {
+        return wrong("path", format!("expected a path that begins with /, found {path:?}"));
+    }
+    let is_never_asked =
+        path.contains("//") || path.split('/').any(|segment| segment == "." || segment == "..");
+    if is_never_asked || path.contains('\0') {
+        return wrong("path", format!("expected a path without //, . and .., found {path:?}"));
+    }
+    Ok(())
+}
+
+/// Fields that frame or describe the response: lsbaws sets them.
+const OWN_FIELDS: [&str; 5] = ["Connection", "Content-Length", "Content-Type", "Date", "Transfer-Encoding"];
+
+fn build_fields(headers: BTreeMap<String, Text>) -> Result<FixedFields, Wrong> {
+    let mut fields = FixedFields::default();
+    for (name, Text(value)) in headers {
+        let key = format!("headers.{name}");
+        if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
+            return wrong(&key, "expected a field that lsbaws does not set itself");
+        }
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return wrong(&key, "expected the name of a header field (RFC 9110, section 5.1)");
+        }
+        if !is_field_value(&value) {
+            return wrong(&key, "expected a field value without control characters");
+        }
+        fields.add(&name, value.trim());
+    }
+    Ok(fields)
+}
+
+fn is_field_value(text: &str) -> bool {
+    !text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t')
+}
+
+fn build_hello(mut raw: raw::Route) -> Result<Hello, Wrong> {
+    let content_type = take_text(&mut raw.content_type);
+    if content_type.is_empty() || !is_field_value(&content_type) {
+        return wrong("content_type", "expected a media type, such as \"text/html\"");
+    }
+    Ok(Hello {
+        status: take(&mut raw.status).get(),
+        content_type,
+        content: take_text(&mut raw.body).into_bytes(),
+        delay: raw.delay.map(|Time(delay)| delay),
+    })
+}
+
+fn build_redirect(mut raw: raw::Route) -> Result<Redirect, Wrong> {
+    let status: u16 = take(&mut raw.status).get();
+    if ![301, 302, 303, 307, 308].contains(&status) {
+        return wrong("status", format!("expected 301, 302, 303, 307 or 308, found {status}"));
+    }
+    let to = raw.to.take().map_or_else(String::new, |Text(to)| to);
+    let is_target = to.starts_with('/') || to.starts_with("http://") || to.starts_with("https://");
+    if !is_target || !to.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return wrong(
+            "to",
+            format!("expected a URL such as \"https://example.org/\" or a path, found {to:?}"),
+        );
+    }
+    let Flag(keep_path) = take(&mut raw.keep_path);
+    Ok(Redirect { status, to, keep_path })
+}
+
+fn build_exec(mut raw: raw::Service) -> Result<Exec, Wrong> {
+    if raw.route.is_some() {
+        return wrong(
+            "route",
+            "unknown key for the protocol exec, expected command, directory or environment",
+        );
+    }
+    let Some(List(command)) = raw.command.take() else {
+        return wrong(
+            "command",
+            "expected a program and its arguments, such as [\"/usr/sbin/in.fingerd\", \"-l\"]",
+        );
+    };
+    let mut words = command.into_iter().map(|Text(word)| word);
+    let program = words.next().unwrap_or_default();
+    if let Some(word) = words.clone().find(|word| word.contains('\0')) {
+        return wrong("command", format!("expected arguments without NUL, found {word:?}"));
+    }
+    let program = check_program("command", &program)?;
+    let FilePath(directory) = take(&mut raw.directory);
+    match std::fs::metadata(&directory) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return wrong("directory", format!("expected a directory, found {}", directory.display())),
+        Err(error) => {
+            return wrong(
+                "directory",
+                format!("expected a directory, found {}: {error}", directory.display()),
+            );
+        }
+    }
+    let environment = build_environment(take(&mut raw.environment))?;
+    Ok(Exec { program, arguments: words.map(OsString::from).collect(), directory, environment })
+}
+
+/// Variables for a program, besides those that describe the connection.
+pub fn build_environment(raw: BTreeMap<String, Text>) -> Result<Vec<(String, String)>, Wrong> {
+    let mut environment = Vec::new();
+    for (name, Text(value)) in raw {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return wrong(
+                &format!("environment.{name}"),
+                "expected a variable without = in its name and without NUL",
+            );
+        }
+        environment.push((name, value));
+    }
+    Ok(environment)
+}
+
+/// A program that there is, and that this user may execute.
+pub fn check_program(key: &str, path: &str) -> Result<PathBuf, Wrong> {
+    use nix::unistd::{AccessFlags, access};
+    if !path.starts_with('/') || path.contains('\0') {
+        return wrong(key, format!("expected the absolute path of a program, found {path:?}"));
+    }
+    let found = std::fs::metadata(path);
+    match &found {
+        Err(error) => return wrong(key, format!("expected a program, found {path}: {error}")),
+        Ok(metadata) if !metadata.is_file() => {
+            return wrong(key, format!("expected a program, found {path}, which is no regular file"));
+        }
+        Ok(_) => {}
+    }
+    match access(path, AccessFlags::X_OK) {
+        Ok(()) => Ok(path.into()),
+        Err(errno) => wrong(key, format!("expected an executable program, found {path}: {}", errno.desc())),
+    }
+}

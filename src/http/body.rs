@@ -1,0 +1,267 @@
+//! The content of a request, read as its framing says, and never a byte beyond it that is not kept for the next request.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::chunked::Decoder;
+use super::request::{Failure, Framing, Request};
+use super::stream::{Allowance, Stream};
+
+/// Bytes received at once of a content whose end is not known ahead; what lies behind it is the next request's.
+const RAW_SIZE: usize = 8192;
+/// The most of an unread content that is thrown away so that the connection can go on.
+pub const DRAIN_MAX: u64 = 64 * 1024;
+
+/// What of a content has not been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    Nothing,
+    Bytes(u64),
+    /// It has no known length, or the client waits for `100 Continue` with it and may never send it.
+    Unknown,
+}
+
+/// What the content and the response of one request know of each other.
+#[derive(Debug)]
+pub struct Progress {
+    pub unread: Cell<Unread>,
+    /// A response has begun.
+    pub has_begun: Cell<bool>,
+}
+
+#[derive(Debug)]
+enum Rest {
+    Length(u64),
+    Chunked(Decoder),
+}
+
+/// The content of one request.
+#[derive(Debug)]
+pub struct Body<'a> {
+    stream: &'a Stream<'a>,
+    progress: &'a Progress,
+    rest: Rest,
+    /// Bytes that came together with the head.
+    pending: &'a [u8],
+    /// Bytes of a chunked content that are not decoded yet, from `raw_start` on.
+    raw: Vec<u8>,
+    raw_start: usize,
+    raw_size: usize,
+    allowance: Allowance,
+    awaits_continue: bool,
+    received: u64,
+    limit: u64,
+}
+
+/// Bytes that belong to the next request.
+#[derive(Debug)]
+pub struct Leftover {
+    /// That many at the end of what was received with the head, ...
+    pub pending: usize,
+    /// ... or else these.
+    pub raw: Vec<u8>,
+}
+
+/// How long and how much a content may be.
+#[derive(Debug)]
+pub struct BodyLimits {
+    pub allowance: Allowance,
+    /// Bytes after decoding.
+    pub size: u64,
+    /// Bytes that there is room for when the next request begins.
+    pub room: usize,
+}
+
+impl<'a> Body<'a> {
+    /// The content of `request`, of which `pending` came together with the head.
+    pub fn new(
+        request: &Request<'_>,
+        pending: &'a [u8],
+        stream: &'a Stream<'a>,
+        progress: &'a Progress,
+        limits: BodyLimits,
+    ) -> Self {
+        let rest = match request.framing {
+            Framing::None => Rest::Length(0),
+            Framing::Length(length) => Rest::Length(length),
+            Framing::Chunked => Rest::Chunked(Decoder::default()),
+        };
+        // A client that has begun to send does not wait (RFC 9110, section 10.1.1).
+        let awaits_continue =
+            request.expects_continue && request.framing != Framing::None && pending.is_empty();
+        let body = Self {
+            stream,
+            progress,
+            rest,
+            pending,
+            raw: Vec::new(),
+            raw_start: 0,
+            raw_size: RAW_SIZE.min(limits.room),
+            allowance: limits.allowance,
+            awaits_continue,
+            received: 0,
+            limit: limits.size,
+        };
+        body.note_progress();
+        body
+    }
+
+    /// The length that the client announced; `None` for a chunked content.
+    pub fn length(&self) -> Option<u64> {
+        match self.rest {
+            Rest::Length(left) => Some(self.received + left),
+            Rest::Chunked(_) => None,
+        }
+    }
+
+    /// Another limit for this content, instead of the one for all.
+    pub fn set_limit(&mut self, bytes: u64) {
+        self.limit = bytes;
+    }
+
+    /// Fails with 413 when the client announces more than the limit.
+    pub fn check_length(&self) -> Result<(), Failure> {
+        match self.length() {
+            Some(length) if length > self.limit => Err(too_large()),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        match &self.rest {
+            Rest::Length(left) => *left == 0,
+            Rest::Chunked(decoder) => decoder.is_done(),
+        }
+    }
+
+    /// How long the client may still let us wait for it.
+    pub fn allowance(&mut self) -> &mut Allowance {
+        &mut self.allowance
+    }
+
+    /// Reads what there is now. `None`: nothing yet. 0 is the end of the content.
+    ///
+    /// The first read tells a client that waits for it to send. Fails with 400 where the framing is broken, and with 413
+    /// above the limit.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        if self.is_done() || buffer.is_empty() {
+            return Ok(Some(0));
+        }
+        if self.awaits_continue {
+            if self.progress.has_begun.get() {
+                return Ok(Some(0)); // the final response has come first: the content may never
+            }
+            self.awaits_continue = false;
+            let mut allowance = Allowance::new(Duration::from_secs(1), u64::MAX);
+            self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut allowance)?;
+        }
+        let count = match self.rest {
+            Rest::Length(left) => self.read_length(left, buffer)?,
+            Rest::Chunked(_) => self.read_chunked(buffer)?,
+        };
+        let Some(count) = count else { return Ok(None) };
+        self.received += count as u64;
+        if let Rest::Length(left) = &mut self.rest {
+            *left -= count as u64;
+        }
+        self.note_progress();
+        if self.received > self.limit {
+            return Err(too_large());
+        }
+        Ok(Some(count))
+    }
+
+    /// Reads what there is, waiting for the first byte within the allowance. 0 is the end of the content.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
+        loop {
+            if let Some(count) = self.try_read(buffer)? {
+                return Ok(count);
+            }
+            self.stream.wait_for_more(&mut self.allowance)?;
+        }
+    }
+
+    /// Throws away what was not read, within `DRAIN_MAX`. True: all of it is gone, and the connection can go on.
+    pub fn drain(&mut self, scratch: &mut [u8]) -> bool {
+        let mut left = DRAIN_MAX;
+        self.limit = u64::MAX;
+        while !self.is_done() {
+            if self.awaits_continue || left == 0 {
+                return false;
+            }
+            match self.read(scratch) {
+                Ok(count) => left = left.saturating_sub(count as u64),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// What came behind a content that was read to its end.
+    pub fn into_leftover(mut self) -> Leftover {
+        self.raw.drain(..self.raw_start);
+        Leftover { pending: self.pending.len(), raw: self.raw }
+    }
+
+    fn read_length(&mut self, left: u64, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if self.pending.is_empty() {
+            return self.receive(&mut buffer[..room]);
+        }
+        let count = room.min(self.pending.len());
+        buffer[..count].copy_from_slice(&self.pending[..count]);
+        self.pending = &self.pending[count..];
+        Ok(Some(count))
+    }
+
+    fn read_chunked(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        loop {
+            if self.pending.is_empty() && self.raw_start == self.raw.len() {
+                let mut raw = std::mem::take(&mut self.raw);
+                raw.resize(self.raw_size, 0);
+                let received = self.receive(&mut raw);
+                raw.truncate(received.as_ref().map_or(0, |count| count.unwrap_or(0)));
+                (self.raw, self.raw_start) = (raw, 0);
+                if received?.is_none() {
+                    return Ok(None);
+                }
+            }
+            let Rest::Chunked(decoder) = &mut self.rest else { return Ok(Some(0)) };
+            let input = if self.pending.is_empty() { &self.raw[self.raw_start..] } else { self.pending };
+            let (taken, given) = decoder.decode(input, buffer).map_err(|why| Failure::Refused(400, why))?;
+            if self.pending.is_empty() {
+                self.raw_start += taken;
+            } else {
+                self.pending = &self.pending[taken..];
+            }
+            if given > 0 || decoder.is_done() {
+                return Ok(Some(given));
+            }
+        }
+    }
+
+    /// Receives what there is now; the end of input is an error here.
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        match self.stream.try_receive(buffer)? {
+            Some(0) => Err(Failure::Refused(400, "the request ends before its content does")),
+            Some(count) => {
+                self.allowance.earn(count);
+                Ok(Some(count))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn note_progress(&self) {
+        self.progress.unread.set(match self.rest {
+            _ if self.is_done() => Unread::Nothing,
+            _ if self.awaits_continue => Unread::Unknown,
+            Rest::Length(left) => Unread::Bytes(left),
+            Rest::Chunked(_) => Unread::Unknown,
+        });
+    }
+}
+
+fn too_large() -> Failure {
+    Failure::Refused(413, "the content of the request is too large")
+}

@@ -1,0 +1,202 @@
+//! The chunked transfer coding (RFC 9112, section 7.1), decoded byte by byte, so that it does not matter in which
+//! pieces it comes. Every line end is CR LF and nothing else.
+
+use super::is_token;
+
+/// Bytes of one chunk-size line, extensions included; nobody sends extensions.
+const SIZE_LINE_MAX: usize = 4096;
+/// Bytes of all trailer fields. They are checked and thrown away.
+const TRAILERS_MAX: usize = 8192;
+
+/// The next byte is ...
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// ... the first digit of a size.
+    SizeStart,
+    Size,
+    Extension,
+    /// ... the LF after a size line.
+    SizeEnd,
+    Data,
+    /// ... the CR, the LF after a chunk's data.
+    DataCr,
+    DataLf,
+    /// ... the first of a trailer field's line, or the CR of the empty line at the end.
+    LineStart,
+    Name,
+    Value,
+    LineEnd,
+    LastLf,
+    Done,
+}
+
+/// Decodes one content.
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    /// Bytes of the current chunk that are still to come.
+    left: u64,
+    /// Bytes of the current size line, or of all trailer fields.
+    line: usize,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { state: State::SizeStart, left: 0, line: 0 }
+    }
+}
+
+impl Decoder {
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Decodes from `input` into `output` until one of them is used up or the content has ended. Returns how many bytes it took
+    /// and how many it gave. Bytes after the end are left alone.
+    ///
+    /// The error says what is wrong, for the person at the other end; nothing can be decoded after it.
+    pub fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), &'static str> {
+        let (mut taken, mut given) = (0, 0);
+        while taken < input.len() && !self.is_done() {
+            if self.state == State::Data {
+                let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+                let count = left.min(input.len() - taken).min(output.len() - given);
+                if count == 0 {
+                    break; // no room
+                }
+                output[given..given + count].copy_from_slice(&input[taken..taken + count]);
+                taken += count;
+                given += count;
+                self.left -= count as u64;
+                if self.left == 0 {
+                    self.state = State::DataCr;
+                }
+            } else {
+                self.state = self.step(input[taken])?;
+                taken += 1;
+            }
+        }
+        Ok((taken, given))
+    }
+
+    /// One byte that is no data.
+    fn step(&mut self, byte: u8) -> Result<State, &'static str> {
+        self.line += 1;
+        let is_text = byte == b'\t' || !byte.is_ascii_control();
+        match (self.state, byte) {
+            (State::SizeStart | State::Size, byte) if byte.is_ascii_hexdigit() => {
+                let digit = char::from(byte).to_digit(16).unwrap_or(0);
+                self.left = self
+                    .left
+                    .checked_mul(16)
+                    .map(|size| size + u64::from(digit))
+                    .filter(|&size| i64::try_from(size).is_ok())
+                    .ok_or("a chunk size is too large")?;
+                self.check_line(SIZE_LINE_MAX, State::Size)
+            }
+            (State::Size | State::Extension, b'\r') => Ok(State::SizeEnd),
+            (State::Size, b';') => Ok(State::Extension),
+            (State::Extension, _) if is_text => self.check_line(SIZE_LINE_MAX, State::Extension),
+            (State::SizeEnd, b'\n') => {
+                self.line = 0;
+                Ok(if self.left == 0 { State::LineStart } else { State::Data })
+            }
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => {
+                self.line = 0;
+                Ok(State::SizeStart)
+            }
+            (State::LineStart, b'\r') => Ok(State::LastLf),
+            (State::LineStart | State::Name, byte) if is_token(byte) => {
+                self.check_line(TRAILERS_MAX, State::Name)
+            }
+            (State::Name, b':') => Ok(State::Value),
+            (State::Value, b'\r') => Ok(State::LineEnd),
+            (State::Value, _) if is_text => self.check_line(TRAILERS_MAX, State::Value),
+            (State::LineEnd, b'\n') => Ok(State::LineStart),
+            (State::LastLf, b'\n') => Ok(State::Done),
+            (State::SizeStart | State::Size | State::Extension | State::SizeEnd, _) => {
+                Err("a chunk size is malformed")
+            }
+            (State::DataCr | State::DataLf, _) => Err("a chunk is longer than its size says"),
+            _ => Err("a trailer field is malformed"),
+        }
+    }
+
+    fn check_line(&self, limit: usize, next: State) -> Result<State, &'static str> {
+        if self.line <= limit { Ok(next) } else { Err("a chunk size or the trailer fields are too long") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Content and the number of bytes used, when fed in pieces of `size`.
+    fn decode(input: &[u8], size: usize) -> Result<(Vec<u8>, usize, bool), &'static str> {
+        let mut decoder = Decoder::default();
+        let (mut content, mut used) = (Vec::new(), 0);
+        let mut room = [0; 3];
+        for piece in input.chunks(size) {
+            let mut rest = piece;
+            while !rest.is_empty() && !decoder.is_done() {
+                let (taken, given) = decoder.decode(rest, &mut room)?;
+                content.extend_from_slice(&room[..given]);
+                used += taken;
+                rest = &rest[taken..];
+            }
+        }
+        Ok((content, used, decoder.is_done()))
+    }
+
+    #[test]
+    fn content_comes_out_whatever_the_pieces() {
+        let input = b"5\r\nhello\r\n00c;a=\"b\";c\r\n, wide world\r\n0;x\r\nA: b\r\nC:\r\n\r\nGET /";
+        for size in 1..=input.len() {
+            assert_eq!(
+                decode(input, size),
+                Ok((b"hello, wide world".to_vec(), input.len() - 5, true)),
+                "{size}"
+            );
+        }
+        assert_eq!(decode(b"0\r\n\r\n", 1), Ok((Vec::new(), 5, true)));
+        assert_eq!(decode(b"3\r\nab", 1), Ok((b"ab".to_vec(), 5, false)));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for input in [
+            &b"\r\n"[..],
+            b"g\r\n",
+            b"+5\r\nhello\r\n",
+            b"0x5\r\nhello\r\n",
+            b" 5\r\nhello\r\n",
+            b"5 \r\nhello\r\n",
+            b"5\nhello\r\n",
+            b"5\rhello\r\n",
+            b"5;a\nhello\r\n",
+            b"5;a\rb\r\nhello\r\n",
+            b"5;\0\r\nhello\r\n",
+            b"5\r\nhello\n0\r\n\r\n",
+            b"5\r\nhello!\r\n0\r\n\r\n",
+            b"8000000000000000\r\n",
+            b"00000000000000000000000000000000010000000000000000\r\n",
+            b"0\r\n\n",
+            b"0\r\nA: b\n\r\n",
+            b"0\r\n A: b\r\n\r\n",
+            b"0\r\nA : b\r\n\r\n",
+            b"0\r\nA\r\n\r\n",
+            b"0\r\n: b\r\n\r\n",
+            b"0\r\nA: \0\r\n\r\n",
+        ] {
+            assert!(decode(input, 1).is_err(), "{:?}", String::from_utf8_lossy(input));
+        }
+    }
+
+    #[test]
+    fn lines_have_an_end() {
+        assert!(decode(&[b'0'; SIZE_LINE_MAX + 1], 1).is_err());
+        assert!(decode(&[b"1;".as_slice(), &[b'a'; SIZE_LINE_MAX]].concat(), 7).is_err());
+        assert!(decode(&[b"0\r\n".as_slice(), &b"a: b\r\n".repeat(TRAILERS_MAX)].concat(), 7).is_err());
+    }
+}

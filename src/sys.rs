@@ -258,26 +258,24 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
 
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what a child must
 /// not hold. For a child of [`fork_child`] only, which never uses or drops an owner of what is closed.
-pub fn close_all_but(kept: &mut [RawFd]) -> io::Result<()> {
-    kept.sort_unstable();
+pub fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
     let mut next = 3;
-    for &fd in &*kept {
-        #[allow(clippy::cast_sign_loss)] // a descriptor is never negative
-        let fd = fd as libc::c_uint;
+    // Few, and in no order: looked for again and again rather than sorted, which would take memory.
+    while let Some(fd) = kept.clone().filter(|&fd| fd >= next).min() {
         if fd > next {
             close_range(next, fd - 1)?;
         }
-        next = next.max(fd + 1);
+        next = fd + 1;
     }
-    close_range(next, libc::c_uint::MAX)
+    close_range(next, RawFd::MAX)
 }
 
 /// Fails where this kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
 pub fn require_close_range() -> io::Result<()> {
-    close_range(libc::c_uint::MAX, libc::c_uint::MAX) // there is no such descriptor
+    close_range(RawFd::MAX, RawFd::MAX) // there is no such descriptor
 }
 
-fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // SAFETY: the child that calls this never uses, nor drops, an owner of what is closed: it ends
     // by `_exit` (see fork_child).
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {

@@ -47,13 +47,12 @@ impl Service {
     }
 
     /// Descriptors that a child of this service needs besides its connection.
-    pub fn descriptors(&self) -> Vec<RawFd> {
-        match &self.protocol {
-            Protocol::Http(site) => {
-                site.routes.iter().filter_map(|route| route.handler.descriptor()).collect()
-            }
-            Protocol::Exec(_) => Vec::new(),
-        }
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + Clone {
+        let routes = match &self.protocol {
+            Protocol::Http(site) => &site.routes[..],
+            Protocol::Exec(_) => &[],
+        };
+        routes.iter().filter_map(|route| route.handler.descriptor())
     }
 }
 
@@ -245,9 +244,9 @@ impl Site {
 
     /// The route with the longest path that `path` is at or below, and its index.
     fn find_route(&self, authority: &str, path: &[u8]) -> Option<(usize, &Route)> {
-        let host = target::host_of(authority);
-        let fits =
-            |route: &Route| route.contains(path) && route.is_for_extension(path) && route.is_for_host(host);
+        let fits = |route: &Route| {
+            route.contains(path) && route.is_for_extension(path) && route.is_for_host(authority)
+        };
         self.routes.iter().enumerate().find(|(_, route)| fits(route))
     }
 }
@@ -267,17 +266,15 @@ impl Route {
         })
     }
 
-    fn is_for_host(&self, host: &str) -> bool {
-        match &self.host {
-            None => true,
-            Some(own) => match own.strip_prefix('*') {
-                Some(domain) => {
-                    let at = host.len().checked_sub(domain.len());
-                    let end = at.filter(|&at| at > 0).and_then(|at| host.get(at..));
-                    end.is_some_and(|end| end.eq_ignore_ascii_case(domain))
-                }
-                None => host.eq_ignore_ascii_case(own),
-            },
+    fn is_for_host(&self, authority: &str) -> bool {
+        let Some(own) = &self.host else { return true };
+        let host = target::host_of(authority);
+        match own.strip_prefix('*') {
+            None => host.eq_ignore_ascii_case(own),
+            Some(domain) => {
+                let at = host.len().checked_sub(domain.len()).filter(|&at| at > 0);
+                at.and_then(|at| host.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(domain))
+            }
         }
     }
 }

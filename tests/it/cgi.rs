@@ -427,3 +427,27 @@ fn extensions_and_interpreters_choose_programs() {
     assert!(server.get("/page.txt").ends_with("static"));
     assert_eq!(status(&server.get("/other.sh")), "404");
 }
+
+#[test]
+fn one_program_may_answer_for_a_whole_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("one");
+    write_program(
+        &program,
+        &format!("#!/bin/sh\n{}\n", say("echo $SCRIPT_NAME,$PATH_INFO,$PATH_TRANSLATED")),
+    );
+    let server = serve(&format!(
+        "[process]\nmodel = 'iterative'\n\
+         [[service.web.route]]\npath = '/one'\nhandler = 'cgi'\nprogram = '{0}'\ndocument_root = '/srv/'\n\
+         [[service.web.route]]\nhandler = 'cgi'\nprogram = '{0}'\n",
+        program.display()
+    ));
+    for (target, expected) in [
+        ("/one", "/one,,\n"),
+        ("/one/", "/one,/,/srv/\n"),
+        ("/one//a/b", "/one,/a/b,/srv/a/b\n"),
+        ("/", ",/,\n"),
+    ] {
+        assert_eq!(dechunk(&server.get(target)), expected, "{target}");
+    }
+}

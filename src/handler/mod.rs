@@ -2,6 +2,7 @@
 //! or it is a program that the child becomes.
 
 pub mod exec;
+pub mod files;
 pub mod hello;
 pub mod redirect;
 
@@ -18,6 +19,7 @@ use crate::http::stream::Stream;
 use crate::http::target;
 use crate::scoreboard::Slot;
 use exec::Exec;
+use files::Files;
 use hello::Hello;
 use redirect::Redirect;
 
@@ -46,7 +48,12 @@ impl Service {
 
     /// Descriptors that a child of this service needs besides its connection.
     pub fn descriptors(&self) -> Vec<RawFd> {
-        Vec::new()
+        match &self.protocol {
+            Protocol::Http(site) => {
+                site.routes.iter().filter_map(|route| route.handler.descriptor()).collect()
+            }
+            Protocol::Exec(_) => Vec::new(),
+        }
     }
 }
 
@@ -74,6 +81,7 @@ pub struct Route {
 #[derive(Debug)]
 pub enum Handler {
     Hello(Hello),
+    Files(Box<Files>),
     Redirect(Redirect),
 }
 
@@ -82,7 +90,16 @@ impl Handler {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello(_) => "hello",
+            Self::Files(_) => "files",
             Self::Redirect(_) => "redirect",
+        }
+    }
+
+    /// A descriptor that it needs in a child.
+    fn descriptor(&self) -> Option<RawFd> {
+        match self {
+            Self::Files(files) => Some(files.root.raw_fd()),
+            Self::Hello(_) | Self::Redirect(_) => None,
         }
     }
 }
@@ -221,6 +238,7 @@ impl Site {
         };
         match &route.handler {
             Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
+            Handler::Files(files) => files.answer(exchange).map(Answer::Sent),
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
         }
     }

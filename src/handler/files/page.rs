@@ -95,13 +95,12 @@ fn push_row(page: &mut String, entry: &Entry) {
     push(page, format_args!("<td><time datetime=\"{time}\">{date} <span>{clock}</span></time></td></tr>\n"));
 }
 
-/// A name as text: what is not UTF-8, and what has no shape of its own, is replaced by signs that stand for it.
+/// A name as text. A sign stands for what is not UTF-8, for control characters, and for those that turn the direction of
+/// the text around them.
 fn show_name(name: &[u8]) -> String {
     let visible = |c: char| match c {
-        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
-        '\x7f' => '\u{2421}',
-        // C1 controls, and what turns the direction of the text around it.
-        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
         c => c,
     };
     escape(&String::from_utf8_lossy(name).chars().map(visible).collect::<String>())
@@ -141,7 +140,7 @@ mod tests {
             (b"javascript:alert(1)", "./javascript:alert(1)", "javascript:alert(1)"),
             (b"<b>&amp;\"'", "./%3Cb%3E&amp;amp;%22&#39;", "&lt;b&gt;&amp;amp;&quot;&#39;"),
             (b"100%?#", "./100%25%3F%23", "100%?#"),
-            (b"new\nline\x7f\x1b", "./new%0Aline%7F%1B", "new\u{240a}line\u{2421}\u{241b}"),
+            (b"new\nline\x7f\x1b", "./new%0Aline%7F%1B", "new\u{fffd}line\u{fffd}\u{fffd}"),
             (b"\xff\xc3\xa9", "./%FF%C3%A9", "\u{fffd}\u{e9}"),
             ("\u{202e}gpj.exe".as_bytes(), "./%E2%80%AEgpj.exe", "\u{fffd}gpj.exe"),
             (b"back\\slash", "./back%5Cslash", "back\\slash"),

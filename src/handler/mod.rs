@@ -3,6 +3,7 @@
 
 pub mod cgi;
 pub mod exec;
+pub mod files;
 pub mod hello;
 pub mod redirect;
 
@@ -20,6 +21,7 @@ use crate::http::target;
 use crate::scoreboard::Slot;
 use cgi::{Cgi, Programs};
 use exec::Exec;
+use files::Files;
 use hello::Hello;
 use redirect::Redirect;
 
@@ -80,6 +82,7 @@ pub struct Route {
 #[derive(Debug)]
 pub enum Handler {
     Hello(Hello),
+    Files(Box<Files>),
     Redirect(Redirect),
     Cgi(Cgi),
 }
@@ -89,6 +92,7 @@ impl Handler {
     fn descriptor(&self) -> Option<RawFd> {
         match self {
             Self::Cgi(Cgi { programs: Programs::Below { directory, .. }, .. }) => Some(directory.as_raw_fd()),
+            Self::Files(files) => Some(files.root.raw_fd()),
             Self::Hello(_) | Self::Redirect(_) | Self::Cgi(_) => None,
         }
     }
@@ -97,6 +101,7 @@ impl Handler {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello(_) => "hello",
+            Self::Files(_) => "files",
             Self::Redirect(_) => "redirect",
             Self::Cgi(_) => "cgi",
         }
@@ -237,6 +242,7 @@ impl Site {
         };
         match &route.handler {
             Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
+            Handler::Files(files) => files.answer(exchange).map(Answer::Sent),
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
             Handler::Cgi(cgi) => cgi.answer(exchange),
         }

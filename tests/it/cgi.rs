@@ -417,15 +417,26 @@ fn a_trickle_of_content_uses_up_its_time() {
 fn extensions_and_interpreters_choose_programs() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().display();
+    fs::write(
+        folder.path().join("index.sh"),
+        "echo Content-Type: text/plain; echo; echo index $QUERY_STRING; cat",
+    )
+    .unwrap();
     fs::write(folder.path().join("page.sh"), "echo Content-Type: text/plain; echo; echo ran $PATH_INFO")
         .unwrap();
     let server = serve(&format!(
         "[[service.web.route]]\nbody = 'static'\n\
+         [[service.web.route]]\npath = '/files/'\nhandler = 'files'\nroot = '{root}'\nindex = ['index.sh']\n\
+         [[service.web.route]]\npath = '/files/'\nextension = '.sh'\nhandler = 'cgi'\nroot = '{root}'\ninterpreter = '/bin/sh'\n\
          [[service.web.route]]\nextension = '.sh'\nhandler = 'cgi'\nroot = '{root}'\ninterpreter = '/bin/sh'\n"
     ));
     assert_eq!(dechunk(&server.get("/page.sh/x")), "ran /x\n");
     assert!(server.get("/page.txt").ends_with("static"));
     assert_eq!(status(&server.get("/other.sh")), "404");
+    // An index that is a program runs, whatever the method; it is never sent as it is.
+    assert_eq!(dechunk(&server.get("/files/?a=b")), "index a=b\n");
+    assert_eq!(dechunk(&post(&server, "/files/", "", b"content")), "index\ncontent");
+    assert_eq!(dechunk(&server.get("/files/page.sh")), "ran\n");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod docs;
 mod exhaustion;
+mod framing;
 mod http;
 mod lessons;
 mod lifecycle;

@@ -160,6 +160,8 @@ pub struct Route {
     pub handler: HandlerName,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extension: Option<Text>,
     pub headers: BTreeMap<String, Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Text>,
@@ -176,7 +178,7 @@ pub struct Route {
 }
 
 /// Keys that every route has.
-pub const COMMON_KEYS: [&str; 4] = ["path", "handler", "host", "headers"];
+pub const COMMON_KEYS: [&str; 5] = ["path", "handler", "host", "extension", "headers"];
 
 impl HandlerName {
     /// The keys that a route with this handler has besides [`COMMON_KEYS`].

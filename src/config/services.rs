@@ -53,7 +53,7 @@ fn build_site(raw: raw::Service) -> Result<Site, Wrong> {
     for (index, Table(table)) in tables.into_iter().enumerate() {
         let route =
             build_route(table).map_err(|(key, problem)| (format!("route[{index}].{key}"), problem))?;
-        if !taken.insert((route.host.clone(), route.path.clone())) {
+        if !taken.insert((route.host.clone(), route.path.clone(), route.extension.clone())) {
             let found = format!("found {:?} again", route.path);
             return wrong(&format!("route[{index}].path"), format!("expected a path of its own, {found}"));
         }
@@ -84,12 +84,18 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
             );
         }
     }
+    let extension = raw.extension.take().map(|Text(extension)| extension);
+    if let Some(extension) = &extension
+        && (!extension.starts_with('.') || extension.len() < 2 || extension.contains(['/', '\0']))
+    {
+        return wrong("extension", format!("expected an extension such as \".php\", found {extension:?}"));
+    }
     let fields = build_fields(std::mem::take(&mut raw.headers))?;
     let handler = match raw.handler {
         HandlerName::Hello => Handler::Hello(build_hello(raw)?),
         HandlerName::Redirect => Handler::Redirect(build_redirect(raw)?),
     };
-    Ok(Route { host, path, handler, fields })
+    Ok(Route { host, path, extension, handler, fields })
 }
 
 /// What `fill_in` has set.

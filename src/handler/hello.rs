@@ -17,7 +17,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    pub fn answer(&self, exchange: &mut Exchange<'_>) -> Result<Outcome, Failure> {
+    pub fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
         if !exchange.check_method(&["GET", "HEAD"])? {
             return Ok(Outcome::Served);
         }

@@ -5,6 +5,7 @@ pub mod exec;
 pub mod hello;
 pub mod redirect;
 
+use std::cmp::Reverse;
 use std::os::fd::RawFd;
 
 use crate::child::outcome::Outcome;
@@ -63,6 +64,8 @@ pub struct Route {
     pub host: Option<String>,
     /// Decoded.
     pub path: String,
+    /// Only for paths with a segment that ends like this, such as `.php`.
+    pub extension: Option<String>,
     pub handler: Handler,
     /// Fields that are added to each response.
     pub fields: FixedFields,
@@ -84,27 +87,48 @@ impl Handler {
     }
 }
 
-/// One request and what it takes to answer it.
+/// One request and what it takes to answer it. What lives as long as the connection has the lifetime `'c`.
 #[derive(Debug)]
-pub struct Exchange<'a> {
-    pub request: &'a Request<'a>,
-    pub body: Body<'a>,
-    pub response: Responder<'a>,
-    pub stream: &'a Stream<'a>,
-    pub identity: &'a Identity,
-    pub service: &'a Service,
+pub struct Exchange<'r, 'c> {
+    pub request: &'r Request<'r>,
+    pub body: &'r mut Body<'c>,
+    pub response: &'r mut Responder<'c>,
+    pub stream: &'c Stream<'c>,
+    pub identity: &'c Identity,
+    pub service: &'c Service,
     pub slot: &'static Slot,
-    pub limits: &'a Limits,
+    pub limits: &'c Limits,
     /// The path of the route that was taken, without a `/` at its end, and what of the request's path is below it,
     /// without a `/` at its beginning.
-    pub route_path: &'a str,
-    pub rest: &'a [u8],
+    pub route_path: &'c str,
+    pub rest: &'r [u8],
 }
 
 /// Methods that are known (RFC 9110, section 9.3, and RFC 5789).
 const METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"];
 
-impl Exchange<'_> {
+/// What has become of a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// A response is sent.
+    Sent(Outcome),
+    /// Nothing is sent: this target, a path of this site and perhaps a query, shall be answered instead.
+    Elsewhere(Elsewhere),
+}
+
+/// Another target to answer.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// Encoded.
+    pub target: String,
+    /// As if it had been asked for by `GET`, without content. Else the method stays, and who answers has the content.
+    pub as_get: bool,
+}
+
+/// How often one request may be sent elsewhere within a site: a loop ends there.
+const DETOURS_MAX: u32 = 5;
+
+impl Exchange<'_, '_> {
     /// Answers 405, or 501 for a method that nobody knows, unless the request's is one of `allowed`. True: it is.
     pub fn check_method(&mut self, allowed: &[&str]) -> Result<bool, Failure> {
         let method = self.request.method;
@@ -122,15 +146,17 @@ impl Exchange<'_> {
 }
 
 impl Site {
-    /// Longest path first, and among equal ones an exact host before a wildcard before none, so that the first route that fits is
-    /// the closest.
+    /// Longest path first; among equal ones those with an extension before those without (no other route shall
+    /// send what one would run), an exact host before a wildcard before none. So the first route that fits is the closest.
     pub fn new(mut routes: Vec<Route>) -> Self {
         let host_rank = |route: &Route| match &route.host {
             Some(host) if host.starts_with("*.") => (1, usize::MAX - host.len()),
             Some(_) => (0, 0),
             None => (2, 0),
         };
-        routes.sort_by_cached_key(|route| (std::cmp::Reverse(route.path.len()), host_rank(route)));
+        let extension_rank = |route: &Route| Reverse(route.extension.as_ref().map(String::len));
+        routes
+            .sort_by_cached_key(|route| (Reverse(route.path.len()), extension_rank(route), host_rank(route)));
         Self { routes }
     }
 
@@ -141,16 +167,50 @@ impl Site {
     /// Routes a request and lets its handler answer.
     ///
     /// Fails when the connection does; a handler that fails says so by its outcome.
-    pub fn answer<'a>(&'a self, exchange: &mut Exchange<'a>) -> Result<Outcome, Failure> {
+    pub fn answer<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Outcome, Failure> {
+        self.answer_within(exchange, DETOURS_MAX)
+    }
+
+    fn answer_within<'c>(
+        &'c self,
+        exchange: &mut Exchange<'_, 'c>,
+        detours: u32,
+    ) -> Result<Outcome, Failure> {
+        let elsewhere = match self.route(exchange)? {
+            Answer::Sent(outcome) => return Ok(outcome),
+            Answer::Elsewhere(elsewhere) => elsewhere,
+        };
+        if detours == 0 {
+            exchange
+                .response
+                .error(508, "the request was sent from one place of the site to another too often")?;
+            return Ok(Outcome::Handler);
+        }
+        let Some(request) = exchange.request.at(&elsewhere.target, elsewhere.as_get) else {
+            exchange.response.error(502, "the program has named a target that is none")?;
+            return Ok(Outcome::Handler);
+        };
+        let mut inner = Exchange {
+            request: &request,
+            body: &mut *exchange.body,
+            response: &mut *exchange.response,
+            route_path: "",
+            rest: &[],
+            ..*exchange
+        };
+        self.answer_within(&mut inner, detours - 1)
+    }
+
+    fn route<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Answer, Failure> {
         if exchange.request.path.as_ref() == b"*" {
             let mut head = exchange.response.head(200);
             head.field("Allow", METHODS[..7].join(", "));
             head.send(b"")?;
-            return Ok(Outcome::Served);
+            return Ok(Answer::Sent(Outcome::Served));
         }
         let Some((index, route)) = self.find_route(exchange.request.authority, &exchange.request.path) else {
             exchange.response.error(404, "no route leads there")?;
-            return Ok(Outcome::Served);
+            return Ok(Answer::Sent(Outcome::Served));
         };
         exchange.slot.note_route(index);
         exchange.response.set_fields(&route.fields);
@@ -160,14 +220,16 @@ impl Site {
             rest.strip_prefix(b"/").unwrap_or(rest)
         };
         match &route.handler {
-            Handler::Hello(hello) => hello.answer(exchange),
-            Handler::Redirect(redirect) => redirect.answer(exchange),
+            Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
+            Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
         }
     }
 
     /// The route with the longest path that `path` is at or below, and its index.
     fn find_route(&self, authority: &str, path: &[u8]) -> Option<(usize, &Route)> {
-        let fits = |route: &Route| route.contains(path) && route.is_for_host(target::host_of(authority));
+        let host = target::host_of(authority);
+        let fits =
+            |route: &Route| route.contains(path) && route.is_for_extension(path) && route.is_for_host(host);
         self.routes.iter().enumerate().find(|(_, route)| fits(route))
     }
 }
@@ -179,6 +241,12 @@ impl Route {
             Some(rest) => self.path.ends_with('/') || rest.is_empty() || rest.starts_with(b"/"),
             None => false,
         }
+    }
+
+    fn is_for_extension(&self, path: &[u8]) -> bool {
+        self.extension.as_ref().is_none_or(|extension| {
+            path.split(|&byte| byte == b'/').any(|segment| segment.ends_with(extension.as_bytes()))
+        })
     }
 
     fn is_for_host(&self, host: &str) -> bool {
@@ -205,6 +273,7 @@ mod tests {
         Route {
             host: host.map(str::to_owned),
             path: path.into(),
+            extension: None,
             handler: Handler::Hello(hello),
             fields: FixedFields::default(),
         }
@@ -219,6 +288,18 @@ mod tests {
         assert_eq!(find("/a/bc"), Some("/a/"));
         assert_eq!(find("/a"), Some("/"));
         assert_eq!(find("*"), None);
+    }
+
+    #[test]
+    fn an_extension_wins_among_equal_paths() {
+        let php = Route { extension: Some(".php".into()), ..route(None, "/") };
+        let site = Site::new(vec![route(Some("a"), "/"), php, route(None, "/static/")]);
+        let find =
+            |path: &str| site.find_route("a", path.as_bytes()).map(|(_, route)| route.extension.is_some());
+        assert_eq!(find("/x.php"), Some(true));
+        assert_eq!(find("/x.php/more"), Some(true));
+        assert_eq!(find("/x.phps"), Some(false));
+        assert_eq!(find("/static/x.php"), Some(false));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    pub fn answer(&self, exchange: &mut Exchange<'_>) -> Result<Outcome, Failure> {
+    pub fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
         // Encoded anew from what was decoded: no byte of the client's gets into the field as it came.
         let mut location = self.to.replace(HOST, target::host_of(exchange.request.authority));
         if self.keep_path {

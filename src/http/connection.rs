@@ -114,10 +114,12 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
         size: limits.max_body_size,
         room: limits.max_head_size,
     };
+    let mut body = Body::new(&request, &input[length..], stream, &progress, body_limits);
+    let mut response = Responder::new(stream, &progress, date, terms, room, write_allowance);
     let mut exchange = Exchange {
         request: &request,
-        body: Body::new(&request, &input[length..], stream, &progress, body_limits),
-        response: Responder::new(stream, &progress, date, terms, room, write_allowance),
+        body: &mut body,
+        response: &mut response,
         stream,
         identity: &connection.identity,
         service,
@@ -128,12 +130,11 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
     };
     let outcome = match site.answer(&mut exchange) {
         Ok(outcome) => outcome,
-        Err(_) if exchange.response.has_begun() => {
+        Err(_) if response.has_begun() => {
             return Next::Close { outcome: Outcome::Client, unread: false };
         }
-        Err(failure) => return refuse(&mut exchange.response, failure, slot),
+        Err(failure) => return refuse(&mut response, failure, slot),
     };
-    let Exchange { mut body, response, .. } = exchange;
     if outcome != Outcome::Served || !response.keeps_alive() {
         return Next::Close { outcome, unread: !body.is_done() };
     }

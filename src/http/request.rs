@@ -46,6 +46,20 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// The same request for another target of this site, by `GET` and without content if `as_get`. `None` when that is no
+    /// path with perhaps a query.
+    pub fn at<'b>(&'b self, target: &'b str, as_get: bool) -> Option<Request<'b>> {
+        let Target { authority: None, path: raw_path, query } = target::split(target)? else { return None };
+        let path = target::decode_path(raw_path).filter(|path| path.starts_with(b"/"))?;
+        let method = match (as_get, self.method) {
+            (true, "HEAD") => "HEAD",
+            (true, _) => "GET",
+            (false, method) => method,
+        };
+        let framing = if as_get { Framing::None } else { self.framing };
+        Some(Request { method, target, raw_path, path, query, framing, ..*self })
+    }
+
     /// The values of all fields of that name.
     pub fn field(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         field(self.fields, name)

@@ -127,7 +127,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nbody = 'x'\n",
-            "FILE:4: service.web.route[0].body: unknown key for the handler redirect, expected one of path, handler, host, headers, to, status, keep_path",
+            "FILE:4: service.web.route[0].body: unknown key for the handler redirect, expected one of path, handler, host, extension, headers, to, status, keep_path",
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\n",
@@ -308,7 +308,9 @@ fn the_shipped_file_names_every_key_at_its_default() {
         .collect();
     fs::write(&file, uncommented.join("\n")).unwrap();
     let mut all = show();
-    all.retain(|line| !["delay = ", "host = ", "max_duration = "].iter().any(|key| line.starts_with(key)));
+    all.retain(|line| {
+        !["delay = ", "host = ", "extension = ", "max_duration = "].iter().any(|key| line.starts_with(key))
+    });
     assert_eq!(all, defaults);
     let (_, shown, _) = run(&["check", "--show", "-c", file.to_str().unwrap()]);
     let missing: Vec<_> = shown.lines().filter(|line| line.ends_with("# default")).collect();

@@ -121,11 +121,13 @@ pub fn read_head(
         }
         let count = stream.receive(&mut buffer[*filled..], deadline)?;
         if count == 0 {
-            // Who has only shut the sending side still reads.
-            return Err(match *filled {
-                0 => Failure::Gone,
-                _ => Failure::Refused(400, "the request ends before its head does"),
-            });
+            // Who has only shut the sending side still reads. Empty lines ask for nothing: some clients send one after
+            // content.
+            if scanner.lines == 0 && scanner.line_length == 0 {
+                *filled = 0;
+                return Err(Failure::Gone);
+            }
+            return Err(Failure::Refused(400, "the request ends before its head does"));
         }
         *filled += count;
     }
@@ -170,7 +172,7 @@ pub fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<
     match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, room) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return refuse("the head of the request is not complete"),
-        Err(httparse::Error::Version) => {
+        Err(httparse::Error::Version) if names_version(head) => {
             return Err(Failure::Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"));
         }
         Err(httparse::Error::TooManyHeaders) => {
@@ -214,6 +216,14 @@ pub fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<
         keep_alive: is_persistent(fields, minor),
         expects_continue: find_expectation(fields, minor)?,
     })
+}
+
+/// The request line ends with an `HTTP-version` (RFC 9112, section 2.3), whichever that is.
+fn names_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
+    let word = line.and_then(|line| line.rsplit(|&byte| byte == b' ').next());
+    let digits = word.and_then(|word| word.strip_prefix(b"HTTP/"));
+    matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 fn refuse<T>(sentence: &'static str) -> Result<T, Failure> {
@@ -330,7 +340,9 @@ mod tests {
             ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET http:///b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("\r\nGET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("GET / http/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/11.1\r\nHost: a\r\n\r\n", 400),
             ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ];
         for (head, expected) in cases {

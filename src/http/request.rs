@@ -221,7 +221,7 @@ pub fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<
 /// The request line ends with an `HTTP-version` (RFC 9112, section 2.3), whichever that is.
 fn names_version(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
-    let word = line.and_then(|line| line.rsplit(|&byte| byte == b' ').next());
+    let word = line.and_then(|line| line.splitn(3, |&byte| byte == b' ').nth(2));
     let digits = word.and_then(|word| word.strip_prefix(b"HTTP/"));
     matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
 }
@@ -341,6 +341,7 @@ mod tests {
             ("GET http:///b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("\r\nGET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET / http/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/11.1\r\nHost: a\r\n\r\n", 400),
             ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),

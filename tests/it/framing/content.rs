@@ -1,6 +1,6 @@
 //! Whether a request has content, and how long it is: Content-Length and Transfer-Encoding.
 
-use super::{Case, case, get, post};
+use super::{Case, case, get, post, rules};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = lengths();
@@ -33,7 +33,8 @@ fn lengths() -> Vec<Case> {
         case("a list of different lengths", length(" 5,6"), "400 -"),
         case("a list that ends with a comma", length(" 5,"), "400 -"),
         case("two lengths and a space", length(" 5 5"), "400 -"),
-        case("the same length twice", length(" 5\r\nContent-Length: 5"), "400 -"),
+        case("the same length twice", length(" 5\r\nContent-Length: 5"), "400 -")
+            .but_hyper("200 +", rules::LENGTH),
         case("different lengths", length(" 5\r\nContent-Length: 6"), "400 -"),
         case("a length of 0 and another", length(" 0\r\nContent-Length: 5"), "400 -"),
         case("a plus", length(" +5"), "400 -"),
@@ -69,22 +70,24 @@ fn codings() -> Vec<Case> {
         case("chunked", coding(" chunked"), "200 +"),
         case("chunked in other letters", coding(" ChunKed"), "200 +"),
         case("chunked among spaces and tabs", coding("\t chunked \t"), "200 +"),
-        case("chunked twice in a list", coding(" chunked, chunked"), "400 -"),
-        case("chunked in two fields", coding(" chunked\r\nTransfer-Encoding: chunked"), "400 -"),
+        case("chunked twice in a list", coding(" chunked, chunked"), "400 -")
+            .but_hyper("200 +", rules::CODINGS),
+        case("chunked in two fields", coding(" chunked\r\nTransfer-Encoding: chunked"), "400 -")
+            .but_hyper("200 +", rules::CODINGS),
         case(
             "chunked and identity in two fields",
             coding(" chunked\r\nTransfer-Encoding: identity"),
             "400 -",
         ),
-        case("gzip, chunked", coding(" gzip, chunked"), "501 -"),
+        case("gzip, chunked", coding(" gzip, chunked"), "400 -").but_hyper("200 +", rules::CODINGS),
         case("chunked, gzip", coding(" chunked, gzip"), "400 -"),
         case("chunked, identity", coding(" chunked, identity"), "400 -"),
         case("a comma after chunked", coding(" chunked,"), "400 -"),
-        case("a comma before chunked", coding(" , chunked"), "400 -"),
-        case("identity", coding(" identity"), "501 -"),
-        case("gzip", coding(" gzip"), "501 -"),
-        case("xchunked", coding(" xchunked"), "501 -"),
-        case("chunkedx", coding(" chunkedx"), "501 -"),
+        case("a comma before chunked", coding(" , chunked"), "400 -").but_hyper("200 +", rules::CODINGS),
+        case("identity", coding(" identity"), "501 -").but_hyper("400 -", rules::CODING),
+        case("gzip", coding(" gzip"), "501 -").but_hyper("400 -", rules::CODING),
+        case("xchunked", coding(" xchunked"), "501 -").but_hyper("400 -", rules::CODING),
+        case("chunkedx", coding(" chunkedx"), "501 -").but_hyper("400 -", rules::CODING),
         case("chunked with a parameter", coding(" chunked;a=b"), "400 -"),
         case("chunked in quotes", coding(" \"chunked\""), "400 -"),
         case("no coding", coding(""), "400 -"),
@@ -116,17 +119,20 @@ fn both() -> Vec<Case> {
             "a length, then chunked",
             post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", chunks),
             "400 -",
-        ),
+        )
+        .but_hyper("200= -", rules::BOTH),
         case(
             "chunked, then a length",
             post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", chunks),
             "400 -",
-        ),
+        )
+        .but_hyper("200= -", rules::BOTH),
         case(
             "a length of 0, and chunked",
             post("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", chunks),
             "400 -",
-        ),
+        )
+        .but_hyper("200= -", rules::BOTH),
         case(
             "a length, and identity",
             post("Content-Length: 5\r\nTransfer-Encoding: identity\r\n", "hello"),
@@ -157,10 +163,12 @@ fn amounts() -> Vec<Case> {
             "200 +",
         ),
         case("64 KiB that nobody reads", send("/", 65_536), "405 +"),
-        case("more that nobody reads", send("/", 65_537), "405 -"),
+        case("more that nobody reads", send("/", 65_537), "405 -").but_hyper("405 +", rules::UNREAD),
         case("1 MiB", send("/echo", 1 << 20), "200=1048576 bytes +"),
         case("the end within content", post("Content-Length: 6\r\n", "hello"), "400 -").ended(),
-        case("the end within content that nobody reads", send("/", 5)[..50].to_owned(), "405 -").ended(),
+        case("the end within content that nobody reads", &send("/", 5)[..50], "405 -")
+            .ended()
+            .but_hyper("400 -", rules::INCOMPLETE),
         case("the end before content", post("Content-Length: 6\r\n", ""), "400 -").ended(),
     ]
 }

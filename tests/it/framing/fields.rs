@@ -1,6 +1,6 @@
 //! Header fields: their syntax, and Host.
 
-use super::{Case, case, get};
+use super::{Case, case, get, rules};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = syntax();
@@ -38,25 +38,32 @@ fn syntax() -> Vec<Case> {
 fn hosts() -> Vec<Case> {
     let host = |lines: &str| format!("GET /where/ HTTP/1.1\r\n{lines}\r\n");
     vec![
-        case("no Host", host(""), "400 -"),
+        case("no Host", host(""), "400 -").but_hyper("301=http:/// +", rules::HOST),
         case("no Host in HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", "200 -"),
-        case("two Hosts", host("Host: a\r\nHost: b\r\n"), "400 -"),
-        case("the same Host twice", host("Host: a\r\nhost: a\r\n"), "400 -"),
-        case("two Hosts in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "400 -"),
+        case("two Hosts", host("Host: a\r\nHost: b\r\n"), "400 -").but_hyper("301=http://a/ +", rules::HOST),
+        case("the same Host twice", host("Host: a\r\nhost: a\r\n"), "400 -")
+            .but_hyper("301=http://a/ +", rules::HOST),
+        case("two Hosts in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "400 -")
+            .but_hyper("200 -", rules::HOST),
         case("an empty Host", host("Host:\r\n"), "301=http:/// +"),
-        case("a space in Host", host("Host: a b\r\n"), "400 -"),
-        case("a slash in Host", host("Host: a/b\r\n"), "400 -"),
-        case("a path after Host", host("Host: a/../b\r\n"), "400 -"),
-        case("a user in Host", host("Host: u@a\r\n"), "400 -"),
-        case("a list in Host", host("Host: a, b\r\n"), "400 -"),
-        case("Host beyond ASCII", host("Host: \u{e9}\r\n"), "400 -"),
+        case("a space in Host", host("Host: a b\r\n"), "400 -").but_hyper("301=http://a b/ +", rules::HOST),
+        case("a slash in Host", host("Host: a/b\r\n"), "400 -").but_hyper("301=http://a/b/ +", rules::HOST),
+        case("a path after Host", host("Host: a/../b\r\n"), "400 -")
+            .but_hyper("301=http://a/../b/ +", rules::HOST),
+        case("a user in Host", host("Host: u@a\r\n"), "400 -").but_hyper("301=http://u@a/ +", rules::HOST),
+        case("a list in Host", host("Host: a, b\r\n"), "400 -").but_hyper("301=http://a, b/ +", rules::HOST),
+        case("Host beyond ASCII", host("Host: \u{e9}\r\n"), "400 -").but_hyper("301=http:/// +", rules::HOST),
         case("a port in Host", get("/", "").replace("Host: a", "Host: a:80"), "200 +"),
         case("an empty port in Host", get("/", "").replace("Host: a", "Host: a:"), "200 +"),
-        case("letters for a port in Host", host("Host: a:b\r\n"), "400 -"),
-        case("two ports in Host", host("Host: a:80:80\r\n"), "400 -"),
+        case("letters for a port in Host", host("Host: a:b\r\n"), "400 -")
+            .but_hyper("301=http://a:b/ +", rules::HOST),
+        case("two ports in Host", host("Host: a:80:80\r\n"), "400 -")
+            .but_hyper("301=http://a:80:80/ +", rules::HOST),
         case("an address in Host", host("Host: [::1]\r\n"), "301=http://[::1]/ +"),
-        case("an address that does not end", host("Host: [::1\r\n"), "400 -"),
-        case("letters after an address", host("Host: [::1]b\r\n"), "400 -"),
+        case("an address that does not end", host("Host: [::1\r\n"), "400 -")
+            .but_hyper("301=http://[::1/ +", rules::HOST),
+        case("letters after an address", host("Host: [::1]b\r\n"), "400 -")
+            .but_hyper("301=http://[::1]b/ +", rules::HOST),
         case("a Host with a folded second one", host("Host: a\r\n Host: b\r\n"), "400 -"),
     ]
 }

@@ -1,6 +1,6 @@
 //! Request lines, line ends, limits.
 
-use super::{Case, case, get};
+use super::{Case, case, get, rules};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = line_ends();
@@ -13,11 +13,14 @@ pub fn cases() -> Vec<Case> {
 fn line_ends() -> Vec<Case> {
     vec![
         case("a plain request", get("/", ""), "200 +"),
-        case("bare LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", "400 -"),
-        case("bare LF after a field", "GET / HTTP/1.1\r\nHost: a\nA: b\r\n\r\n", "400 -"),
-        case("bare LF for the empty line", "GET / HTTP/1.1\r\nHost: a\r\n\n", "400 -"),
-        case("bare LF everywhere", "GET / HTTP/1.1\nHost: a\n\n", "400 -"),
-        case("bare LF ahead", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400 -"),
+        case("bare LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", "400 -")
+            .but_hyper("200 +", rules::LF),
+        case("bare LF after a field", "GET / HTTP/1.1\r\nHost: a\nA: b\r\n\r\n", "400 -")
+            .but_hyper("200 +", rules::LF),
+        case("bare LF for the empty line", "GET / HTTP/1.1\r\nHost: a\r\n\n", "400 -")
+            .but_hyper("200 +", rules::LF),
+        case("bare LF everywhere", "GET / HTTP/1.1\nHost: a\n\n", "400 -").but_hyper("200 +", rules::LF),
+        case("bare LF ahead", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400 -").but_hyper("200 +", rules::LF),
         case("bare CR in the request line", "GET /\rx HTTP/1.1\r\nHost: a\r\n\r\n", "400 -"),
         case("bare CR after the version", "GET / HTTP/1.1\rHost: a\r\n\r\n", "400 -"),
         case("bare CR in a value", get("/", "A: b\rC: d\r\n"), "400 -"),
@@ -27,10 +30,15 @@ fn line_ends() -> Vec<Case> {
         case("CR ahead", "\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400 -"),
         case("an empty line ahead", format!("\r\n{}", get("/", "")), "200 +"),
         case("three empty lines ahead", format!("\r\n\r\n\r\n{}", get("/", "")), "200 +"),
-        case("too many empty lines ahead", format!("{}{}", "\r\n".repeat(9000), get("/", "")), "414 -"),
-        case("the end within the request line", "GET / HT", "400 -").ended(),
-        case("the end within the head", "GET / HTTP/1.1\r\nHost: a\r\n", "400 -").ended(),
-        case("the end after empty lines", "\r\n\r\n", "400 -").ended(),
+        case("too many empty lines ahead", format!("{}{}", "\r\n".repeat(9000), get("/", "")), "414 -")
+            .but_hyper("200 +", rules::EMPTY_LINES),
+        case("the end within the request line", "GET / HT", "400 -")
+            .ended()
+            .but_hyper("-", rules::INCOMPLETE),
+        case("the end within the head", "GET / HTTP/1.1\r\nHost: a\r\n", "400 -")
+            .ended()
+            .but_hyper("-", rules::INCOMPLETE),
+        case("the end after empty lines", "\r\n\r\n", "-").ended(),
         case("nothing at all", "", "-").ended(),
         case("the end after a request", get("/", ""), "200 -").ended(),
     ]
@@ -57,8 +65,9 @@ fn request_lines() -> Vec<Case> {
         case("a method that nobody knows", line("BREW / HTTP/1.1"), "501 +"),
         case("a method that is not for this", line("DELETE / HTTP/1.1"), "405 +"),
         case("TRACE", line("TRACE / HTTP/1.1"), "405 +"),
-        case("CONNECT", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "501 -"),
-        case("CONNECT with a path", line("CONNECT / HTTP/1.1"), "501 -"),
+        case("CONNECT", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "501 -")
+            .but_hyper("501 +", rules::CONNECT),
+        case("CONNECT with a path", line("CONNECT / HTTP/1.1"), "501 -").but_hyper("501 +", rules::CONNECT),
         case("no request", "nonsense\r\n\r\n", "400 -"),
         case("TLS", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "400 -"),
     ]
@@ -68,17 +77,18 @@ fn versions() -> Vec<Case> {
     let version = |version: &str| format!("GET / {version}\r\nHost: a\r\n\r\n");
     vec![
         case("HTTP/1.0", version("HTTP/1.0"), "200 -"),
-        case("HTTP/1.2", version("HTTP/1.2"), "505 -"),
-        case("HTTP/2.0", version("HTTP/2.0"), "505 -"),
-        case("HTTP/0.9 by name", version("HTTP/0.9"), "505 -"),
+        case("HTTP/1.2", version("HTTP/1.2"), "505 -").but_hyper("400 -", rules::VERSION),
+        case("HTTP/2.0", version("HTTP/2.0"), "505 -").but_hyper("400 -", rules::VERSION),
+        case("HTTP/0.9 by name", version("HTTP/0.9"), "505 -").but_hyper("400 -", rules::VERSION),
         case("HTTP/0.9", "GET /\r\n", "400 -"),
-        case("HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 -"),
+        case("HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 -")
+            .but_hyper("-", rules::VERSION),
         case("a letter after the version", version("HTTP/1.1x"), "400 -"),
         case("two digits", version("HTTP/1.10"), "400 -"),
-        case("a leading zero", version("HTTP/01.1"), "505 -"),
-        case("one digit", version("HTTP/1"), "505 -"),
-        case("lower case", version("http/1.1"), "505 -"),
-        case("another protocol", version("HTTPS/1.1"), "505 -"),
+        case("a leading zero", version("HTTP/01.1"), "400 -"),
+        case("one digit of a version", version("HTTP/1"), "400 -"),
+        case("lower case", version("http/1.1"), "400 -"),
+        case("another protocol", version("HTTPS/1.1"), "400 -"),
     ]
 }
 
@@ -86,11 +96,13 @@ fn limits() -> Vec<Case> {
     let long = "x".repeat(20_000);
     let fields = |count| "A: b\r\n".repeat(count);
     vec![
-        case("a long method", format!("{long} / HTTP/1.1\r\nHost: a\r\n\r\n"), "414 -"),
-        case("a long target", get(&format!("/{long}"), ""), "414 -"),
-        case("a long query", get(&format!("/?{long}"), ""), "414 -"),
-        case("a long value", get("/", &format!("A: {long}\r\n")), "431 -"),
-        case("a long name", get("/", &format!("{long}: a\r\n")), "431 -"),
+        case("a long method", format!("{long} / HTTP/1.1\r\nHost: a\r\n\r\n"), "414 -")
+            .but_hyper("501 +", rules::TOO_LONG),
+        case("a long target", get(&format!("/{long}"), ""), "414 -").but_hyper("200 +", rules::TOO_LONG),
+        case("a long query", get(&format!("/?{long}"), ""), "414 -").but_hyper("200 +", rules::TOO_LONG),
+        case("a long value", get("/", &format!("A: {long}\r\n")), "431 -")
+            .but_hyper("200 +", rules::TOO_LONG),
+        case("a long name", get("/", &format!("{long}: a\r\n")), "431 -").but_hyper("200 +", rules::TOO_LONG),
         case("a target within the limit", get(&format!("/{}", &long[..8000]), ""), "200 +"),
         case("a value within the limit", get("/", &format!("A: {}\r\n", &long[..16_000])), "200 +"),
         case("100 fields", get("/", &fields(99)), "200 +"),

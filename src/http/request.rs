@@ -123,7 +123,7 @@ pub fn read_head(
         if count == 0 {
             // Who has only shut the sending side still reads. Empty lines ask for nothing: some clients send one after
             // content.
-            if scanner.lines == 0 && scanner.line_length == 0 {
+            if buffer[..*filled].iter().all(|byte| b"\r\n".contains(byte)) {
                 *filled = 0;
                 return Err(Failure::Gone);
             }
@@ -135,31 +135,31 @@ pub fn read_head(
 
 /// Finds the empty line that ends a head. Each byte is looked at once, however small the pieces.
 #[derive(Debug, Default)]
-struct Scanner {
+pub struct Scanner {
     scanned: usize,
-    /// Bytes since the last line end, without CR.
-    line_length: usize,
+    line_start: usize,
+    /// Lines that are not empty.
     lines: usize,
 }
 
 impl Scanner {
     /// The length of the head, once it is complete. A line that ends with a bare LF is refused: whoever
     /// stands between may see another end than we do (RFC 9112, section 2.2).
-    fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Failure> {
+    pub fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Failure> {
         for position in self.scanned..bytes.len() {
             if bytes[position] != b'\n' {
-                self.line_length += usize::from(bytes[position] != b'\r');
                 continue;
             }
             if position == 0 || bytes[position - 1] != b'\r' {
                 return Err(Failure::Refused(400, "a line ends with LF alone, where CR LF is expected"));
             }
             // Empty lines before the request line are skipped (RFC 9112, section 2.2).
-            if self.line_length == 0 && self.lines > 0 {
+            let is_empty = position - self.line_start == 1;
+            if is_empty && self.lines > 0 {
                 return Ok(Some(position + 1));
             }
-            self.lines += usize::from(self.line_length > 0);
-            self.line_length = 0;
+            self.lines += usize::from(!is_empty);
+            self.line_start = position + 1;
         }
         self.scanned = bytes.len();
         Ok(None)
@@ -429,6 +429,7 @@ mod tests {
             .collect();
         assert_eq!(ends.iter().position(|&end| end > 0), Some(bytes.len() - 5));
         assert_eq!(Scanner::default().find_end(bytes).unwrap(), Some(bytes.len() - 4));
+        assert_eq!(Scanner::default().find_end(b"GET\r\n\r\r\n"), Ok(None));
         assert!(Scanner::default().find_end(b"GET / HTTP/1.1\n").is_err());
         assert!(Scanner::default().find_end(b"\n").is_err());
     }

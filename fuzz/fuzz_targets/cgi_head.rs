@@ -8,7 +8,15 @@ use lsbaws::handler::cgi::head::{Reply, find_end, parse};
 use lsbaws::http::is_token;
 
 const OURS: [&str; 9] = [
-    "connection", "content-length", "date", "keep-alive", "status", "te", "trailer", "transfer-encoding", "upgrade",
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "status",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 fuzz_target!(|bytes: &[u8]| {

@@ -52,6 +52,8 @@ fn hosts() -> Vec<Case> {
             .but_hyper("301=http://a/../b/ +", rules::HOST),
         case("a user in Host", host("Host: u@a\r\n"), "400 -").but_hyper("301=http://u@a/ +", rules::HOST),
         case("a list in Host", host("Host: a, b\r\n"), "400 -").but_hyper("301=http://a, b/ +", rules::HOST),
+        case("an escape in Host", host("Host: %61\r\n"), "400 -")
+            .but_hyper("301=http://%61/ +", rules::HOST_ESCAPE),
         case("Host beyond ASCII", host("Host: \u{e9}\r\n"), "400 -").but_hyper("301=http:/// +", rules::HOST),
         case("a port in Host", get("/", "").replace("Host: a", "Host: a:80"), "200 +"),
         case("an empty port in Host", get("/", "").replace("Host: a", "Host: a:"), "200 +"),

@@ -7,6 +7,7 @@ pub const EMPTY_LINES: &str =
 pub const FORMS: &str =
     "RFC 9112, 3.2: a target has one of four forms, none of them with a fragment or beyond ASCII";
 pub const HOST: &str = "RFC 9112, 3.2: 400 where Host is missing, repeated or invalid";
+pub const HOST_ESCAPE: &str = "RFC 9110, 4.2.3: hosts are compared in their normal form, and this is none";
 pub const AUTHORITY: &str =
     "RFC 9110, 4.2.1 and 4.2.4: http://, host and port; a user in front of them deceives";
 pub const MISDIRECTED: &str = "RFC 9110, 7.4: a target of another scheme has come to the wrong server";
@@ -15,6 +16,8 @@ pub const PATH: &str =
     "RFC 9112, 3.2: what is no valid target, or is two things to two readers, is refused and not repaired";
 pub const ONE_SPELLING: &str =
     "RFC 9110, 4.2.3: equivalent spellings of a path are one path here, and no way around a route";
+pub const UNENCODED: &str =
+    "RFC 9112, 3: an invalid target need not be refused, and these characters mean the same to everybody";
 pub const CONNECT: &str =
     "RFC 9110, 9.3.6: what follows a CONNECT is meant for its tunnel, and is no request";
 pub const TOO_LONG: &str = "RFC 9112, 3 and RFC 9110, 5.4: 414 or 431 above the limit of a head, which is 16 KiB here, 400 KiB there";

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lsbaws::config::parse;
+use lsbaws::config::{find_service, parse};
 
 fuzz_target!(|text: &str| {
     let (config, effective) = match parse(text, "file") {
@@ -15,6 +15,10 @@ fuzz_target!(|text: &str| {
             return;
         }
     };
+    // Without a [listen] there is the default one, which need not lead anywhere while nobody asks for it.
+    if config.listen.iter().any(|listen| find_service(&config.services, &listen.name).is_err()) {
+        return;
+    }
     drop(config); // and with it what it has opened
     let shown = effective.to_string();
     let (_, again) = parse(&shown, "shown").unwrap_or_else(|error| panic!("{error}: {shown}"));

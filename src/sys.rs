@@ -5,10 +5,14 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::scoreboard::Slot;
@@ -297,11 +301,40 @@ pub fn clear_environment() {
 /// leave behind, would make the kernel reap our children and lose their status; and programs that children become
 /// inherit what is ignored. SIGPIPE stays ignored, as Rust does at start.
 pub fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        if signal != libc::SIGPIPE {
-            // SAFETY: SIG_DFL installs no handler. (For signals that have no disposition it fails, and that is all.)
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+    /// The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.
+    let default = [0_u64; 4];
+    // Past the C library, which keeps its hands on two signals of its own: posix_spawn(3) leaves those ignored.
+    for signal in (1..=libc::SIGRTMAX()).filter(|&signal| signal != libc::SIGPIPE) {
+        // SAFETY: the pointer is to a structure as large as the kernel's, with a signal set of 8 bytes; SIG_DFL installs no
+        // handler. (For signals that have no disposition it fails, and that is all.)
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null::<u64>(), 8) };
+    }
+}
+
+/// Lets a program that `command` starts be killed when its parent, this process, dies (PR_SET_PDEATHSIG(2const)).
+pub fn die_with_parent(command: &mut Command) {
+    let parent = std::process::id();
+    let prepare = move || {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // It may have died before it could be asked for.
+        if std::os::unix::process::parent_id() == parent {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
         }
+    };
+    // SAFETY: after the fork and before the exec this makes two system calls, and touches nothing that a fork could leave half-done.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// A descriptor that becomes readable when the child `pid` ends (pidfd_open(2)).
+pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match RawFd::try_from(fd) {
+        // SAFETY: pidfd_open has just made this descriptor, close-on-exec; nothing else owns it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -175,6 +175,24 @@ pub struct Route {
     pub to: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_path: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<FilePath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<FilePath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<FilePath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_root: Option<FilePath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, Text>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<Size<TIB>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_size: Option<Size<TIB>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_length: Option<Flag>,
 }
 
 /// Keys that every route has.
@@ -186,6 +204,17 @@ impl HandlerName {
         match self {
             Self::Hello => &["body", "status", "content_type", "delay"],
             Self::Redirect => &["to", "status", "keep_path"],
+            Self::Cgi => &[
+                "root",
+                "program",
+                "interpreter",
+                "document_root",
+                "environment",
+                "timeout",
+                "max_body_size",
+                "max_output_size",
+                "require_length",
+            ],
         }
     }
 }
@@ -203,6 +232,11 @@ impl Route {
             HandlerName::Redirect => {
                 self.status.get_or_insert(Whole::new(301));
                 self.keep_path.get_or_insert(Flag(true));
+            }
+            HandlerName::Cgi => {
+                self.environment.get_or_insert_default();
+                self.timeout.get_or_insert(Time(Duration::from_secs(60)));
+                self.require_length.get_or_insert(Flag(false));
             }
         }
     }

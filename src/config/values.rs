@@ -391,7 +391,7 @@ words! {
 words! {
     /// What answers the requests of a route.
     #[derive(Default)]
-    HandlerName { #[default] Hello = "hello", Redirect = "redirect" }
+    HandlerName { #[default] Hello = "hello", Redirect = "redirect", Cgi = "cgi" }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Services: what a named listener leads to. It speaks HTTP, and then each request is routed to the handler that answers it;
 //! or it is a program that the child becomes.
 
+pub mod cgi;
 pub mod exec;
 pub mod hello;
 pub mod redirect;
 
 use std::cmp::Reverse;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use crate::child::outcome::Outcome;
 use crate::config::Limits;
@@ -17,6 +18,7 @@ use crate::http::response::{FixedFields, Responder};
 use crate::http::stream::Stream;
 use crate::http::target;
 use crate::scoreboard::Slot;
+use cgi::{Cgi, Programs};
 use exec::Exec;
 use hello::Hello;
 use redirect::Redirect;
@@ -46,7 +48,12 @@ impl Service {
 
     /// Descriptors that a child of this service needs besides its connection.
     pub fn descriptors(&self) -> Vec<RawFd> {
-        Vec::new()
+        match &self.protocol {
+            Protocol::Http(site) => {
+                site.routes.iter().filter_map(|route| route.handler.descriptor()).collect()
+            }
+            Protocol::Exec(_) => Vec::new(),
+        }
     }
 }
 
@@ -75,14 +82,24 @@ pub struct Route {
 pub enum Handler {
     Hello(Hello),
     Redirect(Redirect),
+    Cgi(Cgi),
 }
 
 impl Handler {
+    /// The directory below which it looks for what is asked.
+    fn descriptor(&self) -> Option<RawFd> {
+        match self {
+            Self::Cgi(Cgi { programs: Programs::Below { directory, .. }, .. }) => Some(directory.as_raw_fd()),
+            Self::Hello(_) | Self::Redirect(_) | Self::Cgi(_) => None,
+        }
+    }
+
     /// Its name in the configuration and in records.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello(_) => "hello",
             Self::Redirect(_) => "redirect",
+            Self::Cgi(_) => "cgi",
         }
     }
 }
@@ -222,6 +239,7 @@ impl Site {
         match &route.handler {
             Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
+            Handler::Cgi(cgi) => cgi.answer(exchange),
         }
     }
 

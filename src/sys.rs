@@ -301,7 +301,7 @@ pub fn clear_environment() {
 /// leave behind, would make the kernel reap our children and lose their status; and programs that children become
 /// inherit what is ignored. SIGPIPE stays ignored, as Rust does at start.
 pub fn reset_signals() {
-    /// The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.
+    // The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.
     let default = [0_u64; 4];
     // Past the C library, which keeps its hands on two signals of its own: posix_spawn(3) leaves those ignored.
     for signal in (1..=libc::SIGRTMAX()).filter(|&signal| signal != libc::SIGPIPE) {

@@ -98,7 +98,6 @@ impl Program {
     /// Sees to it that nothing of the program is left, other processes of its group included: SIGTERM, and after some grace
     /// SIGKILL. Returns when all are gone; at once, when they are already.
     pub fn end(&mut self) {
-        (self.stdin, self.stdout) = (None, None);
         let group = Pid::from_raw(self.child.id().cast_signed());
         let until = Instant::now() + GRACE;
         let _ = self.has_ended();
@@ -113,6 +112,8 @@ impl Program {
             let _ = poll(if is_running { &mut fds } else { &mut [] }, look); // cut short: looks again
             let _ = self.has_ended();
         }
+        // Only now: the program shall learn by the signal, not by a broken pipe.
+        (self.stdin, self.stdout) = (None, None);
     }
 }
 

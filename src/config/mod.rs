@@ -111,9 +111,18 @@ pub fn load(
     overrides: &Overrides,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(Config, Effective), Error> {
+    merge(sources::read_layers(overrides, environment)?)
+}
+
+/// The same for the text of one file alone, without reading anything else.
+pub fn parse(text: &str, name: &str) -> Result<(Config, Effective), Error> {
+    merge(vec![sources::parse_toml(text, name)?])
+}
+
+fn merge(layers: Vec<sources::Layer>) -> Result<(Config, Effective), Error> {
     let mut builder = config::Config::builder();
     let mut origins = Origins::default();
-    for layer in sources::read_layers(overrides, environment)? {
+    for layer in layers {
         origins.add(&layer);
         builder = builder.add_source(layer);
     }

@@ -121,11 +121,13 @@ pub fn read_head(
         }
         let count = stream.receive(&mut buffer[*filled..], deadline)?;
         if count == 0 {
-            // Who has only shut the sending side still reads.
-            return Err(match *filled {
-                0 => Failure::Gone,
-                _ => Failure::Refused(400, "the request ends before its head does"),
-            });
+            // Who has only shut the sending side still reads. Empty lines ask for nothing: some clients send one after
+            // content.
+            if buffer[..*filled].iter().all(|byte| b"\r\n".contains(byte)) {
+                *filled = 0;
+                return Err(Failure::Gone);
+            }
+            return Err(Failure::Refused(400, "the request ends before its head does"));
         }
         *filled += count;
     }
@@ -133,31 +135,31 @@ pub fn read_head(
 
 /// Finds the empty line that ends a head. Each byte is looked at once, however small the pieces.
 #[derive(Debug, Default)]
-struct Scanner {
+pub struct Scanner {
     scanned: usize,
-    /// Bytes since the last line end, without CR.
-    line_length: usize,
+    line_start: usize,
+    /// Lines that are not empty.
     lines: usize,
 }
 
 impl Scanner {
     /// The length of the head, once it is complete. A line that ends with a bare LF is refused: whoever
     /// stands between may see another end than we do (RFC 9112, section 2.2).
-    fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Failure> {
+    pub fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Failure> {
         for position in self.scanned..bytes.len() {
             if bytes[position] != b'\n' {
-                self.line_length += usize::from(bytes[position] != b'\r');
                 continue;
             }
             if position == 0 || bytes[position - 1] != b'\r' {
                 return Err(Failure::Refused(400, "a line ends with LF alone, where CR LF is expected"));
             }
             // Empty lines before the request line are skipped (RFC 9112, section 2.2).
-            if self.line_length == 0 && self.lines > 0 {
+            let is_empty = position - self.line_start == 1;
+            if is_empty && self.lines > 0 {
                 return Ok(Some(position + 1));
             }
-            self.lines += usize::from(self.line_length > 0);
-            self.line_length = 0;
+            self.lines += usize::from(!is_empty);
+            self.line_start = position + 1;
         }
         self.scanned = bytes.len();
         Ok(None)
@@ -170,7 +172,7 @@ pub fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<
     match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, room) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return refuse("the head of the request is not complete"),
-        Err(httparse::Error::Version) => {
+        Err(httparse::Error::Version) if names_version(head) => {
             return Err(Failure::Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"));
         }
         Err(httparse::Error::TooManyHeaders) => {
@@ -216,6 +218,14 @@ pub fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<
     })
 }
 
+/// The request line ends with an `HTTP-version` (RFC 9112, section 2.3), whichever that is.
+fn names_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
+    let word = line.and_then(|line| line.splitn(3, |&byte| byte == b' ').nth(2));
+    let digits = word.and_then(|word| word.strip_prefix(b"HTTP/"));
+    matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
 fn refuse<T>(sentence: &'static str) -> Result<T, Failure> {
     Err(Failure::Refused(400, sentence))
 }
@@ -234,7 +244,8 @@ fn check_host<'a>(fields: &'a [Header<'a>], minor: u8) -> Result<&'a str, Failur
     }
 }
 
-/// `uri-host [":" port]` (RFC 9110, section 7.2), as far as its bytes go; may be empty.
+/// `uri-host [":" port]` (RFC 9110, section 7.2), as far as its bytes go; may be empty. Without escapes: nobody sends a host
+/// with one, and routes would not know it.
 fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value.iter().rposition(|&byte| byte == b':' || byte == b']') {
         Some(at) if value[at] == b':' => (&value[..at], &value[at + 1..]),
@@ -242,7 +253,7 @@ fn is_host(value: &[u8]) -> bool {
     };
     let literal = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
     let (inside, is_literal) = (literal.unwrap_or(host), literal.is_some());
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte);
     port.iter().all(u8::is_ascii_digit)
         && inside.iter().all(|byte| is_name(byte) || is_literal && *byte == b':')
 }
@@ -323,6 +334,7 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: %61\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
@@ -330,7 +342,10 @@ mod tests {
             ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET http:///b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("\r\nGET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET / http/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/11.1\r\nHost: a\r\n\r\n", 400),
             ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ];
         for (head, expected) in cases {
@@ -416,6 +431,7 @@ mod tests {
             .collect();
         assert_eq!(ends.iter().position(|&end| end > 0), Some(bytes.len() - 5));
         assert_eq!(Scanner::default().find_end(bytes).unwrap(), Some(bytes.len() - 4));
+        assert_eq!(Scanner::default().find_end(b"GET\r\n\r\r\n"), Ok(None));
         assert!(Scanner::default().find_end(b"GET / HTTP/1.1\n").is_err());
         assert!(Scanner::default().find_end(b"\n").is_err());
     }

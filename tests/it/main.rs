@@ -15,6 +15,7 @@ mod docs;
 mod exec;
 mod exhaustion;
 mod files;
+mod framing;
 mod http;
 mod lessons;
 mod lifecycle;

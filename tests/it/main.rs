@@ -9,6 +9,7 @@ mod harness;
 mod activation;
 mod bind;
 mod cgi;
+mod cgi_failures;
 mod client;
 mod config;
 mod docs;

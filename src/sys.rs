@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
 use crate::scoreboard::Slot;
@@ -258,26 +258,24 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
 
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what a child must
 /// not hold. For a child of [`fork_child`] only, which never uses or drops an owner of what is closed.
-pub fn close_all_but(kept: &mut [RawFd]) -> io::Result<()> {
-    kept.sort_unstable();
+pub fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
     let mut next = 3;
-    for &fd in &*kept {
-        #[allow(clippy::cast_sign_loss)] // a descriptor is never negative
-        let fd = fd as libc::c_uint;
+    // Few, and in no order: looked for again and again rather than sorted, which would take memory.
+    while let Some(fd) = kept.clone().filter(|&fd| fd >= next).min() {
         if fd > next {
             close_range(next, fd - 1)?;
         }
-        next = next.max(fd + 1);
+        next = fd + 1;
     }
-    close_range(next, libc::c_uint::MAX)
+    close_range(next, RawFd::MAX)
 }
 
 /// Fails where this kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
 pub fn require_close_range() -> io::Result<()> {
-    close_range(libc::c_uint::MAX, libc::c_uint::MAX) // there is no such descriptor
+    close_range(RawFd::MAX, RawFd::MAX) // there is no such descriptor
 }
 
-fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // SAFETY: the child that calls this never uses, nor drops, an owner of what is closed: it ends
     // by `_exit` (see fork_child).
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
@@ -311,10 +309,12 @@ pub fn reset_signals() {
     }
 }
 
-/// Lets a program that `command` starts be killed when its parent, this process, dies (PR_SET_PDEATHSIG(2const)).
-pub fn die_with_parent(command: &mut Command) {
+/// Lets a program that `command` starts have no signal blocked, and be killed when its parent, this process, dies
+/// (PR_SET_PDEATHSIG(2const)).
+pub fn tie_to_parent(command: &mut Command) {
     let parent = std::process::id();
     let prepare = move || {
+        SigSet::empty().thread_set_mask()?;
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         // It may have died before it could be asked for.
         if std::os::unix::process::parent_id() == parent {
@@ -323,7 +323,7 @@ pub fn die_with_parent(command: &mut Command) {
             Err(io::ErrorKind::NotFound.into())
         }
     };
-    // SAFETY: after the fork and before the exec this makes two system calls, and touches nothing that a fork could leave half-done.
+    // SAFETY: after the fork and before the exec this makes three system calls, and touches nothing that a fork could leave half-done.
     unsafe { command.pre_exec(prepare) };
 }
 

@@ -5,6 +5,7 @@
 //! was expected.
 
 mod effective;
+mod files;
 mod origins;
 mod raw;
 mod services;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::values::{
-    Address, FilePath, Flag, HandlerName, Level, List, LogTarget, MIB, Mode, Model, Protocol, Size, TIB,
-    Table, Text, Time, Whole,
+    Address, FilePath, Flag, HandlerName, Level, List, LogTarget, MIB, Mode, Model, Protocol, Size, Symlinks,
+    TIB, Table, Text, Time, Whole,
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -193,6 +193,22 @@ pub struct Route {
     pub max_output_size: Option<Size<TIB>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_length: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<List<Text>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub symlinks: Option<Symlinks>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charset: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub types: Option<BTreeMap<String, Text>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precompressed: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_pages: Option<BTreeMap<String, Text>>,
 }
 
 /// Keys that every route has.
@@ -203,6 +219,17 @@ impl HandlerName {
     pub fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Hello => &["body", "status", "content_type", "delay"],
+            Self::Files => &[
+                "root",
+                "index",
+                "listing",
+                "symlinks",
+                "charset",
+                "types",
+                "precompressed",
+                "cache_control",
+                "error_pages",
+            ],
             Self::Redirect => &["to", "status", "keep_path"],
             Self::Cgi => &[
                 "root",
@@ -228,6 +255,15 @@ impl Route {
                 self.body.get_or_insert_with(|| Text("Hello, World!\n".into()));
                 self.status.get_or_insert(Whole::new(200));
                 self.content_type.get_or_insert_with(|| Text("text/plain; charset=utf-8".into()));
+            }
+            HandlerName::Files => {
+                self.index.get_or_insert_with(|| List(vec![Text("index.html".into())]));
+                self.listing.get_or_insert(Flag(false));
+                self.symlinks.get_or_insert(Symlinks::Inside);
+                self.charset.get_or_insert_with(|| Text("utf-8".into()));
+                self.types.get_or_insert_default();
+                self.precompressed.get_or_insert(Flag(false));
+                self.error_pages.get_or_insert_default();
             }
             HandlerName::Redirect => {
                 self.status.get_or_insert(Whole::new(301));

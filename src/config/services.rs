@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::Problem;
+use super::files::build_files;
 use super::raw::{self, COMMON_KEYS};
 use super::values::{FilePath, Flag, HandlerName, List, Protocol, Size, Table, Text, Time};
 use crate::handler::cgi::{Cgi, Programs};
@@ -19,9 +20,9 @@ use crate::http::{is_token, response::FixedFields, target};
 const ROUTES_MAX: usize = 65_000;
 
 /// A key below the table at hand, and what is wrong with its value.
-type Wrong = (String, String);
+pub(super) type Wrong = (String, String);
 
-fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T, Wrong> {
     Err((key.into(), problem.into()))
 }
 
@@ -95,6 +96,7 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
     let fields = build_fields(std::mem::take(&mut raw.headers))?;
     let handler = match raw.handler {
         HandlerName::Hello => Handler::Hello(build_hello(raw)?),
+        HandlerName::Files => Handler::Files(Box::new(build_files(raw)?)),
         HandlerName::Redirect => Handler::Redirect(build_redirect(raw)?),
         HandlerName::Cgi => Handler::Cgi(build_cgi(raw)?),
     };
@@ -102,11 +104,11 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
 }
 
 /// What `fill_in` has set.
-fn take<T>(value: &mut Option<T>) -> T {
+pub(super) fn take<T>(value: &mut Option<T>) -> T {
     value.take().unwrap_or_else(|| unreachable!("keys with a default have been filled in"))
 }
 
-fn take_text(value: &mut Option<Text>) -> String {
+pub(super) fn take_text(value: &mut Option<Text>) -> String {
     take(value).0
 }
 
@@ -144,7 +146,7 @@ fn build_fields(headers: BTreeMap<String, Text>) -> Result<FixedFields, Wrong> {
     Ok(fields)
 }
 
-fn is_field_value(text: &str) -> bool {
+pub(super) fn is_field_value(text: &str) -> bool {
     !text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t')
 }
 

@@ -77,6 +77,7 @@ scalar! {
     Level;
     Protocol;
     HandlerName;
+    Symlinks;
 }
 
 /// An integer from `MIN` to `MAX`.
@@ -391,7 +392,15 @@ words! {
 words! {
     /// What answers the requests of a route.
     #[derive(Default)]
-    HandlerName { #[default] Hello = "hello", Redirect = "redirect", Cgi = "cgi" }
+    HandlerName { #[default] Hello = "hello", Files = "files", Redirect = "redirect", Cgi = "cgi" }
+}
+words! {
+    /// Which symbolic links are followed below a root.
+    Symlinks {
+        /// Those that lead to something below it.
+        Inside = "inside",
+        Refuse = "refuse",
+    }
 }
 
 #[cfg(test)]

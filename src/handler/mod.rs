@@ -3,6 +3,7 @@
 
 pub mod cgi;
 pub mod exec;
+pub mod files;
 pub mod hello;
 pub mod redirect;
 
@@ -20,6 +21,7 @@ use crate::http::target;
 use crate::scoreboard::Slot;
 use cgi::{Cgi, Programs};
 use exec::Exec;
+use files::Files;
 use hello::Hello;
 use redirect::Redirect;
 
@@ -47,13 +49,12 @@ impl Service {
     }
 
     /// Descriptors that a child of this service needs besides its connection.
-    pub fn descriptors(&self) -> Vec<RawFd> {
-        match &self.protocol {
-            Protocol::Http(site) => {
-                site.routes.iter().filter_map(|route| route.handler.descriptor()).collect()
-            }
-            Protocol::Exec(_) => Vec::new(),
-        }
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + Clone {
+        let routes = match &self.protocol {
+            Protocol::Http(site) => &site.routes[..],
+            Protocol::Exec(_) => &[],
+        };
+        routes.iter().filter_map(|route| route.handler.descriptor())
     }
 }
 
@@ -81,6 +82,7 @@ pub struct Route {
 #[derive(Debug)]
 pub enum Handler {
     Hello(Hello),
+    Files(Box<Files>),
     Redirect(Redirect),
     Cgi(Cgi),
 }
@@ -90,6 +92,7 @@ impl Handler {
     fn descriptor(&self) -> Option<RawFd> {
         match self {
             Self::Cgi(Cgi { programs: Programs::Below { directory, .. }, .. }) => Some(directory.as_raw_fd()),
+            Self::Files(files) => Some(files.root.raw_fd()),
             Self::Hello(_) | Self::Redirect(_) | Self::Cgi(_) => None,
         }
     }
@@ -98,6 +101,7 @@ impl Handler {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello(_) => "hello",
+            Self::Files(_) => "files",
             Self::Redirect(_) => "redirect",
             Self::Cgi(_) => "cgi",
         }
@@ -238,16 +242,42 @@ impl Site {
         };
         match &route.handler {
             Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
+            Handler::Files(files) => match self.find_index_elsewhere(exchange, index, files) {
+                Some(elsewhere) => Ok(Answer::Elsewhere(elsewhere)),
+                None => files.answer(exchange).map(Answer::Sent),
+            },
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
             Handler::Cgi(cgi) => cgi.answer(exchange),
         }
     }
 
+    /// The index of the directory that is asked for, where it is another route that answers it: `index.php` shall run, not be
+    /// sent.
+    fn find_index_elsewhere(
+        &self,
+        exchange: &Exchange<'_, '_>,
+        own: usize,
+        files: &Files,
+    ) -> Option<Elsewhere> {
+        let request = exchange.request;
+        if !request.path.ends_with(b"/") || self.routes.iter().all(|route| route.extension.is_none()) {
+            return None;
+        }
+        let is_there =
+            |name: &&String| files.root.find_file(&[exchange.rest, name.as_bytes()].concat()).is_ok();
+        let name = files.index.iter().find(is_there)?;
+        let path = [&request.path, name.as_bytes()].concat();
+        let (route, _) = self.find_route(request.authority, &path)?;
+        let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
+        let target = target::encode_path(&path) + &query;
+        (route != own).then_some(Elsewhere { target, as_get: false })
+    }
+
     /// The route with the longest path that `path` is at or below, and its index.
     fn find_route(&self, authority: &str, path: &[u8]) -> Option<(usize, &Route)> {
-        let host = target::host_of(authority);
-        let fits =
-            |route: &Route| route.contains(path) && route.is_for_extension(path) && route.is_for_host(host);
+        let fits = |route: &Route| {
+            route.contains(path) && route.is_for_extension(path) && route.is_for_host(authority)
+        };
         self.routes.iter().enumerate().find(|(_, route)| fits(route))
     }
 }
@@ -267,17 +297,15 @@ impl Route {
         })
     }
 
-    fn is_for_host(&self, host: &str) -> bool {
-        match &self.host {
-            None => true,
-            Some(own) => match own.strip_prefix('*') {
-                Some(domain) => {
-                    let at = host.len().checked_sub(domain.len());
-                    let end = at.filter(|&at| at > 0).and_then(|at| host.get(at..));
-                    end.is_some_and(|end| end.eq_ignore_ascii_case(domain))
-                }
-                None => host.eq_ignore_ascii_case(own),
-            },
+    fn is_for_host(&self, authority: &str) -> bool {
+        let Some(own) = &self.host else { return true };
+        let host = target::host_of(authority);
+        match own.strip_prefix('*') {
+            None => host.eq_ignore_ascii_case(own),
+            Some(domain) => {
+                let at = host.len().checked_sub(domain.len()).filter(|&at| at > 0);
+                at.and_then(|at| host.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(domain))
+            }
         }
     }
 }

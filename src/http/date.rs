@@ -36,6 +36,11 @@ impl Date {
         }
     }
 
+    /// Seconds since the epoch.
+    pub fn second(&self) -> u64 {
+        self.second
+    }
+
     pub fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.text
     }

@@ -92,11 +92,17 @@ impl<'a> Responder<'a> {
         self.terms.keep_alive = false;
     }
 
-    /// Begins a response.
-    pub fn head(&mut self, status: u16) -> Head<'_, 'a> {
+    /// The second that the field Date of this response tells, since the epoch.
+    pub fn now(&mut self) -> u64 {
         if self.stream.take_waited() {
             self.date.refresh();
         }
+        self.date.second()
+    }
+
+    /// Begins a response.
+    pub fn head(&mut self, status: u16) -> Head<'_, 'a> {
+        self.now();
         self.stream.note_response(status);
         self.progress.has_begun.set(true);
         // Content that nobody has read is thrown away afterwards, where that has a bound.
@@ -338,6 +344,11 @@ pub struct Content<'r, 'a> {
 }
 
 impl Content<'_, '_> {
+    /// Queues content; it goes out with what is sent next.
+    pub fn queue(&mut self, bytes: &[u8]) {
+        self.framed.queue(self.responder, bytes);
+    }
+
     /// Sends content.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
         self.framed.queue(self.responder, bytes);

@@ -417,13 +417,48 @@ fn a_trickle_of_content_uses_up_its_time() {
 fn extensions_and_interpreters_choose_programs() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().display();
+    fs::write(
+        folder.path().join("index.sh"),
+        "echo Content-Type: text/plain; echo; echo index $QUERY_STRING; cat",
+    )
+    .unwrap();
     fs::write(folder.path().join("page.sh"), "echo Content-Type: text/plain; echo; echo ran $PATH_INFO")
         .unwrap();
     let server = serve(&format!(
         "[[service.web.route]]\nbody = 'static'\n\
+         [[service.web.route]]\npath = '/files/'\nhandler = 'files'\nroot = '{root}'\nindex = ['index.sh']\n\
+         [[service.web.route]]\npath = '/files/'\nextension = '.sh'\nhandler = 'cgi'\nroot = '{root}'\ninterpreter = '/bin/sh'\n\
          [[service.web.route]]\nextension = '.sh'\nhandler = 'cgi'\nroot = '{root}'\ninterpreter = '/bin/sh'\n"
     ));
     assert_eq!(dechunk(&server.get("/page.sh/x")), "ran /x\n");
     assert!(server.get("/page.txt").ends_with("static"));
     assert_eq!(status(&server.get("/other.sh")), "404");
+    // An index that is a program runs, whatever the method; it is never sent as it is.
+    assert_eq!(dechunk(&server.get("/files/?a=b")), "index a=b\n");
+    assert_eq!(dechunk(&post(&server, "/files/", "", b"content")), "index\ncontent");
+    assert_eq!(dechunk(&server.get("/files/page.sh")), "ran\n");
+}
+
+#[test]
+fn one_program_may_answer_for_a_whole_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("one");
+    write_program(
+        &program,
+        &format!("#!/bin/sh\n{}\n", say("echo $SCRIPT_NAME,$PATH_INFO,$PATH_TRANSLATED")),
+    );
+    let server = serve(&format!(
+        "[process]\nmodel = 'iterative'\n\
+         [[service.web.route]]\npath = '/one'\nhandler = 'cgi'\nprogram = '{0}'\ndocument_root = '/srv/'\n\
+         [[service.web.route]]\nhandler = 'cgi'\nprogram = '{0}'\n",
+        program.display()
+    ));
+    for (target, expected) in [
+        ("/one", "/one,,\n"),
+        ("/one/", "/one,/,/srv/\n"),
+        ("/one//a/b", "/one,/a/b,/srv/a/b\n"),
+        ("/", ",/,\n"),
+    ] {
+        assert_eq!(dechunk(&server.get(target)), expected, "{target}");
+    }
 }

@@ -99,7 +99,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'magic'\n",
-            r#"FILE:2: service.web.route[0].handler: expected one of "hello", "redirect", "cgi""#,
+            r#"FILE:2: service.web.route[0].handler: expected one of "hello", "files", "redirect", "cgi""#,
         ),
         (
             "[[service.web.route]]\nstatus = 99\n",
@@ -136,6 +136,50 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         (
             "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nstatus = 200\n",
             "FILE:4: service.web.route[0].status: expected 301, 302, 303, 307 or 308, found 200",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\n",
+            "FILE:1: service.web.route[0].root: expected a directory, such as \"/srv/www\", found nothing",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/nonexistent'\n",
+            "FILE:3: service.web.route[0].root: expected a directory, found /nonexistent: No such file or directory",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/etc/passwd'\n",
+            "FILE:3: service.web.route[0].root: expected a directory, found /etc/passwd: Not a directory",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = 'www'\n",
+            "FILE:3: service.web.route[0].root: expected an absolute path, such as \"/srv/www\", found \"www\"",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nindex = ['a', 'b/c']\n",
+            "FILE:4: service.web.route[0].index: expected the name of a file, such as \"index.html\", found \"b/c\"",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nsymlinks = 'outside'\n",
+            "FILE:4: service.web.route[0].symlinks: expected one of \"inside\", \"refuse\", found \"outside\"",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\ncharset = 'a b'\n",
+            "FILE:4: service.web.route[0].charset: expected a charset, such as \"utf-8\", found \"a b\"",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\ntypes = { foo = 'text' }\n",
+            "FILE:4: service.web.route[0].types.foo: expected a media type, such as \"text/plain\", found \"text\"",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\ncache_control = ' '\n",
+            "FILE:4: service.web.route[0].cache_control: expected a field value, such as \"max-age=3600\"",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nerror_pages = { 418 = 'a' }\n",
+            "FILE:4: service.web.route[0].error_pages.418: expected one of the statuses 403, 404, 500, 503",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nerror_pages = { 404 = '../a' }\n",
+            "FILE:4: service.web.route[0].error_pages.404: expected a path below the root, such as \"errors/404.html\", found \"../a\"",
         ),
         (
             "[[service.web.route]]\npath = '/a/../b'\n",

@@ -14,6 +14,7 @@ mod config;
 mod docs;
 mod exec;
 mod exhaustion;
+mod files;
 mod framing;
 mod http;
 mod lessons;

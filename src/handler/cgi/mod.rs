@@ -60,7 +60,7 @@ impl Cgi {
             exchange.response.error(400, &why)?;
             return sent(Outcome::Served);
         }
-        let script = match self.programs.find(exchange.route_path, exchange.rest) {
+        let script = match self.programs.find(exchange.route_path, &exchange.request.path) {
             Ok(Some(script)) => script,
             Ok(None) => {
                 exchange.response.error(404, "no program is there")?;

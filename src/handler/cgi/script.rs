@@ -33,11 +33,12 @@ pub struct Script {
 }
 
 impl Programs {
-    /// Finds the program for a path: `route_path` and below it `rest`. `None` where there is none.
-    pub fn find(&self, route_path: &str, rest: &[u8]) -> io::Result<Option<Script>> {
+    /// Finds the program for a path, which is at or below `route_path`. `None` where there is none.
+    pub fn find(&self, route_path: &str, path: &[u8]) -> io::Result<Option<Script>> {
+        let below = &path[route_path.len()..];
         match self {
             Self::One { program, document_root } => {
-                let path_info = if rest.is_empty() { Vec::new() } else { [b"/", rest].concat() };
+                let path_info = below.to_vec();
                 Ok(Some(Script {
                     program: program.clone(),
                     file: program.clone(),
@@ -47,6 +48,7 @@ impl Programs {
                 }))
             }
             Self::Below { root, directory, interpreter } => {
+                let rest = below.strip_prefix(b"/").unwrap_or(below);
                 let Some(length) = find_file(directory, rest)? else { return Ok(None) };
                 let file = root.join(OsStr::from_bytes(&rest[..length]));
                 Ok(Some(Script {

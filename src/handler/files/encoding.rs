@@ -1,0 +1,140 @@
+//! The field Accept-Encoding (RFC 9110, section 12.5.3): which precompressed twins a client would take.
+
+/// A content coding, in the order in which they are tried when a client likes them equally: smallest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    Brotli,
+    Zstandard,
+    Gzip,
+}
+
+const CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstandard, Coding::Gzip];
+
+impl Coding {
+    /// Its name in the fields Accept-Encoding and Content-Encoding.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Brotli => "br",
+            Self::Zstandard => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// What the name of a twin adds to that of its original.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Brotli => ".br",
+            Self::Zstandard => ".zst",
+            Self::Gzip => ".gz",
+        }
+    }
+}
+
+/// What a client has said of the codings, in thousandths (RFC 9110, section 12.4.2).
+#[derive(Debug, Default)]
+struct Weights {
+    codings: [Option<u16>; CODINGS.len()],
+    identity: Option<u16>,
+    /// Of all that are not named.
+    any: Option<u16>,
+}
+
+/// The codings that a client takes at least as gladly as none, best first. None for a client that says nothing.
+pub fn find_acceptable<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<Coding> {
+    let mut weights = Weights::default();
+    for value in values {
+        value.split(|&byte| byte == b',').for_each(|member| weights.note(member));
+    }
+    let identity = weights.identity.or(weights.any).unwrap_or(0);
+    let weigh = |coding: &Coding| weights.codings[*coding as usize].or(weights.any).unwrap_or(0);
+    let mut accepted: Vec<_> =
+        CODINGS.into_iter().filter(|coding| weigh(coding) > 0 && weigh(coding) >= identity).collect();
+    accepted.sort_by_key(|coding| std::cmp::Reverse(weigh(coding)));
+    accepted
+}
+
+impl Weights {
+    /// Takes `coding [;q=weight]`. What is malformed asks for nothing.
+    fn note(&mut self, member: &[u8]) {
+        let mut parts = member.splitn(2, |&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let name = parts.next().unwrap_or_default();
+        let Some(weight) = parts.next().map_or(Some(1000), parse_weight) else { return };
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        // RFC 9110, section 8.4.1.3: x-gzip is gzip.
+        if let Some(coding) =
+            CODINGS.into_iter().find(|coding| is(coding.name()) || *coding == Coding::Gzip && is("x-gzip"))
+        {
+            self.codings[coding as usize] = Some(weight);
+        } else if is("identity") {
+            self.identity = Some(weight);
+        } else if is("*") {
+            self.any = Some(weight);
+        }
+    }
+}
+
+/// `q=` and a number from 0 to 1 with up to three digits behind the point.
+fn parse_weight(parameter: &[u8]) -> Option<u16> {
+    let (name, value) = parameter.split_at_checked(2)?;
+    if !name.eq_ignore_ascii_case(b"q=") {
+        return None;
+    }
+    let (whole, digits) = match value {
+        [whole] | [whole, b'.'] => (whole, &[][..]),
+        [whole, b'.', digits @ ..] if digits.len() <= 3 => (whole, digits),
+        _ => return None,
+    };
+    let digit = |byte: &u8| char::from(*byte).to_digit(10).and_then(|digit| u16::try_from(digit).ok());
+    let mut weight = 0;
+    for place in 0..3 {
+        weight = weight * 10 + digits.get(place).map_or(Some(0), digit)?;
+    }
+    match whole {
+        b'0' => Some(weight),
+        b'1' if weight == 0 => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codings_are_chosen_by_weight() {
+        let cases: [(&[&str], &[&str]); _] = [
+            (&[], &[]),
+            (&[""], &[]),
+            (&["gzip"], &["gzip"]),
+            (&["gzip, deflate, br, zstd"], &["br", "zstd", "gzip"]),
+            (&["gzip", "BR"], &["br", "gzip"]),
+            (&["x-gzip"], &["gzip"]),
+            (&["*"], &["br", "zstd", "gzip"]),
+            (&["gzip;q=0"], &[]),
+            (&["gzip;q=0, *"], &["br", "zstd"]),
+            (&["br;q=0.5, gzip;q=0.8"], &["gzip", "br"]),
+            (&["br;q=0.001, gzip ; Q=0.000"], &["br"]),
+            // RFC 9110, section 12.5.3.
+            (&["compress, gzip"], &["gzip"]),
+            (&["compress;q=0.5, gzip;q=1.0"], &["gzip"]),
+            (&["gzip;q=1.0, identity; q=0.5, *;q=0"], &["gzip"]),
+            // None at all is preferred.
+            (&["identity, br;q=0.5"], &[]),
+            (&["br;q=0.2, *;q=0.8"], &["zstd", "gzip"]),
+            (&["identity;q=0.5, br;q=0.5"], &["br"]),
+            // Malformed.
+            (&["gzip;q=2"], &[]),
+            (&["gzip;q=1.001"], &[]),
+            (&["gzip;q=0.1234"], &[]),
+            (&["gzip;q="], &[]),
+            (&["gzip;x"], &[]),
+            (&["gzip;q=0.x"], &[]),
+            (&["gzipx, ;q=1, br"], &["br"]),
+        ];
+        for (values, expected) in cases {
+            let found = find_acceptable(values.iter().map(|value| value.as_bytes()));
+            let names: Vec<_> = found.into_iter().map(Coding::name).collect();
+            assert_eq!(names, expected, "{values:?}");
+        }
+    }
+}

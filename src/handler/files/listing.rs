@@ -1,0 +1,259 @@
+//! What is in a directory: read within a bound, and of it only what would be served.
+
+use std::cmp::Reverse;
+use std::time::{Duration, SystemTime};
+
+use nix::dir::{Dir, Type};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
+
+use super::lookup::{Facts, Kind, Missing, Node, Root, is_hidden};
+
+/// The most names that are read of one directory: a page with more is of no use to a person.
+pub const ENTRIES_MAX: usize = 10_000;
+/// The end of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// A file or directory in a listing.
+#[derive(Debug)]
+pub struct Entry {
+    /// Any bytes but NUL and `/`.
+    pub name: Vec<u8>,
+    pub facts: Facts,
+}
+
+/// A directory's entries.
+#[derive(Debug)]
+pub struct Listing {
+    pub entries: Vec<Entry>,
+    /// There are more than [`ENTRIES_MAX`] names.
+    pub is_cut: bool,
+}
+
+/// What a listing is sorted by. Directories always come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Name,
+    /// Largest first.
+    Size,
+    /// Latest first.
+    Modified,
+}
+
+impl Order {
+    /// Its name in the query that asks for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Size => "size",
+            Self::Modified => "modified",
+        }
+    }
+
+    /// What a query asks for; any but ours for the order by name.
+    pub fn from_query(query: Option<&str>) -> Self {
+        let wanted = query.and_then(|query| query.strip_prefix("sort=")).unwrap_or_default();
+        [Self::Size, Self::Modified].into_iter().find(|order| order.name() == wanted).unwrap_or(Self::Name)
+    }
+}
+
+/// Reads a directory that was found at `path`, which ends with `/` unless it is empty.
+pub fn read_directory(root: &Root, path: &[u8], directory: Node) -> Result<Listing, Missing> {
+    let mut directory = Dir::from_fd(directory.fd)?;
+    let mut listing = Listing { entries: Vec::new(), is_cut: false };
+    let mut names = Vec::new();
+    for entry in directory.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if names.len() == ENTRIES_MAX {
+            listing.is_cut = true;
+            break;
+        }
+        names.push((name.to_owned(), entry.file_type()));
+    }
+    for (name, file_type) in names {
+        if is_hidden(name.to_bytes()) {
+            continue;
+        }
+        let facts = match file_type {
+            // A link shows what it leads to, if a request would be let there.
+            Some(Type::Symlink) | None => root.examine(&[path, name.to_bytes()].concat()).ok(),
+            Some(_) => {
+                let stat = fstatat(&directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+                stat.ok().as_ref().and_then(Facts::new) // gone meanwhile, or nothing to serve
+            }
+        };
+        listing.entries.extend(facts.map(|facts| Entry { name: name.into_bytes(), facts }));
+    }
+    Ok(listing)
+}
+
+impl Listing {
+    pub fn sort(&mut self, order: Order) {
+        self.entries.sort_by_cached_key(|entry| {
+            let facts = &entry.facts;
+            let first = match order {
+                Order::Name => Reverse((0, 0)),
+                Order::Size if facts.kind == Kind::Directory => Reverse((0, 0)),
+                Order::Size => Reverse((i64::try_from(facts.size).unwrap_or(i64::MAX), 0)),
+                Order::Modified => Reverse((facts.seconds, facts.nanoseconds)),
+            };
+            let name = String::from_utf8_lossy(&entry.name).to_lowercase();
+            (facts.kind != Kind::Directory, first, name, entry.name.clone())
+        });
+    }
+}
+
+/// A size for people: up to three digits or one behind the point, and a unit.
+pub fn show_size(size: u64) -> String {
+    if size < 1024 {
+        return format!("{size} B");
+    }
+    let mut shift = 0;
+    for unit in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        let tenths = ((u128::from(size) >> shift) * 10 + 512) >> 10;
+        shift += 10;
+        if tenths < 100 {
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+        if tenths < 10240 - 5 {
+            return format!("{} {unit}", (tenths + 5) / 10);
+        }
+    }
+    unreachable!("2^64 bytes are 16 EiB");
+}
+
+/// In decimal, in groups of three digits.
+pub fn show_number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `YYYY-MM-DDTHH:MM:SSZ` (RFC 3339); times without four digits for the year are moved to where there are.
+pub fn show_time(seconds: i64) -> String {
+    let seconds = u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    fn names(listing: &Listing) -> Vec<String> {
+        listing.entries.iter().map(|entry| String::from_utf8_lossy(&entry.name).into_owned()).collect()
+    }
+
+    #[test]
+    fn only_what_would_be_served_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join("root/sub").join(name);
+        fs::create_dir_all(at("folder")).unwrap();
+        for name in ["file", ".hidden", ".htpasswd"] {
+            fs::write(at(name), "").unwrap();
+        }
+        fs::create_dir(at(".well-known")).unwrap();
+        symlink("file", at("link")).unwrap();
+        symlink("../sub", at("link-to-folder")).unwrap();
+        symlink("../../out", at("out")).unwrap();
+        symlink("nothing", at("dangling")).unwrap();
+        mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        fs::write(folder.path().join("out"), "").unwrap();
+        for (follow, expected) in [
+            (true, &[".well-known", "folder", "link-to-folder", "file", "link"][..]),
+            (false, &[".well-known", "folder", "file"]),
+        ] {
+            let root = Root::open(&folder.path().join("root"), follow).unwrap();
+            let mut listing = read_directory(&root, b"sub/", root.find(b"sub/").unwrap()).unwrap();
+            listing.sort(Order::Name);
+            assert_eq!(names(&listing), expected);
+            assert!(!listing.is_cut);
+        }
+    }
+
+    #[test]
+    fn a_large_directory_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let fill = |count: usize| {
+            for number in 0..count {
+                // Links take no inode's blocks and are fast to make.
+                let _ = symlink("target", folder.path().join(number.to_string()));
+            }
+        };
+        fs::write(folder.path().join("target"), "").unwrap();
+        let root = Root::open(folder.path(), true).unwrap();
+        let read = || read_directory(&root, b"", root.find(b"").unwrap()).unwrap();
+        fill(ENTRIES_MAX - 1);
+        let listing = read();
+        assert_eq!((listing.entries.len(), listing.is_cut), (ENTRIES_MAX, false));
+        fill(ENTRIES_MAX);
+        let listing = read();
+        assert_eq!((listing.entries.len(), listing.is_cut), (ENTRIES_MAX, true));
+    }
+
+    #[test]
+    fn directories_come_first_in_any_order() {
+        let facts = |kind, size, seconds| Facts { kind, size, inode: 1, seconds, nanoseconds: 0 };
+        let entries = [
+            ("b", facts(Kind::File, 1, 3)),
+            ("A", facts(Kind::File, 2, 1)),
+            ("c", facts(Kind::File, 3, 2)),
+            ("y", facts(Kind::Directory, 4096, 1)),
+            ("z", facts(Kind::Directory, 8192, 9)),
+        ];
+        let entries = entries.map(|(name, facts)| Entry { name: name.into(), facts });
+        let mut listing = Listing { entries: entries.into(), is_cut: false };
+        for (query, expected) in [
+            (Some("sort=size"), ["y", "z", "c", "A", "b"]),
+            (Some("sort=modified"), ["z", "y", "b", "c", "A"]),
+            (Some("sort=other"), ["y", "z", "A", "b", "c"]),
+            (None, ["y", "z", "A", "b", "c"]),
+        ] {
+            listing.sort(Order::from_query(query));
+            assert_eq!(names(&listing), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_short_and_exact_ones_are_grouped() {
+        for (size, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (10 * 1024 - 52, "9.9 KiB"),
+            (10 * 1024 - 51, "10 KiB"),
+            (1023 * 1024, "1023 KiB"),
+            (1024 * 1024 - 1, "1.0 MiB"),
+            (5 << 30, "5.0 GiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(show_size(size), shown, "{size}");
+        }
+        for (number, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (5_368_709_120, "5,368,709,120")] {
+            assert_eq!(show_number(number), shown);
+        }
+    }
+
+    #[test]
+    fn any_time_can_be_shown() {
+        assert_eq!(show_time(784_111_777), "1994-11-06T08:49:37Z");
+        assert_eq!(show_time(i64::MIN), "1970-01-01T00:00:00Z");
+        assert_eq!(show_time(i64::MAX), "9999-12-31T23:59:59Z");
+    }
+}

@@ -1,0 +1,187 @@
+//! A listing as a page: plain HTML that needs no script, for screens of any width, by day and by night.
+
+use std::fmt::Write;
+
+use super::listing::{ENTRIES_MAX, Entry, Listing, Order, show_number, show_size, show_time};
+use super::lookup::Kind;
+use crate::http::target;
+
+/// What the page may do: nothing but look as it looks.
+pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
+const STYLE: &str = include_str!("page.css");
+
+/// Renders the listing of a directory at the decoded `path`; `has_parent`: a directory above it is served too.
+pub fn render(path: &[u8], listing: &Listing, order: Order, has_parent: bool) -> String {
+    let mut page = String::with_capacity(2048 + 256 * listing.entries.len());
+    let title = show_name(path);
+    push(
+        &mut page,
+        format_args!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <title>Index of {title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+             <h1>Index of <bdi>{title}</bdi></h1>\n"
+        ),
+    );
+    if has_parent {
+        page.push_str("<p><a href=\"../\">Parent directory</a></p>\n");
+    }
+    if listing.is_cut {
+        let most = show_number(ENTRIES_MAX as u64);
+        push(
+            &mut page,
+            format_args!("<p>This directory has more than {most} entries. Only {most} are looked at.</p>\n"),
+        );
+    }
+    if listing.entries.is_empty() {
+        page.push_str("<p>There is nothing to show.</p>\n");
+    } else {
+        push_table(&mut page, listing, order);
+    }
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+/// A `String` takes whatever is written to it.
+fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = page.write_fmt(text);
+}
+
+fn push_table(page: &mut String, listing: &Listing, order: Order) {
+    let directories = listing.entries.iter().filter(|entry| entry.facts.kind == Kind::Directory).count();
+    let files = listing.entries.len() - directories;
+    let plural = |count: usize, one, many| {
+        format!("{} {}", show_number(count as u64), if count == 1 { one } else { many })
+    };
+    let (directories, files) =
+        (plural(directories, "directory", "directories"), plural(files, "file", "files"));
+    push(page, format_args!("<table>\n<caption>{directories}, {files}</caption>\n<thead>\n<tr>"));
+    for (column, heading, direction) in [
+        (Order::Name, "Name", "ascending"),
+        (Order::Size, "Size", "descending"),
+        (Order::Modified, "Modified <abbr title=\"Coordinated Universal Time\">UTC</abbr>", "descending"),
+    ] {
+        let sorted = if column == order { format!(" aria-sort=\"{direction}\"") } else { String::new() };
+        let name = column.name();
+        push(page, format_args!("<th scope=\"col\"{sorted}><a href=\"?sort={name}\">{heading}</a></th>"));
+    }
+    page.push_str("</tr>\n</thead>\n<tbody>\n");
+    for entry in &listing.entries {
+        push_row(page, entry);
+    }
+    page.push_str("</tbody>\n</table>\n");
+}
+
+fn push_row(page: &mut String, entry: &Entry) {
+    let slash = if entry.facts.kind == Kind::Directory { "/" } else { "" };
+    // With `./` before it, no name is taken for a scheme, a host or a query.
+    let link = escape(&target::encode_path(&entry.name));
+    let name = show_name(&entry.name);
+    push(
+        page,
+        format_args!("<tr><th scope=\"row\"><a href=\"./{link}{slash}\"><bdi>{name}</bdi>{slash}</a></th>"),
+    );
+    match entry.facts.kind {
+        Kind::Directory => page.push_str("<td></td>"),
+        Kind::File => {
+            let (size, exact) = (show_size(entry.facts.size), show_number(entry.facts.size));
+            push(page, format_args!("<td><span title=\"{exact} bytes\">{size}</span></td>"));
+        }
+    }
+    let time = show_time(entry.facts.seconds);
+    let (date, clock) = (&time[..10], &time[11..16]);
+    push(page, format_args!("<td><time datetime=\"{time}\">{date} <span>{clock}</span></time></td></tr>\n"));
+}
+
+/// A name as text. A sign stands for what is not UTF-8, for control characters, and for those that turn the direction of
+/// the text around them.
+fn show_name(name: &[u8]) -> String {
+    let visible = |c: char| match c {
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    escape(&String::from_utf8_lossy(name).chars().map(visible).collect::<String>())
+}
+
+/// For text, and for attributes in quotes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lookup::Facts;
+    use super::*;
+
+    fn render_names(path: &[u8], names: &[&[u8]]) -> String {
+        let facts = Facts { kind: Kind::File, size: 1536, inode: 1, seconds: 784_111_777, nanoseconds: 0 };
+        let entries = names.iter().map(|name| Entry { name: name.to_vec(), facts }).collect();
+        render(path, &Listing { entries, is_cut: false }, Order::Name, false)
+    }
+
+    #[test]
+    fn names_are_links_whatever_they_are() {
+        for (name, link, text) in [
+            (&b"a b.txt"[..], "./a%20b.txt", "a b.txt"),
+            (b"javascript:alert(1)", "./javascript:alert(1)", "javascript:alert(1)"),
+            (b"<b>&amp;\"'", "./%3Cb%3E&amp;amp;%22&#39;", "&lt;b&gt;&amp;amp;&quot;&#39;"),
+            (b"100%?#", "./100%25%3F%23", "100%?#"),
+            (b"new\nline\x7f\x1b", "./new%0Aline%7F%1B", "new\u{fffd}line\u{fffd}\u{fffd}"),
+            (b"\xff\xc3\xa9", "./%FF%C3%A9", "\u{fffd}\u{e9}"),
+            ("\u{202e}gpj.exe".as_bytes(), "./%E2%80%AEgpj.exe", "\u{fffd}gpj.exe"),
+            (b"back\\slash", "./back%5Cslash", "back\\slash"),
+        ] {
+            let page = render_names(b"/", &[name]);
+            let expected = format!("<a href=\"{link}\"><bdi>{text}</bdi></a>");
+            assert!(page.contains(&expected), "{expected}\n{page}");
+        }
+    }
+
+    #[test]
+    fn every_byte_of_a_name_comes_back_from_its_link() {
+        let every: Vec<u8> = (1..=255).filter(|&byte| byte != b'/').collect();
+        let page = render_names(b"/", &[&every]);
+        let (_, rest) = page.split_once("<a href=\"./").unwrap();
+        let (link, _) = rest.split_once('"').unwrap();
+        let link = link.replace("&#39;", "'").replace("&amp;", "&");
+        assert_eq!(target::decode_path(&link).unwrap(), every);
+        assert!(!page.bytes().any(|byte| byte < b' ' && byte != b'\n'));
+    }
+
+    #[test]
+    fn the_path_is_text_and_sizes_and_times_are_exact() {
+        let page = render_names(b"/<i>/", &[b"a"]);
+        assert_eq!(page.matches("&lt;i&gt;").count(), 2);
+        assert!(!page.contains("<i>"));
+        assert!(page.contains("<td><span title=\"1,536 bytes\">1.5 KiB</span></td>"), "{page}");
+        assert!(
+            page.contains("<time datetime=\"1994-11-06T08:49:37Z\">1994-11-06 <span>08:49</span></time>")
+        );
+        assert!(page.contains("<caption>0 directories, 1 file</caption>"), "{page}");
+    }
+
+    #[test]
+    fn a_page_says_what_is_missing() {
+        let mut listing = Listing { entries: Vec::new(), is_cut: false };
+        let page = render(b"/a/", &listing, Order::Name, true);
+        assert!(page.contains("nothing to show") && !page.contains("<table"), "{page}");
+        assert!(page.contains("<a href=\"../\">") && !page.contains("10,000"), "{page}");
+        listing.is_cut = true;
+        let page = render(b"/", &listing, Order::Name, false);
+        assert!(page.contains("more than 10,000 entries") && !page.contains("../"), "{page}");
+    }
+}

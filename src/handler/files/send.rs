@@ -1,0 +1,215 @@
+//! Sends a file: all of it, parts of it, or word that it need not be sent.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsFd;
+
+use super::conditions::{self, Validators, Verdict};
+use super::encoding::{self, Coding};
+use super::lookup::{Facts, Node};
+use super::ranges::{self, Selection};
+use super::{Exchange, Files};
+use crate::child::outcome::Outcome;
+use crate::http::request::Failure;
+use crate::http::response::{Content, Head};
+use crate::http::stream::Interrupted;
+
+/// What the responses about one file have in common.
+struct Description<'a> {
+    media_type: &'a str,
+    coding: Option<Coding>,
+    entity_tag: String,
+    last_modified: String,
+}
+
+impl Files {
+    /// Answers for the file that was found at `path`.
+    pub(super) fn send_file(
+        &self,
+        exchange: &mut Exchange<'_, '_>,
+        file: Node,
+        path: &[u8],
+    ) -> Result<Outcome, Failure> {
+        let (file, coding) = self.choose_twin(exchange, file, path);
+        let size = file.facts.size;
+        let validators = Validators::new(&file.facts, exchange.response.now());
+        let description = Description {
+            media_type: &self.media_types.find(path),
+            coding,
+            entity_tag: validators.entity_tag(),
+            last_modified: validators.last_modified(),
+        };
+        match conditions::check(exchange.request, &validators) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => {
+                let mut head = exchange.response.head(304);
+                self.add_validators(&mut head, &description);
+                head.send_nothing()?;
+                return Ok(Outcome::Served);
+            }
+            Verdict::Failed => {
+                exchange.response.error(412, "the file is in another state")?;
+                return Ok(Outcome::Served);
+            }
+        }
+        match select_ranges(exchange, &validators, size) {
+            Selection::Whole => {
+                let mut head = exchange.response.head(200);
+                self.add_description(&mut head, &description);
+                head.field("Content-Type", description.media_type);
+                send_parts(head.start(Some(size)), &file, &[(String::new(), 0..size)], "")
+            }
+            Selection::Unsatisfiable => {
+                let range = format!("bytes */{size}");
+                exchange.response.error_with(416, "the file ends before that", "Content-Range", &range)?;
+                Ok(Outcome::Served)
+            }
+            Selection::Parts(parts) if parts.len() == 1 => {
+                let part = &parts[0];
+                let mut head = exchange.response.head(206);
+                self.add_description(&mut head, &description);
+                head.field("Content-Type", description.media_type);
+                head.field("Content-Range", show_range(part, size));
+                send_parts(
+                    head.start(Some(part.end - part.start)),
+                    &file,
+                    &[(String::new(), part.clone())],
+                    "",
+                )
+            }
+            Selection::Parts(parts) => {
+                // In no file that is not made from this very response.
+                let boundary = format!("lsbaws-{}", exchange.identity.id);
+                let (parts, end) = separate(parts, &boundary, description.media_type, size);
+                let length = |(head, part): &(String, Range<u64>)| head.len() as u64 + part.end - part.start;
+                let length = parts.iter().map(length).sum::<u64>() + end.len() as u64;
+                let mut head = exchange.response.head(206);
+                self.add_description(&mut head, &description);
+                head.field("Content-Type", format!("multipart/byteranges; boundary={boundary}"));
+                send_parts(head.start(Some(length)), &file, &parts, &end)
+            }
+        }
+    }
+
+    /// Sends the page for an error.
+    pub(super) fn send_page(
+        &self,
+        exchange: &mut Exchange<'_, '_>,
+        status: u16,
+        page: &Node,
+        path: &[u8],
+        outcome: Outcome,
+    ) -> Result<Outcome, Failure> {
+        let size = page.facts.size;
+        let mut head = exchange.response.head(status);
+        head.field("Content-Type", &*self.media_types.find(path)).field("X-Content-Type-Options", "nosniff");
+        match send_parts(head.start(Some(size)), page, &[(String::new(), 0..size)], "")? {
+            Outcome::Served => Ok(outcome),
+            other => Ok(other),
+        }
+    }
+
+    /// The twin that the client likes best, or the file itself.
+    fn choose_twin(&self, exchange: &Exchange<'_, '_>, file: Node, path: &[u8]) -> (Node, Option<Coding>) {
+        if self.precompressed {
+            for coding in encoding::find_acceptable(exchange.request.field("Accept-Encoding")) {
+                let twin = self.root.find_file(&[path, coding.suffix().as_bytes()].concat());
+                if let Ok(twin) = twin
+                    && !is_stale(&twin.facts, &file.facts)
+                {
+                    return (twin, Some(coding));
+                }
+            }
+        }
+        (file, None)
+    }
+
+    /// The fields that a 304 has too (RFC 9110, section 15.4.5).
+    fn add_validators(&self, head: &mut Head<'_, '_>, description: &Description<'_>) {
+        head.field("ETag", &description.entity_tag).field("Last-Modified", &description.last_modified);
+        if let Some(cache_control) = &self.cache_control {
+            head.field("Cache-Control", cache_control);
+        }
+        // Also without a twin, since there may be one the next time.
+        if self.precompressed {
+            head.field("Vary", "Accept-Encoding");
+        }
+    }
+
+    fn add_description(&self, head: &mut Head<'_, '_>, description: &Description<'_>) {
+        self.add_validators(head, description);
+        if let Some(coding) = description.coding {
+            head.field("Content-Encoding", coding.name());
+        }
+        // What was configured to be a picture must not be run as a page.
+        head.field("Accept-Ranges", "bytes").field("X-Content-Type-Options", "nosniff");
+    }
+}
+
+/// The original was changed after its twin was made. In whole seconds: some programs that compress keep no more of the
+/// time that they copy.
+fn is_stale(twin: &Facts, original: &Facts) -> bool {
+    twin.seconds < original.seconds
+}
+
+/// Ranges are for GET alone (RFC 9110, section 14.2), and of the twin where one is sent (section 14).
+fn select_ranges(exchange: &Exchange<'_, '_>, validators: &Validators, size: u64) -> Selection {
+    let mut values = exchange.request.field("Range");
+    match (values.next(), values.next()) {
+        (Some(value), None)
+            if exchange.request.method == "GET"
+                && conditions::allows_ranges(exchange.request, validators) =>
+        {
+            ranges::select(value, size)
+        }
+        _ => Selection::Whole,
+    }
+}
+
+fn show_range(part: &Range<u64>, size: u64) -> String {
+    format!("bytes {}-{}/{size}", part.start, part.end - 1)
+}
+
+/// The parts of a `multipart/byteranges` (RFC 9110, section 14.6), each with the head that goes before it, and what goes
+/// behind the last.
+fn separate(
+    parts: Vec<Range<u64>>,
+    boundary: &str,
+    media_type: &str,
+    size: u64,
+) -> (Vec<(String, Range<u64>)>, String) {
+    let mut line_end = "";
+    let parts = parts.into_iter().map(|part| {
+        let range = show_range(&part, size);
+        let head =
+            format!("{line_end}--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {range}\r\n\r\n");
+        line_end = "\r\n";
+        (head, part)
+    });
+    (parts.collect(), format!("\r\n--{boundary}--\r\n"))
+}
+
+/// Sends parts of a file, each behind its text, and the text at the end.
+fn send_parts(
+    mut content: Content<'_, '_>,
+    file: &Node,
+    parts: &[(String, Range<u64>)],
+    end: &str,
+) -> Result<Outcome, Failure> {
+    for (text, part) in parts {
+        content.queue(text.as_bytes());
+        match content.send_file(file.as_fd(), part.start, part.end - part.start) {
+            Ok(()) => {}
+            // The file has become shorter, or its disk fails: the response cannot be completed, and must not seem to be.
+            Err(Interrupted::Gone(error)) if is_of_file(&error) => return Ok(Outcome::System),
+            Err(interrupted) => return Err(interrupted.into()),
+        }
+    }
+    content.queue(end.as_bytes());
+    content.finish()?;
+    Ok(Outcome::Served)
+}
+
+fn is_of_file(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EIO)
+}

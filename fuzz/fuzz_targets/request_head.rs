@@ -4,7 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lsbaws::http::request::{Failure, Framing, Request, Scanner, new_field_room, parse};
+use lsbaws::http::framing::Framing;
+use lsbaws::http::request::{Failure, Request, Scanner, new_field_room, parse};
 use lsbaws::http::{is_token, target};
 
 fuzz_target!(|bytes: &[u8]| {

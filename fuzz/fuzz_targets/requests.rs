@@ -11,7 +11,8 @@ use std::cell::RefCell;
 use hyper::{Request, Response};
 use libfuzzer_sys::fuzz_target;
 use lsbaws::http::chunked::Decoder;
-use lsbaws::http::request::{Framing, Scanner, new_field_room, parse};
+use lsbaws::http::framing::Framing;
+use lsbaws::http::request::{Scanner, new_field_room, parse};
 
 /// Method, target in origin-form, and content.
 type Seen = (String, String, Vec<u8>);

@@ -11,6 +11,7 @@ mod raw;
 mod services;
 mod sources;
 mod values;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,8 +26,9 @@ pub use effective::Effective;
 use origins::Origins;
 use raw::Raw;
 pub use sources::Overrides;
-pub use values::{Address, Level, LogTarget, Mode, Model};
+pub use values::{Address, Mode};
 use values::{Table, Time};
+pub use words::{Level, LogTarget, Model};
 
 /// Something wrong with the configuration: where, at which key, and what was expected there.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{
-    Address, FilePath, Flag, HandlerName, Level, List, LogTarget, MIB, Mode, Model, Protocol, Size, Symlinks,
-    TIB, Table, Text, Time, Whole,
-};
+use super::values::{Address, FilePath, Flag, List, MIB, Mode, Size, TIB, Table, Text, Time, Whole};
+use super::words::{HandlerName, Level, LogTarget, Model, Protocol, Symlinks};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

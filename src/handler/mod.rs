@@ -5,10 +5,11 @@ pub mod cgi;
 pub mod exec;
 pub mod files;
 pub mod hello;
+pub mod lookup;
 pub mod redirect;
 
 use std::cmp::Reverse;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
 use crate::child::outcome::Outcome;
 use crate::config::Limits;
@@ -91,7 +92,7 @@ impl Handler {
     /// The directory below which it looks for what is asked.
     fn descriptor(&self) -> Option<RawFd> {
         match self {
-            Self::Cgi(Cgi { programs: Programs::Below { directory, .. }, .. }) => Some(directory.as_raw_fd()),
+            Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root.raw_fd()),
             Self::Files(files) => Some(files.root.raw_fd()),
             Self::Hello(_) | Self::Redirect(_) | Self::Cgi(_) => None,
         }

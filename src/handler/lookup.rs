@@ -8,6 +8,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
+use crate::child::outcome::Outcome;
+
 /// openat2(2) fails with EAGAIN when a file was renamed while a symbolic link with `..` was followed, and with EINTR on
 /// some network file systems. Both pass.
 const ATTEMPTS: usize = 8;
@@ -41,6 +43,18 @@ impl From<Errno> for Missing {
             // A symbolic link that leads out (EXDEV), or that is not followed (ELOOP); no such name, or none that the
             // file system can have; a socket or a device without its driver (ENXIO, ENODEV).
             _ => Self::NotFound,
+        }
+    }
+}
+
+impl Missing {
+    /// The status that says so, a sentence for the client, and what that makes of the request.
+    pub fn describe(self) -> (u16, &'static str, Outcome) {
+        match self {
+            Self::NotFound => (404, "there is no such file", Outcome::Served),
+            Self::Forbidden => (403, "the file may not be read", Outcome::Served),
+            Self::Shortage => (503, "the system is short of descriptors or memory", Outcome::System),
+            Self::Failed => (500, "the file system failed", Outcome::System),
         }
     }
 }

@@ -101,7 +101,8 @@ impl Program {
         let group = Pid::from_raw(self.child.id().cast_signed());
         let until = Instant::now() + GRACE;
         let mut signal = Some(Signal::SIGTERM);
-        while self.is_anybody_left(group) && killpg(group, signal).is_ok() {
+        // A process that hangs in the kernel outlives even SIGKILL: not waited for without end.
+        while self.is_anybody_left(group) && killpg(group, signal).is_ok() && Instant::now() < until + GRACE {
             signal = (Instant::now() >= until).then_some(Signal::SIGKILL);
             let mut fds: Vec<_> =
                 self.pidfd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();

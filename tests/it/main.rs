@@ -21,3 +21,4 @@ mod http;
 mod lessons;
 mod lifecycle;
 mod process;
+mod real;

@@ -19,7 +19,7 @@ use tracing_subscriber::prelude::*;
 use crate::child::outcome::Outcome;
 use crate::config;
 use crate::connection::Identity;
-use crate::scoreboard::Testimony;
+use crate::scoreboard::{ProgramEnd, Testimony};
 use crate::sys::{Exit, Usage};
 
 /// Where records go, for children, which have closed the parent's way there.
@@ -161,6 +161,7 @@ pub fn record_connection(record: &Record<'_>) {
         Some(code) if !record.is_program => Outcome::from_code(code),
         _ => None,
     };
+    let program = told.program.map(describe_program);
     // What a program sends and receives, nobody counts.
     let bytes = |count: u64| (!record.is_program).then_some(count);
     let outcome_word = match (exit_code, outcome) {
@@ -197,6 +198,7 @@ pub fn record_connection(record: &Record<'_>) {
                 LSBAWS_TARGET = told.target.as_deref(),
                 LSBAWS_STATUS = told.status,
                 LSBAWS_PHASE = %told.phase,
+                LSBAWS_PROGRAM_END = program.as_deref(),
                 "{}", Sentence { record, outcome, signal: signal.as_deref() }
             )
         };
@@ -253,6 +255,9 @@ impl fmt::Display for Sentence<'_> {
             (_, None, Exit::Exited(code)) => write!(f, ", the program ended with exit code {code}"),
             (_, None, Exit::Killed { .. }) => Ok(()),
         }?;
+        if let Some(end) = told.program.filter(|&end| end != ProgramEnd::Exited(0)) {
+            write!(f, " (its program: {})", describe_program(end))?;
+        }
         f.write_str(match ended_by {
             Some(EndedBy::Drain) => " (ended by lsbaws: process.drain_timeout has passed)",
             Some(EndedBy::Stop) => " (ended by lsbaws: told to stop at once)",
@@ -285,6 +290,13 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     let sentence = format!("{}: unable to run {}: {error}", identity.peer, program.display());
     let error = error.to_string();
     tell_from_child(false, identity, service, PROGRAM_FAILED, &sentence, &[("LSBAWS_ERROR", &error)]);
+}
+
+/// A program has not answered as it should. To be called in the child that runs it.
+pub fn note_program_fault(identity: &Identity, service: &str, target: &str, program: &Path, why: &str) {
+    let sentence = format!("{}: {} has failed: {why}", identity.peer, program.display());
+    let more = [("LSBAWS_TARGET", target), ("LSBAWS_ERROR", why)];
+    tell_from_child(false, identity, service, PROGRAM_FAILED, &sentence, &more);
 }
 
 /// A line that a program has written to its standard error. To be called in the child that runs it.
@@ -364,6 +376,14 @@ pub fn note_fork_exhausted(error: &io::Error) {
 /// Anything else that an administrator should know. The daemon goes on.
 pub fn note_warning(sentence: &str) {
     tracing::warn!("{sentence}");
+}
+
+fn describe_program(end: ProgramEnd) -> String {
+    match end {
+        ProgramEnd::Running => "still running".to_owned(),
+        ProgramEnd::Exited(code) => format!("exit code {code}"),
+        ProgramEnd::Killed(signal) => format!("killed by {}", signal_name(signal)),
+    }
 }
 
 fn signal_name(signal: i32) -> String {

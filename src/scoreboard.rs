@@ -52,6 +52,37 @@ impl fmt::Display for Phase {
     }
 }
 
+/// How a program has ended that a handler has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramEnd {
+    /// It has not: it was still running when the child ended.
+    Running,
+    Exited(u8),
+    /// By the signal of this number.
+    Killed(i32),
+}
+
+impl ProgramEnd {
+    /// Never 0, which stands for "no program".
+    fn to_word(self) -> u32 {
+        match self {
+            Self::Running => 1 << 16,
+            Self::Exited(code) => 2 << 16 | u32::from(code),
+            Self::Killed(signal) => 3 << 16 | u32::from(signal.unsigned_abs().min(0xffff) as u16),
+        }
+    }
+
+    fn from_word(word: u32) -> Option<Self> {
+        let low = word & 0xffff;
+        match word >> 16 {
+            1 => Some(Self::Running),
+            2 => u8::try_from(low).ok().map(Self::Exited),
+            3 => i32::try_from(low).ok().map(Self::Killed),
+            _ => None,
+        }
+    }
+}
+
 const METHOD_MAX: usize = 16;
 const TARGET_MAX: usize = 256;
 
@@ -65,6 +96,7 @@ pub struct Slot {
     requests: AtomicU32,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    program: AtomicU32,
     status: AtomicU16,
     route: AtomicU16,
     phase: AtomicU8,
@@ -87,6 +119,7 @@ impl Slot {
     pub fn note_request(&self, method: &[u8], target: &[u8]) {
         self.requests.fetch_add(1, Relaxed);
         self.status.store(0, Relaxed);
+        self.program.store(0, Relaxed);
         self.route.store(0, Relaxed);
         self.method_length.store(store_bytes(&self.method, method), Relaxed);
         self.target_length.store(store_bytes(&self.target, target), Relaxed);
@@ -95,6 +128,10 @@ impl Slot {
     /// What came was no request: its first line stands for the target.
     pub fn note_malformed(&self, line: &[u8]) {
         self.target_length.store(store_bytes(&self.target, line), Relaxed);
+    }
+
+    pub fn note_program(&self, end: ProgramEnd) {
+        self.program.store(end.to_word(), Relaxed);
     }
 
     /// Which route of the service took the request, counted from 1.
@@ -133,6 +170,7 @@ impl Slot {
             bytes_out: self.bytes_out.load(Relaxed),
             route: usize::from(self.route.load(Relaxed)).checked_sub(1),
             status: (status > 0).then_some(status),
+            program: ProgramEnd::from_word(self.program.load(Relaxed)),
             method: load_text(&self.method, self.method_length.load(Relaxed).into()),
             target: load_text(&self.target, self.target_length.load(Relaxed).into()),
         }
@@ -145,6 +183,7 @@ impl Slot {
         self.bytes_in.store(0, Relaxed);
         self.bytes_out.store(0, Relaxed);
         self.status.store(0, Relaxed);
+        self.program.store(0, Relaxed);
         self.phase.store(0, Relaxed);
         self.route.store(0, Relaxed);
         self.method_length.store(0, Relaxed);
@@ -191,6 +230,8 @@ pub struct Testimony {
     pub route: Option<usize>,
     /// Status of the last response, once it was decided.
     pub status: Option<u16>,
+    /// The end of the program that was started for it.
+    pub program: Option<ProgramEnd>,
     pub method: Option<String>,
     pub target: Option<String>,
 }

@@ -5,10 +5,14 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::scoreboard::Slot;
@@ -254,26 +258,24 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
 
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what a child must
 /// not hold. For a child of [`fork_child`] only, which never uses or drops an owner of what is closed.
-pub fn close_all_but(kept: &mut [RawFd]) -> io::Result<()> {
-    kept.sort_unstable();
+pub fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
     let mut next = 3;
-    for &fd in &*kept {
-        #[allow(clippy::cast_sign_loss)] // a descriptor is never negative
-        let fd = fd as libc::c_uint;
+    // Few, and in no order: looked for again and again rather than sorted, which would take memory.
+    while let Some(fd) = kept.clone().filter(|&fd| fd >= next).min() {
         if fd > next {
             close_range(next, fd - 1)?;
         }
-        next = next.max(fd + 1);
+        next = fd + 1;
     }
-    close_range(next, libc::c_uint::MAX)
+    close_range(next, RawFd::MAX)
 }
 
 /// Fails where this kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
 pub fn require_close_range() -> io::Result<()> {
-    close_range(libc::c_uint::MAX, libc::c_uint::MAX) // there is no such descriptor
+    close_range(RawFd::MAX, RawFd::MAX) // there is no such descriptor
 }
 
-fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // SAFETY: the child that calls this never uses, nor drops, an owner of what is closed: it ends
     // by `_exit` (see fork_child).
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
@@ -297,11 +299,40 @@ pub fn clear_environment() {
 /// leave behind, would make the kernel reap our children and lose their status; and programs that children become
 /// inherit what is ignored. SIGPIPE stays ignored, as Rust does at start.
 pub fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        if signal != libc::SIGPIPE {
-            // SAFETY: SIG_DFL installs no handler. (For signals that have no disposition it fails, and that is all.)
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.
+    let default = [0_u64; 4];
+    // Past the C library, which keeps its hands on two signals of its own: posix_spawn(3) leaves those ignored.
+    for signal in (1..=libc::SIGRTMAX()).filter(|&signal| signal != libc::SIGPIPE) {
+        // SAFETY: the pointer is to a structure as large as the kernel's, with a signal set of 8 bytes; SIG_DFL installs no
+        // handler. (For signals that have no disposition it fails, and that is all.)
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null::<u64>(), 8) };
+    }
+}
+
+/// Lets a program that `command` starts be killed when its parent, this process, dies (PR_SET_PDEATHSIG(2const)).
+pub fn die_with_parent(command: &mut Command) {
+    let parent = std::process::id();
+    let prepare = move || {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // It may have died before it could be asked for.
+        if std::os::unix::process::parent_id() == parent {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
         }
+    };
+    // SAFETY: after the fork and before the exec this makes two system calls, and touches nothing that a fork could leave half-done.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// A descriptor that becomes readable when the child `pid` ends (pidfd_open(2)).
+pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match RawFd::try_from(fd) {
+        // SAFETY: pidfd_open has just made this descriptor, close-on-exec; nothing else owns it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -71,10 +71,8 @@ pub fn serve(work: &mut Work<'_>) -> Outcome {
 /// Gives up what is the parent's: its descriptors, its blocked signals, what systemd told it. SIGPIPE stays
 /// ignored, so that a write to a peer that is gone is an error and no death; an exec'd program must reset it.
 fn shed_inheritance(work: &Work<'_>) -> std::io::Result<()> {
-    let mut kept = work.service.descriptors();
-    kept.extend(work.drain.map(|drain| drain.as_raw_fd()));
-    kept.push(work.connection.socket.as_raw_fd());
-    sys::close_all_but(&mut kept)?;
+    let own = [Some(work.connection.socket.as_raw_fd()), work.drain.map(|drain| drain.as_raw_fd())];
+    sys::close_all_but(own.into_iter().flatten().chain(work.service.descriptors()))?;
     sys::clear_environment();
     work.mask.thread_set_mask()?;
     Ok(())

@@ -193,6 +193,21 @@ pub struct Route {
     pub cache_control: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_pages: Option<BTreeMap<String, Text>>,
+    pub program: Option<FilePath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<FilePath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_root: Option<FilePath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, Text>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<Size<TIB>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_size: Option<Size<TIB>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_length: Option<Flag>,
 }
 
 /// Keys that every route has.
@@ -215,6 +230,17 @@ impl HandlerName {
                 "error_pages",
             ],
             Self::Redirect => &["to", "status", "keep_path"],
+            Self::Cgi => &[
+                "root",
+                "program",
+                "interpreter",
+                "document_root",
+                "environment",
+                "timeout",
+                "max_body_size",
+                "max_output_size",
+                "require_length",
+            ],
         }
     }
 }
@@ -241,6 +267,11 @@ impl Route {
             HandlerName::Redirect => {
                 self.status.get_or_insert(Whole::new(301));
                 self.keep_path.get_or_insert(Flag(true));
+            }
+            HandlerName::Cgi => {
+                self.environment.get_or_insert_default();
+                self.timeout.get_or_insert(Time(Duration::from_secs(60)));
+                self.require_length.get_or_insert(Flag(false));
             }
         }
     }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use super::Problem;
 use super::files::build_files;
 use super::raw::{self, COMMON_KEYS};
-use super::values::{FilePath, Flag, HandlerName, List, Protocol, Table, Text, Time};
+use super::values::{FilePath, Flag, HandlerName, List, Protocol, Size, Table, Text, Time};
+use crate::handler::cgi::{Cgi, Programs};
 use crate::handler::exec::Exec;
 use crate::handler::hello::Hello;
 use crate::handler::redirect::Redirect;
@@ -96,6 +98,7 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
         HandlerName::Hello => Handler::Hello(build_hello(raw)?),
         HandlerName::Files => Handler::Files(Box::new(build_files(raw)?)),
         HandlerName::Redirect => Handler::Redirect(build_redirect(raw)?),
+        HandlerName::Cgi => Handler::Cgi(build_cgi(raw)?),
     };
     Ok(Route { host, path, extension, handler, fields })
 }
@@ -177,6 +180,49 @@ fn build_redirect(mut raw: raw::Route) -> Result<Redirect, Wrong> {
     Ok(Redirect { status, to, keep_path })
 }
 
+fn build_cgi(mut raw: raw::Route) -> Result<Cgi, Wrong> {
+    let document_root = raw.document_root.take().map(|FilePath(path)| path);
+    let programs = match (raw.root.take(), raw.program.take()) {
+        (Some(FilePath(root)), None) => {
+            if document_root.is_some() {
+                return wrong("document_root", "expected only with program: root is the document root");
+            }
+            let directory = open_directory("root", &root)?;
+            let interpreter =
+                raw.interpreter.take().map(|path| check_program("interpreter", &path.0)).transpose()?;
+            Programs::Below { root, directory, interpreter }
+        }
+        (None, Some(program)) => {
+            if raw.interpreter.is_some() {
+                return wrong("interpreter", "expected only with root");
+            }
+            Programs::One { program: check_program("program", &program.0)?, document_root }
+        }
+        (Some(_), Some(_)) => return wrong("program", "expected either root or program, found both"),
+        (None, None) => {
+            return wrong("root", "expected a directory of programs (root), or one program (program)");
+        }
+    };
+    Ok(Cgi {
+        programs,
+        environment: build_environment(take(&mut raw.environment))?,
+        timeout: take(&mut raw.timeout).0,
+        max_body_size: raw.max_body_size.map(Size::get),
+        max_output_size: raw.max_output_size.map(Size::get),
+        require_length: take(&mut raw.require_length).0,
+    })
+}
+
+/// Opens a directory below which files are looked up.
+pub fn open_directory(key: &str, path: &Path) -> Result<OwnedFd, Wrong> {
+    use nix::fcntl::{OFlag, open};
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    match open(path, flags, nix::sys::stat::Mode::empty()) {
+        Ok(directory) => Ok(directory),
+        Err(errno) => wrong(key, format!("expected a directory, found {}: {}", path.display(), errno.desc())),
+    }
+}
+
 fn build_exec(mut raw: raw::Service) -> Result<Exec, Wrong> {
     if raw.route.is_some() {
         return wrong(
@@ -195,7 +241,7 @@ fn build_exec(mut raw: raw::Service) -> Result<Exec, Wrong> {
     if let Some(word) = words.clone().find(|word| word.contains('\0')) {
         return wrong("command", format!("expected arguments without NUL, found {word:?}"));
     }
-    let program = check_program("command", &program)?;
+    let program = check_program("command", Path::new(&program))?;
     let FilePath(directory) = take(&mut raw.directory);
     match std::fs::metadata(&directory) {
         Ok(metadata) if metadata.is_dir() => {}
@@ -227,21 +273,22 @@ pub fn build_environment(raw: BTreeMap<String, Text>) -> Result<Vec<(String, Str
 }
 
 /// A program that there is, and that this user may execute.
-pub fn check_program(key: &str, path: &str) -> Result<PathBuf, Wrong> {
+pub fn check_program(key: &str, path: &Path) -> Result<PathBuf, Wrong> {
     use nix::unistd::{AccessFlags, access};
-    if !path.starts_with('/') || path.contains('\0') {
-        return wrong(key, format!("expected the absolute path of a program, found {path:?}"));
+    let shown = path.display();
+    if !path.is_absolute() {
+        return wrong(key, format!("expected the absolute path of a program, found {shown:?}"));
     }
     let found = std::fs::metadata(path);
     match &found {
-        Err(error) => return wrong(key, format!("expected a program, found {path}: {error}")),
+        Err(error) => return wrong(key, format!("expected a program, found {shown}: {error}")),
         Ok(metadata) if !metadata.is_file() => {
-            return wrong(key, format!("expected a program, found {path}, which is no regular file"));
+            return wrong(key, format!("expected a program, found {shown}, which is no regular file"));
         }
         Ok(_) => {}
     }
     match access(path, AccessFlags::X_OK) {
         Ok(()) => Ok(path.into()),
-        Err(errno) => wrong(key, format!("expected an executable program, found {path}: {}", errno.desc())),
+        Err(errno) => wrong(key, format!("expected an executable program, found {shown}: {}", errno.desc())),
     }
 }

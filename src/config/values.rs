@@ -392,7 +392,7 @@ words! {
 words! {
     /// What answers the requests of a route.
     #[derive(Default)]
-    HandlerName { #[default] Hello = "hello", Files = "files", Redirect = "redirect" }
+    HandlerName { #[default] Hello = "hello", Files = "files", Redirect = "redirect", Cgi = "cgi" }
 }
 words! {
     /// Which symbolic links are followed below a root.

@@ -1,13 +1,14 @@
 //! Services: what a named listener leads to. It speaks HTTP, and then each request is routed to the handler that answers it;
 //! or it is a program that the child becomes.
 
+pub mod cgi;
 pub mod exec;
 pub mod files;
 pub mod hello;
 pub mod redirect;
 
 use std::cmp::Reverse;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use crate::child::outcome::Outcome;
 use crate::config::Limits;
@@ -18,6 +19,7 @@ use crate::http::response::{FixedFields, Responder};
 use crate::http::stream::Stream;
 use crate::http::target;
 use crate::scoreboard::Slot;
+use cgi::{Cgi, Programs};
 use exec::Exec;
 use files::Files;
 use hello::Hello;
@@ -47,13 +49,12 @@ impl Service {
     }
 
     /// Descriptors that a child of this service needs besides its connection.
-    pub fn descriptors(&self) -> Vec<RawFd> {
-        match &self.protocol {
-            Protocol::Http(site) => {
-                site.routes.iter().filter_map(|route| route.handler.descriptor()).collect()
-            }
-            Protocol::Exec(_) => Vec::new(),
-        }
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + Clone {
+        let routes = match &self.protocol {
+            Protocol::Http(site) => &site.routes[..],
+            Protocol::Exec(_) => &[],
+        };
+        routes.iter().filter_map(|route| route.handler.descriptor())
     }
 }
 
@@ -83,23 +84,26 @@ pub enum Handler {
     Hello(Hello),
     Files(Box<Files>),
     Redirect(Redirect),
+    Cgi(Cgi),
 }
 
 impl Handler {
+    /// The directory below which it looks for what is asked.
+    fn descriptor(&self) -> Option<RawFd> {
+        match self {
+            Self::Files(files) => Some(files.root.raw_fd()),
+            Self::Cgi(Cgi { programs: Programs::Below { directory, .. }, .. }) => Some(directory.as_raw_fd()),
+            Self::Hello(_) | Self::Redirect(_) | Self::Cgi(_) => None,
+        }
+    }
+
     /// Its name in the configuration and in records.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello(_) => "hello",
             Self::Files(_) => "files",
             Self::Redirect(_) => "redirect",
-        }
-    }
-
-    /// A descriptor that it needs in a child.
-    fn descriptor(&self) -> Option<RawFd> {
-        match self {
-            Self::Files(files) => Some(files.root.raw_fd()),
-            Self::Hello(_) | Self::Redirect(_) => None,
+            Self::Cgi(_) => "cgi",
         }
     }
 }
@@ -240,14 +244,15 @@ impl Site {
             Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
             Handler::Files(files) => files.answer(exchange).map(Answer::Sent),
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
+            Handler::Cgi(cgi) => cgi.answer(exchange),
         }
     }
 
     /// The route with the longest path that `path` is at or below, and its index.
     fn find_route(&self, authority: &str, path: &[u8]) -> Option<(usize, &Route)> {
-        let host = target::host_of(authority);
-        let fits =
-            |route: &Route| route.contains(path) && route.is_for_extension(path) && route.is_for_host(host);
+        let fits = |route: &Route| {
+            route.contains(path) && route.is_for_extension(path) && route.is_for_host(authority)
+        };
         self.routes.iter().enumerate().find(|(_, route)| fits(route))
     }
 }
@@ -267,17 +272,15 @@ impl Route {
         })
     }
 
-    fn is_for_host(&self, host: &str) -> bool {
-        match &self.host {
-            None => true,
-            Some(own) => match own.strip_prefix('*') {
-                Some(domain) => {
-                    let at = host.len().checked_sub(domain.len());
-                    let end = at.filter(|&at| at > 0).and_then(|at| host.get(at..));
-                    end.is_some_and(|end| end.eq_ignore_ascii_case(domain))
-                }
-                None => host.eq_ignore_ascii_case(own),
-            },
+    fn is_for_host(&self, authority: &str) -> bool {
+        let Some(own) = &self.host else { return true };
+        let host = target::host_of(authority);
+        match own.strip_prefix('*') {
+            None => host.eq_ignore_ascii_case(own),
+            Some(domain) => {
+                let at = host.len().checked_sub(domain.len()).filter(|&at| at > 0);
+                at.and_then(|at| host.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(domain))
+            }
         }
     }
 }

@@ -70,7 +70,8 @@ pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             }
         }
         let deadline = Instant::now() + limits.head_timeout;
-        turn = Turn { is_first: false, is_last: number >= limits.max_requests, filled, deadline };
+        let is_last = number >= limits.max_requests || stream.is_draining(work.drain);
+        turn = Turn { is_first: false, is_last, filled, deadline };
     }
     Outcome::Served
 }

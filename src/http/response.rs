@@ -266,7 +266,8 @@ impl<'r, 'a> Head<'r, 'a> {
             Framing::Length(length) => length,
             Framing::Chunked | Framing::Close => u64::MAX,
         };
-        Content { responder: self.responder, framing, left }
+        let framed = Framed { framing, left, is_head: self.responder.terms.is_head };
+        Content { responder: self.responder, framed }
     }
 
     fn end(&mut self, framing: Option<Framing>) {
@@ -291,30 +292,61 @@ impl<'r, 'a> Head<'r, 'a> {
     }
 }
 
+/// How the content of a response is framed, and how much of it is still to come.
+#[derive(Debug)]
+pub struct Framed {
+    framing: Framing,
+    /// More than these bytes are cut.
+    left: u64,
+    /// Nothing is sent: the request was `HEAD`.
+    is_head: bool,
+}
+
+impl Framed {
+    /// Queues content, framed, without sending it.
+    pub fn queue(&mut self, responder: &mut Responder<'_>, bytes: &[u8]) {
+        let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        self.left -= count as u64;
+        if self.is_head || count == 0 {
+            return;
+        }
+        if self.framing == Framing::Chunked {
+            responder.put(format!("{count:x}\r\n").as_bytes());
+        }
+        responder.put(&bytes[..count]);
+        if self.framing == Framing::Chunked {
+            responder.put(b"\r\n");
+        }
+    }
+
+    /// Fewer bytes came than were announced.
+    pub fn is_short(&self) -> bool {
+        matches!(self.framing, Framing::Length(_)) && self.left > 0 && !self.is_head
+    }
+
+    /// Queues the end. Content that is shorter than announced cannot be ended: the connection has to be closed, so that the
+    /// peer notices (RFC 9112, section 8).
+    pub fn end(self, responder: &mut Responder<'_>) {
+        if self.is_short() {
+            responder.close_after();
+        }
+        if self.framing == Framing::Chunked && !self.is_head {
+            responder.put(b"0\r\n\r\n");
+        }
+    }
+}
+
 /// The content of a response, following its head.
 #[derive(Debug)]
 pub struct Content<'r, 'a> {
     responder: &'r mut Responder<'a>,
-    framing: Framing,
-    /// Bytes that are still to come; more are cut.
-    left: u64,
+    framed: Framed,
 }
 
-impl<'a> Content<'_, 'a> {
-    /// Queues content, framed, without sending it; nothing after `HEAD`.
+impl Content<'_, '_> {
+    /// Queues content: it is sent together with what follows.
     pub fn queue(&mut self, bytes: &[u8]) {
-        let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-        self.left -= count as u64;
-        if self.responder.terms.is_head || count == 0 {
-            return;
-        }
-        if self.framing == Framing::Chunked {
-            self.responder.put(format!("{count:x}\r\n").as_bytes());
-        }
-        self.responder.put(&bytes[..count]);
-        if self.framing == Framing::Chunked {
-            self.responder.put(b"\r\n");
-        }
+        self.framed.queue(self.responder, bytes);
     }
 
     /// Sends content.
@@ -323,44 +355,25 @@ impl<'a> Content<'_, 'a> {
         self.responder.flush(false)
     }
 
-    /// Sends a part of a file, together with what is queued.
+    /// Sends a part of a file, together with what is queued. Not for content without a length.
     pub fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<(), Interrupted> {
-        let count = count.min(self.left);
-        self.left -= count;
-        if self.responder.terms.is_head || count == 0 {
+        let count = count.min(self.framed.left);
+        self.framed.left -= count;
+        if self.framed.is_head || count == 0 {
             return Ok(());
         }
-        let responder = &mut *self.responder;
-        responder.flush(true)?;
-        responder.stream.send_file(file, offset, count, &mut responder.allowance)
-    }
-
-    /// Fewer bytes came than were announced.
-    pub fn is_short(&self) -> bool {
-        matches!(self.framing, Framing::Length(_)) && self.left > 0 && !self.responder.terms.is_head
-    }
-
-    /// Queues the end. What is still queued is for the caller to send, through the responder.
-    ///
-    /// Content that is shorter than announced cannot be ended: the connection has to be closed, so that the peer
-    /// notices (RFC 9112, section 8).
-    pub fn end(self) {
-        if self.is_short() {
-            self.responder.terms.keep_alive = false;
-        }
-        if self.framing == Framing::Chunked && !self.responder.terms.is_head {
-            self.responder.put(b"0\r\n\r\n");
-        }
+        self.responder.flush(true)?;
+        self.responder.stream.send_file(file, offset, count, &mut self.responder.allowance)
     }
 
     /// Ends the content, and sends what is still queued.
     pub fn finish(self) -> Result<(), Interrupted> {
-        let Self { responder, framing, left } = self;
-        Content { responder: &mut *responder, framing, left }.end();
-        responder.flush(false)
+        self.framed.end(self.responder);
+        self.responder.flush(false)
     }
 
-    pub fn responder(&mut self) -> &mut Responder<'a> {
-        self.responder
+    /// For who has to use the responder between the parts.
+    pub fn into_framed(self) -> Framed {
+        self.framed
     }
 }

@@ -239,6 +239,14 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// There shall be no further requests: see [`Self::wait_for_input`].
+    pub fn is_draining(&self, drain: Option<BorrowedFd<'_>>) -> bool {
+        drain.is_some_and(|drain| {
+            let mut fds = [PollFd::new(drain, PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        })
+    }
+
     fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Interrupted> {
         self.poll(&mut [PollFd::new(self.socket.as_fd(), events)], deadline)
     }

@@ -32,8 +32,9 @@ pub fn split(target: &str) -> Option<Target<'_>> {
         None if target == "*" || target.starts_with('/') => (None, target),
         None => return None,
     };
-    let (path, query) = match rest.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    // By bytes, not by the searchers of str: those are other pages of code, for every child to fault in.
+    let (path, query) = match rest.bytes().position(|byte| byte == b'?') {
+        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
     Some(Target { authority, path: if path.is_empty() { "/" } else { path }, query })
@@ -45,7 +46,7 @@ pub fn split(target: &str) -> Option<Target<'_>> {
 /// an encoded slash, and the segments `.` and `..`, which clients resolve before they ask (RFC 3986, section 5.2.4).
 pub fn decode_path(path: &str) -> Option<Cow<'_, [u8]>> {
     let bytes = path.as_bytes();
-    let decoded = if bytes.contains(&b'%') || path.contains("//") {
+    let decoded = if bytes.contains(&b'%') || bytes.windows(2).any(|pair| pair == b"//") {
         let mut decoded = Vec::with_capacity(bytes.len());
         let mut rest = bytes.iter();
         while let Some(&byte) = rest.next() {

@@ -12,7 +12,7 @@ use nix::sys::socket::{GetSockOpt, SockType, SockaddrStorage, UnixAddr, getsockn
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::{Error, Listener, Origin, local_address};
+use super::{Error, Listener, Origin, local_address, set_no_delay};
 use crate::connection::Connection;
 use crate::sys::{self, RemoteAddress};
 
@@ -121,10 +121,10 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
             return Err(fail(&format!("expected a stream socket (ListenStream=), found {found}")));
         }
     }
+    // Accepting until nobody waits needs a socket that does not block, and so does a connection with deadlines.
+    set_nonblocking(&socket).map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
+    set_no_delay(&socket);
     if query(&socket, sockopt::AcceptConn) == Some(true) {
-        // Accepting until nobody waits needs a socket that does not block. systemd's does not.
-        set_blocking(&socket, false)
-            .map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
         let address = local_address(&socket);
         return Ok(Socket::Listening(Listener {
             name: name.into(),
@@ -135,8 +135,6 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
     }
     let address = connected_to(socket.as_fd())
         .ok_or_else(|| fail("expected a listening or a connected socket, found one that is neither"))?;
-    set_blocking(&socket, false)
-        .map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
     Ok(Socket::Connected(Connection::new(socket, address, &name.into())))
 }
 
@@ -207,12 +205,10 @@ fn query<O: GetSockOpt>(socket: &impl AsFd, option: O) -> Option<O::Val> {
     getsockopt(&socket.as_fd(), option).ok()
 }
 
-fn set_blocking(socket: &OwnedFd, blocking: bool) -> nix::Result<()> {
+fn set_nonblocking(socket: &OwnedFd) -> nix::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
-    let mut wanted = flags;
-    wanted.set(OFlag::O_NONBLOCK, !blocking);
-    if wanted != flags {
-        fcntl(socket, FcntlArg::F_SETFL(wanted))?;
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     }
     Ok(())
 }

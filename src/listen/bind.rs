@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{self, umask};
 
-use super::{Error, Listener, Origin, SocketFile, local_address};
+use super::{Error, Listener, Origin, SocketFile, local_address, set_no_delay};
 use crate::config::{Address, Listen, Mode};
 
 /// Binds every address of `[listen.*]`. All or nothing, but for the default addresses: there those
@@ -59,6 +59,7 @@ fn bind_one(table: &Listen, address: &Address, all: &[&Address]) -> io::Result<O
             fd
         }
     };
+    set_no_delay(&fd);
     listen(&fd, Backlog::new(table.backlog)?)?;
     Ok(fd)
 }

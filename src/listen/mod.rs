@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::sys::socket::{SockaddrStorage, getsockname};
+use nix::sys::socket::{SockaddrStorage, getsockname, setsockopt, sockopt};
 
 use crate::connection::Connection;
 use crate::sys;
@@ -74,6 +74,12 @@ impl Listener {
             }
         }
     }
+}
+
+/// Lets nothing that is sent wait for the peer's acknowledgement (TCP_NODELAY, tcp(7)): a response may be the last thing for a
+/// while. What is accepted from a listener inherits it, so that no connection needs a system call of its own for it.
+fn set_no_delay(socket: &OwnedFd) {
+    let _ = setsockopt(socket, sockopt::TcpNoDelay, &true); // fails for Unix sockets, which know no delay
 }
 
 /// The file of a Unix socket, and which one it is.

@@ -99,7 +99,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'magic'\n",
-            r#"FILE:2: service.web.route[0].handler: expected one of "hello", "files", "redirect""#,
+            r#"FILE:2: service.web.route[0].handler: expected one of "hello", "files", "redirect", "cgi""#,
         ),
         (
             "[[service.web.route]]\nstatus = 99\n",

@@ -54,6 +54,28 @@ fn every_key_is_in_the_manual() {
 }
 
 #[test]
+fn every_key_of_every_handler_is_in_the_manual_and_in_the_shipped_file() {
+    let manual = read("packaging/lsbaws.toml.5");
+    let shipped = read("etc/lsbaws.toml");
+    let (_, _, message) = run(&["check", "--set", "service.web.route=[{handler='magic'}]"]);
+    let handlers: Vec<_> = message.split('"').skip(1).step_by(2).filter(|name| *name != "magic").collect();
+    assert!(handlers.len() >= 3, "{message}");
+    for handler in handlers {
+        let route = format!("service.web.route=[{{handler='{handler}',no_such_key=1}}]");
+        // Any key of another handler makes it list its own.
+        let foreign = if handler == "hello" { "to='/'" } else { "delay='1s'" };
+        let route = route.replace("no_such_key=1", foreign);
+        let (_, _, message) = run(&["check", "--set", &route]);
+        let (_, keys) = message.trim().split_once("expected one of ").expect(&message);
+        for key in keys.split(", ") {
+            assert!(manual.contains(&format!("\n.It Li {key}")), "lsbaws.toml.5 lacks {key} of {handler}");
+            let is_shown = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = "));
+            assert!(shipped.lines().any(is_shown), "etc/lsbaws.toml lacks {key} of {handler}");
+        }
+    }
+}
+
+#[test]
 fn every_kind_of_record_is_in_the_catalog_and_every_field_in_the_manual() {
     let source = read("src/journal.rs");
     let catalog = read("systemd/lsbaws.catalog");

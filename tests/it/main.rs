@@ -8,9 +8,11 @@ mod harness;
 
 mod activation;
 mod bind;
+mod cgi;
 mod client;
 mod config;
 mod docs;
+mod exec;
 mod exhaustion;
 mod files;
 mod http;

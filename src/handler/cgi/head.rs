@@ -1,0 +1,172 @@
+//! The head of a CGI response (RFC 3875, section 6): fields up to an empty line, with line ends of LF or CR LF.
+
+use crate::http::is_token;
+
+/// A program's head may be as large as that. Fields for a browser are far smaller.
+pub const HEAD_MAX: usize = 64 * 1024;
+
+/// What a program's head asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply<'a> {
+    /// A response with content (sections 6.2.1, 6.2.3 and 6.2.4).
+    Document {
+        status: u16,
+        /// Without those that lsbaws decides: the framing, the date, and what concerns the connection.
+        fields: Vec<(&'a str, &'a [u8])>,
+        /// The length of the content, when the program tells it.
+        length: Option<u64>,
+    },
+    /// What is at this path of the same site (section 6.2.2).
+    Elsewhere(&'a str),
+}
+
+/// The length of the head that `bytes` begin with, its empty line included; `None` when that has not come yet.
+pub fn find_end(bytes: &[u8]) -> Option<usize> {
+    let mut line_start = 0;
+    for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        if matches!(&bytes[line_start..at], b"" | b"\r") {
+            return Some(at + 1);
+        }
+        line_start = at + 1;
+    }
+    None
+}
+
+/// Parses a complete head. The error says what is wrong with it, for who maintains the program.
+pub fn parse(head: &[u8]) -> Result<Reply<'_>, &'static str> {
+    let (mut status, mut location, mut content_type, mut length) = (None, None, false, None);
+    let mut fields = Vec::new();
+    for line in head.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = split_field(line).ok_or("its head has a line that is no field")?;
+        match name.to_ascii_lowercase().as_str() {
+            "status" if status.is_some() => return Err("its head has more than one Status"),
+            "status" => {
+                status = Some(parse_status(value).ok_or("its Status is not a final one of three digits")?);
+            }
+            "content-length" if length.is_some() => return Err("its head has more than one Content-Length"),
+            "content-length" => {
+                length = Some(parse_length(value).ok_or("its Content-Length is not a number")?);
+            }
+            "location" if location.is_some() => return Err("its head has more than one Location"),
+            "location" => {
+                location = Some(value);
+                fields.push((name, value));
+            }
+            // Those of the connection and of its framing are ours.
+            "connection" | "keep-alive" | "transfer-encoding" | "te" | "trailer" | "upgrade" | "date" => {}
+            other => {
+                content_type |= other == "content-type";
+                fields.push((name, value));
+            }
+        }
+    }
+    if status.is_none() && location.is_none() && !content_type {
+        return Err("its head has none of Content-Type, Location and Status");
+    }
+    if let (None, Some(path)) = (status, location.filter(|value| is_local(value))) {
+        return std::str::from_utf8(path).map(Reply::Elsewhere).map_err(|_| "its Location is no path");
+    }
+    let status = status.unwrap_or(if location.is_some() { 302 } else { 200 });
+    Ok(Reply::Document { status, fields, length })
+}
+
+/// A path, and no URL without its scheme, which browsers would take for another host.
+fn is_local(location: &[u8]) -> bool {
+    location.starts_with(b"/") && !location.starts_with(b"//")
+}
+
+fn split_field(line: &[u8]) -> Option<(&str, &[u8])> {
+    let colon = line.iter().position(|&byte| byte == b':')?;
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let is_name = !name.is_empty() && name.iter().all(|&byte| is_token(byte));
+    let is_value = !value.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t');
+    if !is_name || !is_value {
+        return None;
+    }
+    Some((std::str::from_utf8(name).ok()?, value))
+}
+
+/// `NNN` or `NNN reason`; the informational ones are no answer.
+fn parse_status(value: &[u8]) -> Option<u16> {
+    let (digits, rest) = value.split_at_checked(3)?;
+    let is_alone = rest.is_empty() || rest.starts_with(b" ");
+    let status: u16 = parse_length(digits)?.try_into().ok()?;
+    (is_alone && (200..=999).contains(&status)).then_some(status)
+}
+
+fn parse_length(value: &[u8]) -> Option<u64> {
+    let text =
+        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok().filter(|&length| i64::try_from(length).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(head: &str) -> Result<u16, &'static str> {
+        parse(head.as_bytes()).map(|reply| match reply {
+            Reply::Document { status, .. } => status,
+            Reply::Elsewhere(_) => 0,
+        })
+    }
+
+    #[test]
+    fn heads_end_at_the_first_empty_line() {
+        for (bytes, end) in [
+            (&b"A: b\r\n\r\nrest"[..], Some(8)),
+            (b"A: b\n\nrest", Some(6)),
+            (b"A: b\r\n\n\n", Some(7)),
+            (b"\nA: b", Some(1)),
+            (b"A: b\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(find_end(bytes), end, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_has_its_fields_and_not_ours() {
+        let head = b"Content-type: text/html\nSTATUS: 404 Not here\nX-A:\tb\nDate: now\nConnection: x\nContent-Length: 5\n\n";
+        let Reply::Document { status, fields, length } = parse(head).unwrap() else { panic!() };
+        assert_eq!((status, length), (404, Some(5)));
+        assert_eq!(fields, [("Content-type", &b"text/html"[..]), ("X-A", b"b")]);
+    }
+
+    #[test]
+    fn locations_are_local_or_elsewhere() {
+        assert_eq!(parse(b"Location: /a?b\n\n"), Ok(Reply::Elsewhere("/a?b")));
+        assert_eq!(status("Location: //host/a\n\n"), Ok(302));
+        assert_eq!(status("Location: https://host/a\n\n"), Ok(302));
+        assert_eq!(status("Status: 303\nLocation: /a\n\n"), Ok(303));
+    }
+
+    #[test]
+    fn what_is_no_head_is_refused() {
+        for head in [
+            "\n",
+            "X: y\n\n",
+            "nonsense\n\n",
+            ": a\n\n",
+            "A b: c\n\n",
+            "Content-Type : a\n\n",
+            "Content-Type: a\0\n\n",
+            "Content-Type: a\rX: b\n\n",
+            " Content-Type: a\n\n",
+            "Status: 20\n\n",
+            "Status: 2000\n\n",
+            "Status: 100\n\n",
+            "Status: +20\n\n",
+            "Status: 200\nStatus: 200\n\n",
+            "Status: 200\nContent-Length: x\n\n",
+            "Status: 200\nContent-Length: 1\nContent-Length: 1\n\n",
+            "Location: /\u{e9}\nLocation: /\n\n",
+        ] {
+            assert!(parse(head.as_bytes()).is_err(), "{head:?}");
+        }
+    }
+}

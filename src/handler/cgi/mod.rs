@@ -1,0 +1,243 @@
+//! The handler `cgi`: a program answers (RFC 3875). Its response goes to the client as it comes, and nothing of it
+//! outlives the request.
+
+pub mod head;
+mod output;
+mod program;
+mod pump;
+mod script;
+mod variables;
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use self::head::{HEAD_MAX, Reply};
+use self::program::Program;
+use self::pump::{Event, Pump, Want};
+pub use self::script::Programs;
+use self::script::Script;
+use super::{Answer, Elsewhere, Exchange};
+use crate::child::outcome::Outcome;
+use crate::http::request::Failure;
+use crate::http::response::Framed;
+use crate::journal;
+use crate::scoreboard::ProgramEnd;
+
+/// Output that may wait for the client; the program waits when there is more.
+const QUEUE_MAX: usize = 64 * 1024;
+/// How long a program that has closed its output may take to end before the response is ended without it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Programs whose names begin like this make the whole response themselves (RFC 3875, section 5).
+const NON_PARSED: &[u8] = b"nph-";
+
+/// Programs and how they are run.
+#[derive(Debug)]
+pub struct Cgi {
+    pub programs: Programs,
+    /// Besides the meta-variables.
+    pub environment: Vec<(String, String)>,
+    /// From the start of a program to its end.
+    pub timeout: Duration,
+    /// Bytes of content; `None`: as everywhere.
+    pub max_body_size: Option<u64>,
+    /// Bytes of a program's output.
+    pub max_output_size: Option<u64>,
+    /// Content whose length is not announced is refused.
+    pub require_length: bool,
+}
+
+impl Cgi {
+    pub fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Answer, Failure> {
+        let sent = |outcome| Ok(Answer::Sent(outcome));
+        if exchange.request.method == "TRACE" {
+            exchange.response.error(405, "no program is asked to TRACE")?;
+            return sent(Outcome::Served);
+        }
+        if let Some(name) = variables::find_ambiguous_field(exchange) {
+            let why =
+                format!("the field {name} has an underscore, which programs could not tell from a hyphen");
+            exchange.response.error(400, &why)?;
+            return sent(Outcome::Served);
+        }
+        let script = match self.programs.find(exchange.route_path, exchange.rest) {
+            Ok(Some(script)) => script,
+            Ok(None) => {
+                exchange.response.error(404, "no program is there")?;
+                return sent(Outcome::Served);
+            }
+            Err(error) => return self.fail_to_start(exchange, Path::new(""), &error),
+        };
+        if let Some(limit) = self.max_body_size {
+            exchange.body.set_limit(limit);
+        }
+        exchange.body.check_length()?;
+        if self.require_length && exchange.body.length().is_none() {
+            exchange.response.error(411, "the program needs to know the length of the content")?;
+            return sent(Outcome::Served);
+        }
+        let length = exchange.body.length().filter(|&length| length > 0);
+        let own = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
+        let variables = variables::describe_request(exchange, &script, length).into_iter().chain(own);
+        let program = match Program::start(&script, variables, !exchange.body.is_done(), exchange.slot) {
+            Ok(program) => program,
+            Err(error) => return self.fail_to_start(exchange, &script.program, &error),
+        };
+        exchange.response.note_waited();
+        let mut pump = Pump::new(program, Instant::now() + self.timeout);
+        let answer = self.relay(exchange, &mut pump, &script);
+        pump.end(exchange);
+        answer
+    }
+
+    fn fail_to_start(
+        &self,
+        exchange: &mut Exchange<'_, '_>,
+        program: &Path,
+        error: &io::Error,
+    ) -> Result<Answer, Failure> {
+        journal::note_program_failed(exchange.identity, &exchange.service.name, program, error);
+        let (status, why) = match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => (403, "the program may not be run"),
+            Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {
+                (503, "there is no process for the program")
+            }
+            _ => (500, "the program cannot be run"),
+        };
+        exchange.response.error(status, why)?;
+        Ok(Answer::Sent(Outcome::Handler))
+    }
+
+    /// From the program's head to the end of its output.
+    fn relay(
+        &self,
+        exchange: &mut Exchange<'_, '_>,
+        pump: &mut Pump,
+        script: &Script,
+    ) -> Result<Answer, Failure> {
+        let name = script.file.file_name().unwrap_or_default();
+        if name.as_encoded_bytes().starts_with(NON_PARSED) {
+            exchange.response.send_raw(b"");
+            return self.relay_content(exchange, pump, script, None);
+        }
+        let mut bytes = Vec::new();
+        let end = loop {
+            match pump.step(exchange, Want::Output)? {
+                Event::Output(count) => bytes.extend_from_slice(&pump.output[..count]),
+                Event::TimedOut => return self.blame(exchange, script, 504, "it has not answered in time"),
+                Event::OutputEnded => {
+                    let killed = pump.wait_for_end(exchange, PATIENCE)?;
+                    let why = match (bytes.is_empty(), killed) {
+                        (true, _) => "it has ended without an answer",
+                        (false, _) => "its head does not end",
+                    };
+                    return self.blame(exchange, script, 502, why);
+                }
+                Event::Progress | Event::Ended => {}
+            }
+            match head::find_end(&bytes) {
+                Some(end) => break end,
+                None if bytes.len() > HEAD_MAX => {
+                    return self.blame(exchange, script, 502, "its head is too large");
+                }
+                None => {}
+            }
+        };
+        let (status, fields, length) = match head::parse(&bytes[..end]) {
+            Ok(Reply::Elsewhere(path)) => {
+                let target = path.to_owned();
+                return Ok(Answer::Elsewhere(Elsewhere { target, as_get: true }));
+            }
+            Ok(Reply::Document { status, fields, length }) => (status, fields, length),
+            Err(why) => return self.blame(exchange, script, 502, why),
+        };
+        let mut response = exchange.response.head(status);
+        for (name, value) in fields {
+            response.field(name, value);
+        }
+        if matches!(status, 204 | 205 | 304) {
+            let sent = if status == 205 { response.send(b"") } else { response.send_nothing() };
+            sent?;
+            return Ok(Answer::Sent(Outcome::Served));
+        }
+        let mut framed = response.start(length).into_framed();
+        framed.queue(exchange.response, &bytes[end..]);
+        exchange.response.try_flush()?;
+        self.relay_content(exchange, pump, script, Some(framed))
+    }
+
+    /// Passes output on until it ends; without `framed`, as it is.
+    fn relay_content(
+        &self,
+        exchange: &mut Exchange<'_, '_>,
+        pump: &mut Pump,
+        script: &Script,
+        mut framed: Option<Framed>,
+    ) -> Result<Answer, Failure> {
+        let mut size = 0;
+        loop {
+            let want = if exchange.response.queued() < QUEUE_MAX { Want::Output } else { Want::Room };
+            match pump.step(exchange, want)? {
+                Event::Output(count) => {
+                    size += count as u64;
+                    if self.max_output_size.is_some_and(|limit| size > limit) {
+                        return self.cut(exchange, script, "its output is larger than max_output_size");
+                    }
+                    match &mut framed {
+                        Some(framed) => framed.queue(exchange.response, &pump.output[..count]),
+                        None => exchange.response.send_raw(&pump.output[..count]),
+                    }
+                    exchange.response.try_flush()?;
+                }
+                Event::OutputEnded => break,
+                Event::TimedOut => return self.cut(exchange, script, "it has not ended in time"),
+                Event::Progress | Event::Ended => {}
+            }
+        }
+        // Whether the output is whole, only the end of the program tells.
+        let has_ended = pump.wait_for_end(exchange, PATIENCE)?;
+        if let Ok(Some(ProgramEnd::Killed(_))) = pump.program.has_ended() {
+            return self.cut(exchange, script, "it was killed");
+        }
+        let is_short = framed.as_ref().is_some_and(Framed::is_short);
+        if let Some(framed) = framed {
+            framed.end(exchange.response);
+        }
+        exchange.response.flush(false)?;
+        if is_short {
+            return self.cut(exchange, script, "its output is shorter than its Content-Length says");
+        }
+        if !has_ended && !pump.wait_for_end(exchange, self.timeout)? {
+            return self.cut(exchange, script, "it has not ended in time");
+        }
+        Ok(Answer::Sent(Outcome::Served))
+    }
+
+    /// Answers for a program that has not.
+    fn blame(
+        &self,
+        exchange: &mut Exchange<'_, '_>,
+        script: &Script,
+        status: u16,
+        why: &str,
+    ) -> Result<Answer, Failure> {
+        self.note_fault(exchange, script, why);
+        let public =
+            if status == 504 { "the program took too long" } else { "the program gave no valid answer" };
+        exchange.response.error(status, public)?;
+        Ok(Answer::Sent(Outcome::Handler))
+    }
+
+    /// Leaves a response that has begun without its end, so that the client notices.
+    fn cut(&self, exchange: &mut Exchange<'_, '_>, script: &Script, why: &str) -> Result<Answer, Failure> {
+        self.note_fault(exchange, script, why);
+        exchange.response.close_after();
+        exchange.response.flush(false)?;
+        Ok(Answer::Sent(Outcome::Handler))
+    }
+
+    fn note_fault(&self, exchange: &Exchange<'_, '_>, script: &Script, why: &str) {
+        let (service, target) = (&exchange.service.name, exchange.request.target);
+        journal::note_program_fault(exchange.identity, service, target, &script.file, why);
+    }
+}

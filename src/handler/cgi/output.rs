@@ -1,0 +1,68 @@
+//! What a program writes to its standard error: lines for the journal, within a bound.
+
+use crate::handler::Exchange;
+use crate::journal;
+
+/// A longer line is cut into several.
+const LINE_MAX: usize = 2048;
+/// Bytes of one request's program that are passed on; the rest is counted.
+const TOTAL_MAX: usize = 64 * 1024;
+
+/// Collects lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    line: Vec<u8>,
+    passed: usize,
+    dropped: usize,
+}
+
+impl Lines {
+    /// Passes the lines that are complete on to the journal.
+    pub fn add(&mut self, bytes: &[u8], exchange: &Exchange<'_, '_>) {
+        for &byte in bytes {
+            if byte == b'\n' || self.line.len() == LINE_MAX {
+                self.pass(exchange);
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+        }
+    }
+
+    /// Passes on what is left.
+    pub fn finish(&mut self, exchange: &Exchange<'_, '_>) {
+        self.pass(exchange);
+        if self.dropped > 0 {
+            let sentence = format!("({} more bytes of its standard error were dropped)", self.dropped);
+            tell(exchange, &sentence);
+        }
+    }
+
+    fn pass(&mut self, exchange: &Exchange<'_, '_>) {
+        let line = std::mem::take(&mut self.line);
+        if self.passed + line.len() > TOTAL_MAX {
+            self.dropped += line.len();
+        } else if !line.is_empty() {
+            self.passed += line.len();
+            tell(exchange, &escape(&line));
+        }
+    }
+}
+
+fn tell(exchange: &Exchange<'_, '_>, line: &str) {
+    journal::note_program_output(exchange.identity, &exchange.service.name, exchange.request.target, line);
+}
+
+/// Text as it is, and what would act on a terminal or pose as another line as `\xNN`.
+fn escape(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' {
+            escaped.push_str(&format!("\\x{:02x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}

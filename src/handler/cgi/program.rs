@@ -1,0 +1,143 @@
+//! A running CGI program: its pipes, its process group, and its end.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::Pid;
+
+use super::script::Script;
+use crate::scoreboard::{ProgramEnd, Slot};
+use crate::sys;
+
+/// Between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often to look whether a process group is empty; nothing tells.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A program and our ends of its pipes, none of which blocks.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    /// Becomes readable when the program has ended.
+    pidfd: OwnedFd,
+    pub stdin: Option<ChildStdin>,
+    pub stdout: Option<ChildStdout>,
+    pub stderr: Option<ChildStderr>,
+    slot: &'static Slot,
+    end: Option<ProgramEnd>,
+}
+
+impl Program {
+    /// Starts a script, in its own directory (RFC 3875, section 7.2) and a process group of its own. It is killed should this
+    /// process die. Without `content`, its standard input is empty.
+    pub fn start(
+        script: &Script,
+        variables: impl IntoIterator<Item = (impl AsRef<std::ffi::OsStr>, impl AsRef<std::ffi::OsStr>)>,
+        content: bool,
+        slot: &'static Slot,
+    ) -> io::Result<Self> {
+        let mut command = Command::new(&script.program);
+        if script.program != script.file {
+            command.arg(&script.file);
+        }
+        command
+            .current_dir(script.file.parent().unwrap_or(Path::new("/")))
+            .env_clear()
+            .envs(variables)
+            .process_group(0)
+            .stdin(if content { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        sys::die_with_parent(&mut command);
+        // The program inherits the mask; ours blocks what a terminal sends.
+        let mask = SigSet::empty().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
+        let spawned = command.spawn();
+        mask.thread_set_mask()?;
+        let mut child = spawned?;
+        let pidfd = sys::open_pidfd(child.id())?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let pipes = [
+            stdin.as_ref().map(AsFd::as_fd),
+            stdout.as_ref().map(AsFd::as_fd),
+            stderr.as_ref().map(AsFd::as_fd),
+        ];
+        for pipe in pipes.into_iter().flatten() {
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        slot.note_program(ProgramEnd::Running);
+        Ok(Self { child, pidfd, stdin, stdout, stderr, slot, end: None })
+    }
+
+    /// What becomes readable when the program ends; none once that is known.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.end.is_none().then(|| self.pidfd.as_fd())
+    }
+
+    /// How it has ended, once it has.
+    pub fn has_ended(&mut self) -> io::Result<Option<ProgramEnd>> {
+        if self.end.is_none() {
+            self.end = self.child.try_wait()?.map(|status| match (status.code(), status.signal()) {
+                (Some(code), _) => ProgramEnd::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
+                (None, signal) => ProgramEnd::Killed(signal.unwrap_or(0)),
+            });
+            if let Some(end) = self.end {
+                self.slot.note_program(end);
+            }
+        }
+        Ok(self.end)
+    }
+
+    /// Sees to it that nothing of the program is left, other processes of its group included: SIGTERM, and after some grace
+    /// SIGKILL. Returns when all are gone; at once, when they are already.
+    pub fn end(&mut self) {
+        let group = Pid::from_raw(self.child.id().cast_signed());
+        let until = Instant::now() + GRACE;
+        let _ = self.has_ended();
+        let mut signal = Some(Signal::SIGTERM);
+        // The group is there as long as the program is not reaped: its number cannot be another's.
+        while killpg(group, signal).is_ok() {
+            let is_late = Instant::now() >= until;
+            signal = is_late.then_some(Signal::SIGKILL);
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            let is_running = self.end.is_none();
+            let look = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::NONE);
+            let _ = poll(if is_running { &mut fds } else { &mut [] }, look); // cut short: looks again
+            let _ = self.has_ended();
+        }
+        // Only now: the program shall learn by the signal, not by a broken pipe.
+        (self.stdin, self.stdout) = (None, None);
+    }
+}
+
+/// Reads what there is. `None`: nothing now.
+pub fn try_read(pipe: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match pipe.read(buffer) {
+            Ok(count) => return Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes what the pipe takes. `None`: its reader is gone.
+pub fn try_write(pipe: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
+    loop {
+        match pipe.write(bytes) {
+            Ok(count) => return Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(0)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Between client and program: content to standard input, standard output to the client, standard error to the
+//! journal, all at once and none waiting for another, so that no two can wait for each other.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::output::Lines;
+use super::program::{Program, try_read, try_write};
+use crate::handler::Exchange;
+use crate::http::request::Failure;
+use crate::http::stream::Interrupted;
+
+/// Bytes moved at once in either direction; a pipe holds four times that.
+const PART: usize = 16 * 1024;
+
+/// What a step has brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// So many bytes of standard output, in the buffer.
+    Output(usize),
+    /// Standard output has ended, or nobody who may write to it is left.
+    OutputEnded,
+    /// The program has ended, and nothing more is wanted of it.
+    Ended,
+    /// Something else has moved.
+    Progress,
+    /// The program's time is over.
+    TimedOut,
+}
+
+/// What the caller wants of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// The next bytes of standard output.
+    Output,
+    /// Room in the queue to the client.
+    Room,
+    /// The program's end.
+    End,
+}
+
+/// A program and what is on its way to it.
+#[derive(Debug)]
+pub struct Pump {
+    pub program: Program,
+    pub output: Vec<u8>,
+    /// Content for the program, from `input_start` on.
+    input: Vec<u8>,
+    input_start: usize,
+    lines: Lines,
+    deadline: Instant,
+}
+
+impl Pump {
+    pub fn new(program: Program, deadline: Instant) -> Self {
+        let output = vec![0; PART];
+        Self { program, output, input: Vec::new(), input_start: 0, lines: Lines::default(), deadline }
+    }
+
+    /// Moves what can be moved, waiting until there is something.
+    ///
+    /// Fails when the client is gone or too slow, or its content is malformed.
+    pub fn step(&mut self, exchange: &mut Exchange<'_, '_>, want: Want) -> Result<Event, Failure> {
+        loop {
+            let awaits_client = self.feed(exchange)?;
+            self.collect_lines(exchange);
+            let has_ended = self.program.has_ended().map_err(|_| Failure::Gone)?.is_some();
+            if want == Want::Output {
+                let Some(stdout) = &mut self.program.stdout else { return Ok(Event::OutputEnded) };
+                match try_read(stdout, &mut self.output) {
+                    Ok(Some(0)) | Err(_) => self.program.stdout = None,
+                    Ok(Some(count)) => return Ok(Event::Output(count)),
+                    // Who holds it open now is not the program.
+                    Ok(None) if has_ended => self.program.stdout = None,
+                    Ok(None) => {}
+                }
+                if self.program.stdout.is_none() {
+                    return Ok(Event::OutputEnded);
+                }
+            } else if want == Want::End && has_ended {
+                return Ok(Event::Ended);
+            }
+            if let Some(event) = self.wait(exchange, want, awaits_client)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Ends the program, with everything that it has started, and passes on its last words.
+    pub fn end(&mut self, exchange: &Exchange<'_, '_>) {
+        self.program.end();
+        self.collect_lines(exchange);
+        self.lines.finish(exchange);
+    }
+
+    /// Passes content on to standard input. True: the program could take more, and the client has sent none.
+    fn feed(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<bool, Failure> {
+        while let Some(stdin) = &mut self.program.stdin {
+            if self.input_start == self.input.len() {
+                self.input.resize(PART, 0);
+                let read = exchange.body.try_read(&mut self.input);
+                self.input.truncate(read.as_ref().map_or(0, |count| count.unwrap_or(0)));
+                self.input_start = 0;
+                match read? {
+                    None => return Ok(true),
+                    Some(0) => {
+                        self.program.stdin = None;
+                        break;
+                    }
+                    Some(_) => {}
+                }
+            }
+            match try_write(stdin, &self.input[self.input_start..]) {
+                Ok(Some(0)) if self.input_start < self.input.len() => break,
+                Ok(Some(count)) => self.input_start += count,
+                // It does not want the rest.
+                Ok(None) | Err(_) => self.program.stdin = None,
+            }
+        }
+        Ok(false)
+    }
+
+    fn collect_lines(&mut self, exchange: &Exchange<'_, '_>) {
+        while let Some(stderr) = &mut self.program.stderr {
+            let mut buffer = [0; 1024];
+            match try_read(stderr, &mut buffer) {
+                Ok(Some(0)) | Err(_) => self.program.stderr = None,
+                Ok(Some(count)) => self.lines.add(&buffer[..count], exchange),
+                Ok(None) => return,
+            }
+        }
+    }
+
+    /// Waits until something can move. An event, if that is the end of the program's time or a word from the client.
+    fn wait(
+        &mut self,
+        exchange: &mut Exchange<'_, '_>,
+        want: Want,
+        awaits_client: bool,
+    ) -> Result<Option<Event>, Failure> {
+        let queued = exchange.response.queued() > 0;
+        let mut client = PollFlags::empty(); // an error is told in any case
+        client.set(PollFlags::POLLIN, awaits_client);
+        client.set(PollFlags::POLLOUT, queued);
+        let mut fds = vec![PollFd::new(exchange.stream.socket(), client)];
+        if let Some(pidfd) = self.program.pidfd() {
+            fds.push(PollFd::new(pidfd, PollFlags::POLLIN));
+        }
+        if let Some(stdin) = self.program.stdin.as_ref().filter(|_| self.input_start < self.input.len()) {
+            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
+        }
+        if let Some(stdout) = self.program.stdout.as_ref().filter(|_| want == Want::Output) {
+            fds.push(PollFd::new(stdout.as_fd(), PollFlags::POLLIN));
+        }
+        if let Some(stderr) = &self.program.stderr {
+            fds.push(PollFd::new(stderr.as_fd(), PollFlags::POLLIN));
+        }
+        let start = Instant::now();
+        let mut until = self.deadline;
+        if awaits_client {
+            until = until.min(start + exchange.body.allowance().left());
+        }
+        if queued {
+            until = until.min(start + exchange.response.allowance().left());
+        }
+        let waited = exchange.stream.poll(&mut fds, until);
+        let elapsed = start.elapsed();
+        let events = fds[0].revents().unwrap_or(PollFlags::empty());
+        if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
+            return Err(Failure::Gone);
+        }
+        if awaits_client && !events.contains(PollFlags::POLLIN) {
+            exchange.body.allowance().spend(elapsed);
+        }
+        if queued && !events.contains(PollFlags::POLLOUT) {
+            exchange.response.allowance().spend(elapsed);
+        }
+        // The program's own time does not run while it is the client that is waited for.
+        if awaits_client || want == Want::Room {
+            self.deadline += elapsed;
+        }
+        match waited {
+            Err(Interrupted::TimedOut) if Instant::now() >= self.deadline => {
+                return Ok(Some(Event::TimedOut));
+            }
+            Err(error) => return Err(error.into()),
+            Ok(()) => {}
+        }
+        if events.contains(PollFlags::POLLOUT) {
+            exchange.response.try_flush()?;
+            return Ok((want == Want::Room).then_some(Event::Progress));
+        }
+        Ok(None)
+    }
+
+    /// Waits for the program's end, no longer than `patience`. True: it has ended.
+    pub fn wait_for_end(
+        &mut self,
+        exchange: &mut Exchange<'_, '_>,
+        patience: Duration,
+    ) -> Result<bool, Failure> {
+        let deadline = self.deadline;
+        self.deadline = deadline.min(Instant::now() + patience);
+        let result = self.step(exchange, Want::End);
+        self.deadline = deadline;
+        Ok(result? == Event::Ended)
+    }
+}

@@ -1,0 +1,122 @@
+//! The meta-variables of a request (RFC 3875, section 4.1): what a program knows of it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::script::Script;
+use crate::connection::Peer;
+use crate::handler::Exchange;
+use crate::handler::exec::{PATH, local_address};
+
+pub const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
+
+/// Fields that have variables of their own, that concern the connection alone, or that a program could take for its own settings:
+/// `Proxy` would be HTTP_PROXY (CVE-2016-5385).
+const NOT_PASSED: [&str; 11] = [
+    "Connection",
+    "Content-Length",
+    "Content-Type",
+    "Expect",
+    "Keep-Alive",
+    "Proxy",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// The name of a field that programs could not tell from another: `A_B` and `A-B` are the same variable.
+pub fn find_ambiguous_field<'a>(exchange: &Exchange<'a, '_>) -> Option<&'a str> {
+    exchange.request.fields.iter().map(|field| field.name).find(|name| name.contains('_'))
+}
+
+/// All variables. `length` is that of the content, when it is known and not 0.
+pub fn describe_request(
+    exchange: &Exchange<'_, '_>,
+    script: &Script,
+    length: Option<u64>,
+) -> Vec<(OsString, OsString)> {
+    let request = exchange.request;
+    let mut variables: Vec<(OsString, OsString)> = Vec::with_capacity(32);
+    let mut set = |name: &str, value: &OsStr| variables.push((name.into(), value.to_owned()));
+    for (name, value) in [
+        ("PATH", PATH),
+        ("GATEWAY_INTERFACE", "CGI/1.1"),
+        ("SERVER_SOFTWARE", SERVER_SOFTWARE),
+        ("SERVER_PROTOCOL", if request.minor == 0 { "HTTP/1.0" } else { "HTTP/1.1" }),
+        ("REQUEST_METHOD", request.method),
+        ("REQUEST_URI", request.target),
+        ("REQUEST_SCHEME", "http"),
+        ("QUERY_STRING", request.query.unwrap_or("")),
+        // php-cgi answers only where a server says that it has found the script by itself.
+        ("REDIRECT_STATUS", "200"),
+        ("UNIQUE_ID", &exchange.identity.id.to_string()),
+    ] {
+        set(name, OsStr::new(value));
+    }
+    let bytes = OsStr::from_bytes;
+    set("SCRIPT_NAME", bytes(&script.name));
+    set("SCRIPT_FILENAME", script.file.as_os_str());
+    if !script.path_info.is_empty() {
+        set("PATH_INFO", bytes(&script.path_info));
+    }
+    if let Some(root) = &script.document_root {
+        set("DOCUMENT_ROOT", root.as_os_str());
+        if !script.path_info.is_empty() {
+            let root = root.as_os_str().as_bytes();
+            let root = root.strip_suffix(b"/").unwrap_or(root);
+            set("PATH_TRANSLATED", bytes(&[root, &script.path_info].concat()));
+        }
+    }
+    if let Some(length) = length {
+        set("CONTENT_LENGTH", OsStr::new(&length.to_string()));
+    }
+    if let Some(content_type) = request.field("Content-Type").next() {
+        set("CONTENT_TYPE", bytes(content_type));
+    }
+    match exchange.identity.peer {
+        Peer::Inet(peer) => {
+            let address = peer.ip().to_string();
+            set("REMOTE_ADDR", OsStr::new(&address));
+            // No name is looked up, and then this is the address (section 4.1.9).
+            set("REMOTE_HOST", OsStr::new(&address));
+            set("REMOTE_PORT", OsStr::new(&peer.port().to_string()));
+        }
+        Peer::Unix { .. } | Peer::Unknown => set("REMOTE_ADDR", OsStr::new("")),
+    }
+    let (address, port) = local_address(exchange.stream.socket()).unwrap_or_default();
+    let (host, named_port) = split_authority(request.authority);
+    set("SERVER_NAME", OsStr::new(if host.is_empty() { address.as_str() } else { host }));
+    let own_port = if port == 0 { String::from("80") } else { port.to_string() };
+    set("SERVER_PORT", OsStr::new(if named_port.is_empty() { own_port.as_str() } else { named_port }));
+    if !address.is_empty() {
+        set("SERVER_ADDR", OsStr::new(&address));
+    }
+    variables.extend(describe_fields(exchange));
+    variables
+}
+
+/// `HTTP_*` for every field, those of the same name joined (RFC 9110, section 5.3; cookies as RFC 9113, section 8.2.3 does).
+fn describe_fields(exchange: &Exchange<'_, '_>) -> Vec<(OsString, OsString)> {
+    let mut variables: Vec<(String, Vec<u8>)> = Vec::new();
+    for field in exchange.request.fields {
+        if NOT_PASSED.iter().any(|name| name.eq_ignore_ascii_case(field.name)) {
+            continue;
+        }
+        let name = format!("HTTP_{}", field.name.to_ascii_uppercase().replace('-', "_"));
+        match variables.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, value)) => {
+                value.extend_from_slice(if name == "HTTP_COOKIE" { b"; " } else { b", " });
+                value.extend_from_slice(field.value);
+            }
+            None => variables.push((name, field.value.to_vec())),
+        }
+    }
+    variables.into_iter().map(|(name, value)| (name.into(), OsString::from_vec(value))).collect()
+}
+
+fn split_authority(authority: &str) -> (&str, &str) {
+    let host = crate::http::target::host_of(authority);
+    (host, authority[host.len()..].strip_prefix(':').unwrap_or(""))
+}

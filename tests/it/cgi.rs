@@ -1,0 +1,429 @@
+//! Programs behind HTTP (RFC 3875): what they are told, how their answers travel, and how each way to fail ends.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::harness::{Server, ask, read_to_end, serve};
+
+/// A folder of shell scripts by their names, and a server that runs them below `/cgi`.
+pub struct Programs {
+    pub folder: TempDir,
+    pub server: Server,
+}
+
+pub fn write_program(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn programs(keys: &str, scripts: &[(&str, &str)]) -> Programs {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, script) in scripts {
+        write_program(&folder.path().join(name), &format!("#!/bin/sh\n{script}\n"));
+    }
+    let root = folder.path().display();
+    let server =
+        serve(&format!("[[service.web.route]]\npath = '/cgi'\nhandler = 'cgi'\nroot = '{root}'\n{keys}\n"));
+    Programs { folder, server }
+}
+
+/// A program that says `text` as plain text.
+fn say(text: &str) -> String {
+    format!("echo Content-Type: text/plain\necho\n{text}")
+}
+
+fn status(answer: &str) -> &str {
+    answer.strip_prefix("HTTP/1.1 ").map_or(answer, |rest| &rest[..3])
+}
+
+fn post(server: &Server, target: &str, fields: &str, content: &[u8]) -> String {
+    let mut stream = server.connect();
+    let length = content.len();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}Content-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(content).unwrap();
+    read_to_end(stream)
+}
+
+/// The content of a chunked response.
+fn dechunk(answer: &str) -> String {
+    let (head, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("Transfer-Encoding: chunked"), "{answer}");
+    let mut content = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n").expect("a chunk");
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            assert_eq!(after, "\r\n");
+            return content;
+        }
+        content.push_str(&after[..size]);
+        rest = after[size..].strip_prefix("\r\n").unwrap();
+    }
+}
+
+#[test]
+fn a_program_knows_the_request_by_its_variables() {
+    let it = programs("environment = { OWN = 'mine' }", &[("dir/env", &say("env | sort; pwd"))]);
+    let answer = ask(
+        it.server.connect(),
+        "POST /cgi/dir/env/path%20info/x?a=b&c HTTP/1.1\r\nHost: example.org:81\r\nConnection: close\r\nContent-Type: text/x\r\n\
+         Content-Length: 3\r\nProxy: http://evil\r\nCookie: a=1\r\nCookie: b=2\r\nX-Two: 1\r\nX-Two: 2\r\nAuthorization: Basic x\r\n\r\nabc",
+    );
+    let content = dechunk(&answer);
+    let root = it.folder.path().display();
+    let port = it.server.address().port();
+    for line in [
+        "GATEWAY_INTERFACE=CGI/1.1".to_owned(),
+        "SERVER_PROTOCOL=HTTP/1.1".into(),
+        format!("SERVER_SOFTWARE=lsbaws/{}", env!("CARGO_PKG_VERSION")),
+        "SERVER_NAME=example.org".into(),
+        "SERVER_PORT=81".into(),
+        "SERVER_ADDR=127.0.0.1".into(),
+        "REQUEST_METHOD=POST".into(),
+        "REQUEST_URI=/cgi/dir/env/path%20info/x?a=b&c".into(),
+        "SCRIPT_NAME=/cgi/dir/env".into(),
+        format!("SCRIPT_FILENAME={root}/dir/env"),
+        "PATH_INFO=/path info/x".into(),
+        format!("PATH_TRANSLATED={root}/path info/x"),
+        format!("DOCUMENT_ROOT={root}"),
+        "QUERY_STRING=a=b&c".into(),
+        "REMOTE_ADDR=127.0.0.1".into(),
+        "REMOTE_HOST=127.0.0.1".into(),
+        "CONTENT_LENGTH=3".into(),
+        "CONTENT_TYPE=text/x".into(),
+        "HTTP_COOKIE=a=1; b=2".into(),
+        "HTTP_X_TWO=1, 2".into(),
+        "HTTP_AUTHORIZATION=Basic x".into(),
+        "HTTP_HOST=example.org:81".into(),
+        "OWN=mine".into(),
+        format!("{root}/dir"),
+    ] {
+        assert!(content.lines().any(|found| found == line), "{line}\n{content}");
+    }
+    for absent in
+        ["HTTP_PROXY", "HTTP_CONNECTION", "HTTP_CONTENT_LENGTH", "LISTEN_", "NOTIFY_SOCKET", "LSBAWS"]
+    {
+        assert!(!content.contains(&format!("\n{absent}")), "{absent}\n{content}");
+    }
+    let id = it.server.record().get("connection").to_owned();
+    assert!(content.contains(&format!("UNIQUE_ID={id}\n")) && content.contains("REMOTE_PORT="), "{content}");
+    assert_ne!(port, 81);
+    // Without content and path info there are no such variables; the query is always there.
+    let content = dechunk(&it.server.get("/cgi/dir/env"));
+    assert!(content.contains("QUERY_STRING=\n"), "{content}");
+    for absent in ["CONTENT_LENGTH", "CONTENT_TYPE", "PATH_INFO", "PATH_TRANSLATED"] {
+        assert!(!content.contains(&format!("{absent}=")), "{absent}\n{content}");
+    }
+}
+
+#[test]
+fn a_program_runs_as_any_other_and_in_a_group_of_its_own() {
+    let it = programs(
+        "",
+        &[("self", &say("grep Sig /proc/self/status; ls /proc/self/fd | wc -l; ps -o pgid= $$; echo $$"))],
+    );
+    let content = dechunk(&it.server.get("/cgi/self"));
+    let mask =
+        |name: &str| content.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!(mask("SigBlk:"), "0000000000000000");
+    assert_eq!(mask("SigIgn:"), "0000000000000000");
+    let numbers: Vec<_> = content.lines().skip_while(|line| line.starts_with("Sig")).map(str::trim).collect();
+    assert_eq!(numbers[0], "4", "standard descriptors, and that of ls: {content}");
+    assert_eq!(numbers[1], numbers[2], "{content}");
+}
+
+#[test]
+fn content_goes_both_ways_at_once() {
+    let it = programs("", &[("echo", &say("cat"))]);
+    // All is sent before anything is read: more than all buffers on the way hold.
+    let content: Vec<u8> = (0..16 << 20).map(|n: u32| b'a' + u8::try_from(n % 23).unwrap()).collect();
+    let mut stream = it.server.connect();
+    let head = format!("POST /cgi/echo HTTP/1.0\r\nHost: a\r\nContent-Length: {}\r\n\r\n", content.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut reader = stream.try_clone().unwrap();
+    let answer = std::thread::spawn(move || {
+        let mut answer = Vec::new();
+        reader.read_to_end(&mut answer).unwrap();
+        answer
+    });
+    stream.write_all(&content).unwrap();
+    assert!(answer.join().unwrap().ends_with(&content));
+}
+
+#[test]
+fn chunked_content_is_streamed_and_the_next_request_follows_it() {
+    let it = programs("", &[("echo", &say("cat; echo length=$CONTENT_LENGTH"))]);
+    let answers = ask(
+        it.server.connect(),
+        "POST /cgi/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\n...\r\n0\r\nA: b\r\n\r\n\
+         POST /cgi/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nsecondGET /cgi/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 3, "{answers}");
+    assert!(
+        answers.contains("hello...") && answers.contains("second") && answers.contains("length=6"),
+        "{answers}"
+    );
+    assert_eq!(it.server.record().number("requests"), 3);
+}
+
+#[test]
+fn the_client_is_told_to_continue_when_the_program_runs() {
+    let it = programs("", &[("echo", &say("cat"))]);
+    let mut stream = it.server.connect();
+    stream
+        .write_all(b"POST /cgi/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        .unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"hello").unwrap();
+    let answer = read_to_end(stream);
+    assert_eq!(dechunk(&answer), "hello");
+    let refused = ask(
+        it.server.connect(),
+        "POST /cgi/none HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+    );
+    assert!(refused.starts_with("HTTP/1.1 404 ") && refused.contains("Connection: close"), "{refused}");
+}
+
+#[test]
+fn output_streams_as_it_comes() {
+    let it =
+        programs("", &[("slow", "printf 'Content-Type: text/plain\\n\\nfirst\\n'; read line; echo $line")]);
+    let mut stream = it.server.connect();
+    stream
+        .write_all(b"POST /cgi/slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 7\r\n\r\n")
+        .unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"first\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    stream.write_all(b"second\n").unwrap();
+    assert!(read_to_end(stream).contains("second\n"));
+}
+
+#[test]
+fn heads_of_programs_decide_the_response() {
+    let it = programs(
+        "",
+        &[
+            (
+                "status",
+                "printf 'Status: 404 Gone fishing\\r\\nContent-Type: text/x\\r\\nX-A: b\\r\\n\\r\\nno\\n'",
+            ),
+            ("local", "printf 'Location: /cgi/target?x=y\\n\\n'"),
+            ("target", &say("echo $REQUEST_METHOD $QUERY_STRING")),
+            ("loop", "printf 'Location: /cgi/loop\\n\\n'"),
+            ("away", "printf 'Location: https://example.org/\\n\\n'"),
+            ("none", "printf 'Status: 204 No Content\\n\\n'"),
+            ("length", "printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nhi'"),
+            ("nph-raw", "printf 'HTTP/1.1 299 Mine\\r\\nX: y\\r\\n\\r\\nraw'"),
+        ],
+    );
+    let answer = it.server.get("/cgi/status");
+    assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+    assert!(answer.contains("\r\nX-A: b\r\n") && answer.contains("\r\nContent-Type: text/x\r\n"), "{answer}");
+    assert_eq!(it.server.record().get("outcome"), "served");
+    assert_eq!(dechunk(&post(&it.server, "/cgi/local", "", b"dropped")), "GET x=y\n");
+    assert_eq!(status(&it.server.get("/cgi/loop")), "508");
+    let answer = it.server.get("/cgi/away");
+    assert!(answer.starts_with("HTTP/1.1 302 ") && answer.contains("\r\nLocation: https://example.org/\r\n"));
+    let answer = it.server.get("/cgi/none");
+    assert!(
+        answer.starts_with("HTTP/1.1 204 ") && answer.ends_with("\r\n\r\n") && !answer.contains("chunked")
+    );
+    let answer = it.server.get("/cgi/length");
+    assert!(answer.contains("\r\nContent-Length: 2\r\n") && answer.ends_with("\r\n\r\nhi"), "{answer}");
+    assert_eq!(it.server.get("/cgi/nph-raw"), "HTTP/1.1 299 Mine\r\nX: y\r\n\r\nraw");
+    let head = ask(it.server.connect(), "HEAD /cgi/length HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(head.contains("\r\nContent-Length: 2\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[test]
+fn each_failure_has_its_status_and_its_record() {
+    let it = programs(
+        "timeout = '300ms'",
+        &[
+            ("silent", "exit 3"),
+            ("garbage", "echo this is no head; echo; echo more"),
+            ("endless", "printf 'Content-Type: text/plain\\n'"),
+            ("killed", "kill -SEGV $$"),
+            ("slow", "sleep 100"),
+            ("cut", &say("echo begun; kill -KILL $$")),
+            ("late", &say("echo begun; sleep 100")),
+            ("short", "printf 'Content-Type: a/b\\nContent-Length: 5\\n\\nhi'"),
+            ("failing", &say("echo fine; exit 4")),
+        ],
+    );
+    for (name, expected, outcome, end) in [
+        ("silent", "502", "handler", "exit code 3"),
+        ("garbage", "502", "handler", ""), // it may have ended by then, or be ended
+        ("endless", "502", "handler", "exit code 0"),
+        ("killed", "502", "handler", "killed by SIGSEGV"),
+        ("slow", "504", "handler", "killed by SIGTERM"),
+        ("cut", "200", "handler", "killed by SIGKILL"),
+        ("late", "200", "handler", "killed by SIGTERM"),
+        ("short", "200", "handler", "exit code 0"),
+        ("failing", "200", "served", "exit code 4"),
+    ] {
+        let answer = it.server.get(&format!("/cgi/{name}"));
+        assert_eq!(status(&answer), expected, "{name}: {answer}");
+        if outcome == "handler" {
+            let line = it.server.wait_line(&format!("/{name} has failed: "));
+            assert!(line.starts_with("ERROR ") && line.contains(" connection="), "{line}");
+            assert!(!answer.ends_with("0\r\n\r\n"), "{name}: cut, not ended: {answer}");
+        }
+        let record = it.server.record();
+        assert_eq!(record.get("outcome"), outcome, "{name}: {}", record.line);
+        assert!(end.is_empty() || record.get("program_end") == end, "{name}: {}", record.line);
+    }
+    assert_eq!(status(&it.server.get("/cgi/missing")), "404");
+    assert_eq!(status(&it.server.get("/cgi/.hidden")), "404");
+    assert_eq!(status(&it.server.get("/cgi/")), "404");
+    fs::write(it.folder.path().join("data"), "not executable").unwrap();
+    assert_eq!(status(&it.server.get("/cgi/data")), "403");
+    let traced =
+        ask(it.server.connect(), "TRACE /cgi/silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&traced), "405");
+    let ambiguous = ask(
+        it.server.connect(),
+        "GET /cgi/silent HTTP/1.1\r\nHost: a\r\nX_Y: z\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(status(&ambiguous), "400");
+}
+
+#[test]
+fn odd_programs_do_no_harm() {
+    let it = programs(
+        "timeout = '20s'",
+        &[
+            // Never reads; the client sends more than the pipe holds.
+            ("deaf", &say("echo did not listen")),
+            ("early", &format!("{}; exec >&- 2>&-; cat >/dev/null", say("echo done"))),
+            // The background process holds the output open.
+            ("daemon", &say("sleep 1000 & echo $!")),
+            ("loud", &say("for i in 1 2 3; do echo line $i >&2; done; printf 'half\\033[0m' >&2")),
+        ],
+    );
+    let answer = post(&it.server, "/cgi/deaf", "", &vec![b'x'; 1 << 20]);
+    assert!(answer.contains("did not listen"), "{answer}");
+    it.server.record();
+    let answer = post(&it.server, "/cgi/early", "", b"to be read");
+    assert_eq!(dechunk(&answer), "done\n");
+    assert_eq!(it.server.record().get("program_end"), "exit code 0");
+    let sleeper = dechunk(&it.server.get("/cgi/daemon"));
+    assert_eq!(it.server.record().get("outcome"), "served");
+    // Ended with the request: gone, or dead and only not reaped by its new parent.
+    let state = fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    it.server.get("/cgi/loud");
+    for line in ["line 1", "line 2", "line 3", "half\\x1b[0m"] {
+        let told = it.server.wait_line(line);
+        assert!(told.starts_with(" INFO 127.0.0.1:") && told.contains("target=\"/cgi/loud\""), "{told}");
+    }
+}
+
+#[test]
+fn the_clients_leaving_ends_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let marker = folder.path().join("told");
+    let script = format!(
+        "trap 'echo told >{}; exit 9' TERM\n{}\nwhile :; do echo more; done",
+        marker.display(),
+        say("echo $$")
+    );
+    let it = programs("", &[("endless", &script)]);
+    let mut stream = it.server.connect();
+    stream.write_all(b"GET /cgi/endless HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    drop(stream);
+    let record = it.server.record();
+    assert_eq!(record.get("outcome"), "client", "{}", record.line);
+    assert_eq!(record.get("program_end"), "exit code 9", "{}", record.line);
+    assert_eq!(fs::read_to_string(marker).unwrap(), "told\n");
+}
+
+#[test]
+fn a_program_dies_with_its_child() {
+    let it = programs("", &[("long", &say("echo $$; exec sleep 1000"))]);
+    let mut stream = it.server.connect();
+    stream.write_all(b"GET /cgi/long HTTP/1.0\r\n\r\n").unwrap();
+    let mut seen = String::new();
+    while !seen.ends_with('\n') || !seen.contains("\r\n\r\n") || seen.ends_with("\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        seen.push(char::from(byte[0]));
+    }
+    let program: u32 = seen.lines().last().unwrap().parse().unwrap();
+    let watched = lsbaws::sys::open_pidfd(program).unwrap();
+    kill(Pid::from_raw(it.server.children()[0]), Signal::SIGKILL).unwrap();
+    let record = it.server.record();
+    assert_eq!((record.get("end"), record.get("program_end")), ("killed", "still running"));
+    // Readable when it has ended.
+    let mut fds = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1, "the program lives on");
+}
+
+#[test]
+fn sizes_have_limits() {
+    let it = programs(
+        "max_body_size = '10 B'\nmax_output_size = '100 KiB'",
+        &[("echo", &say("cat")), ("much", &say("yes"))],
+    );
+    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"0123456789")), "200");
+    assert_eq!(it.server.record().get("outcome"), "served");
+    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"0123456789a")), "413");
+    assert_eq!(it.server.record().get("outcome"), "client");
+    let chunked = "POST /cgi/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n";
+    assert_eq!(status(&ask(it.server.connect(), chunked)), "413");
+    let much = it.server.get("/cgi/much");
+    assert!(much.starts_with("HTTP/1.1 200 ") && much.len() < 200 * 1024 && !much.ends_with("0\r\n\r\n"));
+    it.server.wait_line("its output is larger than max_output_size");
+    let it = programs("require_length = true", &[("echo", &say("cat"))]);
+    assert_eq!(status(&ask(it.server.connect(), chunked)), "411");
+    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"x")), "200");
+}
+
+#[test]
+fn a_trickle_of_content_uses_up_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    write_program(&folder.path().join("echo"), "#!/bin/sh\nread line\nexit 1\n");
+    let server = serve(&format!(
+        "[limits]\nbody_timeout = '200ms'\n[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n",
+        folder.path().display()
+    ));
+    let mut stream = server.connect();
+    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx").unwrap();
+    let answer = read_to_end(stream);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(server.record().get("outcome"), "client");
+}
+
+#[test]
+fn extensions_and_interpreters_choose_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display();
+    fs::write(folder.path().join("page.sh"), "echo Content-Type: text/plain; echo; echo ran $PATH_INFO")
+        .unwrap();
+    let server = serve(&format!(
+        "[[service.web.route]]\nbody = 'static'\n\
+         [[service.web.route]]\nextension = '.sh'\nhandler = 'cgi'\nroot = '{root}'\ninterpreter = '/bin/sh'\n"
+    ));
+    assert_eq!(dechunk(&server.get("/page.sh/x")), "ran /x\n");
+    assert!(server.get("/page.txt").ends_with("static"));
+    assert_eq!(status(&server.get("/other.sh")), "404");
+}

@@ -1,0 +1,93 @@
+//! Services that are programs, as inetd runs them.
+
+use std::io::{Read, Write};
+
+use crate::harness::{ask, read_to_end, serve};
+
+#[test]
+fn a_program_has_the_connection_and_a_clean_start() {
+    let server = serve(
+        "[service.web]\nprotocol = 'exec'\ndirectory = '/tmp'\nenvironment = { OWN = 'mine' }\n\
+         command = ['/bin/sh', '-c', 'read line; echo $line; env | sort; pwd; grep Sig /proc/self/status; ls /proc/self/fd | wc -l; ps -o pgid= $$; echo $$; exit 7']\n",
+    );
+    let answer = ask(server.connect(), "hello\n");
+    let lines: Vec<_> = answer.lines().map(str::trim).collect();
+    assert_eq!(lines[0], "hello");
+    for line in [
+        "OWN=mine",
+        "PROTO=TCP",
+        "TCPLOCALIP=127.0.0.1",
+        "TCPREMOTEIP=127.0.0.1",
+        "REMOTE_ADDR=127.0.0.1",
+        "/tmp",
+        "SigBlk:\t0000000000000000",
+        "SigIgn:\t0000000000000000",
+    ] {
+        assert!(lines.contains(&line), "{line}\n{answer}");
+    }
+    for absent in ["LISTEN_", "NOTIFY_SOCKET", "LSBAWS", "WATCHDOG"] {
+        assert!(!answer.contains(absent), "{answer}");
+    }
+    // Standard descriptors, and the one of `ls` itself.
+    let [.., count, group, pid] = lines[..] else { panic!("{answer}") };
+    assert_eq!((count, group), ("4", pid));
+    let record = server.record();
+    assert!(answer.contains(&format!("UNIQUE_ID={}\n", record.get("connection"))), "{answer}");
+    assert_eq!(
+        (record.get("handler"), record.get("exit_code"), record.get("outcome"), record.get("pid")),
+        ("exec", "7", "handler", pid)
+    );
+    assert!(record.line.contains("the program ended with exit code 7"), "{}", record.line);
+}
+
+#[test]
+fn its_standard_error_is_the_daemons() {
+    let server =
+        serve("[service.web]\nprotocol = 'exec'\ncommand = ['/bin/sh', '-c', 'echo complaint >&2']\n");
+    assert_eq!(read_to_end(server.connect()), "");
+    server.wait_line("complaint");
+    assert_eq!(server.record().get("outcome"), "served");
+}
+
+#[test]
+fn programs_block_on_their_connection() {
+    let server = serve("[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n");
+    let mut stream = server.connect();
+    for part in ["one", "two"] {
+        stream.write_all(part.as_bytes()).unwrap();
+        let mut echo = [0; 3];
+        stream.read_exact(&mut echo).unwrap();
+        assert_eq!(&echo, part.as_bytes());
+    }
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(stream), "");
+    let record = server.record();
+    assert_eq!((record.get("outcome"), record.get("requests")), ("served", ""));
+}
+
+#[test]
+fn every_model_runs_programs_and_records_them() {
+    for model in ["fork", "double-fork", "iterative"] {
+        let server = serve(&format!(
+            "[process]\nmodel = '{model}'\n[service.web]\nprotocol = 'exec'\ncommand = ['/bin/sh', '-c', 'echo hi; exit 2']\n"
+        ));
+        for _ in 0..2 {
+            assert_eq!(read_to_end(server.connect()), "hi\n", "{model}");
+            let record = server.record();
+            assert_eq!((record.get("exit_code"), record.get("outcome")), ("2", "handler"), "{model}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_has_gone_is_told_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program");
+    crate::cgi::write_program(&program, "#!/bin/sh\n");
+    let server = serve(&format!("[service.web]\nprotocol = 'exec'\ncommand = '{}'\n", program.display()));
+    drop(folder);
+    assert_eq!(read_to_end(server.connect()), "");
+    let line = server.wait_line("unable to run");
+    assert!(line.contains(&program.display().to_string()) && line.contains("No such file"), "{line}");
+    assert_eq!(server.record().get("outcome"), "config");
+}

@@ -171,8 +171,10 @@ fn routes_lead_to_the_folder_and_not_out_of_it() {
     symlink("/proc/self/fd/0", at("www/magic")).unwrap();
     mkfifo(&at("www/fifo"), Mode::S_IRUSR | Mode::S_IROTH).unwrap();
     fs::set_permissions(at("www/unreadable"), PermissionsExt::from_mode(0o000)).unwrap();
+    fs::create_dir(at("www/private")).unwrap();
+    symlink("../unreadable", at("www/private/index.html")).unwrap();
     let keys = format!(
-        "path = '/static/'\n[[service.web.route]]\npath = '/strict'\nhandler = 'files'\nsymlinks = 'refuse'\nroot = '{0}'\n\
+        "path = '/static/'\nlisting = true\n[[service.web.route]]\npath = '/strict'\nhandler = 'files'\nsymlinks = 'refuse'\nroot = '{0}'\n\
          [[service.web.route]]\npath = '/one.css'\nhandler = 'files'\nroot = '{0}'\nindex = ['in']",
         at("www").display()
     );
@@ -198,8 +200,9 @@ fn routes_lead_to_the_folder_and_not_out_of_it() {
         ("/static/unreadable", "403"),
         ("/static/a/b.css/", "404"),
         ("/static/a/b.css/c", "404"),
-        ("/static/a/", "404"),
-        ("/static/", "404"),
+        ("/static/a/", "200"),
+        ("/static/private/", "403"), // rather than a listing
+        ("/strict/", "404"),
         ("/static", "404"),
         ("/static/../secret", "400"),
         ("/static/%2e%2e/secret", "400"),

@@ -115,7 +115,7 @@ impl Files {
             Missing::NotFound => (404, "there is no such file", Outcome::Served),
             Missing::Forbidden => (403, "the file may not be read", Outcome::Served),
             Missing::Shortage => (503, "the system is short of descriptors or memory", Outcome::System),
-            Missing::Failed => (500, "the file system failed", Outcome::System),
+            Missing::Failed(errno) => (500, errno.desc(), Outcome::System),
         };
         if outcome != Outcome::Served {
             exchange.response.close_after();

@@ -8,7 +8,8 @@
 //!                          └───────┬───────────────────────────────────────────▲─────────────┘
 //!                                  │ fork (connection, its slot)               │ exit code, signal
 //!                          ┌───────▼────────── child, blocking code ───────────┴─────────────┐
-//!                          │ close the rest ─▶ serve: HTTP ─▶ route ─▶ handler ─▶ _exit      │
+//!                          │ close the rest ─▶ serve: HTTP loop ─▶ route ─▶ handler ─▶ _exit │
+//!                          │       or: become the program (exec, connection on 0 and 1)      │
 //!                          └─────────────────────────────────────────────────────────────────┘
 //!    scoreboard: one shared mapping, one slot per connection; the child writes phase, request and counters
 //!    into its slot, the parent reads it after the child is dead.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
 use crate::scoreboard::Slot;
@@ -309,10 +309,12 @@ pub fn reset_signals() {
     }
 }
 
-/// Lets a program that `command` starts be killed when its parent, this process, dies (PR_SET_PDEATHSIG(2const)).
-pub fn die_with_parent(command: &mut Command) {
+/// Lets a program that `command` starts have no signal blocked, and be killed when its parent, this process, dies
+/// (PR_SET_PDEATHSIG(2const)).
+pub fn tie_to_parent(command: &mut Command) {
     let parent = std::process::id();
     let prepare = move || {
+        SigSet::empty().thread_set_mask()?;
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         // It may have died before it could be asked for.
         if std::os::unix::process::parent_id() == parent {
@@ -321,7 +323,7 @@ pub fn die_with_parent(command: &mut Command) {
             Err(io::ErrorKind::NotFound.into())
         }
     };
-    // SAFETY: after the fork and before the exec this makes two system calls, and touches nothing that a fork could leave half-done.
+    // SAFETY: after the fork and before the exec this makes three system calls, and touches nothing that a fork could leave half-done.
     unsafe { command.pre_exec(prepare) };
 }
 

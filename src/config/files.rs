@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::raw;
 use super::services::{Wrong, is_field_value, take, take_text, wrong};
-use super::values::{FilePath, Flag, List, Symlinks, Text};
-use crate::handler::files::lookup::Root;
+use super::values::{FilePath, Flag, List, Text};
+use super::words::Symlinks;
 use crate::handler::files::media::MediaTypes;
 use crate::handler::files::{Files, PAGE_STATUSES};
+use crate::handler::lookup::Root;
 use crate::http::is_token;
 
 pub fn build_files(mut raw: raw::Route) -> Result<Files, Wrong> {
@@ -35,7 +36,8 @@ pub fn build_files(mut raw: raw::Route) -> Result<Files, Wrong> {
     Ok(Files { root, index, listing, media_types, precompressed, cache_control, error_pages })
 }
 
-fn open_root(path: Option<FilePath>, follow_symlinks: bool) -> Result<Root, Wrong> {
+/// Opens the directory of the key `root`.
+pub fn open_root(path: Option<FilePath>, follow_symlinks: bool) -> Result<Root, Wrong> {
     let Some(FilePath(path)) = path else {
         return wrong("root", "expected a directory, such as \"/srv/www\", found nothing");
     };

@@ -11,6 +11,7 @@ mod raw;
 mod services;
 mod sources;
 mod values;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,8 +26,9 @@ pub use effective::Effective;
 use origins::Origins;
 use raw::Raw;
 pub use sources::Overrides;
-pub use values::{Address, Level, LogTarget, Mode, Model};
+pub use values::{Address, Mode};
 use values::{Table, Time};
+pub use words::{Level, LogTarget, Model};
 
 /// Something wrong with the configuration: where, at which key, and what was expected there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,9 +113,18 @@ pub fn load(
     overrides: &Overrides,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(Config, Effective), Error> {
+    merge(sources::read_layers(overrides, environment)?)
+}
+
+/// The same for the text of one file alone, without reading anything else.
+pub fn parse(text: &str, name: &str) -> Result<(Config, Effective), Error> {
+    merge(vec![sources::parse_toml(text, name)?])
+}
+
+fn merge(layers: Vec<sources::Layer>) -> Result<(Config, Effective), Error> {
     let mut builder = config::Config::builder();
     let mut origins = Origins::default();
-    for layer in sources::read_layers(overrides, environment)? {
+    for layer in layers {
         origins.add(&layer);
         builder = builder.add_source(layer);
     }

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{
-    Address, FilePath, Flag, HandlerName, Level, List, LogTarget, MIB, Mode, Model, Protocol, Size, Symlinks,
-    TIB, Table, Text, Time, Whole,
-};
+use super::values::{Address, FilePath, Flag, List, MIB, Mode, Size, TIB, Table, Text, Time, Whole};
+use super::words::{HandlerName, Level, LogTarget, Model, Protocol, Symlinks};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -178,21 +176,6 @@ pub struct Route {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<FilePath>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub index: Option<List<Text>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listing: Option<Flag>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub symlinks: Option<Symlinks>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub charset: Option<Text>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub types: Option<BTreeMap<String, Text>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub precompressed: Option<Flag>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_control: Option<Text>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_pages: Option<BTreeMap<String, Text>>,
     pub program: Option<FilePath>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<FilePath>,
@@ -208,6 +191,22 @@ pub struct Route {
     pub max_output_size: Option<Size<TIB>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_length: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<List<Text>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub symlinks: Option<Symlinks>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charset: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub types: Option<BTreeMap<String, Text>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precompressed: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_pages: Option<BTreeMap<String, Text>>,
 }
 
 /// Keys that every route has.

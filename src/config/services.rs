@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::Problem;
-use super::files::build_files;
+use super::files::{build_files, open_root};
 use super::raw::{self, COMMON_KEYS};
-use super::values::{FilePath, Flag, HandlerName, List, Protocol, Size, Table, Text, Time};
+use super::values::{FilePath, Flag, List, Size, Table, Text, Time};
+use super::words::{HandlerName, Protocol};
 use crate::handler::cgi::{Cgi, Programs};
 use crate::handler::exec::Exec;
 use crate::handler::hello::Hello;
@@ -183,14 +183,14 @@ fn build_redirect(mut raw: raw::Route) -> Result<Redirect, Wrong> {
 fn build_cgi(mut raw: raw::Route) -> Result<Cgi, Wrong> {
     let document_root = raw.document_root.take().map(|FilePath(path)| path);
     let programs = match (raw.root.take(), raw.program.take()) {
-        (Some(FilePath(root)), None) => {
+        (Some(path), None) => {
             if document_root.is_some() {
                 return wrong("document_root", "expected only with program: root is the document root");
             }
-            let directory = open_directory("root", &root)?;
+            let root = open_root(Some(path.clone()), true)?;
             let interpreter =
                 raw.interpreter.take().map(|path| check_program("interpreter", &path.0)).transpose()?;
-            Programs::Below { root, directory, interpreter }
+            Programs::Below { path: path.0, root, interpreter }
         }
         (None, Some(program)) => {
             if raw.interpreter.is_some() {
@@ -211,16 +211,6 @@ fn build_cgi(mut raw: raw::Route) -> Result<Cgi, Wrong> {
         max_output_size: raw.max_output_size.map(Size::get),
         require_length: take(&mut raw.require_length).0,
     })
-}
-
-/// Opens a directory below which files are looked up.
-pub fn open_directory(key: &str, path: &Path) -> Result<OwnedFd, Wrong> {
-    use nix::fcntl::{OFlag, open};
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    match open(path, flags, nix::sys::stat::Mode::empty()) {
-        Ok(directory) => Ok(directory),
-        Err(errno) => wrong(key, format!("expected a directory, found {}: {}", path.display(), errno.desc())),
-    }
 }
 
 fn build_exec(mut raw: raw::Service) -> Result<Exec, Wrong> {

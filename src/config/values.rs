@@ -48,7 +48,9 @@ impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
     }
 }
 
-fn deserialize_scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn deserialize_scalar<'de, T: Scalar, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     // `any`: the TOML type decides, where the config crate would convert "yes" or 3.7 for us.
     deserializer.deserialize_any(ScalarVisitor(PhantomData))
 }
@@ -63,6 +65,8 @@ macro_rules! scalar {
     )* };
 }
 
+pub(super) use scalar;
+
 scalar! {
     Whole<MIN, MAX>, const MIN, const MAX;
     Text;
@@ -72,12 +76,6 @@ scalar! {
     Size<MAX>, const MAX;
     Mode;
     Address;
-    Model;
-    LogTarget;
-    Level;
-    Protocol;
-    HandlerName;
-    Symlinks;
 }
 
 /// An integer from `MIN` to `MAX`.
@@ -334,72 +332,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
             }
         }
         deserializer.deserialize_any(OnlyMap(PhantomData))
-    }
-}
-
-/// A value out of a fixed list of words.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
-
-        impl Scalar for $name {
-            fn expected() -> String {
-                let words = [$(concat!("\"", $word, "\"")),+];
-                match words.as_slice() {
-                    [one] => format!("{one}"),
-                    _ => format!("one of {}", words.join(", ")),
-                }
-            }
-            fn from_text(text: &str) -> Option<Self> {
-                match text { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $word),+ })
-            }
-        }
-    };
-}
-
-words! {
-    /// How a connection gets its process.
-    Model {
-        /// The parent forks the child and reaps it.
-        Fork = "fork",
-        /// The parent forks an intermediate that forks the child and ends: the child is adopted.
-        DoubleFork = "double-fork",
-        /// No child: one connection at a time, in the parent itself.
-        Iterative = "iterative",
-    }
-}
-words! {
-    /// Where records go.
-    LogTarget { Auto = "auto", Journal = "journal", Stderr = "stderr" }
-}
-words! {
-    /// The least important records that are written.
-    Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug" }
-}
-words! {
-    /// What a service speaks.
-    #[derive(Default)]
-    Protocol { #[default] Http = "http", Exec = "exec" }
-}
-words! {
-    /// What answers the requests of a route.
-    #[derive(Default)]
-    HandlerName { #[default] Hello = "hello", Files = "files", Redirect = "redirect", Cgi = "cgi" }
-}
-words! {
-    /// Which symbolic links are followed below a root.
-    Symlinks {
-        /// Those that lead to something below it.
-        Inside = "inside",
-        Refuse = "refuse",
     }
 }
 

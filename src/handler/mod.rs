@@ -5,10 +5,11 @@ pub mod cgi;
 pub mod exec;
 pub mod files;
 pub mod hello;
+pub mod lookup;
 pub mod redirect;
 
 use std::cmp::Reverse;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
 use crate::child::outcome::Outcome;
 use crate::config::Limits;
@@ -91,8 +92,8 @@ impl Handler {
     /// The directory below which it looks for what is asked.
     fn descriptor(&self) -> Option<RawFd> {
         match self {
+            Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root.raw_fd()),
             Self::Files(files) => Some(files.root.raw_fd()),
-            Self::Cgi(Cgi { programs: Programs::Below { directory, .. }, .. }) => Some(directory.as_raw_fd()),
             Self::Hello(_) | Self::Redirect(_) | Self::Cgi(_) => None,
         }
     }
@@ -242,10 +243,35 @@ impl Site {
         };
         match &route.handler {
             Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
-            Handler::Files(files) => files.answer(exchange).map(Answer::Sent),
+            Handler::Files(files) => match self.find_index_elsewhere(exchange, index, files) {
+                Some(elsewhere) => Ok(Answer::Elsewhere(elsewhere)),
+                None => files.answer(exchange).map(Answer::Sent),
+            },
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
             Handler::Cgi(cgi) => cgi.answer(exchange),
         }
+    }
+
+    /// The index of the directory that is asked for, where it is another route that answers it: `index.php` shall run, not be
+    /// sent.
+    fn find_index_elsewhere(
+        &self,
+        exchange: &Exchange<'_, '_>,
+        own: usize,
+        files: &Files,
+    ) -> Option<Elsewhere> {
+        let request = exchange.request;
+        if !request.path.ends_with(b"/") || self.routes.iter().all(|route| route.extension.is_none()) {
+            return None;
+        }
+        let is_there =
+            |name: &&String| files.root.find_file(&[exchange.rest, name.as_bytes()].concat()).is_ok();
+        let name = files.index.iter().find(is_there)?;
+        let path = [&request.path, name.as_bytes()].concat();
+        let (route, _) = self.find_route(request.authority, &path)?;
+        let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
+        let target = target::encode_path(&path) + &query;
+        (route != own).then_some(Elsewhere { target, as_get: false })
     }
 
     /// The route with the longest path that `path` is at or below, and its index.

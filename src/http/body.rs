@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::chunked::Decoder;
-use super::request::{Failure, Framing, Request};
+use super::framing::Framing;
+use super::request::{Failure, Request};
 use super::stream::{Allowance, Stream};
 
 /// Bytes received at once of a content whose end is not known ahead; what lies behind it is the next request's.

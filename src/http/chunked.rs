@@ -3,10 +3,11 @@
 
 use super::is_token;
 
-/// Bytes of one chunk-size line, extensions included; nobody sends extensions.
-const SIZE_LINE_MAX: usize = 4096;
-/// Bytes of all trailer fields. They are checked and thrown away.
-const TRAILERS_MAX: usize = 8192;
+/// Digits of one chunk size: leading zeros have to end somewhere.
+const DIGITS_MAX: usize = 128;
+/// Bytes of all chunk extensions and trailer fields of a content, which are checked and thrown away. Without a limit they could be
+/// any number of times what the content is (RFC 9112, section 7.1.1).
+const EXTRA_MAX: usize = 8192;
 
 /// The next byte is ...
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ enum State {
     /// ... the first digit of a size.
     SizeStart,
     Size,
+    /// ... the `;` of an extension, after spaces.
+    SizeSpace,
     Extension,
     /// ... the LF after a size line.
     SizeEnd,
@@ -36,13 +39,15 @@ pub struct Decoder {
     state: State,
     /// Bytes of the current chunk that are still to come.
     left: u64,
-    /// Bytes of the current size line, or of all trailer fields.
-    line: usize,
+    /// Digits of the current size.
+    digits: usize,
+    /// Bytes of extensions and trailer fields.
+    extra: usize,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { state: State::SizeStart, left: 0, line: 0 }
+        Self { state: State::SizeStart, left: 0, digits: 0, extra: 0 }
     }
 }
 
@@ -81,7 +86,6 @@ impl Decoder {
 
     /// One byte that is no data.
     fn step(&mut self, byte: u8) -> Result<State, &'static str> {
-        self.line += 1;
         let is_text = byte == b'\t' || !byte.is_ascii_control();
         match (self.state, byte) {
             (State::SizeStart | State::Size, byte) if byte.is_ascii_hexdigit() => {
@@ -92,39 +96,41 @@ impl Decoder {
                     .map(|size| size + u64::from(digit))
                     .filter(|&size| i64::try_from(size).is_ok())
                     .ok_or("a chunk size is too large")?;
-                self.check_line(SIZE_LINE_MAX, State::Size)
+                self.digits += 1;
+                if self.digits <= DIGITS_MAX { Ok(State::Size) } else { Err("a chunk size is too long") }
             }
             (State::Size | State::Extension, b'\r') => Ok(State::SizeEnd),
-            (State::Size, b';') => Ok(State::Extension),
-            (State::Extension, _) if is_text => self.check_line(SIZE_LINE_MAX, State::Extension),
-            (State::SizeEnd, b'\n') => {
-                self.line = 0;
-                Ok(if self.left == 0 { State::LineStart } else { State::Data })
-            }
+            (State::Size | State::SizeSpace, b';') => self.count_extra(State::Extension),
+            (State::Size | State::SizeSpace, b' ' | b'\t') => self.count_extra(State::SizeSpace),
+            (State::Extension, _) if is_text => self.count_extra(State::Extension),
+            (State::SizeEnd, b'\n') => Ok(if self.left == 0 { State::LineStart } else { State::Data }),
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => {
-                self.line = 0;
+                self.digits = 0;
                 Ok(State::SizeStart)
             }
             (State::LineStart, b'\r') => Ok(State::LastLf),
-            (State::LineStart | State::Name, byte) if is_token(byte) => {
-                self.check_line(TRAILERS_MAX, State::Name)
-            }
+            (State::LineStart | State::Name, byte) if is_token(byte) => self.count_extra(State::Name),
             (State::Name, b':') => Ok(State::Value),
             (State::Value, b'\r') => Ok(State::LineEnd),
-            (State::Value, _) if is_text => self.check_line(TRAILERS_MAX, State::Value),
+            (State::Value, _) if is_text => self.count_extra(State::Value),
             (State::LineEnd, b'\n') => Ok(State::LineStart),
             (State::LastLf, b'\n') => Ok(State::Done),
-            (State::SizeStart | State::Size | State::Extension | State::SizeEnd, _) => {
-                Err("a chunk size is malformed")
-            }
             (State::DataCr | State::DataLf, _) => Err("a chunk is longer than its size says"),
-            _ => Err("a trailer field is malformed"),
+            (State::LineStart | State::Name | State::Value | State::LineEnd | State::LastLf, _) => {
+                Err("a trailer field is malformed")
+            }
+            _ => Err("a chunk size is malformed"),
         }
     }
 
-    fn check_line(&self, limit: usize, next: State) -> Result<State, &'static str> {
-        if self.line <= limit { Ok(next) } else { Err("a chunk size or the trailer fields are too long") }
+    fn count_extra(&mut self, next: State) -> Result<State, &'static str> {
+        self.extra += 1;
+        if self.extra <= EXTRA_MAX {
+            Ok(next)
+        } else {
+            Err("the chunk extensions or trailer fields are too long")
+        }
     }
 }
 
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn content_comes_out_whatever_the_pieces() {
-        let input = b"5\r\nhello\r\n00c;a=\"b\";c\r\n, wide world\r\n0;x\r\nA: b\r\nC:\r\n\r\nGET /";
+        let input = b"5\r\nhello\r\n00c \t;a=\"b\"; d\r\n, wide world\r\n0;x\r\nA: b\r\nC:\r\n\r\nGET /";
         for size in 1..=input.len() {
             assert_eq!(
                 decode(input, size),
@@ -172,6 +178,7 @@ mod tests {
             b"0x5\r\nhello\r\n",
             b" 5\r\nhello\r\n",
             b"5 \r\nhello\r\n",
+            b"5 5\r\nhello\r\n",
             b"5\nhello\r\n",
             b"5\rhello\r\n",
             b"5;a\nhello\r\n",
@@ -194,9 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_an_end() {
-        assert!(decode(&[b'0'; SIZE_LINE_MAX + 1], 1).is_err());
-        assert!(decode(&[b"1;".as_slice(), &[b'a'; SIZE_LINE_MAX]].concat(), 7).is_err());
-        assert!(decode(&[b"0\r\n".as_slice(), &b"a: b\r\n".repeat(TRAILERS_MAX)].concat(), 7).is_err());
+    fn what_is_thrown_away_has_an_end() {
+        assert!(decode(&[b'0'; DIGITS_MAX + 1], 1).is_err());
+        assert!(decode(&[b"1;".as_slice(), &[b'a'; EXTRA_MAX]].concat(), 7).is_err());
+        assert!(decode(&[b"1".as_slice(), &[b' '; EXTRA_MAX + 1]].concat(), 7).is_err());
+        assert!(decode(&b"1;a\r\nx\r\n".repeat(EXTRA_MAX), 7).is_err());
+        assert!(decode(&b"1\r\nx\r\n".repeat(EXTRA_MAX), 7).is_ok());
+        assert!(decode(&[b"0\r\n".as_slice(), &b"a: b\r\n".repeat(EXTRA_MAX)].concat(), 7).is_err());
     }
 }

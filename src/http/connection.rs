@@ -98,7 +98,8 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
         }
         Err(failure) => {
             note_first_line(slot, input);
-            let terms = Terms { is_head: false, minor: 1, keep_alive: false };
+            let is_head = input.trim_ascii_start().starts_with(b"HEAD ");
+            let terms = Terms { is_head, minor: 1, keep_alive: false };
             let mut response = Responder::new(stream, &progress, date, terms, room, write_allowance);
             return refuse(&mut response, failure, slot);
         }

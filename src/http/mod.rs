@@ -4,6 +4,7 @@ pub mod body;
 pub mod chunked;
 pub mod connection;
 pub mod date;
+pub mod framing;
 pub mod request;
 pub mod response;
 pub mod stream;

@@ -344,14 +344,14 @@ pub struct Content<'r, 'a> {
 }
 
 impl Content<'_, '_> {
-    /// Queues content: it is sent together with what follows.
+    /// Queues content; it goes out with what is sent next.
     pub fn queue(&mut self, bytes: &[u8]) {
         self.framed.queue(self.responder, bytes);
     }
 
     /// Sends content.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
-        self.queue(bytes);
+        self.framed.queue(self.responder, bytes);
         self.responder.flush(false)
     }
 

@@ -1,14 +1,10 @@
-//! Programs behind HTTP (RFC 3875): what they are told, how their answers travel, and how each way to fail ends.
+//! Programs behind HTTP (RFC 3875): what they are told, and how their answers travel.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::harness::{Server, ask, read_to_end, serve};
@@ -25,7 +21,7 @@ pub fn write_program(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn programs(keys: &str, scripts: &[(&str, &str)]) -> Programs {
+pub fn programs(keys: &str, scripts: &[(&str, &str)]) -> Programs {
     let folder = tempfile::tempdir().unwrap();
     for (name, script) in scripts {
         write_program(&folder.path().join(name), &format!("#!/bin/sh\n{script}\n"));
@@ -37,15 +33,15 @@ fn programs(keys: &str, scripts: &[(&str, &str)]) -> Programs {
 }
 
 /// A program that says `text` as plain text.
-fn say(text: &str) -> String {
+pub fn say(text: &str) -> String {
     format!("echo Content-Type: text/plain\necho\n{text}")
 }
 
-fn status(answer: &str) -> &str {
+pub fn status(answer: &str) -> &str {
     answer.strip_prefix("HTTP/1.1 ").map_or(answer, |rest| &rest[..3])
 }
 
-fn post(server: &Server, target: &str, fields: &str, content: &[u8]) -> String {
+pub fn post(server: &Server, target: &str, fields: &str, content: &[u8]) -> String {
     let mut stream = server.connect();
     let length = content.len();
     let head = format!(
@@ -57,7 +53,7 @@ fn post(server: &Server, target: &str, fields: &str, content: &[u8]) -> String {
 }
 
 /// The content of a chunked response.
-fn dechunk(answer: &str) -> String {
+pub fn dechunk(answer: &str) -> String {
     let (head, mut rest) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("Transfer-Encoding: chunked"), "{answer}");
     let mut content = String::new();
@@ -254,176 +250,51 @@ fn heads_of_programs_decide_the_response() {
 }
 
 #[test]
-fn each_failure_has_its_status_and_its_record() {
-    let it = programs(
-        "timeout = '300ms'",
-        &[
-            ("silent", "exit 3"),
-            ("garbage", "echo this is no head; echo; echo more"),
-            ("endless", "printf 'Content-Type: text/plain\\n'"),
-            ("killed", "kill -SEGV $$"),
-            ("slow", "sleep 100"),
-            ("cut", &say("echo begun; kill -KILL $$")),
-            ("late", &say("echo begun; sleep 100")),
-            ("short", "printf 'Content-Type: a/b\\nContent-Length: 5\\n\\nhi'"),
-            ("failing", &say("echo fine; exit 4")),
-        ],
-    );
-    for (name, expected, outcome, end) in [
-        ("silent", "502", "handler", "exit code 3"),
-        ("garbage", "502", "handler", ""), // it may have ended by then, or be ended
-        ("endless", "502", "handler", "exit code 0"),
-        ("killed", "502", "handler", "killed by SIGSEGV"),
-        ("slow", "504", "handler", "killed by SIGTERM"),
-        ("cut", "200", "handler", "killed by SIGKILL"),
-        ("late", "200", "handler", "killed by SIGTERM"),
-        ("short", "200", "handler", "exit code 0"),
-        ("failing", "200", "served", "exit code 4"),
-    ] {
-        let answer = it.server.get(&format!("/cgi/{name}"));
-        assert_eq!(status(&answer), expected, "{name}: {answer}");
-        if outcome == "handler" {
-            let line = it.server.wait_line(&format!("/{name} has failed: "));
-            assert!(line.starts_with("ERROR ") && line.contains(" connection="), "{line}");
-            assert!(!answer.ends_with("0\r\n\r\n"), "{name}: cut, not ended: {answer}");
-        }
-        let record = it.server.record();
-        assert_eq!(record.get("outcome"), outcome, "{name}: {}", record.line);
-        assert!(end.is_empty() || record.get("program_end") == end, "{name}: {}", record.line);
-    }
-    assert_eq!(status(&it.server.get("/cgi/missing")), "404");
-    assert_eq!(status(&it.server.get("/cgi/.hidden")), "404");
-    assert_eq!(status(&it.server.get("/cgi/")), "404");
-    fs::write(it.folder.path().join("data"), "not executable").unwrap();
-    assert_eq!(status(&it.server.get("/cgi/data")), "403");
-    let traced =
-        ask(it.server.connect(), "TRACE /cgi/silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert_eq!(status(&traced), "405");
-    let ambiguous = ask(
-        it.server.connect(),
-        "GET /cgi/silent HTTP/1.1\r\nHost: a\r\nX_Y: z\r\nConnection: close\r\n\r\n",
-    );
-    assert_eq!(status(&ambiguous), "400");
-}
-
-#[test]
-fn odd_programs_do_no_harm() {
-    let it = programs(
-        "timeout = '20s'",
-        &[
-            // Never reads; the client sends more than the pipe holds.
-            ("deaf", &say("echo did not listen")),
-            ("early", &format!("{}; exec >&- 2>&-; cat >/dev/null", say("echo done"))),
-            // The background process holds the output open.
-            ("daemon", &say("sleep 1000 & echo $!")),
-            ("loud", &say("for i in 1 2 3; do echo line $i >&2; done; printf 'half\\033[0m' >&2")),
-        ],
-    );
-    let answer = post(&it.server, "/cgi/deaf", "", &vec![b'x'; 1 << 20]);
-    assert!(answer.contains("did not listen"), "{answer}");
-    it.server.record();
-    let answer = post(&it.server, "/cgi/early", "", b"to be read");
-    assert_eq!(dechunk(&answer), "done\n");
-    assert_eq!(it.server.record().get("program_end"), "exit code 0");
-    let sleeper = dechunk(&it.server.get("/cgi/daemon"));
-    assert_eq!(it.server.record().get("outcome"), "served");
-    // Ended with the request: gone, or dead and only not reaped by its new parent.
-    let state = fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
-    assert!(state.is_empty() || state.contains(") Z "), "{state}");
-    it.server.get("/cgi/loud");
-    for line in ["line 1", "line 2", "line 3", "half\\x1b[0m"] {
-        let told = it.server.wait_line(line);
-        assert!(told.starts_with(" INFO 127.0.0.1:") && told.contains("target=\"/cgi/loud\""), "{told}");
-    }
-}
-
-#[test]
-fn the_clients_leaving_ends_the_program() {
-    let folder = tempfile::tempdir().unwrap();
-    let marker = folder.path().join("told");
-    let script = format!(
-        "trap 'echo told >{}; exit 9' TERM\n{}\nwhile :; do echo more; done",
-        marker.display(),
-        say("echo $$")
-    );
-    let it = programs("", &[("endless", &script)]);
-    let mut stream = it.server.connect();
-    stream.write_all(b"GET /cgi/endless HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    stream.read_exact(&mut [0; 1000]).unwrap();
-    drop(stream);
-    let record = it.server.record();
-    assert_eq!(record.get("outcome"), "client", "{}", record.line);
-    assert_eq!(record.get("program_end"), "exit code 9", "{}", record.line);
-    assert_eq!(fs::read_to_string(marker).unwrap(), "told\n");
-}
-
-#[test]
-fn a_program_dies_with_its_child() {
-    let it = programs("", &[("long", &say("echo $$; exec sleep 1000"))]);
-    let mut stream = it.server.connect();
-    stream.write_all(b"GET /cgi/long HTTP/1.0\r\n\r\n").unwrap();
-    let mut seen = String::new();
-    while !seen.ends_with('\n') || !seen.contains("\r\n\r\n") || seen.ends_with("\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        seen.push(char::from(byte[0]));
-    }
-    let program: u32 = seen.lines().last().unwrap().parse().unwrap();
-    let watched = lsbaws::sys::open_pidfd(program).unwrap();
-    kill(Pid::from_raw(it.server.children()[0]), Signal::SIGKILL).unwrap();
-    let record = it.server.record();
-    assert_eq!((record.get("end"), record.get("program_end")), ("killed", "still running"));
-    // Readable when it has ended.
-    let mut fds = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
-    assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1, "the program lives on");
-}
-
-#[test]
-fn sizes_have_limits() {
-    let it = programs(
-        "max_body_size = '10 B'\nmax_output_size = '100 KiB'",
-        &[("echo", &say("cat")), ("much", &say("yes"))],
-    );
-    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"0123456789")), "200");
-    assert_eq!(it.server.record().get("outcome"), "served");
-    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"0123456789a")), "413");
-    assert_eq!(it.server.record().get("outcome"), "client");
-    let chunked = "POST /cgi/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n";
-    assert_eq!(status(&ask(it.server.connect(), chunked)), "413");
-    let much = it.server.get("/cgi/much");
-    assert!(much.starts_with("HTTP/1.1 200 ") && much.len() < 200 * 1024 && !much.ends_with("0\r\n\r\n"));
-    it.server.wait_line("its output is larger than max_output_size");
-    let it = programs("require_length = true", &[("echo", &say("cat"))]);
-    assert_eq!(status(&ask(it.server.connect(), chunked)), "411");
-    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"x")), "200");
-}
-
-#[test]
-fn a_trickle_of_content_uses_up_its_time() {
-    let folder = tempfile::tempdir().unwrap();
-    write_program(&folder.path().join("echo"), "#!/bin/sh\nread line\nexit 1\n");
-    let server = serve(&format!(
-        "[limits]\nbody_timeout = '200ms'\n[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n",
-        folder.path().display()
-    ));
-    let mut stream = server.connect();
-    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx").unwrap();
-    let answer = read_to_end(stream);
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert_eq!(server.record().get("outcome"), "client");
-}
-
-#[test]
 fn extensions_and_interpreters_choose_programs() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().display();
+    fs::write(
+        folder.path().join("index.sh"),
+        "echo Content-Type: text/plain; echo; echo index $QUERY_STRING; cat",
+    )
+    .unwrap();
     fs::write(folder.path().join("page.sh"), "echo Content-Type: text/plain; echo; echo ran $PATH_INFO")
         .unwrap();
     let server = serve(&format!(
         "[[service.web.route]]\nbody = 'static'\n\
+         [[service.web.route]]\npath = '/files/'\nhandler = 'files'\nroot = '{root}'\nindex = ['index.sh']\n\
+         [[service.web.route]]\npath = '/files/'\nextension = '.sh'\nhandler = 'cgi'\nroot = '{root}'\ninterpreter = '/bin/sh'\n\
          [[service.web.route]]\nextension = '.sh'\nhandler = 'cgi'\nroot = '{root}'\ninterpreter = '/bin/sh'\n"
     ));
     assert_eq!(dechunk(&server.get("/page.sh/x")), "ran /x\n");
     assert!(server.get("/page.txt").ends_with("static"));
     assert_eq!(status(&server.get("/other.sh")), "404");
+    // An index that is a program runs, whatever the method; it is never sent as it is.
+    assert_eq!(dechunk(&server.get("/files/?a=b")), "index a=b\n");
+    assert_eq!(dechunk(&post(&server, "/files/", "", b"content")), "index\ncontent");
+    assert_eq!(dechunk(&server.get("/files/page.sh")), "ran\n");
+}
+
+#[test]
+fn one_program_may_answer_for_a_whole_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("one");
+    write_program(
+        &program,
+        &format!("#!/bin/sh\n{}\n", say("echo $SCRIPT_NAME,$PATH_INFO,$PATH_TRANSLATED")),
+    );
+    let server = serve(&format!(
+        "[process]\nmodel = 'iterative'\n\
+         [[service.web.route]]\npath = '/one'\nhandler = 'cgi'\nprogram = '{0}'\ndocument_root = '/srv/'\n\
+         [[service.web.route]]\nhandler = 'cgi'\nprogram = '{0}'\n",
+        program.display()
+    ));
+    for (target, expected) in [
+        ("/one", "/one,,\n"),
+        ("/one/", "/one,/,/srv/\n"),
+        ("/one//a/b", "/one,/a/b,/srv/a/b\n"),
+        ("/", ",/,\n"),
+    ] {
+        assert_eq!(dechunk(&server.get(target)), expected, "{target}");
+    }
 }

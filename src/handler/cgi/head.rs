@@ -1,5 +1,6 @@
 //! The head of a CGI response (RFC 3875, section 6): fields up to an empty line, with line ends of LF or CR LF.
 
+use crate::http::framing::parse_length;
 use crate::http::is_token;
 
 /// A program's head may be as large as that. Fields for a browser are far smaller.
@@ -96,12 +97,6 @@ fn parse_status(value: &[u8]) -> Option<u16> {
     let is_alone = rest.is_empty() || rest.starts_with(b" ");
     let status: u16 = parse_length(digits)?.try_into().ok()?;
     (is_alone && (200..=999).contains(&status)).then_some(status)
-}
-
-fn parse_length(value: &[u8]) -> Option<u64> {
-    let text =
-        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
-    text.parse().ok().filter(|&length| i64::try_from(length).is_ok())
 }
 
 #[cfg(test)]

@@ -60,13 +60,13 @@ impl Cgi {
             exchange.response.error(400, &why)?;
             return sent(Outcome::Served);
         }
-        let script = match self.programs.find(exchange.route_path, exchange.rest) {
-            Ok(Some(script)) => script,
-            Ok(None) => {
-                exchange.response.error(404, "no program is there")?;
-                return sent(Outcome::Served);
+        let script = match self.programs.find(exchange.route_path, &exchange.request.path) {
+            Ok(script) => script,
+            Err(missing) => {
+                let (status, why, outcome) = missing.describe();
+                exchange.response.error(status, why)?;
+                return sent(outcome);
             }
-            Err(error) => return self.fail_to_start(exchange, Path::new(""), &error),
         };
         if let Some(limit) = self.max_body_size {
             exchange.body.set_limit(limit);

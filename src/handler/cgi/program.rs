@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::script::Script;
@@ -19,8 +21,8 @@ use crate::sys;
 
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often to look whether a process group is empty; nothing tells.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often to look whether a process group is empty, in milliseconds; nothing tells.
+const LOOK: u8 = 10;
 
 /// A program and our ends of its pipes, none of which blocks.
 #[derive(Debug)]
@@ -56,12 +58,10 @@ impl Program {
             .stdin(if content { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        sys::die_with_parent(&mut command);
-        // The program inherits the mask; ours blocks what a terminal sends.
-        let mask = SigSet::empty().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
-        let spawned = command.spawn();
-        mask.thread_set_mask()?;
-        let mut child = spawned?;
+        sys::tie_to_parent(&mut command);
+        // What it leaves behind comes to us, to be ended and counted.
+        prctl::set_child_subreaper(true)?;
+        let mut child = command.spawn()?;
         let pidfd = sys::open_pidfd(child.id())?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pipes = [
@@ -100,20 +100,30 @@ impl Program {
     pub fn end(&mut self) {
         let group = Pid::from_raw(self.child.id().cast_signed());
         let until = Instant::now() + GRACE;
-        let _ = self.has_ended();
         let mut signal = Some(Signal::SIGTERM);
-        // The group is there as long as the program is not reaped: its number cannot be another's.
-        while killpg(group, signal).is_ok() {
-            let is_late = Instant::now() >= until;
-            signal = is_late.then_some(Signal::SIGKILL);
-            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-            let is_running = self.end.is_none();
-            let look = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::NONE);
-            let _ = poll(if is_running { &mut fds } else { &mut [] }, look); // cut short: looks again
-            let _ = self.has_ended();
+        // A process that hangs in the kernel outlives even SIGKILL: not waited for without end.
+        while self.is_anybody_left(group) && killpg(group, signal).is_ok() && Instant::now() < until + GRACE {
+            signal = (Instant::now() >= until).then_some(Signal::SIGKILL);
+            let mut fds: Vec<_> =
+                self.pidfd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
+            let _ = poll(&mut fds, LOOK); // cut short: looks again
         }
         // Only now: the program shall learn by the signal, not by a broken pipe.
         (self.stdin, self.stdout) = (None, None);
+    }
+
+    /// Reaps those of the program's group who have ended: they are ours, since this process is a subreaper.
+    fn is_anybody_left(&mut self, group: Pid) -> bool {
+        if !matches!(self.has_ended(), Ok(Some(_))) {
+            return true;
+        }
+        loop {
+            match waitpid(Pid::from_raw(-group.as_raw()), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => return true,
+                Err(Errno::ECHILD) => return false,
+                _ => {}
+            }
+        }
     }
 }
 

@@ -1,14 +1,10 @@
 //! Which program answers a request: a script is looked for along the path, below the root and nowhere else.
 
 use std::ffi::OsStr;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{SFlag, fstat};
+use crate::handler::lookup::{Kind, Missing, Root, is_hidden};
 
 /// Where programs are.
 #[derive(Debug)]
@@ -16,7 +12,7 @@ pub enum Programs {
     /// One for all paths of the route.
     One { program: PathBuf, document_root: Option<PathBuf> },
     /// The files below a directory; run as they are, or by an interpreter.
-    Below { root: PathBuf, directory: OwnedFd, interpreter: Option<PathBuf> },
+    Below { path: PathBuf, root: Root, interpreter: Option<PathBuf> },
 }
 
 /// A program that was found, and the part of the path that names it.
@@ -33,66 +29,48 @@ pub struct Script {
 }
 
 impl Programs {
-    /// Finds the program for a path: `route_path` and below it `rest`. `None` where there is none.
-    pub fn find(&self, route_path: &str, rest: &[u8]) -> io::Result<Option<Script>> {
+    /// Finds the program for a path, which is at or below `route_path`.
+    pub fn find(&self, route_path: &str, path: &[u8]) -> Result<Script, Missing> {
+        let below = &path[route_path.len()..];
         match self {
             Self::One { program, document_root } => {
-                let path_info = if rest.is_empty() { Vec::new() } else { [b"/", rest].concat() };
-                Ok(Some(Script {
+                let path_info = below.to_vec();
+                Ok(Script {
                     program: program.clone(),
                     file: program.clone(),
                     name: route_path.as_bytes().to_vec(),
                     path_info,
                     document_root: document_root.clone(),
-                }))
+                })
             }
-            Self::Below { root, directory, interpreter } => {
-                let Some(length) = find_file(directory, rest)? else { return Ok(None) };
-                let file = root.join(OsStr::from_bytes(&rest[..length]));
-                Ok(Some(Script {
+            Self::Below { path: directory, root, interpreter } => {
+                let rest = below.strip_prefix(b"/").unwrap_or(below);
+                let length = find_file(root, rest)?;
+                let file = directory.join(OsStr::from_bytes(&rest[..length]));
+                Ok(Script {
                     program: interpreter.clone().unwrap_or_else(|| file.clone()),
                     file,
                     name: [route_path.as_bytes(), b"/", &rest[..length]].concat(),
                     path_info: rest[length..].to_vec(),
-                    document_root: Some(root.clone()),
-                }))
+                    document_root: Some(directory.clone()),
+                })
             }
         }
     }
 }
 
-/// The length of the shortest beginning of `path` that is a regular file. Names that begin with a dot are nobody's business.
-fn find_file(directory: &OwnedFd, path: &[u8]) -> io::Result<Option<usize>> {
-    let mut start = 0;
+/// The length of the shortest beginning of `path` that is a regular file.
+fn find_file(root: &Root, path: &[u8]) -> Result<usize, Missing> {
+    let mut end = 0;
     for segment in path.split(|&byte| byte == b'/') {
-        let end = start + segment.len();
-        if segment.is_empty() || segment.starts_with(b".") {
-            return Ok(None);
+        end += segment.len();
+        if segment.is_empty() || is_hidden(segment) {
+            return Err(Missing::NotFound);
         }
-        match kind_of(directory, Path::new(OsStr::from_bytes(&path[..end]))) {
-            Ok(SFlag::S_IFREG) => return Ok(Some(end)),
-            Ok(SFlag::S_IFDIR) => start = end + 1,
-            Ok(_) => return Ok(None),
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV | Errno::ENAMETOOLONG) => {
-                return Ok(None);
-            }
-            Err(errno) => return Err(errno.into()),
+        match root.examine(&path[..end])?.kind {
+            Kind::File => return Ok(end),
+            Kind::Directory => end += 1,
         }
     }
-    Ok(None)
-}
-
-/// The type of a file below `directory` (openat2(2), which cannot leave it).
-fn kind_of(directory: &OwnedFd, path: &Path) -> nix::Result<SFlag> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let file = loop {
-        match openat2(directory, path, how) {
-            Err(Errno::EAGAIN | Errno::EINTR) => {} // something was renamed meanwhile
-            result => break result?,
-        }
-    };
-    let mode = fstat(file.as_fd())?.st_mode;
-    Ok(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT)
+    Err(Missing::NotFound)
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use httpdate::{HttpDate, parse_http_date};
 
-use super::lookup::Facts;
+use crate::handler::lookup::Facts;
 use crate::http::request::Request;
 
 /// Seconds after a change in which there may be another with the same time: that of coarse file systems has 1 or 2.
@@ -162,8 +162,8 @@ impl<'a> Iterator for Tags<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lookup::Kind;
     use super::*;
+    use crate::handler::lookup::Kind;
     use crate::http::request::{new_field_room, parse};
 
     /// Sun, 06 Nov 1994 08:49:37 GMT.

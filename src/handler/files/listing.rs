@@ -7,7 +7,7 @@ use nix::dir::{Dir, Type};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
-use super::lookup::{Facts, Kind, Missing, Node, Root, is_hidden};
+use crate::handler::lookup::{Facts, Kind, Missing, Node, Root, is_hidden};
 
 /// The most names that are read of one directory: a page with more is of no use to a person.
 pub const ENTRIES_MAX: usize = 10_000;

@@ -1,13 +1,12 @@
 //! The handler `files`: regular files below a directory, and on demand lists of them.
 //!
-//! [`Files::answer`] reads from top to bottom: the method, then [`lookup`] of the path, then what was found. A file goes
+//! [`Files::answer`] reads from top to bottom: the method, then [`super::lookup`] of the path, then what was found. A file goes
 //! through [`send`]: a twin by [`encoding`], [`conditions`], [`ranges`], and out. A directory gets a slash, its index, or
 //! a [`page`] of its [`listing`].
 
 mod conditions;
 mod encoding;
 mod listing;
-pub mod lookup;
 pub mod media;
 mod page;
 mod ranges;
@@ -16,11 +15,11 @@ mod send;
 use std::borrow::Cow;
 
 use super::Exchange;
+use super::lookup::{self, Kind, Missing, Node, Root};
 use crate::child::outcome::Outcome;
 use crate::http::request::Failure;
 use crate::http::target;
 use listing::Order;
-use lookup::{Kind, Missing, Node, Root};
 use media::MediaTypes;
 
 /// What is served of a directory, and how.
@@ -111,12 +110,7 @@ impl Files {
 
     /// Says that there is nothing to send, and why: by the page for that status, if there is one.
     fn send_missing(&self, exchange: &mut Exchange<'_, '_>, missing: Missing) -> Result<Outcome, Failure> {
-        let (status, why, outcome) = match missing {
-            Missing::NotFound => (404, "there is no such file", Outcome::Served),
-            Missing::Forbidden => (403, "the file may not be read", Outcome::Served),
-            Missing::Shortage => (503, "the system is short of descriptors or memory", Outcome::System),
-            Missing::Failed(errno) => (500, errno.desc(), Outcome::System),
-        };
+        let (status, why, outcome) = missing.describe();
         if outcome != Outcome::Served {
             exchange.response.close_after();
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::listing::{ENTRIES_MAX, Entry, Listing, Order, show_number, show_size, show_time};
-use super::lookup::Kind;
+use crate::handler::lookup::Kind;
 use crate::http::target;
 
 /// What the page may do: nothing but look as it looks.
@@ -124,8 +124,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lookup::Facts;
     use super::*;
+    use crate::handler::lookup::Facts;
 
     fn render_names(path: &[u8], names: &[&[u8]]) -> String {
         let facts = Facts { kind: Kind::File, size: 1536, inode: 1, seconds: 784_111_777, nanoseconds: 0 };

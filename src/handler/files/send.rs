@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 
 use super::conditions::{self, Validators, Verdict};
 use super::encoding::{self, Coding};
-use super::lookup::{Facts, Node};
 use super::ranges::{self, Selection};
 use super::{Exchange, Files};
 use crate::child::outcome::Outcome;
+use crate::handler::lookup::{Facts, Node};
 use crate::http::request::Failure;
 use crate::http::response::{Content, Head};
 use crate::http::stream::Interrupted;

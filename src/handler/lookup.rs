@@ -8,6 +8,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
+use crate::child::outcome::Outcome;
+
 /// openat2(2) fails with EAGAIN when a file was renamed while a symbolic link with `..` was followed, and with EINTR on
 /// some network file systems. Both pass.
 const ATTEMPTS: usize = 8;
@@ -46,6 +48,18 @@ impl From<Errno> for Missing {
             // A socket, or a device without its driver; a file that another host has removed.
             Errno::ENXIO | Errno::ENODEV | Errno::ESTALE => Self::NotFound,
             errno => Self::Failed(errno),
+        }
+    }
+}
+
+impl Missing {
+    /// The status that says so, a sentence for the client, and what that makes of the request.
+    pub fn describe(self) -> (u16, &'static str, Outcome) {
+        match self {
+            Self::NotFound => (404, "there is no such file", Outcome::Served),
+            Self::Forbidden => (403, "the file may not be read", Outcome::Served),
+            Self::Shortage => (503, "the system is short of descriptors or memory", Outcome::System),
+            Self::Failed(errno) => (500, errno.desc(), Outcome::System),
         }
     }
 }

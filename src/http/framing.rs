@@ -1,0 +1,133 @@
+//! Where one request ends and the next begins, by the fields that say so (RFC 9112, sections 6 and 9.3).
+
+use httparse::Header;
+
+use super::is_token;
+use super::request::{Failure, field, refuse};
+
+/// How the content of a request is delimited (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    None,
+    /// That many bytes; not 0.
+    Length(u64),
+    Chunked,
+}
+
+/// How the content is delimited (RFC 9112, section 6.3). Everything that two recipients could understand in two ways is
+/// refused: that is how requests are smuggled.
+pub fn find_framing(fields: &[Header<'_>], minor: u8) -> Result<Framing, Failure> {
+    let mut codings = field(fields, "Transfer-Encoding");
+    let mut lengths = field(fields, "Content-Length");
+    match (codings.next(), lengths.next()) {
+        (None, None) => Ok(Framing::None),
+        (Some(_), Some(_)) => refuse("both Transfer-Encoding and Content-Length are there"),
+        (Some(_), None) if minor == 0 => refuse("HTTP/1.0 has no Transfer-Encoding"),
+        (Some(_), None) if codings.next().is_some() => refuse("Transfer-Encoding is there more than once"),
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+        (Some(coding), None) if !coding.is_empty() && coding.iter().all(|&byte| is_token(byte)) => {
+            Err(Failure::Refused(501, "the only transfer coding understood here is chunked"))
+        }
+        (Some(_), None) => refuse("Transfer-Encoding is not exactly chunked"),
+        (None, Some(_)) if lengths.next().is_some() => refuse("Content-Length is there more than once"),
+        (None, Some(length)) => match parse_length(length) {
+            Some(0) => Ok(Framing::None),
+            Some(length) => Ok(Framing::Length(length)),
+            None => refuse("Content-Length is not a number"),
+        },
+    }
+}
+
+/// `1*DIGIT`, and no more than a file can hold.
+pub fn parse_length(value: &[u8]) -> Option<u64> {
+    let text =
+        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok().filter(|&length| i64::try_from(length).is_ok())
+}
+
+/// Whether the connection goes on after the response (RFC 9112, section 9.3).
+pub fn is_persistent(fields: &[Header<'_>], minor: u8) -> bool {
+    let has = |option: &[u8]| {
+        let mut options = field(fields, "Connection").flat_map(|value| value.split(|&byte| byte == b','));
+        options.any(|found| found.trim_ascii().eq_ignore_ascii_case(option))
+    };
+    !has(b"close") && (minor > 0 || has(b"keep-alive"))
+}
+
+/// Whether the client waits for `100 Continue`; HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
+pub fn find_expectation(fields: &[Header<'_>], minor: u8) -> Result<bool, Failure> {
+    let mut expectations = field(fields, "Expect").peekable();
+    if minor == 0 || expectations.peek().is_none() {
+        return Ok(false);
+    }
+    if expectations.all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+        return Ok(true);
+    }
+    Err(Failure::Refused(417, "the only expectation understood here is 100-continue"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{new_field_room, parse};
+    use super::*;
+
+    fn parse_fields(version: &str, lines: &str) -> Result<(Framing, bool, bool), u16> {
+        let head = format!("POST / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
+        let mut room = new_field_room();
+        match parse(head.as_bytes(), &mut room) {
+            Ok(request) => Ok((request.framing, request.keep_alive, request.expects_continue)),
+            Err(Failure::Refused(status, _)) => Err(status),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn content_is_framed_in_one_way_or_refused() {
+        for (lines, expected) in [
+            ("", Ok(Framing::None)),
+            ("Content-Length: 0\r\n", Ok(Framing::None)),
+            ("Content-Length: 007\r\n", Ok(Framing::Length(7))),
+            ("Transfer-Encoding: Chunked \r\n", Ok(Framing::Chunked)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Err(400)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(400)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(400)),
+            ("Transfer-Encoding: \x0bchunked\r\n", Err(400)),
+            ("Transfer-Encoding:\r\n", Err(400)),
+            ("Transfer-Encoding: gzip\r\n", Err(501)),
+            ("Content-Length: 5\r\nContent-Length: 5\r\n", Err(400)),
+            ("Content-Length: 5, 5\r\n", Err(400)),
+            ("Content-Length: +5\r\n", Err(400)),
+            ("Content-Length:\r\n", Err(400)),
+            ("Content-Length: 9223372036854775808\r\n", Err(400)),
+        ] {
+            assert_eq!(parse_fields("1.1", lines).map(|(framing, ..)| framing), expected, "{lines:?}");
+        }
+        assert_eq!(parse_fields("1.0", "Transfer-Encoding: chunked\r\n"), Err(400));
+    }
+
+    #[test]
+    fn connections_go_on_where_both_sides_know_it() {
+        for (version, lines, expected) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: x, CLOSE\r\n", false),
+            ("1.1", "Connection: x\r\nConnection: close\r\n", false),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+        ] {
+            assert_eq!(
+                parse_fields(version, lines).map(|(_, keep_alive, _)| keep_alive),
+                Ok(expected),
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_expectation_is_understood() {
+        let expects = |version, lines| parse_fields(version, lines).map(|(.., expects)| expects);
+        assert_eq!(expects("1.1", "Expect: 100-Continue\r\n"), Ok(true));
+        assert_eq!(expects("1.1", "Expect: 100-continue, x\r\n"), Err(417));
+        assert_eq!(expects("1.0", "Expect: x\r\n"), Ok(false));
+    }
+}

@@ -1,0 +1,172 @@
+//! Programs that fail, misbehave or are left alone: each has its status and its record, and none is left behind.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::cgi::{dechunk, post, programs, say, status, write_program};
+use crate::harness::{ask, read_to_end, serve};
+
+#[test]
+fn each_failure_has_its_status_and_its_record() {
+    let it = programs(
+        "timeout = '300ms'",
+        &[
+            ("silent", "exit 3"),
+            ("garbage", "echo this is no head; echo; echo more"),
+            ("endless", "printf 'Content-Type: text/plain\\n'"),
+            ("killed", "kill -SEGV $$"),
+            ("slow", "sleep 100"),
+            ("cut", &say("echo begun; kill -KILL $$")),
+            ("late", &say("echo begun; sleep 100")),
+            ("short", "printf 'Content-Type: a/b\\nContent-Length: 5\\n\\nhi'"),
+            ("failing", &say("echo fine; exit 4")),
+        ],
+    );
+    for (name, expected, outcome, end) in [
+        ("silent", "502", "handler", "exit code 3"),
+        ("garbage", "502", "handler", ""), // it may have ended by then, or be ended
+        ("endless", "502", "handler", "exit code 0"),
+        ("killed", "502", "handler", "killed by SIGSEGV"),
+        ("slow", "504", "handler", "killed by SIGTERM"),
+        ("cut", "200", "handler", "killed by SIGKILL"),
+        ("late", "200", "handler", "killed by SIGTERM"),
+        ("short", "200", "handler", "exit code 0"),
+        ("failing", "200", "served", "exit code 4"),
+    ] {
+        let answer = it.server.get(&format!("/cgi/{name}"));
+        assert_eq!(status(&answer), expected, "{name}: {answer}");
+        if outcome == "handler" {
+            let line = it.server.wait_line(&format!("/{name} has failed: "));
+            assert!(line.starts_with("ERROR ") && line.contains(" connection="), "{line}");
+            assert!(!answer.ends_with("0\r\n\r\n"), "{name}: cut, not ended: {answer}");
+        }
+        let record = it.server.record();
+        assert_eq!(record.get("outcome"), outcome, "{name}: {}", record.line);
+        assert!(end.is_empty() || record.get("program_end") == end, "{name}: {}", record.line);
+    }
+    assert_eq!(status(&it.server.get("/cgi/missing")), "404");
+    assert_eq!(status(&it.server.get("/cgi/.hidden")), "404");
+    assert_eq!(status(&it.server.get("/cgi/")), "404");
+    fs::write(it.folder.path().join("data"), "not executable").unwrap();
+    assert_eq!(status(&it.server.get("/cgi/data")), "403");
+    let traced =
+        ask(it.server.connect(), "TRACE /cgi/silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&traced), "405");
+    let ambiguous = ask(
+        it.server.connect(),
+        "GET /cgi/silent HTTP/1.1\r\nHost: a\r\nX_Y: z\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(status(&ambiguous), "400");
+}
+
+#[test]
+fn odd_programs_do_no_harm() {
+    let it = programs(
+        "timeout = '20s'",
+        &[
+            // Never reads; the client sends more than the pipe holds.
+            ("deaf", &say("echo did not listen")),
+            ("early", &format!("{}; exec >&- 2>&-; cat >/dev/null", say("echo done"))),
+            // The background process holds the output open.
+            ("daemon", &say("sleep 1000 & echo $!")),
+            ("loud", &say("for i in 1 2 3; do echo line $i >&2; done; printf 'half\\033[0m' >&2")),
+        ],
+    );
+    let answer = post(&it.server, "/cgi/deaf", "", &vec![b'x'; 1 << 20]);
+    assert!(answer.contains("did not listen"), "{answer}");
+    it.server.record();
+    let answer = post(&it.server, "/cgi/early", "", b"to be read");
+    assert_eq!(dechunk(&answer), "done\n");
+    assert_eq!(it.server.record().get("program_end"), "exit code 0");
+    let sleeper = dechunk(&it.server.get("/cgi/daemon"));
+    assert_eq!(it.server.record().get("outcome"), "served");
+    // Ended with the request: gone, or dead and only not reaped by its new parent.
+    let state = fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    it.server.get("/cgi/loud");
+    for line in ["line 1", "line 2", "line 3", "half\\x1b[0m"] {
+        let told = it.server.wait_line(line);
+        assert!(told.starts_with(" INFO 127.0.0.1:") && told.contains("target=\"/cgi/loud\""), "{told}");
+    }
+}
+
+#[test]
+fn the_clients_leaving_ends_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let marker = folder.path().join("told");
+    let script = format!(
+        "trap 'echo told >{}; exit 9' TERM\n{}\nwhile :; do echo more; done",
+        marker.display(),
+        say("echo $$")
+    );
+    let it = programs("", &[("endless", &script)]);
+    let mut stream = it.server.connect();
+    stream.write_all(b"GET /cgi/endless HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    drop(stream);
+    let record = it.server.record();
+    assert_eq!(record.get("outcome"), "client", "{}", record.line);
+    assert_eq!(record.get("program_end"), "exit code 9", "{}", record.line);
+    assert_eq!(fs::read_to_string(marker).unwrap(), "told\n");
+}
+
+#[test]
+fn a_program_dies_with_its_child() {
+    let it = programs("", &[("long", &say("echo $$; exec sleep 1000"))]);
+    let mut stream = it.server.connect();
+    stream.write_all(b"GET /cgi/long HTTP/1.0\r\n\r\n").unwrap();
+    let mut seen = String::new();
+    while !seen.ends_with('\n') || !seen.contains("\r\n\r\n") || seen.ends_with("\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        seen.push(char::from(byte[0]));
+    }
+    let program: u32 = seen.lines().last().unwrap().parse().unwrap();
+    let watched = lsbaws::sys::open_pidfd(program).unwrap();
+    kill(Pid::from_raw(it.server.children()[0]), Signal::SIGKILL).unwrap();
+    let record = it.server.record();
+    assert_eq!((record.get("end"), record.get("program_end")), ("killed", "still running"));
+    // Readable when it has ended.
+    let mut fds = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1, "the program lives on");
+}
+
+#[test]
+fn sizes_have_limits() {
+    let it = programs(
+        "max_body_size = '10 B'\nmax_output_size = '100 KiB'",
+        &[("echo", &say("cat")), ("much", &say("yes"))],
+    );
+    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"0123456789")), "200");
+    assert_eq!(it.server.record().get("outcome"), "served");
+    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"0123456789a")), "413");
+    assert_eq!(it.server.record().get("outcome"), "client");
+    let chunked = "POST /cgi/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n";
+    assert_eq!(status(&ask(it.server.connect(), chunked)), "413");
+    let much = it.server.get("/cgi/much");
+    assert!(much.starts_with("HTTP/1.1 200 ") && much.len() < 200 * 1024 && !much.ends_with("0\r\n\r\n"));
+    it.server.wait_line("its output is larger than max_output_size");
+    let it = programs("require_length = true", &[("echo", &say("cat"))]);
+    assert_eq!(status(&ask(it.server.connect(), chunked)), "411");
+    assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"x")), "200");
+}
+
+#[test]
+fn a_trickle_of_content_uses_up_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    write_program(&folder.path().join("echo"), "#!/bin/sh\nread line\nexit 1\n");
+    let server = serve(&format!(
+        "[limits]\nbody_timeout = '200ms'\n[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n",
+        folder.path().display()
+    ));
+    let mut stream = server.connect();
+    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx").unwrap();
+    let answer = read_to_end(stream);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(server.record().get("outcome"), "client");
+}

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod harness;
+mod site;
 
 mod activation;
 mod bind;
@@ -21,3 +22,4 @@ mod http;
 mod lessons;
 mod lifecycle;
 mod process;
+mod transfers;

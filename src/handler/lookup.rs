@@ -31,7 +31,7 @@ pub enum Missing {
     /// The system is short of descriptors or memory.
     Shortage,
     /// The file system failed.
-    Failed,
+    Failed(Errno),
 }
 
 impl From<Errno> for Missing {
@@ -39,10 +39,15 @@ impl From<Errno> for Missing {
         match errno {
             Errno::EACCES | Errno::EPERM => Self::Forbidden,
             Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::EINTR => Self::Shortage,
-            Errno::EIO | Errno::ENOSYS | Errno::EBADF => Self::Failed,
-            // A symbolic link that leads out (EXDEV), or that is not followed (ELOOP); no such name, or none that the
-            // file system can have; a socket or a device without its driver (ENXIO, ENODEV).
-            _ => Self::NotFound,
+            // No such name, or none that the file system can have.
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::EINVAL | Errno::EILSEQ => {
+                Self::NotFound
+            }
+            // A symbolic link that leads out, or that is not followed.
+            Errno::EXDEV | Errno::ELOOP => Self::NotFound,
+            // A socket, or a device without its driver; a file that another host has removed.
+            Errno::ENXIO | Errno::ENODEV | Errno::ESTALE => Self::NotFound,
+            errno => Self::Failed(errno),
         }
     }
 }
@@ -54,7 +59,7 @@ impl Missing {
             Self::NotFound => (404, "there is no such file", Outcome::Served),
             Self::Forbidden => (403, "the file may not be read", Outcome::Served),
             Self::Shortage => (503, "the system is short of descriptors or memory", Outcome::System),
-            Self::Failed => (500, "the file system failed", Outcome::System),
+            Self::Failed(errno) => (500, errno.desc(), Outcome::System),
         }
     }
 }
@@ -176,8 +181,6 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
-    use nix::unistd::mkfifo;
-
     use super::*;
 
     #[test]
@@ -193,7 +196,6 @@ mod tests {
         symlink("loop", at("root/loop")).unwrap();
         symlink("/proc/self/root", at("root/magic")).unwrap();
         symlink("/dev/zero", at("root/zero")).unwrap();
-        mkfifo(&at("root/fifo"), Mode::S_IRWXU).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("root/socket")).unwrap();
         let root = Root::open(&at("root"), true).unwrap();
         let size = |path: &str| root.find_file(path.as_bytes()).map(|node| node.facts.size);
@@ -212,7 +214,6 @@ mod tests {
             "loop",
             "magic/etc/passwd",
             "zero",
-            "fifo",
             "socket",
             "file/",
             "file/x",
@@ -260,7 +261,10 @@ mod tests {
             (Errno::ENOMEM, Missing::Shortage),
             (Errno::EXDEV, Missing::NotFound),
             (Errno::ENAMETOOLONG, Missing::NotFound),
-            (Errno::EIO, Missing::Failed),
+            (Errno::ENOENT, Missing::NotFound),
+            (Errno::ENXIO, Missing::NotFound),
+            (Errno::EIO, Missing::Failed(Errno::EIO)),
+            (Errno::ETIMEDOUT, Missing::Failed(Errno::ETIMEDOUT)),
         ] {
             assert_eq!(Missing::from(errno), missing, "{errno}");
         }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod harness;
+mod site;
 
 mod activation;
 mod bind;
@@ -22,3 +23,4 @@ mod lessons;
 mod lifecycle;
 mod process;
 mod real;
+mod transfers;

@@ -19,6 +19,7 @@ FileDescriptorName=files
 Service=lsbaws.service
 UNIT
 systemctl daemon-reload
+systemctl stop lsbaws.service # systemd adds no socket to a running service
 systemctl start files.socket
 configure <<'TOML'
 [service.web]

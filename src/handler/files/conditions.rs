@@ -233,6 +233,10 @@ mod tests {
                 .fold(fields.to_owned(), |text, (word, date): &(&str, &String)| text.replace(word, date));
             assert_eq!(with_request(&dated, |request| check(request, &own)), expected, "{fields}");
         }
+        // A weak tag of ours is good for caches alone.
+        let fresh = validators(MODIFIED, MODIFIED);
+        assert_eq!(with_request("If-Match: TAG|", |request| check(request, &fresh)), Failed);
+        assert_eq!(with_request("If-None-Match: TAG|", |request| check(request, &fresh)), NotModified);
     }
 
     #[test]

@@ -200,7 +200,7 @@ fn send_parts(
         content.queue(text.as_bytes());
         match content.send_file(file.as_fd(), part.start, part.end - part.start) {
             Ok(()) => {}
-            // The file has become shorter, or its disk fails: the response cannot be completed, and must not seem to be.
+            // The file has become shorter, or cannot be read: the response cannot be completed, and must not seem to be.
             Err(Interrupted::Gone(error)) if is_of_file(&error) => return Ok(Outcome::System),
             Err(interrupted) => return Err(interrupted.into()),
         }
@@ -210,6 +210,7 @@ fn send_parts(
     Ok(Outcome::Served)
 }
 
+/// Whether an error of sendfile(2) is of the file and not of the socket.
 fn is_of_file(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EIO)
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOVERFLOW | libc::ENOMEM))
 }

@@ -243,6 +243,8 @@ impl fmt::Display for Sentence<'_> {
         let phase = told.phase;
         match (self.signal, self.outcome, exit) {
             (Some(signal), ..) => write!(f, ", child killed by {signal} while {phase}"),
+            // Nothing was asked for.
+            (_, Some(Outcome::Served), _) if told.requests == 0 && !self.record.is_program => Ok(()),
             (_, Some(Outcome::Served), _) => f.write_str(", served"),
             (_, Some(Outcome::Client), _) => write!(f, ", the client's fault while {phase}"),
             (_, Some(Outcome::Handler), _) => write!(f, ", the handler's fault while {phase}"),

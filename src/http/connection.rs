@@ -92,7 +92,8 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
     let write_allowance = Allowance::new(limits.write_timeout, limits.min_rate);
     let (request, length) = match parsed {
         Ok(parsed) => parsed,
-        // Who has been served, and goes without another word, is at no fault.
+        Err(Failure::Silent) => return Next::Close { outcome: Outcome::Served, unread: false },
+        // Nor is at fault who has been served, and leaves in whatever way.
         Err(Failure::Gone) if !turn.is_first && filled == 0 => {
             return Next::Close { outcome: Outcome::Served, unread: false };
         }
@@ -155,7 +156,7 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
 /// Answers what is no request, or no content, with the status that says so.
 fn refuse(response: &mut Responder<'_>, failure: Failure, slot: &Slot) -> Next {
     let (status, why) = match failure {
-        Failure::Gone => return Next::Close { outcome: Outcome::Client, unread: false },
+        Failure::Silent | Failure::Gone => return Next::Close { outcome: Outcome::Client, unread: false },
         Failure::TimedOut => (408, "the request did not arrive in time"),
         Failure::Refused(status, why) => (status, why),
     };

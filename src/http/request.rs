@@ -74,7 +74,9 @@ pub fn field<'a>(fields: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &
 /// Why there is no request to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The peer closed or reset the connection.
+    /// The peer has closed the connection without asking for anything, as browsers do with those that they open ahead of need.
+    Silent,
+    /// The peer has reset the connection, or the network lost it.
     Gone,
     /// The deadline passed before the head was complete.
     TimedOut,
@@ -117,7 +119,7 @@ pub fn read_head(
             // content.
             if buffer[..*filled].iter().all(|byte| b"\r\n".contains(byte)) {
                 *filled = 0;
-                return Err(Failure::Gone);
+                return Err(Failure::Silent);
             }
             return Err(Failure::Refused(400, "the request ends before its head does"));
         }

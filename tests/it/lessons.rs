@@ -150,7 +150,7 @@ fn a_client_that_vanishes_takes_nobody_with_it() {
     let record = server.record();
     assert_eq!(
         (record.get("outcome"), record.get("requests"), record.get("phase")),
-        ("client", "0", "reading")
+        ("served", "0", "reading")
     );
     assert!(server.get("/").ends_with("Hello, World!\n"));
 }

@@ -183,14 +183,21 @@ impl<'a> Body<'a> {
     }
 
     /// Throws away what was not read, within `DRAIN_MAX`. True: all of it is gone, and the connection can go on.
-    pub fn drain(&mut self, scratch: &mut [u8]) -> bool {
+    pub fn drain(&mut self) -> bool {
+        self.is_done() || self.read_away()
+    }
+
+    /// Apart, so that its buffer costs the common connection no page of stack.
+    #[inline(never)]
+    fn read_away(&mut self) -> bool {
+        let mut scratch = [0; 1024];
         let mut left = DRAIN_MAX;
         self.limit = u64::MAX;
         while !self.is_done() {
             if self.awaits_continue || left == 0 {
                 return false;
             }
-            match self.read(scratch) {
+            match self.read(&mut scratch) {
                 Ok(count) => left = left.saturating_sub(count as u64),
                 Err(_) => return false,
             }

@@ -141,7 +141,7 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
     if outcome != Outcome::Served || !response.keeps_alive() {
         return Next::Close { outcome, unread: !body.is_done() };
     }
-    if !body.drain(&mut [0; 1024]) {
+    if !body.drain() {
         return Next::Close { outcome, unread: true };
     }
     let Leftover { pending, raw } = body.into_leftover();

@@ -12,8 +12,10 @@ use crate::handler::Exchange;
 use crate::http::request::Failure;
 use crate::http::stream::Interrupted;
 
-/// Bytes moved at once in either direction; a pipe holds four times that.
-const PART: usize = 16 * 1024;
+/// Bytes that a pipe holds (pipe(7)).
+const PIPE_SIZE: usize = 64 * 1024;
+/// Bytes moved at once in either direction.
+const PART: usize = PIPE_SIZE / 4;
 
 /// What a step has brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -122,9 +124,11 @@ impl Pump {
         Ok(false)
     }
 
+    /// Passes on what standard error holds, but no more than a pipe does: an endless flood must not keep the rest waiting.
     fn collect_lines(&mut self, exchange: &Exchange<'_, '_>) {
-        while let Some(stderr) = &mut self.program.stderr {
-            let mut buffer = [0; 1024];
+        let mut buffer = [0; 4096];
+        for _ in 0..PIPE_SIZE / buffer.len() {
+            let Some(stderr) = &mut self.program.stderr else { return };
             match try_read(stderr, &mut buffer) {
                 Ok(Some(0)) | Err(_) => self.program.stderr = None,
                 Ok(Some(count)) => self.lines.add(&buffer[..count], exchange),

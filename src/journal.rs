@@ -269,8 +269,9 @@ impl fmt::Display for Sentence<'_> {
     }
 }
 
-/// A connection that got no process: it was answered by the parent.
-pub fn record_refusal(identity: &Identity, service: &str, error: &io::Error) {
+/// A connection that got no process: the parent has answered it with `status`, or closed it.
+pub fn record_refusal(identity: &Identity, service: &str, status: Option<u16>, error: &io::Error) {
+    let how = if status.is_some() { "refused with 503" } else { "closed" };
     tracing::warn!(
         MESSAGE_ID = CONNECTION_REFUSED,
         LSBAWS_CONNECTION = %identity.id,
@@ -280,9 +281,9 @@ pub fn record_refusal(identity: &Identity, service: &str, error: &io::Error) {
         LSBAWS_END = "refused",
         LSBAWS_OUTCOME = %Outcome::System,
         LSBAWS_WALL_USEC = micros(identity.accepted_at.elapsed()),
-        LSBAWS_STATUS = 503,
+        LSBAWS_STATUS = status,
         LSBAWS_ERROR = %error,
-        "{}: refused with 503, no process for it: {error}",
+        "{}: {how}, no process for it: {error}",
         identity.peer
     );
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 
 use crate::connection::Connection;
-use crate::handler::Service;
+use crate::handler::{Protocol, Service};
 use crate::journal;
 
 /// Rest after accept(2) has run out of something.
@@ -133,14 +133,17 @@ impl Admission {
         }
     }
 
-    /// Answers 503 without a process and without reading. The socket stays open for a while: closing it
+    /// Answers 503 without a process and without reading; who does not speak HTTP is only told that it is over. The socket stays open for a while: closing it
     /// now, over a request that nobody has read, would reset the connection and lose the answer.
     fn refuse(&mut self, connection: Connection, service: &Service, error: &io::Error, now: Instant) {
-        journal::record_refusal(&connection.identity, &service.name, error);
+        let is_http = matches!(service.protocol, Protocol::Http(_));
+        journal::record_refusal(&connection.identity, &service.name, is_http.then_some(503), error);
         self.refused += 1;
         let fd = connection.socket.as_raw_fd();
-        // A peer that cannot take 200 bytes, or is gone, gets no answer.
-        let _ = send(fd, REFUSAL, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+        if is_http {
+            // A peer that cannot take 200 bytes, or is gone, gets no answer.
+            let _ = send(fd, REFUSAL, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+        }
         let _ = shutdown(fd, Shutdown::Write);
         if self.lingering.len() == REFUSED_MAX {
             self.lingering.pop_front();

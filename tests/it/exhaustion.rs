@@ -65,6 +65,19 @@ fn without_processes_a_connection_is_refused_with_an_answer() {
 }
 
 #[test]
+fn without_processes_a_programs_connection_is_closed_and_recorded() {
+    if !nix::unistd::geteuid().is_root() {
+        crate::harness::skip("needs root to be a user without other processes");
+        return;
+    }
+    let config = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
+    let server = Setup::new(config).user(65_530).prelude("ulimit -Su 1").serve();
+    assert_eq!(ask(server.connect(), ""), "", "no word of HTTP");
+    let record = server.record();
+    assert_eq!((record.get("end"), record.get("status")), ("refused", ""));
+}
+
+#[test]
 fn a_double_fork_that_gets_one_process_only_makes_do_with_it() {
     if !nix::unistd::geteuid().is_root() {
         crate::harness::skip("needs root to be a user without other processes");

@@ -75,6 +75,46 @@ fn every_key_of_every_handler_is_in_the_manual_and_in_the_shipped_file() {
     }
 }
 
+/// The literal blocks of a manual, as they are read.
+fn literal_blocks(page: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut rest = page;
+    while let Some((_, block)) = rest.split_once(".Bd -literal -offset indent\n") {
+        let (block, after) = block.split_once(".Ed\n").unwrap();
+        blocks.push(block.replace("\\e", "\\").replace("\\-", "-").replace("\\&", ""));
+        rest = after;
+    }
+    blocks
+}
+
+#[test]
+fn every_example_of_a_configuration_is_one() {
+    let mut examples: Vec<String> =
+        ["packaging/lsbaws.8", "packaging/lsbaws.toml.5", "packaging/lsbaws-migration.7"]
+            .into_iter()
+            .flat_map(|page| literal_blocks(&read(page)))
+            .collect();
+    let readme = read("README.md");
+    examples
+        .extend(readme.split("```toml\n").skip(1).map(|text| text.split_once("```").unwrap().0.to_owned()));
+    examples.retain(|text| {
+        ["[service", "[[service", "[limits]", "[listen"].iter().any(|start| text.contains(start))
+    });
+    assert!(examples.len() >= 8, "{examples:?}");
+    for example in examples {
+        // What lies below /srv is the reader's: here it is a folder of that name.
+        let folder = tempfile::tempdir().unwrap();
+        let srv = folder.path().join("srv");
+        for path in example.split('"').filter(|text| text.starts_with("/srv/")) {
+            fs::create_dir_all(srv.join(&path["/srv/".len()..])).unwrap();
+        }
+        let config = folder.path().join("example.toml");
+        fs::write(&config, example.replace("\"/srv/", &format!("\"{}/", srv.display()))).unwrap();
+        let (code, _, message) = run(&["check", "-c", config.to_str().unwrap()]);
+        assert_eq!(code, 0, "{message}\n{example}");
+    }
+}
+
 #[test]
 fn every_kind_of_record_is_in_the_catalog_and_every_field_in_the_manual() {
     let source = read("src/journal.rs");

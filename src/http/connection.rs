@@ -34,7 +34,8 @@ struct Turn {
 enum Next {
     /// Another request, of which so many bytes are at the front of the buffer.
     Request(usize),
-    /// Nothing. `unread`: bytes of the peer may be left that nobody will read; closing over them would reset the connection.
+    /// Nothing. `unread`: bytes of the peer may be left that nobody will read; closing over them would reset
+    /// the connection.
     Close { outcome: Outcome, unread: bool },
 }
 

@@ -1,4 +1,5 @@
-//! Programs that fail, misbehave or are left alone: each has its status and its record, and none is left behind.
+//! Programs that fail, misbehave or are left alone: each has its status and its record, and none is left
+//! behind.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! The handler `cgi`: a program answers (RFC 3875). Its response goes to the client as it comes, and nothing of it
-//! outlives the request.
+//! The handler `cgi`: a program answers (RFC 3875). Its response goes to the client as it comes, and nothing
+//! of it outlives the request.
 
 pub mod head;
 mod output;

@@ -256,8 +256,9 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what a child must
-/// not hold. For a child of [`fork_child`] only, which never uses or drops an owner of what is closed.
+/// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what
+/// a child must not hold. For a child of [`fork_child`] only, which never uses or drops an owner of what is
+/// closed.
 pub fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
     let mut next = 3;
     // Few, and in no order: looked for again and again rather than sorted, which would take memory.
@@ -286,7 +287,8 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
 
 /// Empties the environment of a child, for getenv(3) and for what it may exec: nothing that the service
 /// manager told the parent (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) is for it. /proc/PID/environ, which
-/// shows the strings that the daemon was started with, is the kernel's and stays. As clearenv(3), without the page of code.
+/// shows the strings that the daemon was started with, is the kernel's and stays. As clearenv(3), without the
+/// page of code.
 pub fn clear_environment() {
     unsafe extern "C" {
         static mut environ: *const *const libc::c_char;
@@ -295,22 +297,24 @@ pub fn clear_environment() {
     unsafe { environ = ptr::null() };
 }
 
-/// Gives every signal but SIGPIPE its default disposition (signal(2)). An ignored SIGCHLD, which a parent process may
-/// leave behind, would make the kernel reap our children and lose their status; and programs that children become
-/// inherit what is ignored. SIGPIPE stays ignored, as Rust does at start.
+/// Gives every signal but SIGPIPE its default disposition (signal(2)). An ignored SIGCHLD, which a parent
+/// process may leave behind, would make the kernel reap our children and lose their status; and programs that
+/// children become inherit what is ignored. SIGPIPE stays ignored, as Rust does at start.
 pub fn reset_signals() {
     // The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.
     let default = [0_u64; 4];
-    // Past the C library, which keeps its hands on two signals of its own: posix_spawn(3) leaves those ignored.
+    // Past the C library, which keeps its hands on two signals of its own: posix_spawn(3) leaves those
+    // ignored.
     for signal in (1..=libc::SIGRTMAX()).filter(|&signal| signal != libc::SIGPIPE) {
-        // SAFETY: the pointer is to a structure as large as the kernel's, with a signal set of 8 bytes; SIG_DFL installs no
-        // handler. (For signals that have no disposition it fails, and that is all.)
+        // SAFETY: the pointer is to a structure as large as the kernel's, with a signal set of 8 bytes;
+        // SIG_DFL installs no handler. (For signals that have no disposition it fails, and that is
+        // all.)
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null::<u64>(), 8) };
     }
 }
 
-/// Lets a program that `command` starts have no signal blocked, and be killed when its parent, this process, dies
-/// (PR_SET_PDEATHSIG(2const)).
+/// Lets a program that `command` starts have no signal blocked, and be killed when its parent, this process,
+/// dies (PR_SET_PDEATHSIG(2const)).
 pub fn tie_to_parent(command: &mut Command) {
     let parent = std::process::id();
     let prepare = move || {
@@ -323,7 +327,8 @@ pub fn tie_to_parent(command: &mut Command) {
             Err(io::ErrorKind::NotFound.into())
         }
     };
-    // SAFETY: after the fork and before the exec this makes three system calls, and touches nothing that a fork could leave half-done.
+    // SAFETY: after the fork and before the exec this makes three system calls, and touches nothing that a
+    // fork could leave half-done.
     unsafe { command.pre_exec(prepare) };
 }
 

@@ -173,8 +173,8 @@ fn convert_value(value: &DeValue<'_>, origin_of: &impl Fn(usize) -> String) -> V
     }
 }
 
-/// `LSBAWS_LIMITS__MAX_CONNECTIONS=10` sets `limits.max_connections`. A layer for each variable, in the order of
-/// their names.
+/// `LSBAWS_LIMITS__MAX_CONNECTIONS=10` sets `limits.max_connections`. A layer for each variable, in the order
+/// of their names.
 fn read_environment(environment: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<Layer>, Error> {
     let ours = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let mut ours: Vec<_> =

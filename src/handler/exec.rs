@@ -31,12 +31,12 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// Becomes the program: returns only if that fails, after telling why. To be called in a child that holds nothing but
-    /// the connection and the standard descriptors.
+    /// Becomes the program: returns only if that fails, after telling why. To be called in a child that holds
+    /// nothing but the connection and the standard descriptors.
     ///
-    /// The program gets a process group of its own, an empty signal mask, all signals at their defaults (those that were
-    /// ignored at the start are reset by the parent; SIGPIPE by the standard library's exec), and a
-    /// clean environment. Standard error stays that of the daemon: the journal.
+    /// The program gets a process group of its own, an empty signal mask, all signals at their defaults
+    /// (those that were ignored at the start are reset by the parent; SIGPIPE by the standard library's
+    /// exec), and a clean environment. Standard error stays that of the daemon: the journal.
     pub fn become_program(&self, connection: &Connection, service: &str, slot: &Slot) -> Outcome {
         slot.enter(Phase::Program);
         let error = match self.exec(connection) {
@@ -72,8 +72,8 @@ impl Exec {
     }
 }
 
-/// The variables by which programs know their peer: those of systemd.exec(5) and of UCSPI-TCP 1.0, and the connection's id,
-/// by which its record is found.
+/// The variables by which programs know their peer: those of systemd.exec(5) and of UCSPI-TCP 1.0, and the
+/// connection's id, by which its record is found.
 pub fn describe_connection(connection: &Connection) -> Vec<(&'static str, String)> {
     let mut variables = vec![("UNIQUE_ID", connection.identity.id.to_string())];
     match connection.identity.peer {

@@ -1,5 +1,5 @@
-//! Finds files below a root that no path can leave: one openat2(2) for each lookup, so that nothing can change
-//! between a check and its use.
+//! Finds files below a root that no path can leave: one openat2(2) for each lookup, so that nothing can
+//! change between a check and its use.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -10,8 +10,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::child::outcome::Outcome;
 
-/// openat2(2) fails with EAGAIN when a file was renamed while a symbolic link with `..` was followed, and with EINTR on
-/// some network file systems. Both pass.
+/// openat2(2) fails with EAGAIN when a file was renamed while a symbolic link with `..` was followed, and
+/// with EINTR on some network file systems. Both pass.
 const ATTEMPTS: usize = 8;
 
 /// A directory that is served, opened once.
@@ -168,8 +168,8 @@ impl AsFd for Node {
     }
 }
 
-/// Whether a segment of the path is not to be served: its name begins with a dot, as those of `.git` or `.htpasswd` do.
-/// `.well-known` is there to be asked for (RFC 8615).
+/// Whether a segment of the path is not to be served: its name begins with a dot, as those of `.git` or
+/// `.htpasswd` do. `.well-known` is there to be asked for (RFC 8615).
 pub fn is_hidden(path: &[u8]) -> bool {
     path.split(|&byte| byte == b'/').any(|segment| segment.starts_with(b".") && segment != b".well-known")
 }

@@ -1,5 +1,5 @@
-//! Services: what a named listener leads to. It speaks HTTP, and then each request is routed to the handler that answers it;
-//! or it is a program that the child becomes.
+//! Services: what a named listener leads to. It speaks HTTP, and then each request is routed to the handler
+//! that answers it; or it is a program that the child becomes.
 
 pub mod cgi;
 pub mod exec;
@@ -120,14 +120,16 @@ pub struct Exchange<'r, 'c> {
     pub service: &'c Service,
     pub slot: &'static Slot,
     pub limits: &'c Limits,
-    /// The path of the route that was taken, without a `/` at its end, and what of the request's path is below it,
-    /// without a `/` at its beginning.
+    /// The path of the route that was taken, without a `/` at its end, and what of the request's path is
+    /// below it, without a `/` at its beginning.
     pub route_path: &'c str,
     pub rest: &'r [u8],
 }
 
 /// Methods that are known (RFC 9110, section 9.3, and RFC 5789).
 const METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"];
+/// Those that a site may take: all but TRACE, which nobody needs and which shows what a browser's scripts shall not see.
+const ALLOWED: &str = "GET, HEAD, OPTIONS, POST, PUT, DELETE, PATCH";
 
 /// What has become of a request.
 #[derive(Debug)]
@@ -143,7 +145,8 @@ pub enum Answer {
 pub struct Elsewhere {
     /// Encoded.
     pub target: String,
-    /// As if it had been asked for by `GET`, without content. Else the method stays, and who answers has the content.
+    /// As if it had been asked for by `GET`, without content. Else the method stays, and who answers has the
+    /// content.
     pub as_get: bool,
 }
 
@@ -151,7 +154,8 @@ pub struct Elsewhere {
 const DETOURS_MAX: u32 = 5;
 
 impl Exchange<'_, '_> {
-    /// Answers 405, or 501 for a method that nobody knows, unless the request's is one of `allowed`. True: it is.
+    /// Answers 405, or 501 for a method that nobody knows, unless the request's is one of `allowed`. True: it
+    /// is.
     pub fn check_method(&mut self, allowed: &[&str]) -> Result<bool, Failure> {
         let method = self.request.method;
         if allowed.contains(&method) {
@@ -168,8 +172,9 @@ impl Exchange<'_, '_> {
 }
 
 impl Site {
-    /// Longest path first; among equal ones those with an extension before those without (no other route shall
-    /// send what one would run), an exact host before a wildcard before none. So the first route that fits is the closest.
+    /// Longest path first; among equal ones those with an extension before those without (no other route
+    /// shall send what one would run), an exact host before a wildcard before none. So the first route
+    /// that fits is the closest.
     pub fn new(mut routes: Vec<Route>) -> Self {
         let host_rank = |route: &Route| match &route.host {
             Some(host) if host.starts_with("*.") => (1, usize::MAX - host.len()),
@@ -226,7 +231,7 @@ impl Site {
     fn route<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Answer, Failure> {
         if exchange.request.path.as_ref() == b"*" {
             let mut head = exchange.response.head(200);
-            head.field("Allow", METHODS[..7].join(", "));
+            head.field("Allow", ALLOWED);
             head.send(b"")?;
             return Ok(Answer::Sent(Outcome::Served));
         }
@@ -252,8 +257,8 @@ impl Site {
         }
     }
 
-    /// The index of the directory that is asked for, where it is another route that answers it: `index.php` shall run, not be
-    /// sent.
+    /// The index of the directory that is asked for, where it is another route that answers it: `index.php`
+    /// shall run, not be sent.
     fn find_index_elsewhere(
         &self,
         exchange: &Exchange<'_, '_>,

@@ -1,4 +1,5 @@
-//! The content of a request, read as its framing says, and never a byte beyond it that is not kept for the next request.
+//! The content of a request, read as its framing says, and never a byte beyond it that is not kept for the
+//! next request.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use super::framing::Framing;
 use super::request::{Failure, Request};
 use super::stream::{Allowance, Stream};
 
-/// Bytes received at once of a content whose end is not known ahead; what lies behind it is the next request's.
+/// Bytes received at once of a content whose end is not known ahead; what lies behind it is the next
+/// request's.
 const RAW_SIZE: usize = 8192;
 /// The most of an unread content that is thrown away so that the connection can go on.
 pub const DRAIN_MAX: u64 = 64 * 1024;
@@ -142,8 +144,8 @@ impl<'a> Body<'a> {
 
     /// Reads what there is now. `None`: nothing yet. 0 is the end of the content.
     ///
-    /// The first read tells a client that waits for it to send. Fails with 400 where the framing is broken, and with 413
-    /// above the limit.
+    /// The first read tells a client that waits for it to send. Fails with 400 where the framing is broken,
+    /// and with 413 above the limit.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         if self.is_done() || buffer.is_empty() {
             return Ok(Some(0));
@@ -182,7 +184,8 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Throws away what was not read, within `DRAIN_MAX`. True: all of it is gone, and the connection can go on.
+    /// Throws away what was not read, within `DRAIN_MAX`. True: all of it is gone, and the connection can go
+    /// on.
     pub fn drain(&mut self) -> bool {
         self.is_done() || self.read_away()
     }

@@ -1,12 +1,12 @@
-//! The chunked transfer coding (RFC 9112, section 7.1), decoded byte by byte, so that it does not matter in which
-//! pieces it comes. Every line end is CR LF and nothing else.
+//! The chunked transfer coding (RFC 9112, section 7.1), decoded byte by byte, so that it does not matter in
+//! which pieces it comes. Every line end is CR LF and nothing else.
 
 use super::is_token;
 
 /// Digits of one chunk size: leading zeros have to end somewhere.
 const DIGITS_MAX: usize = 128;
-/// Bytes of all chunk extensions and trailer fields of a content, which are checked and thrown away. Without a limit they could be
-/// any number of times what the content is (RFC 9112, section 7.1.1).
+/// Bytes of all chunk extensions and trailer fields of a content, which are checked and thrown away. Without
+/// a limit they could be any number of times what the content is (RFC 9112, section 7.1.1).
 const EXTRA_MAX: usize = 8192;
 
 /// The next byte is ...
@@ -56,8 +56,8 @@ impl Decoder {
         self.state == State::Done
     }
 
-    /// Decodes from `input` into `output` until one of them is used up or the content has ended. Returns how many bytes it took
-    /// and how many it gave. Bytes after the end are left alone.
+    /// Decodes from `input` into `output` until one of them is used up or the content has ended. Returns how
+    /// many bytes it took and how many it gave. Bytes after the end are left alone.
     ///
     /// The error says what is wrong, for the person at the other end; nothing can be decoded after it.
     pub fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), &'static str> {

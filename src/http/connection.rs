@@ -34,7 +34,8 @@ struct Turn {
 enum Next {
     /// Another request, of which so many bytes are at the front of the buffer.
     Request(usize),
-    /// Nothing. `unread`: bytes of the peer may be left that nobody will read; closing over them would reset the connection.
+    /// Nothing. `unread`: bytes of the peer may be left that nobody will read; closing over them would reset
+    /// the connection.
     Close { outcome: Outcome, unread: bool },
 }
 
@@ -92,7 +93,12 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
     let write_allowance = Allowance::new(limits.write_timeout, limits.min_rate);
     let (request, length) = match parsed {
         Ok(parsed) => parsed,
-        Err(Failure::Silent) => return Next::Close { outcome: Outcome::Served, unread: false },
+        Err(Failure::Silent) => {
+            if !turn.is_first {
+                slot.enter(Phase::Idle); // nothing was read
+            }
+            return Next::Close { outcome: Outcome::Served, unread: false };
+        }
         // Nor is at fault who has been served, and leaves in whatever way.
         Err(Failure::Gone) if !turn.is_first && filled == 0 => {
             return Next::Close { outcome: Outcome::Served, unread: false };

@@ -14,8 +14,8 @@ pub enum Framing {
     Chunked,
 }
 
-/// How the content is delimited (RFC 9112, section 6.3). Everything that two recipients could understand in two ways is
-/// refused: that is how requests are smuggled.
+/// How the content is delimited (RFC 9112, section 6.3). Everything that two recipients could understand in
+/// two ways is refused: that is how requests are smuggled.
 pub fn find_framing(fields: &[Header<'_>], minor: u8) -> Result<Framing, Failure> {
     let mut codings = field(fields, "Transfer-Encoding");
     let mut lengths = field(fields, "Content-Length");

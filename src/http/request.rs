@@ -46,8 +46,8 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The same request for another target of this site, by `GET` and without content if `as_get`. `None` when that is no
-    /// path with perhaps a query.
+    /// The same request for another target of this site, by `GET` and without content if `as_get`. `None`
+    /// when that is no path with perhaps a query.
     pub fn at<'b>(&'b self, target: &'b str, as_get: bool) -> Option<Request<'b>> {
         let Target { authority: None, path: raw_path, query } = target::split(target)? else { return None };
         let path = target::decode_path(raw_path).filter(|path| path.starts_with(b"/"))?;
@@ -74,7 +74,8 @@ pub fn field<'a>(fields: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &
 /// Why there is no request to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The peer has closed the connection without asking for anything, as browsers do with those that they open ahead of need.
+    /// The peer has closed the connection without asking for anything, as browsers do with those that they
+    /// open ahead of need.
     Silent,
     /// The peer has reset the connection, or the network lost it.
     Gone,
@@ -93,8 +94,8 @@ impl From<Interrupted> for Failure {
     }
 }
 
-/// Reads until the end of a head and returns its length. `filled` counts all bytes that are in the buffer, before and
-/// after, also when it fails: some may lie behind the head.
+/// Reads until the end of a head and returns its length. `filled` counts all bytes that are in the buffer,
+/// before and after, also when it fails: some may lie behind the head.
 pub fn read_head(
     stream: &Stream<'_>,
     buffer: &mut [u8],
@@ -115,8 +116,8 @@ pub fn read_head(
         }
         let count = stream.receive(&mut buffer[*filled..], deadline)?;
         if count == 0 {
-            // Who has only shut the sending side still reads. Empty lines ask for nothing: some clients send one after
-            // content.
+            // Who has only shut the sending side still reads. Empty lines ask for nothing: some clients send
+            // one after content.
             if buffer[..*filled].iter().all(|byte| b"\r\n".contains(byte)) {
                 *filled = 0;
                 return Err(Failure::Silent);
@@ -239,8 +240,8 @@ fn check_host<'a>(fields: &'a [Header<'a>], minor: u8) -> Result<&'a str, Failur
     }
 }
 
-/// `uri-host [":" port]` (RFC 9110, section 7.2), as far as its bytes go; may be empty. Without escapes: nobody sends a host
-/// with one, and routes would not know it.
+/// `uri-host [":" port]` (RFC 9110, section 7.2), as far as its bytes go; may be empty. Without escapes:
+/// nobody sends a host with one, and routes would not know it.
 fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value.iter().rposition(|&byte| byte == b':' || byte == b']') {
         Some(at) if value[at] == b':' => (&value[..at], &value[at + 1..]),

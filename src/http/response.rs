@@ -1,4 +1,5 @@
-//! Responses: a head, then content in one piece, in many, or straight from a file. What fits goes out in one packet.
+//! Responses: a head, then content in one piece, in many, or straight from a file. What fits goes out in one
+//! packet.
 
 use std::os::fd::BorrowedFd;
 
@@ -155,8 +156,8 @@ impl<'a> Responder<'a> {
         }
     }
 
-    /// In decimal. Piece by piece rather than by a format: this runs in every child, and each page of code that it does not
-    /// need is a page fault saved.
+    /// In decimal. Piece by piece rather than by a format: this runs in every child, and each page of code
+    /// that it does not need is a page fault saved.
     fn put_number(&mut self, mut number: u64) {
         let mut digits = [0; 20];
         let mut start = digits.len();
@@ -230,7 +231,8 @@ impl<'r, 'a> Head<'r, 'a> {
         self
     }
 
-    /// Sends a whole response: the head, and unless the request was `HEAD` (RFC 9110, section 9.3.2) the content.
+    /// Sends a whole response: the head, and unless the request was `HEAD` (RFC 9110, section 9.3.2) the
+    /// content.
     pub fn send(mut self, content: &[u8]) -> Result<(), Interrupted> {
         self.end(Some(Framing::Length(content.len() as u64)));
         if self.responder.terms.is_head {
@@ -324,8 +326,8 @@ impl Framed {
         matches!(self.framing, Framing::Length(_)) && self.left > 0 && !self.is_head
     }
 
-    /// Queues the end. Content that is shorter than announced cannot be ended: the connection has to be closed, so that the
-    /// peer notices (RFC 9112, section 8).
+    /// Queues the end. Content that is shorter than announced cannot be ended: the connection has to be
+    /// closed, so that the peer notices (RFC 9112, section 8).
     pub fn end(self, responder: &mut Responder<'_>) {
         if self.is_short() {
             responder.close_after();

@@ -1,5 +1,5 @@
-//! The connection's socket, never waited for without a limit: until a deadline, or within an allowance that only
-//! the peer's progress can refill.
+//! The connection's socket, never waited for without a limit: until a deadline, or within an allowance that
+//! only the peer's progress can refill.
 
 use std::cell::Cell;
 use std::io;
@@ -32,9 +32,9 @@ pub enum Interrupted {
     Gone(io::Error),
 }
 
-/// How long the peer may let us wait in one direction. Waiting uses it up; bytes that move refill it, at one second
-/// for as many as `min_rate` says, never above where it began. So neither silence nor a trickle holds a process for long,
-/// and a large transfer may take as long as it takes.
+/// How long the peer may let us wait in one direction. Waiting uses it up; bytes that move refill it, at one
+/// second for as many as `min_rate` says, never above where it began. So neither silence nor a trickle holds
+/// a process for long, and a large transfer may take as long as it takes.
 #[derive(Debug)]
 pub struct Allowance {
     full: Duration,
@@ -170,7 +170,8 @@ impl<'a> Stream<'a> {
         Ok(0)
     }
 
-    /// Sends `count` bytes of `file` from `offset` on, without them passing through this process (sendfile(2)).
+    /// Sends `count` bytes of `file` from `offset` on, without them passing through this process
+    /// (sendfile(2)).
     ///
     /// A file that has become shorter meanwhile is an error: the length is announced already, so that the
     /// connection has to end there.
@@ -222,8 +223,8 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Waits for the first byte of another request. False: `deadline` has passed, or `drain` says that there shall be no
-    /// other request (it becomes readable, or has lost its other end).
+    /// Waits for the first byte of another request. False: `deadline` has passed, or `drain` says that there
+    /// shall be no other request (it becomes readable, or has lost its other end).
     pub fn wait_for_input(
         &self,
         deadline: Instant,

@@ -1,5 +1,5 @@
-//! The target of a request (RFC 9112, section 3.2): taken apart, and its path decoded once, before anything is
-//! decided by it. Routing and lookup see the same path, so that no spelling of it slips past a route.
+//! The target of a request (RFC 9112, section 3.2): taken apart, and its path decoded once, before anything
+//! is decided by it. Routing and lookup see the same path, so that no spelling of it slips past a route.
 
 use std::borrow::Cow;
 
@@ -42,8 +42,9 @@ pub fn split(target: &str) -> Option<Target<'_>> {
 
 /// Decodes a path (RFC 3986, section 2.1) and merges neighbouring slashes.
 ///
-/// `None` for what means one thing here and may mean another elsewhere: a `%` without two hexadecimal digits, NUL,
-/// an encoded slash, and the segments `.` and `..`, which clients resolve before they ask (RFC 3986, section 5.2.4).
+/// `None` for what means one thing here and may mean another elsewhere: a `%` without two hexadecimal digits,
+/// NUL, an encoded slash, and the segments `.` and `..`, which clients resolve before they ask (RFC 3986,
+/// section 5.2.4).
 pub fn decode_path(path: &str) -> Option<Cow<'_, [u8]>> {
     let bytes = path.as_bytes();
     let decoded = if bytes.contains(&b'%') || bytes.windows(2).any(|pair| pair == b"//") {
@@ -74,8 +75,8 @@ fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Encodes a decoded path so that it can stand in a target or a link: the bytes of `pchar` (RFC 3986, section 3.3) and
-/// slashes as they are, every other one as `%XX`.
+/// Encodes a decoded path so that it can stand in a target or a link: the bytes of `pchar` (RFC 3986, section
+/// 3.3) and slashes as they are, every other one as `%XX`.
 pub fn encode_path(path: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(path.len());

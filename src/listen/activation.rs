@@ -121,7 +121,8 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
             return Err(fail(&format!("expected a stream socket (ListenStream=), found {found}")));
         }
     }
-    // Accepting until nobody waits needs a socket that does not block, and so does a connection with deadlines.
+    // Accepting until nobody waits needs a socket that does not block, and so does a connection with
+    // deadlines.
     set_nonblocking(&socket).map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
     set_no_delay(&socket);
     if query(&socket, sockopt::AcceptConn) == Some(true) {

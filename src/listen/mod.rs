@@ -76,8 +76,9 @@ impl Listener {
     }
 }
 
-/// Lets nothing that is sent wait for the peer's acknowledgement (TCP_NODELAY, tcp(7)): a response may be the last thing for a
-/// while. What is accepted from a listener inherits it, so that no connection needs a system call of its own for it.
+/// Lets nothing that is sent wait for the peer's acknowledgement (TCP_NODELAY, tcp(7)): a response may be the
+/// last thing for a while. What is accepted from a listener inherits it, so that no connection needs a system
+/// call of its own for it.
 fn set_no_delay(socket: &OwnedFd) {
     let _ = setsockopt(socket, sockopt::TcpNoDelay, &true); // fails for Unix sockets, which know no delay
 }

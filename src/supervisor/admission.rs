@@ -78,8 +78,8 @@ impl Admission {
         self.refused
     }
 
-    /// accept(2) has failed, most often for want of descriptors or memory: trying again at once would only spin.
-    /// The connection stays in the backlog.
+    /// accept(2) has failed, most often for want of descriptors or memory: trying again at once would only
+    /// spin. The connection stays in the backlog.
     pub fn defer_accepting(&mut self, listener: &str, error: &io::Error, now: Instant) {
         if self.accept_shortage.note(now) {
             journal::note_accept_exhausted(listener, error);
@@ -133,8 +133,9 @@ impl Admission {
         }
     }
 
-    /// Answers 503 without a process and without reading; who does not speak HTTP is only told that it is over. The socket stays open for a while: closing it
-    /// now, over a request that nobody has read, would reset the connection and lose the answer.
+    /// Answers 503 without a process and without reading; who does not speak HTTP is only told that it is
+    /// over. The socket stays open for a while: closing it now, over a request that nobody has read,
+    /// would reset the connection and lose the answer.
     fn refuse(&mut self, connection: Connection, service: &Service, error: &io::Error, now: Instant) {
         let is_http = matches!(service.protocol, Protocol::Http(_));
         journal::record_refusal(&connection.identity, &service.name, is_http.then_some(503), error);

@@ -54,8 +54,8 @@ pub struct Children {
     mask: SigSet,
     date: Date,
     buffer: Vec<u8>,
-    /// The two ends of one socket, ours and the children's: when ours is closed, they notice that there shall be no further
-    /// requests.
+    /// The two ends of one socket, ours and the children's: when ours is closed, they notice that there
+    /// shall be no further requests.
     drain: (Option<UnixStream>, Option<UnixStream>),
     limits: Limits,
     model: Model,
@@ -79,8 +79,8 @@ impl Children {
         })
     }
 
-    /// Prepares for children. To be called last, so that theirs is the descriptor before that of their connection: each gap
-    /// between descriptors costs a child a system call.
+    /// Prepares for children. To be called last, so that theirs is the descriptor before that of their
+    /// connection: each gap between descriptors costs a child a system call.
     pub fn open_drain(&mut self) -> io::Result<()> {
         let (ours, theirs) = UnixStream::pair()?;
         self.drain = (Some(ours), Some(theirs));
@@ -161,7 +161,8 @@ impl Children {
         Some(outcome)
     }
 
-    /// Runs a program for a connection and waits for its end: becoming it would leave nobody to write the record.
+    /// Runs a program for a connection and waits for its end: becoming it would leave nobody to write the
+    /// record.
     fn run_here(&mut self, connection: Connection, service: &Arc<Service>, slot: &'static Slot) -> Outcome {
         let mut work = self.prepare(&connection, service, slot);
         let forked = sys::fork_child(|| child::run(&mut work));
@@ -257,8 +258,8 @@ impl Children {
     pub fn end_all(&mut self, signal: Signal, why: EndedBy) {
         for (pid, child) in &mut self.by_pid {
             child.ended_by.get_or_insert(why);
-            // An intermediate ends by itself at once, and its child is ended when it is adopted; killed now, it
-            // could not name it. Unless it serves the connection itself.
+            // An intermediate ends by itself at once, and its child is ended when it is adopted; killed now,
+            // it could not name it. Unless it serves the connection itself.
             if !child.is_intermediate || child.slot.child() == Some(pid.as_raw()) {
                 child.send(*pid, signal);
             }

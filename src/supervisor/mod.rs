@@ -52,8 +52,8 @@ impl Error {
 
 /// Serves what `activation` holds until told to stop. A single connection is served in this process.
 pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
-    // A parent process that ignores SIGCHLD would have left us without any child's status, and Rust's handlers for a stack overflow
-    // would swallow a SIGSEGV that somebody sends.
+    // A parent process that ignores SIGCHLD would have left us without any child's status, and Rust's
+    // handlers for a stack overflow would swallow a SIGSEGV that somebody sends.
     sys::reset_signals();
     let find = |name: &str| find_service(&config.services, name).map_err(Error::NoService);
     let mut children =
@@ -208,8 +208,9 @@ impl Supervisor {
     /// The first time accepts nobody new and lets the children finish, the second time ends them.
     fn stop(&mut self, now: Instant) {
         if self.life.is_serving() {
-            // systemd's sockets live on: who waits there is served by our successor. Who is in the backlog of a
-            // socket that ends with us has been accepted in the eyes of the client: see `drain_listeners`.
+            // systemd's sockets live on: who waits there is served by our successor. Who is in the backlog of
+            // a socket that ends with us has been accepted in the eyes of the client: see
+            // `drain_listeners`.
             self.listeners.retain_mut(|(listener, _)| {
                 listener.unlink();
                 listener.is_owned()
@@ -263,8 +264,8 @@ impl Supervisor {
         false
     }
 
-    /// While draining, accepts who was in the backlog of our own sockets before, and closes those where nobody
-    /// waits any more.
+    /// While draining, accepts who was in the backlog of our own sockets before, and closes those where
+    /// nobody waits any more.
     fn drain_listeners(&mut self) {
         for index in (0..self.listeners.len()).rev() {
             if self.accept_batch(index) {

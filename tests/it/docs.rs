@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::harness::run;
 
@@ -71,6 +73,93 @@ fn every_key_of_every_handler_is_in_the_manual_and_in_the_shipped_file() {
             assert!(manual.contains(&format!("\n.It Li {key}")), "lsbaws.toml.5 lacks {key} of {handler}");
             let is_shown = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = "));
             assert!(shipped.lines().any(is_shown), "etc/lsbaws.toml lacks {key} of {handler}");
+        }
+    }
+}
+
+/// The literal blocks of a manual, as they are read.
+fn literal_blocks(page: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut rest = page;
+    while let Some((_, block)) = rest.split_once(".Bd -literal -offset indent\n") {
+        let (block, after) = block.split_once(".Ed\n").unwrap();
+        blocks.push(block.replace("\\e", "\\").replace("\\-", "-").replace("\\&", ""));
+        rest = after;
+    }
+    blocks
+}
+
+/// Where configurations are shown, and how many at least.
+const EXAMPLES: [(&str, usize); 5] = [
+    ("README.md", 1),
+    ("etc/lsbaws.toml", 6),
+    ("packaging/lsbaws.8", 0),
+    ("packaging/lsbaws.toml.5", 3),
+    ("packaging/lsbaws-migration.7", 6),
+];
+
+/// The configurations that a page shows: what has a table of ours.
+fn examples(page: &str) -> Vec<String> {
+    let text = read(page);
+    let fenced = text.split("```toml\n").skip(1).map(|text| text.split_once("```").unwrap().0.to_owned());
+    let mut examples: Vec<_> = literal_blocks(&text).into_iter().chain(fenced).collect();
+    // In comments of a configuration they are indented.
+    let commented =
+        text.lines().map(|line| line.strip_prefix("#   ").unwrap_or_default()).collect::<Vec<_>>();
+    examples.extend(commented.split(|line| line.is_empty()).map(|lines| lines.join("\n")));
+    let is_table = |line: &str| {
+        let name = line.trim_start_matches('[').split(['.', ']']).next().unwrap_or_default();
+        line.starts_with('[') && ["listen", "limits", "process", "log", "service"].contains(&name)
+    };
+    examples.retain(|text| text.lines().any(is_table));
+    examples
+}
+
+/// Makes what an example expects on the reader's host, below `folder`: directories, and programs. Returns
+/// the paths, as the example has them.
+fn stand_in(value: &toml::Value, key: &str, folder: &Path) -> Vec<String> {
+    let below = |path: &str| folder.join(path.trim_start_matches('/'));
+    match (key, value) {
+        ("root" | "directory" | "document_root", toml::Value::String(path)) => {
+            fs::create_dir_all(below(path)).unwrap();
+            vec![path.clone()]
+        }
+        ("program" | "interpreter" | "command", toml::Value::String(path)) => {
+            fs::create_dir_all(below(path).parent().unwrap()).unwrap();
+            fs::write(below(path), "").unwrap();
+            fs::set_permissions(below(path), fs::Permissions::from_mode(0o755)).unwrap();
+            vec![path.clone()]
+        }
+        ("command", toml::Value::Array(words)) => stand_in(&words[0], key, folder),
+        (_, toml::Value::Array(values)) => {
+            values.iter().flat_map(|value| stand_in(value, "", folder)).collect()
+        }
+        (_, toml::Value::Table(table)) => {
+            table.iter().flat_map(|(key, value)| stand_in(value, key, folder)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn every_example_of_a_configuration_is_one() {
+    for (page, least) in EXAMPLES {
+        let examples = examples(page);
+        assert!(examples.len() >= least, "{page}: {examples:?}");
+        for mut example in examples {
+            let folder = tempfile::tempdir().unwrap();
+            let table = toml::from_str(&example).unwrap_or_else(|error| panic!("{page}: {error}\n{example}"));
+            let mut paths = stand_in(&toml::Value::Table(table), "", folder.path());
+            paths.sort();
+            paths.dedup();
+            for path in paths {
+                let here = format!("\"{}{path}\"", folder.path().display());
+                example = example.replace(&format!("\"{path}\""), &here);
+            }
+            let config = folder.path().join("example.toml");
+            fs::write(&config, &example).unwrap();
+            let (code, _, message) = run(&["check", "-c", config.to_str().unwrap()]);
+            assert_eq!(code, 0, "{page}: {message}\n{example}");
         }
     }
 }

@@ -227,8 +227,8 @@ impl Server {
         text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
     }
 
-    /// Waits until the one child there is sleeps in `hello`'s delay, and gives its PID. The kernel has no event
-    /// for that, so this looks again and again.
+    /// Waits until the one child there is sleeps in `hello`'s delay, and gives its PID. The kernel has no
+    /// event for that, so this looks again and again.
     pub fn wait_delayed_child(&self) -> Pid {
         let start = Instant::now();
         loop {

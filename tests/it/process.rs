@@ -56,8 +56,8 @@ fn a_child_holds_its_connection_and_nothing_else_of_the_parent() {
                 .filter(|link| link.starts_with("socket:") || link.starts_with("anon_inode:"))
         };
         let child = server.children()[0];
-        // Two sockets, the connection and the one by which it learns of a drain: the listener, the signals and every other
-        // connection are closed.
+        // Two sockets, the connection and the one by which it learns of a drain: the listener, the signals
+        // and every other connection are closed.
         assert_eq!(sockets(child).count(), 2, "{model}: {:?}", links(child));
         assert_eq!(links(child).len(), 5, "{model}: {:?}", links(child));
     }

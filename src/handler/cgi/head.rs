@@ -1,4 +1,5 @@
-//! The head of a CGI response (RFC 3875, section 6): fields up to an empty line, with line ends of LF or CR LF.
+//! The head of a CGI response (RFC 3875, section 6): fields up to an empty line, with line ends of LF or CR
+//! LF.
 
 use crate::http::framing::parse_length;
 use crate::http::is_token;
@@ -21,7 +22,8 @@ pub enum Reply<'a> {
     Elsewhere(&'a str),
 }
 
-/// The length of the head that `bytes` begin with, its empty line included; `None` when that has not come yet.
+/// The length of the head that `bytes` begin with, its empty line included; `None` when that has not come
+/// yet.
 pub fn find_end(bytes: &[u8]) -> Option<usize> {
     let mut line_start = 0;
     for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {

@@ -1,5 +1,5 @@
-//! The handler `cgi`: a program answers (RFC 3875). Its response goes to the client as it comes, and nothing of it
-//! outlives the request.
+//! The handler `cgi`: a program answers (RFC 3875). Its response goes to the client as it comes, and nothing
+//! of it outlives the request.
 
 pub mod head;
 mod output;
@@ -17,7 +17,7 @@ use self::program::Program;
 use self::pump::{Event, Pump, Want};
 pub use self::script::Programs;
 use self::script::Script;
-use super::{Answer, Elsewhere, Exchange};
+use super::{ALLOWED, Answer, Elsewhere, Exchange};
 use crate::child::outcome::Outcome;
 use crate::http::request::Failure;
 use crate::http::response::Framed;
@@ -51,7 +51,7 @@ impl Cgi {
     pub fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Answer, Failure> {
         let sent = |outcome| Ok(Answer::Sent(outcome));
         if exchange.request.method == "TRACE" {
-            exchange.response.error(405, "no program is asked to TRACE")?;
+            exchange.response.error_with(405, "no program is asked to TRACE", "Allow", ALLOWED)?;
             return sent(Outcome::Served);
         }
         if let Some(name) = variables::find_ambiguous_field(exchange) {

@@ -38,8 +38,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a script, in its own directory (RFC 3875, section 7.2) and a process group of its own. It is killed should this
-    /// process die. Without `content`, its standard input is empty.
+    /// Starts a script, in its own directory (RFC 3875, section 7.2) and a process group of its own. It is
+    /// killed should this process die. Without `content`, its standard input is empty.
     pub fn start(
         script: &Script,
         variables: impl IntoIterator<Item = (impl AsRef<std::ffi::OsStr>, impl AsRef<std::ffi::OsStr>)>,
@@ -95,8 +95,8 @@ impl Program {
         Ok(self.end)
     }
 
-    /// Sees to it that nothing of the program is left, other processes of its group included: SIGTERM, and after some grace
-    /// SIGKILL. Returns when all are gone; at once, when they are already.
+    /// Sees to it that nothing of the program is left, other processes of its group included: SIGTERM, and
+    /// after some grace SIGKILL. Returns when all are gone; at once, when they are already.
     pub fn end(&mut self) {
         let group = Pid::from_raw(self.child.id().cast_signed());
         let until = Instant::now() + GRACE;

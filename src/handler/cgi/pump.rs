@@ -1,5 +1,5 @@
-//! Between client and program: content to standard input, standard output to the client, standard error to the
-//! journal, all at once and none waiting for another, so that no two can wait for each other.
+//! Between client and program: content to standard input, standard output to the client, standard error to
+//! the journal, all at once and none waiting for another, so that no two can wait for each other.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -124,7 +124,8 @@ impl Pump {
         Ok(false)
     }
 
-    /// Passes on what standard error holds, but no more than a pipe does: an endless flood must not keep the rest waiting.
+    /// Passes on what standard error holds, but no more than a pipe does: an endless flood must not keep the
+    /// rest waiting.
     fn collect_lines(&mut self, exchange: &Exchange<'_, '_>) {
         let mut buffer = [0; 4096];
         for _ in 0..PIPE_SIZE / buffer.len() {
@@ -137,7 +138,8 @@ impl Pump {
         }
     }
 
-    /// Waits until something can move. An event, if that is the end of the program's time or a word from the client.
+    /// Waits until something can move. An event, if that is the end of the program's time or a word from the
+    /// client.
     fn wait(
         &mut self,
         exchange: &mut Exchange<'_, '_>,

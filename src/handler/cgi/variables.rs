@@ -10,8 +10,8 @@ use crate::handler::exec::{PATH, local_address};
 
 pub const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
 
-/// Fields that have variables of their own, that concern the connection alone, or that a program could take for its own settings:
-/// `Proxy` would be HTTP_PROXY (CVE-2016-5385).
+/// Fields that have variables of their own, that concern the connection alone, or that a program could take
+/// for its own settings: `Proxy` would be HTTP_PROXY (CVE-2016-5385).
 const NOT_PASSED: [&str; 11] = [
     "Connection",
     "Content-Length",
@@ -97,7 +97,8 @@ pub fn describe_request(
     variables
 }
 
-/// `HTTP_*` for every field, those of the same name joined (RFC 9110, section 5.3; cookies as RFC 9113, section 8.2.3 does).
+/// `HTTP_*` for every field, those of the same name joined (RFC 9110, section 5.3; cookies as RFC 9113,
+/// section 8.2.3 does).
 fn describe_fields(exchange: &Exchange<'_, '_>) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(String, Vec<u8>)> = Vec::new();
     for field in exchange.request.fields {

@@ -1,4 +1,5 @@
-//! Validators of a representation, and the preconditions that clients set by them (RFC 9110, sections 8.8 and 13).
+//! Validators of a representation, and the preconditions that clients set by them (RFC 9110, sections 8.8 and
+//! 13).
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +8,8 @@ use httpdate::{HttpDate, parse_http_date};
 use crate::handler::lookup::Facts;
 use crate::http::request::Request;
 
-/// Seconds after a change in which there may be another with the same time: that of coarse file systems has 1 or 2.
+/// Seconds after a change in which there may be another with the same time: that of coarse file systems has 1
+/// or 2.
 const SETTLING: i64 = 2;
 /// The end of the year 9999: later times have no date.
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -36,8 +38,9 @@ pub enum Verdict {
 impl Validators {
     /// Those of a file; `now` is the second that the field Date tells.
     ///
-    /// The tag holds time, size and inode. The inode: where every file has the same time, as in reproducible builds, another
-    /// file of the same size must not pass for the one before it. The price is that hosts with copies of a file differ.
+    /// The tag holds time, size and inode. The inode: where every file has the same time, as in reproducible
+    /// builds, another file of the same size must not pass for the one before it. The price is that hosts
+    /// with copies of a file differ.
     pub fn new(facts: &Facts, now: u64) -> Self {
         let mut tag = String::with_capacity(64);
         let parts =
@@ -63,8 +66,8 @@ impl Validators {
         HttpDate::from(SystemTime::UNIX_EPOCH + Duration::from_secs(self.modified)).to_string()
     }
 
-    /// Whether a field that lists tags, or says `*`, names this representation. A weak tag on either side never does when
-    /// the comparison is to be strong (RFC 9110, section 8.8.3.2).
+    /// Whether a field that lists tags, or says `*`, names this representation. A weak tag on either side
+    /// never does when the comparison is to be strong (RFC 9110, section 8.8.3.2).
     fn is_listed<'a>(&self, mut values: impl Iterator<Item = &'a [u8]>, strongly: bool) -> bool {
         values.any(|value| {
             value.trim_ascii() == b"*"
@@ -101,8 +104,8 @@ pub fn check(request: &Request<'_>, own: &Validators) -> Verdict {
     Verdict::Proceed
 }
 
-/// Step 5: whether the ranges that the request asks for are those of this state, by If-Range (RFC 9110, section 13.1.5).
-/// Both kinds of validator have to be strong.
+/// Step 5: whether the ranges that the request asks for are those of this state, by If-Range (RFC 9110,
+/// section 13.1.5). Both kinds of validator have to be strong.
 pub fn allows_ranges(request: &Request<'_>, own: &Validators) -> bool {
     let mut values = request.field("If-Range");
     let (Some(value), None) = (values.next(), values.next()) else { return !has(request, "If-Range") };
@@ -120,7 +123,8 @@ fn has(request: &Request<'_>, name: &str) -> bool {
     request.field(name).next().is_some()
 }
 
-/// The date of a field that is there once and is one; others do not count (RFC 9110, sections 13.1.3 and 13.1.4).
+/// The date of a field that is there once and is one; others do not count (RFC 9110, sections 13.1.3 and
+/// 13.1.4).
 fn find_date(request: &Request<'_>, name: &str) -> Option<u64> {
     let mut values = request.field(name);
     values.next().filter(|_| values.next().is_none()).and_then(parse_date)

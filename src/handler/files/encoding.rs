@@ -39,7 +39,8 @@ struct Weights {
     any: Option<u16>,
 }
 
-/// The codings that a client takes at least as gladly as none, best first. None for a client that says nothing.
+/// The codings that a client takes at least as gladly as none, best first. None for a client that says
+/// nothing.
 pub fn find_acceptable<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<Coding> {
     let mut weights = Weights::default();
     for value in values {

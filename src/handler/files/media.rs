@@ -10,7 +10,8 @@ const UNKNOWN: &str = "application/octet-stream";
 pub struct MediaTypes {
     /// Of text; empty for none.
     pub charset: String,
-    /// By extension, in lower case, without its dot; the empty one is of names without an extension. They win.
+    /// By extension, in lower case, without its dot; the empty one is of names without an extension. They
+    /// win.
     pub own: Vec<(String, String)>,
 }
 

@@ -1,8 +1,8 @@
 //! The handler `files`: regular files below a directory, and on demand lists of them.
 //!
-//! [`Files::answer`] reads from top to bottom: the method, then [`super::lookup`] of the path, then what was found. A file goes
-//! through [`send`]: a twin by [`encoding`], [`conditions`], [`ranges`], and out. A directory gets a slash, its index, or
-//! a [`page`] of its [`listing`].
+//! [`Files::answer`] reads from top to bottom: the method, then [`super::lookup`] of the path, then what was
+//! found. A file goes through [`send`]: a twin by [`encoding`], [`conditions`], [`ranges`], and out. A
+//! directory gets a slash, its index, or a [`page`] of its [`listing`].
 
 mod conditions;
 mod encoding;
@@ -39,7 +39,8 @@ pub struct Files {
     pub error_pages: Vec<(u16, String)>,
 }
 
-/// Statuses for which [`Files::error_pages`] can have a page: those that mean something to a person, and not to a program.
+/// Statuses for which [`Files::error_pages`] can have a page: those that mean something to a person, and not
+/// to a program.
 pub const PAGE_STATUSES: [u16; 4] = [403, 404, 500, 503];
 
 /// What is found where a request points.

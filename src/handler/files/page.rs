@@ -11,7 +11,8 @@ pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-ur
 
 const STYLE: &str = include_str!("page.css");
 
-/// Renders the listing of a directory at the decoded `path`; `has_parent`: a directory above it is served too.
+/// Renders the listing of a directory at the decoded `path`; `has_parent`: a directory above it is served
+/// too.
 pub fn render(path: &[u8], listing: &Listing, order: Order, has_parent: bool) -> String {
     let mut page = String::with_capacity(2048 + 256 * listing.entries.len());
     let title = show_name(path);
@@ -95,8 +96,8 @@ fn push_row(page: &mut String, entry: &Entry) {
     push(page, format_args!("<td><time datetime=\"{time}\">{date} <span>{clock}</span></time></td></tr>\n"));
 }
 
-/// A name as text. A sign stands for what is not UTF-8, for control characters, and for those that turn the direction of
-/// the text around them.
+/// A name as text. A sign stands for what is not UTF-8, for control characters, and for those that turn the
+/// direction of the text around them.
 fn show_name(name: &[u8]) -> String {
     let visible = |c: char| match c {
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',

@@ -18,8 +18,8 @@ pub enum Selection {
 
 /// What a field value selects of `size` bytes.
 ///
-/// An unknown unit, a malformed value, too many ranges, and ranges that together ask for more than there is: each
-/// selects the whole (RFC 9110, section 14.2).
+/// An unknown unit, a malformed value, too many ranges, and ranges that together ask for more than there is:
+/// each selects the whole (RFC 9110, section 14.2).
 pub fn select(value: &[u8], size: u64) -> Selection {
     match parse(value, size) {
         None => Selection::Whole,

@@ -146,8 +146,8 @@ impl Files {
     }
 }
 
-/// The original was changed after its twin was made. In whole seconds: some programs that compress keep no more of the
-/// time that they copy.
+/// The original was changed after its twin was made. In whole seconds: some programs that compress keep no
+/// more of the time that they copy.
 fn is_stale(twin: &Facts, original: &Facts) -> bool {
     twin.seconds < original.seconds
 }
@@ -170,8 +170,8 @@ fn show_range(part: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", part.start, part.end - 1)
 }
 
-/// The parts of a `multipart/byteranges` (RFC 9110, section 14.6), each with the head that goes before it, and what goes
-/// behind the last.
+/// The parts of a `multipart/byteranges` (RFC 9110, section 14.6), each with the head that goes before it,
+/// and what goes behind the last.
 fn separate(
     parts: Vec<Range<u64>>,
     boundary: &str,
@@ -200,7 +200,8 @@ fn send_parts(
         content.queue(text.as_bytes());
         match content.send_file(file.as_fd(), part.start, part.end - part.start) {
             Ok(()) => {}
-            // The file has become shorter, or cannot be read: the response cannot be completed, and must not seem to be.
+            // The file has become shorter, or cannot be read: the response cannot be completed, and must not
+            // seem to be.
             Err(Interrupted::Gone(error)) if is_of_file(&error) => return Ok(Outcome::System),
             Err(interrupted) => return Err(interrupted.into()),
         }

@@ -1,6 +1,6 @@
-//! How requests are framed: tables of raw bytes, each sent to the daemon and to hyper as the oracle. Where the two
-//! do not agree, the table says so and names the rule; a difference that is not in the table fails the test, and so
-//! does one that is gone.
+//! How requests are framed: tables of raw bytes, each sent to the daemon and to hyper as the oracle. Where
+//! the two do not agree, the table says so and names the rule; a difference that is not in the table fails
+//! the test, and so does one that is gone.
 //!
 //! The list of differences: `cargo test --test it framing -- --nocapture`.
 
@@ -27,8 +27,8 @@ use crate::harness::{Server, serve};
 pub struct Case {
     name: String,
     sent: Vec<u8>,
-    /// The client ends its side after these bytes. Otherwise a last request follows, whose answer tells that the
-    /// connection was still open.
+    /// The client ends its side after these bytes. Otherwise a last request follows, whose answer tells that
+    /// the connection was still open.
     ends: bool,
     /// In the notation of [`describe`].
     ours: &'static str,
@@ -89,8 +89,8 @@ const CONFIG: &str = "
     program = 'ECHO'
 ";
 
-/// Answers with the content that it gets, once it has all of it. In one process: the end of others is not ours to
-/// wait for.
+/// Answers with the content that it gets, once it has all of it. In one process: the end of others is not
+/// ours to wait for.
 const ECHO: &str = r#"#!/bin/sh
 end='
 '
@@ -167,7 +167,8 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// All that comes, and how it ends. The client has nothing more to say: a server that waits for more is told so.
+/// All that comes, and how it ends. The client has nothing more to say: a server that waits for more is told
+/// so.
 fn receive(mut stream: TcpStream) -> (Vec<u8>, io::Result<()>) {
     let mut received = Vec::new();
     let _ = stream.shutdown(Shutdown::Write); // closed already: then the read says how
@@ -189,9 +190,9 @@ fn check_responses(received: &[u8], case: &Case) {
     }
 }
 
-/// One word for each response: its status, and after `=` the content where it is none of `hello` and of no error: the
-/// URL or the content that the server understood. At the end `+` when the last request was answered, and `-` when the
-/// connection was closed before.
+/// One word for each response: its status, and after `=` the content where it is none of `hello` and of no
+/// error: the URL or the content that the server understood. At the end `+` when the last request was
+/// answered, and `-` when the connection was closed before.
 fn describe(received: &[u8]) -> String {
     let mut responses = parse_responses(received);
     let is_open = responses.pop_if(|last| last.content == LAST_CONTENT).is_some();

@@ -1,4 +1,5 @@
-//! hyper without a socket: it reads all there is at once, so that nothing depends on time. A fuzz target uses it, too.
+//! hyper without a socket: it reads all there is at once, so that nothing depends on time. A fuzz target uses
+//! it, too.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,8 +22,8 @@ where
     let mut builder = Builder::new();
     builder.half_close(true).header_read_timeout(None);
     let mut connection = pin!(builder.serve_connection(&mut wire, service_fn(answer)));
-    // Both ends are always ready, so it has no reason to wait, but lets others have a turn now and then. Whether it
-    // ended well shows in what it sent.
+    // Both ends are always ready, so it has no reason to wait, but lets others have a turn now and then.
+    // Whether it ended well shows in what it sent.
     let mut poll = || connection.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
     assert!((0..10_000).any(|_| poll()), "hyper waits for something");
     wire.output

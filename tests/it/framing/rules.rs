@@ -1,4 +1,5 @@
-//! The rules by which our answers differ from hyper's. Most differences are checks that hyper leaves to its service.
+//! The rules by which our answers differ from hyper's. Most differences are checks that hyper leaves to its
+//! service.
 
 pub const LF: &str =
     "RFC 9112, 2.2: LF alone may be taken for a line end, but who stands between may see another end";

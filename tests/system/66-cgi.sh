@@ -5,6 +5,7 @@ trap 'rm -rf /srv/cgi; finish' EXIT
 
 mkdir -p /srv/cgi
 mkfifo --mode=0644 /srv/cgi/gate
+exec {gate}<>/srv/cgi/gate
 cat >/srv/cgi/hello <<'SH'
 #!/bin/sh
 echo "about to answer" >&2
@@ -12,13 +13,14 @@ echo Content-Type: text/plain
 echo
 id --user --name
 SH
-# Its end is up to whoever writes to the gate.
+# Goes on until there is a line in the gate.
 cat >/srv/cgi/slow <<'SH'
 #!/bin/sh
 echo Content-Type: text/plain
 echo
 echo begun
-cat gate
+read -r line <gate
+echo "$line"
 SH
 chmod +x /srv/cgi/hello /srv/cgi/slow
 
@@ -62,7 +64,7 @@ since=$(now)
 start_slow
 systemctl restart lsbaws.service &
 await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36405 # draining
-echo finished >/srv/cgi/gate
+echo finished >&"$gate"
 [[ $(cat <&"$slow") == finished ]]
 wait "$client"
 wait
@@ -80,4 +82,4 @@ record=$(await_entry "$since" LSBAWS_HANDLER=cgi)
 jq --exit-status '
     .LSBAWS_END == "killed" and .LSBAWS_ENDED_BY == "drain" and .LSBAWS_PROGRAM_END == "still running"
 ' <<<"$record"
-[[ -z $(pgrep --full "cat gate") ]]
+[[ -z $(pgrep --full /srv/cgi/slow) ]]

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
@@ -30,6 +30,18 @@ struct Child {
     /// This is the intermediate of a double fork; the child proper is named in the slot.
     is_intermediate: bool,
     ended_by: Option<EndedBy>,
+}
+
+impl Child {
+    /// Sends a signal to the process; where it has become a program, to its group, which is what it has started as well.
+    fn send(&self, pid: Pid, signal: Signal) {
+        let result = match self.service.protocol {
+            // No group yet: it has not become the program.
+            Protocol::Exec(_) => killpg(pid, signal).or_else(|_| kill(pid, signal)),
+            Protocol::Http(_) => kill(pid, signal),
+        };
+        let _ = result; // gone already: as wanted
+    }
 }
 
 /// All children, and the scoreboard that they write to.
@@ -217,7 +229,7 @@ impl Children {
         };
         child.is_intermediate = false;
         if child.ended_by.is_some() {
-            let _ = kill(pid, Signal::SIGKILL); // gone already: as wanted
+            child.send(pid, Signal::SIGKILL);
         }
         self.by_pid.push((pid, child));
     }
@@ -249,7 +261,7 @@ impl Children {
             // An intermediate ends by itself at once, and its child is ended when it is adopted; killed now,
             // it could not name it. Unless it serves the connection itself.
             if !child.is_intermediate || child.slot.child() == Some(pid.as_raw()) {
-                let _ = kill(*pid, signal); // gone already: as wanted
+                child.send(*pid, signal);
             }
         }
     }

@@ -1,6 +1,10 @@
 //! Services that are programs, as inetd runs them.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 
 use crate::harness::{ask, read_to_end, serve};
 
@@ -90,4 +94,24 @@ fn a_program_that_has_gone_is_told_with_its_name() {
     let line = server.wait_line("unable to run");
     assert!(line.contains(&program.display().to_string()) && line.contains("No such file"), "{line}");
     assert_eq!(server.record().get("outcome"), "config");
+}
+
+#[test]
+fn a_program_is_ended_with_all_that_it_has_started() {
+    for model in ["fork", "double-fork"] {
+        let mut server = serve(&format!(
+            "[process]\nmodel = '{model}'\ndrain_timeout = '100ms'\n[service.web]\nprotocol = 'exec'\n\
+             command = ['/bin/sh', '-c', 'sleep 1000 & echo $!; wait']\n"
+        ));
+        let mut sleeper = String::new();
+        BufReader::new(server.connect()).read_line(&mut sleeper).unwrap();
+        let sleeper = lsbaws::sys::open_pidfd(sleeper.trim().parse().unwrap()).unwrap();
+        server.signal(Signal::SIGTERM);
+        let record = server.record();
+        assert_eq!((record.get("ended_by"), record.get("signal")), ("drain", "SIGTERM"), "{}", record.line);
+        assert_eq!(server.wait().code(), Some(0));
+        // Readable when it has ended.
+        let mut fds = [PollFd::new(sleeper.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1, "{model}: it lives on");
+    }
 }

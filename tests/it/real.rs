@@ -70,17 +70,22 @@ fn git_clones_and_pushes_over_http() {
     let repositories = work.path("repositories");
     let server = serve(&format!(
         "[[service.web.route]]\npath = '/git'\nhandler = 'cgi'\nprogram = '/usr/lib/git-core/git-http-backend'\n\
-         environment = {{ GIT_PROJECT_ROOT = '{}', GIT_HTTP_EXPORT_ALL = '', HOME = '{}' }}\n",
+         environment = {{ GIT_PROJECT_ROOT = '{0}', GIT_HTTP_EXPORT_ALL = '', HOME = '{1}' }}\n\
+         [[service.web.route]]\npath = '/whole'\nhandler = 'cgi'\nprogram = '/usr/lib/git-core/git-http-backend'\n\
+         environment = {{ GIT_PROJECT_ROOT = '{0}', GIT_HTTP_EXPORT_ALL = '', HOME = '{1}' }}\nrequire_length = true\n",
         repositories.display(),
         work.folder.path().display()
     ));
     let url = format!("http://{}/git/some.git", server.address());
     work.git(&["clone", "--quiet", &url, "clone"]);
     assert_eq!(fs::read(work.path("clone/file")).unwrap(), b"first\n");
-    // More than http.postBuffer, so git sends it chunked.
+    // More than http.postBuffer, so git sends it chunked: where the length is required, it gets no further.
     fs::write(work.path("clone/large"), noise(3 << 20)).unwrap();
     work.git(&["-C", "clone", "add", "large"]);
     work.git(&["-C", "clone", "commit", "--quiet", "-m", "Large"]);
+    let whole = format!("http://{}/whole/some.git", server.address());
+    let refused = work.try_git(&["-C", "clone", "push", "--quiet", &whole, "main"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("HTTP 411"), "{refused:?}");
     work.git(&["-C", "clone", "push", "--quiet", "origin", "main"]);
     work.git(&["clone", "--quiet", &url, "again"]);
     assert!(fs::read(work.path("again/large")).unwrap() == noise(3 << 20));
@@ -143,6 +148,7 @@ fn php_runs_by_its_extension() {
     write("post.php", "<?php echo $_POST['b'], ' ', $_FILES['f']['size'] ?? '-', PHP_EOL;");
     write("broken.php", "<?php this is no program");
     write("coded.php", "<?php http_response_code(418); header('X-A: b'); echo 'teapot';");
+    write("ended.php", "<?php echo 'whole'; exit(3);");
     write("plain.txt", "<?php echo 'not run';");
     assert_eq!(dechunk(&server.get("/?a=1")), "index 1 -\n");
     assert_eq!(dechunk(&server.get("/index.php/info/x?a=2")), "index 2 /info/x\n");
@@ -152,7 +158,25 @@ fn php_runs_by_its_extension() {
                   name=\"f\"; filename=\"f\"\r\n\r\n0123456789\r\n--x--\r\n";
     let form = "Content-Type: multipart/form-data; boundary=x\r\n";
     assert_eq!(dechunk(&post(&server, "/post.php", form, upload.as_bytes())), "with 10\n");
-    assert_eq!(status(&server.get("/broken.php")), "500");
+    let broken = server.get("/broken.php");
+    assert!(status(&broken) == "500" && !broken.contains("no program"), "{broken}");
+    let told = server.wait_line("syntax error");
+    assert!(told.contains("target=\"/broken.php\""), "{told}");
+    let record = server.record();
+    assert_eq!(
+        (record.get("status"), record.get("program_end")),
+        ("500", "exit code 255"),
+        "{}",
+        record.line
+    );
+    assert_eq!(dechunk(&server.get("/ended.php")), "whole");
+    let record = server.record();
+    assert_eq!(
+        (record.get("outcome"), record.get("program_end")),
+        ("served", "exit code 3"),
+        "{}",
+        record.line
+    );
     let coded = server.get("/coded.php");
     assert!(status(&coded) == "418" && coded.contains("\r\nX-A: b\r\n"), "{coded}");
     assert!(server.get("/plain.txt").ends_with("<?php echo 'not run';"));

@@ -34,7 +34,7 @@ curl --silent "$web/victim" &
 client=$!
 child=$(await_delayed_child "$(main_pid)")
 kill -KILL "$child"
-(! wait "$client")
+if wait "$client"; then fail "the client has got an answer"; fi
 record=$(await_entry "$since" LSBAWS_TARGET=/victim)
 jq --exit-status --arg child "$child" '
     .LSBAWS_SIGNAL == "SIGKILL" and .LSBAWS_PID == $child and .LSBAWS_PHASE == "handling"

@@ -37,7 +37,7 @@ curl --silent "$web/endless" &
 client=$!
 await_delayed_child "$(main_pid)"
 systemctl stop lsbaws.service
-(! wait "$client")
+if wait "$client"; then fail "the client has got an answer"; fi
 record=$(await_entry "$since" LSBAWS_TARGET=/endless)
 jq --exit-status '.LSBAWS_ENDED_BY == "drain" and .LSBAWS_SIGNAL == "SIGTERM" and .PRIORITY == "4"' <<<"$record"
 [[ $(show lsbaws.service Result) == success ]]

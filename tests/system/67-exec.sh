@@ -3,7 +3,7 @@
 . ./lib.sh
 
 units=/etc/systemd/system
-trap 'systemctl stop files.socket; rm -f $units/files.socket; rm -rf /srv/files; systemctl daemon-reload; finish' EXIT
+trap 'systemctl stop files.socket; rm -rf $units/files.socket /srv/files /srv/git; systemctl daemon-reload; finish' EXIT
 
 mkdir -p /srv/files
 echo content >/srv/files/file
@@ -40,6 +40,19 @@ jq --exit-status '
 ' <<<"$record"
 get "$web/" | grep --quiet Hello # the other service is there as well
 
+# git's own protocol, as lsbaws(8) has it. It serves what belongs to its user, and says why it refuses the rest.
+git init --quiet --bare /srv/git/own.git
+cp --recursive /srv/git/own.git /srv/git/roots.git
+chown --recursive lsbaws:lsbaws /srv/git/own.git
+zcat /usr/share/man/man8/lsbaws.8.gz | sed -n '/^\[service\.git\]/,/^\.Ed/ { s/service\.git/service.files/; /^\.Ed/!p }' >/srv/files/git.toml
+{ echo '[service.web]' && sed '/environment\]/,$d' /srv/files/git.toml; } | configure
+git clone --quiet git://127.0.0.1:8873/own.git "$copy/own"
+since=$(now)
+(! git clone --quiet git://127.0.0.1:8873/roots.git "$copy/roots")
+await_entry "$since" --identifier=lsbaws --grep="dubious ownership"
+{ echo '[service.web]' && cat /srv/files/git.toml; } | configure
+git clone --quiet git://127.0.0.1:8873/roots.git "$copy/roots"
+
 # What a program says on standard error is in the journal, under the identifier of the unit and the program's PID.
 configure <<'TOML'
 [service.web]
@@ -53,3 +66,24 @@ cat </dev/tcp/127.0.0.1/8873
 record=$(await_entry "$since" LSBAWS_SERVICE=files LSBAWS_EXIT_CODE=3)
 entry=$(await_entry "$since" --identifier=lsbaws _PID="$(jq --raw-output .LSBAWS_PID <<<"$record")")
 jq --exit-status '.MESSAGE == "a complaint" and ._SYSTEMD_UNIT == "lsbaws.service"' <<<"$entry"
+
+# A program that goes on for longer than the drain is ended, with what it has started.
+configure <<'TOML'
+[process]
+drain_timeout = "1s"
+
+[service.web]
+
+[service.files]
+protocol = "exec"
+command = ["/bin/sh", "-c", "sleep 1000 & echo begun; wait"]
+TOML
+since=$(now)
+exec {program}<>/dev/tcp/127.0.0.1/8873
+read -r -u "$program" line
+[[ $line == begun ]]
+systemctl restart lsbaws.service
+[[ -z $(cat <&"$program") ]]
+record=$(await_entry "$since" LSBAWS_SERVICE=files LSBAWS_SIGNAL=SIGTERM)
+jq --exit-status '.LSBAWS_ENDED_BY == "drain" and .LSBAWS_HANDLER == "exec"' <<<"$record"
+[[ -z $(pgrep --full "sleep 1000") ]]

@@ -1,0 +1,117 @@
+#!/bin/bash
+# What lsbaws(8) says of programs in the sandbox: what they cannot do as shipped, and that each part of its drop-in
+# gives that back, alone.
+. ./lib.sh
+
+drop_in=/etc/systemd/system/lsbaws.service.d
+php_ini=/etc/php/8.2/cgi/conf.d/90-case.ini
+trap 'rm -rf $drop_in $php_ini /srv/cgi /srv/git /home/somebody; systemctl daemon-reload; finish' EXIT
+
+# Makes the part of the manual's drop-in that has SETTING the only one.
+allow() { # SETTING
+    mkdir -p $drop_in
+    {
+        echo '[Service]'
+        zcat /usr/share/man/man8/lsbaws.8.gz | sed -n '/^\.Ss Programs in the sandbox/,/^\.Ed/p' | awk -v setting="$1" '
+            function tell() { if (index(part, "\n" setting "\n")) print part; part = "" }
+            /^#/ { tell() }
+            /^[#A-Z]/ { part = part $0 "\n" }
+            END { tell() }'
+    } >$drop_in/case.conf
+    grep --quiet --line-regexp "$1" $drop_in/case.conf
+    systemctl daemon-reload
+    systemctl restart lsbaws.service
+}
+
+# What a page is only with that part of the drop-in.
+needs() { # SETTING PATH ANSWER
+    rm -rf $drop_in
+    systemctl daemon-reload
+    systemctl restart lsbaws.service
+    [[ $(get "$web$2") != "$3" ]]
+    allow "$1"
+    [[ $(get "$web$2") == "$3" ]]
+}
+
+write_program() { # NAME
+    { printf '#!/bin/sh\necho Content-Type: text/plain\necho\n' && cat; } >"/srv/cgi/$1"
+    chmod +x "/srv/cgi/$1"
+}
+
+mkdir -p /srv/cgi /home/somebody
+install --mode=4755 /usr/bin/id /srv/cgi/id
+echo content >/home/somebody/file
+write_program whoami <<<'./id --user --name'
+write_program home <<<'cat /home/somebody/file'
+write_program network <<<"curl --silent $web/cgi/whoami"
+write_program load <<<'test -r /proc/loadavg && echo readable'
+write_program umask <<<'umask'
+write_program write <<<'touch /srv/cgi/mine 2>&1 | sed "s/.*: //"; touch /tmp/mine && echo written'
+cat >/srv/cgi/page.php <<'PHP'
+<?php echo preg_match('/^(a+)+$/', str_repeat('a', 100)), ' ', json_encode(['php' => true]), "\n";
+PHP
+
+configure <<'TOML'
+[[service.web.route]]
+path = "/cgi/"
+handler = "cgi"
+root = "/srv/cgi"
+
+[[service.web.route]]
+path = "/cgi/"
+extension = ".php"
+handler = "cgi"
+root = "/srv/cgi"
+interpreter = "/usr/bin/php-cgi"
+
+[[service.web.route]]
+path = "/git"
+handler = "cgi"
+program = "/usr/lib/git-core/git-http-backend"
+environment = { GIT_PROJECT_ROOT = "/srv/git", GIT_HTTP_EXPORT_ALL = "" }
+TOML
+
+# A setuid program gains nothing; nothing can be written but the service's own /tmp.
+[[ $(get "$web/cgi/whoami") == lsbaws ]]
+[[ $(get "$web/cgi/write") == $'Read-only file system\nwritten' && ! -e /tmp/mine ]]
+
+needs ProtectHome=read-only /cgi/home content
+needs PrivateNetwork=no /cgi/network lsbaws
+needs ProcSubset=all /cgi/load readable
+needs UMask=0022 /cgi/umask 0022
+
+# PHP compiles its regular expressions to machine code where it may. Where not, it works as well, but complains.
+get_php() {
+    since=$(now)
+    [[ $(get "$web/cgi/page.php") == '1 {"php":true}' ]]
+    record=$(await_entry "$since" LSBAWS_TARGET=/cgi/page.php LSBAWS_PROGRAM_END="exit code 0")
+    complaint=$(journalctl "$since" --output=cat MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d3640a \
+        LSBAWS_CONNECTION="$(jq --raw-output .LSBAWS_CONNECTION <<<"$record")")
+}
+get_php
+[[ $complaint == *"Allocation of JIT memory failed"* ]]
+echo pcre.jit=0 >$php_ini
+get_php
+[[ -z $complaint ]]
+rm $php_ini
+allow MemoryDenyWriteExecute=no
+get_php
+[[ -z $complaint ]]
+
+# A clone needs nothing; a push has to write.
+work=$(mktemp -d)
+export HOME=$work GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+git init --quiet --bare /srv/git/some.git
+git -C /srv/git/some.git config http.receivepack true
+chown --recursive lsbaws:lsbaws /srv/git/some.git
+git clone --quiet "$web/git/some.git" "$work/clone"
+head --bytes=2000000 /dev/urandom >"$work/clone/file"
+git -C "$work/clone" add file
+git -C "$work/clone" commit --quiet --message=pushed
+if git -C "$work/clone" push --quiet origin HEAD:refs/heads/main; then
+    fail "the push has written to a read-only file system"
+fi
+allow ReadWritePaths=/srv/git
+git -C "$work/clone" push --quiet origin HEAD:refs/heads/main
+git clone --quiet --branch=main "$web/git/some.git" "$work/again"
+cmp "$work/clone/file" "$work/again/file"

@@ -290,8 +290,11 @@ pub fn record_refusal(identity: &Identity, service: &str, status: Option<u16>, e
 
 /// A child's program could not be started. To be called in the child.
 pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, error: &io::Error) {
+    let mut error = error.to_string();
+    if error.starts_with("No such file") && program.exists() {
+        error = format!("the interpreter that its first line names is missing: {error}");
+    }
     let sentence = format!("{}: unable to run {}: {error}", identity.peer, program.display());
-    let error = error.to_string();
     tell_from_child(false, identity, service, PROGRAM_FAILED, &sentence, &[("LSBAWS_ERROR", &error)]);
 }
 

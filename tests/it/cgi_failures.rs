@@ -55,6 +55,9 @@ fn each_failure_has_its_status_and_its_record() {
     assert_eq!(status(&it.server.get("/cgi/")), "404");
     fs::write(it.folder.path().join("data"), "not executable").unwrap();
     assert_eq!(status(&it.server.get("/cgi/data")), "403");
+    write_program(&it.folder.path().join("orphan"), "#!/no/such/interpreter\n");
+    assert_eq!(status(&it.server.get("/cgi/orphan")), "500");
+    it.server.wait_line("/orphan: the interpreter that its first line names is missing: No such file");
     let traced =
         ask(it.server.connect(), "TRACE /cgi/silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(status(&traced) == "405" && traced.contains("\r\nAllow: GET, "), "{traced}");

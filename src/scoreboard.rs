@@ -93,6 +93,8 @@ const TARGET_MAX: usize = 256;
 pub struct Slot {
     /// PID of the child proper of a double fork, once there is one.
     child: AtomicI32,
+    /// Process group of the program that runs for the child.
+    group: AtomicI32,
     requests: AtomicU32,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -160,6 +162,16 @@ impl Slot {
         Some(self.child.load(Relaxed)).filter(|&pid| pid > 0)
     }
 
+    /// A program runs for this connection, in that process group; 0: none does any more.
+    pub fn set_group(&self, group: i32) {
+        self.group.store(group, Relaxed);
+    }
+
+    /// The process group of the program that ran when the child was last heard of.
+    pub fn group(&self) -> Option<i32> {
+        Some(self.group.load(Relaxed)).filter(|&group| group > 1)
+    }
+
     /// What the child has told so far.
     pub fn read(&self) -> Testimony {
         let status = self.status.load(Relaxed);
@@ -179,6 +191,7 @@ impl Slot {
     /// Makes the slot as good as new. The text needs no wiping: its length is zero.
     fn clear(&self) {
         self.child.store(0, Relaxed);
+        self.group.store(0, Relaxed);
         self.requests.store(0, Relaxed);
         self.bytes_in.store(0, Relaxed);
         self.bytes_out.store(0, Relaxed);

@@ -313,22 +313,23 @@ pub fn reset_signals() {
     }
 }
 
-/// Lets a program that `command` starts have no signal blocked, and be killed when its parent, this process,
-/// dies (PR_SET_PDEATHSIG(2const)).
-pub fn tie_to_parent(command: &mut Command) {
+/// Lets a program that `command` starts have no signal blocked, get SIGTERM when its parent, this process,
+/// dies (PR_SET_PDEATHSIG(2const)), and name its process group, of which it is the leader, in `slot`.
+pub fn tie_to_parent(command: &mut Command, slot: &'static Slot) {
     let parent = std::process::id();
     let prepare = move || {
         SigSet::empty().thread_set_mask()?;
-        prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // It may have died before it could be asked for.
+        prctl::set_pdeathsig(Signal::SIGTERM)?;
+        // It may have died before it could be asked for, and its slot may be another connection's.
         if std::os::unix::process::parent_id() == parent {
+            slot.set_group(Pid::this().as_raw());
             Ok(())
         } else {
             Err(io::ErrorKind::NotFound.into())
         }
     };
-    // SAFETY: after the fork and before the exec this makes three system calls, and touches nothing that a
-    // fork could leave half-done.
+    // SAFETY: after the fork and before the exec this makes system calls and writes to a shared mapping, and
+    // touches nothing that a fork could leave half-done.
     unsafe { command.pre_exec(prepare) };
 }
 

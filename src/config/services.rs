@@ -98,7 +98,7 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
         HandlerName::Hello => Handler::Hello(build_hello(raw)?),
         HandlerName::Files => Handler::Files(Box::new(build_files(raw)?)),
         HandlerName::Redirect => Handler::Redirect(build_redirect(raw)?),
-        HandlerName::Cgi => Handler::Cgi(build_cgi(raw)?),
+        HandlerName::Cgi => Handler::Cgi(build_cgi(raw, extension.clone())?),
     };
     Ok(Route { host, path, extension, handler, fields })
 }
@@ -177,10 +177,21 @@ fn build_redirect(mut raw: raw::Route) -> Result<Redirect, Wrong> {
         );
     }
     let Flag(keep_path) = take(&mut raw.keep_path);
-    Ok(Redirect { status, to, keep_path })
+    Ok(Redirect { status, to: complete_path(to), keep_path })
 }
 
-fn build_cgi(mut raw: raw::Route) -> Result<Cgi, Wrong> {
+/// Gives a URL without a path its `/`: what is appended to a bare host would become part of its name.
+fn complete_path(mut to: String) -> String {
+    if let Some((_, rest)) = to.split_once("://")
+        && let end = rest.find(['/', '?', '#']).unwrap_or(rest.len())
+        && !rest[end..].starts_with('/')
+    {
+        to.insert(to.len() - rest.len() + end, '/');
+    }
+    to
+}
+
+fn build_cgi(mut raw: raw::Route, extension: Option<String>) -> Result<Cgi, Wrong> {
     let document_root = raw.document_root.take().map(|FilePath(path)| path);
     let programs = match (raw.root.take(), raw.program.take()) {
         (Some(path), None) => {
@@ -190,7 +201,7 @@ fn build_cgi(mut raw: raw::Route) -> Result<Cgi, Wrong> {
             let root = open_root(Some(path.clone()), true)?;
             let interpreter =
                 raw.interpreter.take().map(|path| check_program("interpreter", &path.0)).transpose()?;
-            Programs::Below { path: path.0, root, interpreter }
+            Programs::Below { path: path.0, root, interpreter, extension }
         }
         (None, Some(program)) => {
             if raw.interpreter.is_some() {

@@ -124,6 +124,8 @@ pub struct Exchange<'r, 'c> {
     /// below it, without a `/` at its beginning.
     pub route_path: &'c str,
     pub rest: &'r [u8],
+    /// The request was sent here from elsewhere on the site, as `GET`: the content was not meant for who answers now.
+    pub is_detour: bool,
 }
 
 /// Methods that are known (RFC 9110, section 9.3, and RFC 5789).
@@ -223,6 +225,7 @@ impl Site {
             response: &mut *exchange.response,
             route_path: "",
             rest: &[],
+            is_detour: exchange.is_detour || elsewhere.as_get,
             ..*exchange
         };
         self.answer_within(&mut inner, detours - 1)
@@ -266,7 +269,7 @@ impl Site {
         files: &Files,
     ) -> Option<Elsewhere> {
         let request = exchange.request;
-        if !request.path.ends_with(b"/") || self.routes.iter().all(|route| route.extension.is_none()) {
+        if !request.path.ends_with(b"/") || self.routes.len() == 1 {
             return None;
         }
         let is_there =
@@ -305,7 +308,9 @@ impl Route {
 
     fn is_for_host(&self, authority: &str) -> bool {
         let Some(own) = &self.host else { return true };
+        // `example.org.` is the same host, spelled in full (RFC 1034, section 3.1).
         let host = target::host_of(authority);
+        let host = host.strip_suffix('.').unwrap_or(host);
         match own.strip_prefix('*') {
             None => host.eq_ignore_ascii_case(own),
             Some(domain) => {

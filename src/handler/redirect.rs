@@ -22,7 +22,12 @@ pub struct Redirect {
 impl Redirect {
     pub fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
         // Encoded anew from what was decoded: no byte of the client's gets into the field as it came.
-        let mut location = self.to.replace(HOST, target::host_of(exchange.request.authority));
+        let host = target::host_of(exchange.request.authority);
+        if host.is_empty() && self.to.contains(HOST) {
+            exchange.response.error(400, "the request names no host to redirect to")?;
+            return Ok(Outcome::Served);
+        }
+        let mut location = self.to.replace(HOST, host);
         if self.keep_path {
             location.push_str(&target::encode_path(exchange.rest));
             if let Some(query) = exchange.request.query {

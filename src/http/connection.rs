@@ -71,7 +71,7 @@ pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             }
         }
         let deadline = Instant::now() + limits.head_timeout;
-        let is_last = number >= limits.max_requests || stream.is_draining(work.drain);
+        let is_last = number >= limits.max_requests;
         turn = Turn { is_first: false, is_last, filled, deadline };
     }
     Outcome::Served
@@ -79,7 +79,7 @@ pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
 
 /// Reads a request and answers it.
 fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn) -> Next {
-    let Work { connection, service, limits, slot, date, buffer, .. } = work;
+    let Work { connection, service, limits, drain, slot, date, buffer, .. } = work;
     slot.enter(Phase::Reading);
     let mut filled = turn.filled;
     let head = request::read_head(stream, &mut buffer[..limits.max_head_size], &mut filled, turn.deadline);
@@ -116,7 +116,7 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
     let terms = Terms {
         is_head: request.method == "HEAD",
         minor: request.minor,
-        keep_alive: request.keep_alive && !turn.is_last,
+        keep_alive: request.keep_alive && !turn.is_last && !stream.is_draining(*drain),
     };
     let body_limits = BodyLimits {
         allowance: Allowance::new(limits.body_timeout, limits.min_rate),
@@ -136,6 +136,7 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
         limits,
         route_path: "",
         rest: &[],
+        is_detour: false,
     };
     let outcome = match site.answer(&mut exchange) {
         Ok(outcome) => outcome,

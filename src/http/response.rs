@@ -141,7 +141,9 @@ impl<'a> Responder<'a> {
 
     /// Sends bytes as they are, without a head of ours: for programs that make their own.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.progress.has_begun.set(true);
+        if !bytes.is_empty() {
+            self.progress.has_begun.set(true);
+        }
         self.terms.keep_alive = false;
         self.put(bytes);
     }

@@ -4,12 +4,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp};
 
+use super::orphans::Orphans;
 use crate::child::outcome::Outcome;
 use crate::child::{self, Work};
 use crate::config::{Limits, Model};
@@ -57,6 +59,7 @@ pub struct Children {
     /// The two ends of one socket, ours and the children's: when ours is closed, they notice that there
     /// shall be no further requests.
     drain: (Option<UnixStream>, Option<UnixStream>),
+    pub orphans: Orphans,
     limits: Limits,
     model: Model,
     /// Connections whose record has been written.
@@ -73,6 +76,7 @@ impl Children {
             date: Date::now(),
             buffer: vec![0; limits.max_head_size + RESPONSE_ROOM],
             drain: (None, None),
+            orphans: Orphans::new(),
             limits,
             model,
             recorded: 0,
@@ -221,7 +225,7 @@ impl Children {
     /// us in the moment in which the intermediate became reapable, so that it cannot have been reaped.
     fn adopt(&mut self, mut child: Child, intermediate: Pid, exit: Exit, usage: Usage) {
         // Only a child of ours that has no connection yet: a slot may say anything.
-        let is_new = |pid: &Pid| is_child(*pid) && self.by_pid.iter().all(|(listed, _)| listed != pid);
+        let is_new = |pid: &Pid| is_child(*pid) && !self.is_listed(*pid);
         let named = child.slot.child().map(Pid::from_raw).filter(is_new);
         let Some(pid) = named else {
             self.record(&child, intermediate, exit, usage);
@@ -238,6 +242,10 @@ impl Children {
         let told = child.slot.read();
         // A program that the child has become has exit codes of its own.
         let is_program = matches!(child.service.protocol, Protocol::Exec(_)) && told.phase == Phase::Program;
+        let group = if is_program { Some(pid) } else { child.slot.group().map(Pid::from_raw) };
+        if let Some(group) = group.filter(|&group| group != getpgrp() && !self.is_listed(group)) {
+            self.orphans.end(group, Instant::now());
+        }
         journal::record_connection(&Record {
             identity: &child.identity,
             service: &child.service.name,
@@ -252,6 +260,10 @@ impl Children {
         });
         self.scoreboard.give_back(child.slot);
         self.recorded += 1;
+    }
+
+    fn is_listed(&self, pid: Pid) -> bool {
+        self.by_pid.iter().any(|&(listed, _)| listed == pid)
     }
 
     /// Ends all children by `signal`; their records will say why.

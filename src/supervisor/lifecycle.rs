@@ -44,6 +44,7 @@ impl Life {
             return Self::Draining { until: now + drain_timeout };
         }
         children.end_all(Signal::SIGKILL, EndedBy::Stop);
+        children.orphans.kill_all(now);
         Self::Killing
     }
 

@@ -5,6 +5,7 @@
 mod admission;
 mod children;
 mod lifecycle;
+mod orphans;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -83,12 +84,10 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
         children,
         listeners,
     };
-    match config.model {
-        Model::DoubleFork => {
-            prctl::set_child_subreaper(true).map_err(Error::system("become a subreaper"))?;
-        }
-        Model::Iterative => supervisor.notifier.disable_watchdog(),
-        Model::Fork => {}
+    // Children of a double fork come to us, and what programs leave behind.
+    prctl::set_child_subreaper(true).map_err(Error::system("become a subreaper"))?;
+    if config.model == Model::Iterative {
+        supervisor.notifier.disable_watchdog();
     }
     supervisor.children.open_drain().map_err(Error::system("make a pair of sockets"))?;
     supervisor.run()?;
@@ -136,6 +135,7 @@ impl Supervisor {
             let now = Instant::now();
             let reaped = ready.signals && self.handle_signal(now)?;
             self.admission.refresh(now, reaped);
+            self.children.orphans.refresh(now);
             if self.life.is_accepting()
                 && let Some((connection, service)) = self.admission.take_waiting(now, reaped)
             {
@@ -176,10 +176,15 @@ impl Supervisor {
 
     /// Until the nearest deadline, rounded up to the milliseconds of poll(2).
     fn timeout(&self) -> PollTimeout {
-        let deadlines =
-            [self.notifier.next_tick(self.counts()), self.admission.next_event(), self.life.next_event()];
+        let now = Instant::now();
+        let deadlines = [
+            self.notifier.next_tick(self.counts()),
+            self.admission.next_event(),
+            self.children.orphans.next_event(now),
+            self.life.next_event(),
+        ];
         deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |at| {
-            let left = at.saturating_duration_since(Instant::now());
+            let left = at.saturating_duration_since(now);
             PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
         })
     }
@@ -225,7 +230,8 @@ impl Supervisor {
     /// Everything has come to its end after a stop.
     fn is_over(&self) -> bool {
         let is_drained = self.listeners.is_empty() && self.admission.is_idle();
-        !self.life.is_serving() && self.children.count() == 0 && (is_drained || !self.life.is_accepting())
+        let is_alone = self.children.count() == 0 && self.children.orphans.is_empty();
+        !self.life.is_serving() && is_alone && (is_drained || !self.life.is_accepting())
     }
 
     fn is_accepting(&self) -> bool {

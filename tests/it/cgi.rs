@@ -222,7 +222,10 @@ fn heads_of_programs_decide_the_response() {
                 "printf 'Status: 404 Gone fishing\\r\\nContent-Type: text/x\\r\\nX-A: b\\r\\n\\r\\nno\\n'",
             ),
             ("local", "printf 'Location: /cgi/target?x=y\\n\\n'"),
-            ("target", &say("echo $REQUEST_METHOD $QUERY_STRING")),
+            (
+                "target",
+                &say("echo $REQUEST_METHOD $QUERY_STRING ${CONTENT_LENGTH-none} ${CONTENT_TYPE-none}; cat"),
+            ),
             ("loop", "printf 'Location: /cgi/loop\\n\\n'"),
             ("away", "printf 'Location: https://example.org/\\n\\n'"),
             ("none", "printf 'Status: 204 No Content\\n\\n'"),
@@ -234,7 +237,8 @@ fn heads_of_programs_decide_the_response() {
     assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
     assert!(answer.contains("\r\nX-A: b\r\n") && answer.contains("\r\nContent-Type: text/x\r\n"), "{answer}");
     assert_eq!(it.server.record().get("outcome"), "served");
-    assert_eq!(dechunk(&post(&it.server, "/cgi/local", "", b"dropped")), "GET x=y\n");
+    let dropped = post(&it.server, "/cgi/local", "Content-Type: a/b\r\n", b"dropped");
+    assert_eq!(dechunk(&dropped), "GET x=y none none\n");
     assert_eq!(status(&it.server.get("/cgi/loop")), "508");
     let answer = it.server.get("/cgi/away");
     assert!(answer.starts_with("HTTP/1.1 302 ") && answer.contains("\r\nLocation: https://example.org/\r\n"));
@@ -269,6 +273,10 @@ fn extensions_and_interpreters_choose_programs() {
     assert_eq!(dechunk(&server.get("/page.sh/x")), "ran /x\n");
     assert!(server.get("/page.txt").ends_with("static"));
     assert_eq!(status(&server.get("/other.sh")), "404");
+    // The extension is that of the file that runs, not of what stands behind it.
+    fs::write(folder.path().join("upload.gif"), "echo Content-Type: a/b; echo; echo owned").unwrap();
+    assert_eq!(status(&server.get("/upload.gif/x.sh")), "404");
+    assert_eq!(status(&server.get("/files/upload.gif/x.sh")), "404");
     // An index that is a program runs, whatever the method; it is never sent as it is.
     assert_eq!(dechunk(&server.get("/files/?a=b")), "index a=b\n");
     assert_eq!(dechunk(&post(&server, "/files/", "", b"content")), "index\ncontent");

@@ -2,7 +2,8 @@
 //! behind.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -141,6 +142,104 @@ fn a_program_dies_with_its_child() {
 }
 
 #[test]
+fn what_a_program_has_started_ends_with_its_child() {
+    // The program ignores SIGTERM and leaves one more behind; both are of its group.
+    let script = say("trap '' TERM\nsleep 1000 & echo $!\nwhile :; do sleep 1000; done");
+    for model in ["fork", "double-fork"] {
+        let folder = tempfile::tempdir().unwrap();
+        write_program(&folder.path().join("stubborn"), &format!("#!/bin/sh\n{script}\n"));
+        let server = serve(&format!(
+            "[process]\nmodel = '{model}'\n[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n",
+            folder.path().display()
+        ));
+        let mut stream = server.connect();
+        stream.write_all(b"GET /stubborn HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer =
+            BufReader::new(stream).lines().map(Result::unwrap).skip_while(|line| !line.is_empty());
+        let sleeper: u32 = answer.nth(1).unwrap().parse().unwrap();
+        let watched = lsbaws::sys::open_pidfd(sleeper).unwrap();
+        kill(Pid::from_raw(server.children()[0]), Signal::SIGKILL).unwrap();
+        assert_eq!(server.record().get("program_end"), "still running", "{model}");
+        let mut fds = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1, "{model}: it lives on");
+    }
+}
+
+#[test]
+fn who_has_left_the_group_is_reaped_all_the_same() {
+    // What it has started leaves the group and ends first, but nobody waits for it. The second program looks
+    // for what the first has left to the child, their parent.
+    let it = programs(
+        "",
+        &[
+            ("leaver", &say("setsid true & exec sleep 0.05")),
+            ("look", &say("read list </proc/$PPID/task/$PPID/children; echo $list $$")),
+        ],
+    );
+    let mut stream = it.server.connect();
+    let keep = "GET /cgi/leaver HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10);
+    let last = "GET /cgi/look HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all((keep + last).as_bytes()).unwrap();
+    let answer = read_to_end(stream);
+    let look = dechunk(&answer[answer.rfind("HTTP/1.1 200 ").unwrap()..]);
+    let children = look.split_whitespace().collect::<Vec<_>>();
+    let (own, others) = children.split_last().unwrap();
+    // The last one may still be on its way.
+    assert!(others.iter().filter(|&pid| pid != own).count() <= 1, "{look}");
+}
+
+#[test]
+fn a_program_that_makes_its_own_head_gets_its_content_and_its_status() {
+    let it = programs(
+        "timeout = '300ms'",
+        &[
+            ("nph-echo", "printf 'HTTP/1.1 200 OK\\r\\n\\r\\n'; cat"),
+            ("nph-silent", "exit 0"),
+            ("nph-slow", "sleep 100"),
+        ],
+    );
+    let mut stream = it.server.connect();
+    stream
+        .write_all(
+            b"POST /cgi/nph-echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .unwrap();
+    let mut told = [0; 25];
+    stream.read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"hello").unwrap();
+    assert_eq!(read_to_end(stream), "HTTP/1.1 200 OK\r\n\r\nhello");
+    assert_eq!(status(&it.server.get("/cgi/nph-silent")), "502");
+    assert_eq!(status(&it.server.get("/cgi/nph-slow")), "504");
+}
+
+#[test]
+fn slow_content_is_not_the_programs_fault() {
+    let it = programs("timeout = '100ms'", &[("echo", &say("cat"))]);
+    let mut stream = it.server.connect();
+    stream.write_all(b"POST /cgi/echo HTTP/1.0\r\nContent-Length: 2\r\n\r\na").unwrap();
+    // Longer than the program has, and it is the client that is waited for.
+    let mut nobody = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    poll(&mut nobody, PollTimeout::from(400_u16)).unwrap();
+    stream.write_all(b"b").unwrap();
+    assert!(read_to_end(stream).ends_with("\r\n\r\nab"));
+    assert_eq!(it.server.record().get("outcome"), "served");
+}
+
+#[test]
+fn the_end_of_the_connection_is_the_programs_fault_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    write_program(&folder.path().join("slow"), "#!/bin/sh\nsleep 100\n");
+    let server = serve(&format!(
+        "[limits]\nmax_duration = '300ms'\n[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n",
+        folder.path().display()
+    ));
+    assert_eq!(status(&server.get("/slow")), "504");
+    server.wait_line("/slow has failed: it has not answered in time");
+    assert_eq!(server.record().get("outcome"), "handler");
+}
+
+#[test]
 fn sizes_have_limits() {
     let it = programs(
         "max_body_size = '10 B'\nmax_output_size = '100 KiB'",
@@ -154,6 +253,11 @@ fn sizes_have_limits() {
     assert_eq!(status(&ask(it.server.connect(), chunked)), "413");
     let much = it.server.get("/cgi/much");
     assert!(much.starts_with("HTTP/1.1 200 ") && much.len() < 200 * 1024 && !much.ends_with("0\r\n\r\n"));
+    it.server.wait_line("its output is larger than max_output_size");
+    // What comes together with the head counts as well.
+    let at_once = format!("head -c 102401 /dev/zero >content; {}", say("cat content"));
+    let it = programs("max_output_size = '100 KiB'", &[("at-once", &at_once)]);
+    it.server.get("/cgi/at-once");
     it.server.wait_line("its output is larger than max_output_size");
     let it = programs("require_length = true", &[("echo", &say("cat"))]);
     assert_eq!(status(&ask(it.server.connect(), chunked)), "411");
@@ -173,4 +277,39 @@ fn a_trickle_of_content_uses_up_its_time() {
     let answer = read_to_end(stream);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert_eq!(server.record().get("outcome"), "client");
+}
+
+#[test]
+fn a_trickle_uses_up_its_time_though_each_byte_is_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    write_program(&folder.path().join("deaf"), "#!/bin/sh\nread line\nexit 1\n");
+    // What a byte earns is nothing.
+    let server = serve(&format!(
+        "[limits]\nbody_timeout = '200ms'\nmin_rate = '1 MiB'\n[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n",
+        folder.path().display()
+    ));
+    let mut stream = server.connect();
+    stream.write_all(b"POST /deaf HTTP/1.0\r\nContent-Length: 100\r\n\r\n").unwrap();
+    // One byte after the other, each well within the time, until the answer comes.
+    let comes = |stream: &TcpStream| {
+        poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50_u16)).unwrap() > 0
+    };
+    while !comes(&stream) {
+        stream.write_all(b"x").unwrap();
+    }
+    assert_eq!(status(&read_to_end(stream)), "408");
+    assert_eq!(server.record().get("outcome"), "client");
+}
+
+#[test]
+fn a_flood_of_lines_has_a_bound() {
+    let it = programs(
+        "",
+        &[(
+            "flood",
+            &format!("i=0; while [ $i -lt 1000 ]; do echo; echo x$i; i=$((i+1)); done >&2; {}", say("")),
+        )],
+    );
+    it.server.get("/cgi/flood");
+    it.server.wait_line("more bytes of its standard error were dropped");
 }

@@ -162,6 +162,19 @@ fn directories_have_a_slash_and_perhaps_an_index() {
 }
 
 #[test]
+fn an_index_that_another_route_answers_is_not_sent() {
+    let root = make_root();
+    fs::create_dir(root.path().join("app")).unwrap();
+    fs::write(root.path().join("app/index.cgi"), "secret source").unwrap();
+    let server = serve(&format!(
+        "[[service.web.route]]\nhandler = 'files'\nroot = '{}'\nindex = ['index.cgi']\n\
+         [[service.web.route]]\npath = '/app/index.cgi'\nbody = 'the program'\n",
+        root.path().display()
+    ));
+    assert!(server.get("/app/").ends_with("the program"));
+}
+
+#[test]
 fn a_root_without_a_slash_gets_one() {
     let root = make_root();
     fs::write(root.path().join("index.html"), "index").unwrap();

@@ -1,6 +1,8 @@
 //! What a client sees for what it sends, byte for byte. HTTP as far as `hello` needs it.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+
+use nix::sys::signal::Signal;
 
 use crate::harness::{ask, read_to_end, serve};
 
@@ -229,16 +231,37 @@ fn a_drain_ends_idle_connections_at_once_and_lets_the_others_finish() {
 }
 
 #[test]
+fn a_request_that_was_half_there_when_the_drain_began_is_the_last() {
+    let server = serve("");
+    let mut stream = server.connect();
+    stream.write_all(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\nHEAD / HTTP/1.1\r\n").unwrap();
+    let mut first = String::new();
+    let mut reader = BufReader::new(&stream);
+    while !first.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut first).unwrap() > 0);
+    }
+    server.signal(Signal::SIGTERM);
+    server.wait_line("stopping: ");
+    (&stream).write_all(b"Host: a\r\n\r\n").unwrap();
+    let second = read_to_end(stream);
+    assert!(!first.contains("Connection: close") && second.contains("\r\nConnection: close\r\n"), "{second}");
+}
+
+#[test]
 fn redirects_keep_what_is_below_them() {
     let server = serve(
         "[[service.web.route]]\nhandler = 'redirect'\nto = 'https://{host}/'\n\
          [[service.web.route]]\npath = '/old'\nhandler = 'redirect'\nto = '/new/?a=b'\nstatus = 307\n\
-         [[service.web.route]]\npath = '/fixed'\nhandler = 'redirect'\nto = '/x'\nkeep_path = false\n",
+         [[service.web.route]]\npath = '/fixed'\nhandler = 'redirect'\nto = '/x'\nkeep_path = false\n\
+         [[service.web.route]]\npath = '/bare'\nhandler = 'redirect'\nto = 'https://example.org'\n\
+         [[service.web.route]]\npath = '/query'\nhandler = 'redirect'\nto = 'https://example.org?a'\n",
     );
     for (target, status, location) in [
         ("/a%20b/c?d=e", "301", "https://test/a%20b/c?d=e"),
         ("/old/%0d%0aX:y?q", "307", "/new/?a=b%0D%0AX:y&q"),
         ("/fixed/more?q", "301", "/x"),
+        ("/bare/.evil.test/", "301", "https://example.org/.evil.test/"),
+        ("/query/b", "301", "https://example.org/?ab"),
     ] {
         let answer = server.get(target);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
@@ -257,6 +280,8 @@ fn routes_have_hosts_and_fields_of_their_own() {
     };
     let one = get("one.TEST:80");
     assert!(one.ends_with("one") && one.contains("\r\nX-One: 1\r\n"), "{one}");
+    let dotted = get("one.test.:80");
+    assert!(dotted.ends_with("one"), "{dotted}");
     let any = get("two.test");
     assert!(any.ends_with("any") && !any.contains("X-One"), "{any}");
     let absolute =

@@ -57,6 +57,7 @@ impl Cgi {
         if let Some(name) = variables::find_ambiguous_field(exchange) {
             let why =
                 format!("the field {name} has an underscore, which programs could not tell from a hyphen");
+            exchange.response.close_after(); // a proxy may have seen another request in it
             exchange.response.error(400, &why)?;
             return sent(Outcome::Served);
         }
@@ -71,15 +72,17 @@ impl Cgi {
         if let Some(limit) = self.max_body_size {
             exchange.body.set_limit(limit);
         }
-        exchange.body.check_length()?;
-        if self.require_length && exchange.body.length().is_none() {
-            exchange.response.error(411, "the program needs to know the length of the content")?;
-            return sent(Outcome::Served);
+        if !exchange.is_detour {
+            exchange.body.check_length()?;
+            if self.require_length && exchange.body.length().is_none() {
+                exchange.response.error(411, "the program needs to know the length of the content")?;
+                return sent(Outcome::Served);
+            }
         }
-        let length = exchange.body.length().filter(|&length| length > 0);
         let own = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
-        let variables = variables::describe_request(exchange, &script, length).into_iter().chain(own);
-        let program = match Program::start(&script, variables, !exchange.body.is_done(), exchange.slot) {
+        let variables = variables::describe_request(exchange, &script).into_iter().chain(own);
+        let has_content = !exchange.is_detour && !exchange.body.is_done();
+        let program = match Program::start(&script, variables, has_content, exchange.slot) {
             Ok(program) => program,
             Err(error) => return self.fail_to_start(exchange, &script.program, &error),
         };
@@ -102,10 +105,11 @@ impl Cgi {
             Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {
                 (503, "there is no process for the program")
             }
+            Some(libc::E2BIG) => (431, "a field of the request is larger than what a program can be given"),
             _ => (500, "the program cannot be run"),
         };
         exchange.response.error(status, why)?;
-        Ok(Answer::Sent(Outcome::Handler))
+        Ok(Answer::Sent(if status == 431 { Outcome::Served } else { Outcome::Handler }))
     }
 
     /// From the program's head to the end of its output.
@@ -117,8 +121,8 @@ impl Cgi {
     ) -> Result<Answer, Failure> {
         let name = script.file.file_name().unwrap_or_default();
         if name.as_encoded_bytes().starts_with(NON_PARSED) {
-            exchange.response.send_raw(b"");
-            return self.relay_content(exchange, pump, script, None);
+            exchange.response.close_after();
+            return self.relay_content(exchange, pump, script, None, 0);
         }
         let mut bytes = Vec::new();
         let end = loop {
@@ -163,26 +167,26 @@ impl Cgi {
         let mut framed = response.start(length).into_framed();
         framed.queue(exchange.response, &bytes[end..]);
         exchange.response.try_flush()?;
-        self.relay_content(exchange, pump, script, Some(framed))
+        self.relay_content(exchange, pump, script, Some(framed), bytes.len() - end)
     }
 
-    /// Passes output on until it ends; without `framed`, as it is.
+    /// Passes output on until it ends; without `framed`, as it is. `size`: so many bytes of it have come already.
     fn relay_content(
         &self,
         exchange: &mut Exchange<'_, '_>,
         pump: &mut Pump,
         script: &Script,
         mut framed: Option<Framed>,
+        mut size: usize,
     ) -> Result<Answer, Failure> {
-        let mut size = 0;
         loop {
+            if self.max_output_size.is_some_and(|limit| size as u64 > limit) {
+                return self.cut(exchange, script, "its output is larger than max_output_size");
+            }
             let want = if exchange.response.queued() < QUEUE_MAX { Want::Output } else { Want::Room };
             match pump.step(exchange, want)? {
                 Event::Output(count) => {
-                    size += count as u64;
-                    if self.max_output_size.is_some_and(|limit| size > limit) {
-                        return self.cut(exchange, script, "its output is larger than max_output_size");
-                    }
+                    size += count;
                     match &mut framed {
                         Some(framed) => framed.queue(exchange.response, &pump.output[..count]),
                         None => exchange.response.send_raw(&pump.output[..count]),
@@ -190,6 +194,9 @@ impl Cgi {
                     exchange.response.try_flush()?;
                 }
                 Event::OutputEnded => break,
+                Event::TimedOut if !exchange.response.has_begun() => {
+                    return self.blame(exchange, script, 504, "it has not answered in time");
+                }
                 Event::TimedOut => return self.cut(exchange, script, "it has not ended in time"),
                 Event::Progress | Event::Ended => {}
             }
@@ -198,6 +205,9 @@ impl Cgi {
         let has_ended = pump.wait_for_end(exchange, PATIENCE)?;
         if let Ok(Some(ProgramEnd::Killed(_))) = pump.program.has_ended() {
             return self.cut(exchange, script, "it was killed");
+        }
+        if !exchange.response.has_begun() {
+            return self.blame(exchange, script, 502, "it has ended without an answer");
         }
         let is_short = framed.as_ref().is_some_and(Framed::is_short);
         if let Some(framed) = framed {

@@ -7,12 +7,15 @@ use crate::journal;
 const LINE_MAX: usize = 2048;
 /// Bytes of one request's program that are passed on; the rest is counted.
 const TOTAL_MAX: usize = 64 * 1024;
+/// The same in lines: each is an entry of the journal.
+const LINES_MAX: usize = 256;
 
 /// Collects lines.
 #[derive(Debug, Default)]
 pub struct Lines {
     line: Vec<u8>,
     passed: usize,
+    lines: usize,
     dropped: usize,
 }
 
@@ -40,10 +43,11 @@ impl Lines {
 
     fn pass(&mut self, exchange: &Exchange<'_, '_>) {
         let line = std::mem::take(&mut self.line);
-        if self.passed + line.len() > TOTAL_MAX {
+        if self.passed + line.len() > TOTAL_MAX || self.lines == LINES_MAX {
             self.dropped += line.len();
         } else if !line.is_empty() {
             self.passed += line.len();
+            self.lines += 1;
             tell(exchange, &escape(&line));
         }
     }

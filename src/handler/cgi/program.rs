@@ -39,7 +39,8 @@ pub struct Program {
 
 impl Program {
     /// Starts a script, in its own directory (RFC 3875, section 7.2) and a process group of its own. It is
-    /// killed should this process die. Without `content`, its standard input is empty.
+    /// told to end should this process die, and the parent, which finds its group in `slot`, sees to it. Without
+    /// `content`, its standard input is empty.
     pub fn start(
         script: &Script,
         variables: impl IntoIterator<Item = (impl AsRef<std::ffi::OsStr>, impl AsRef<std::ffi::OsStr>)>,
@@ -58,11 +59,13 @@ impl Program {
             .stdin(if content { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        sys::tie_to_parent(&mut command);
+        sys::tie_to_parent(&mut command, slot);
         // What it leaves behind comes to us, to be ended and counted.
         prctl::set_child_subreaper(true)?;
-        let mut child = command.spawn()?;
-        let pidfd = sys::open_pidfd(child.id())?;
+        let mut child = command.spawn().inspect_err(|_| slot.set_group(0))?;
+        let pidfd = sys::open_pidfd(child.id()).inspect_err(|_| {
+            let _ = child.kill().and_then(|()| child.wait()); // no descriptor for it: it is not left alone
+        })?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pipes = [
             stdin.as_ref().map(AsFd::as_fd),
@@ -70,7 +73,7 @@ impl Program {
             stderr.as_ref().map(AsFd::as_fd),
         ];
         for pipe in pipes.into_iter().flatten() {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?; // fails for no pipe
         }
         slot.note_program(ProgramEnd::Running);
         Ok(Self { child, pidfd, stdin, stdout, stderr, slot, end: None })
@@ -108,8 +111,13 @@ impl Program {
                 self.pidfd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
             let _ = poll(&mut fds, LOOK); // cut short: looks again
         }
+        self.slot.set_group(0);
         // Only now: the program shall learn by the signal, not by a broken pipe.
         (self.stdin, self.stdout) = (None, None);
+        // Who has left the group and ended; who goes on is the parent's when this process ends.
+        while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
+        {
+        }
     }
 
     /// Reaps those of the program's group who have ended: they are ours, since this process is a subreaper.

@@ -164,31 +164,35 @@ impl Pump {
             fds.push(PollFd::new(stderr.as_fd(), PollFlags::POLLIN));
         }
         let start = Instant::now();
-        let mut until = self.deadline;
-        if awaits_client {
-            until = until.min(start + exchange.body.allowance().left());
-        }
-        if queued {
-            until = until.min(start + exchange.response.allowance().left());
-        }
+        let awaits_content = awaits_client && want != Want::End;
+        // The program's own time does not run while it is the client that is waited for; that one's does.
+        let is_clients_turn = awaits_content || want == Want::Room;
+        let until = [
+            (!is_clients_turn).then_some(self.deadline),
+            awaits_content.then(|| start + exchange.body.allowance().left()),
+            queued.then(|| start + exchange.response.allowance().left()),
+        ];
+        let until = until.into_iter().flatten().min().unwrap_or(self.deadline);
         let waited = exchange.stream.poll(&mut fds, until);
         let elapsed = start.elapsed();
         let events = fds[0].revents().unwrap_or(PollFlags::empty());
         if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
             return Err(Failure::Gone);
         }
-        if awaits_client && !events.contains(PollFlags::POLLIN) {
+        if awaits_content {
             exchange.body.allowance().spend(elapsed);
         }
-        if queued && !events.contains(PollFlags::POLLOUT) {
+        if queued {
             exchange.response.allowance().spend(elapsed);
         }
-        // The program's own time does not run while it is the client that is waited for.
-        if awaits_client || want == Want::Room {
+        if is_clients_turn {
             self.deadline += elapsed;
         }
         match waited {
-            Err(Interrupted::TimedOut) if Instant::now() >= self.deadline => {
+            // Or the whole connection's time is over, and it was the program that used it up.
+            Err(Interrupted::TimedOut)
+                if !(is_clients_turn || queued && exchange.response.allowance().left().is_zero()) =>
+            {
                 return Ok(Some(Event::TimedOut));
             }
             Err(error) => return Err(error.into()),

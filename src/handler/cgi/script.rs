@@ -12,7 +12,13 @@ pub enum Programs {
     /// One for all paths of the route.
     One { program: PathBuf, document_root: Option<PathBuf> },
     /// The files below a directory; run as they are, or by an interpreter.
-    Below { path: PathBuf, root: Root, interpreter: Option<PathBuf> },
+    Below {
+        path: PathBuf,
+        root: Root,
+        interpreter: Option<PathBuf>,
+        /// Only files whose names end like this are programs: those of the route.
+        extension: Option<String>,
+    },
 }
 
 /// A program that was found, and the part of the path that names it.
@@ -43,9 +49,14 @@ impl Programs {
                     document_root: document_root.clone(),
                 })
             }
-            Self::Below { path: directory, root, interpreter } => {
+            Self::Below { path: directory, root, interpreter, extension } => {
                 let rest = below.strip_prefix(b"/").unwrap_or(below);
                 let length = find_file(root, rest)?;
+                // `/upload.gif/x.php` is on the route of `.php`, and the upload is no program.
+                let suffix = extension.as_deref().unwrap_or_default();
+                if !rest[..length].ends_with(suffix.as_bytes()) {
+                    return Err(Missing::NotFound);
+                }
                 let file = directory.join(OsStr::from_bytes(&rest[..length]));
                 Ok(Script {
                     program: interpreter.clone().unwrap_or_else(|| file.clone()),

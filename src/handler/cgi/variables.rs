@@ -31,12 +31,8 @@ pub fn find_ambiguous_field<'a>(exchange: &Exchange<'a, '_>) -> Option<&'a str> 
     exchange.request.fields.iter().map(|field| field.name).find(|name| name.contains('_'))
 }
 
-/// All variables. `length` is that of the content, when it is known and not 0.
-pub fn describe_request(
-    exchange: &Exchange<'_, '_>,
-    script: &Script,
-    length: Option<u64>,
-) -> Vec<(OsString, OsString)> {
+/// All variables.
+pub fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> Vec<(OsString, OsString)> {
     let request = exchange.request;
     let mut variables: Vec<(OsString, OsString)> = Vec::with_capacity(32);
     let mut set = |name: &str, value: &OsStr| variables.push((name.into(), value.to_owned()));
@@ -69,11 +65,13 @@ pub fn describe_request(
             set("PATH_TRANSLATED", bytes(&[root, &script.path_info].concat()));
         }
     }
-    if let Some(length) = length {
-        set("CONTENT_LENGTH", OsStr::new(&length.to_string()));
-    }
-    if let Some(content_type) = request.field("Content-Type").next() {
-        set("CONTENT_TYPE", bytes(content_type));
+    if !exchange.is_detour {
+        if let Some(length) = exchange.body.length().filter(|&length| length > 0) {
+            set("CONTENT_LENGTH", OsStr::new(&length.to_string()));
+        }
+        if let Some(content_type) = request.field("Content-Type").next() {
+            set("CONTENT_TYPE", bytes(content_type));
+        }
     }
     match exchange.identity.peer {
         Peer::Inet(peer) => {
@@ -88,8 +86,8 @@ pub fn describe_request(
     let (address, port) = local_address(exchange.stream.socket()).unwrap_or_default();
     let (host, named_port) = split_authority(request.authority);
     set("SERVER_NAME", OsStr::new(if host.is_empty() { address.as_str() } else { host }));
-    let own_port = if port == 0 { String::from("80") } else { port.to_string() };
-    set("SERVER_PORT", OsStr::new(if named_port.is_empty() { own_port.as_str() } else { named_port }));
+    let own_port = if port == 0 { 80 } else { port };
+    set("SERVER_PORT", OsStr::new(&named_port.parse().unwrap_or(own_port).to_string()));
     if !address.is_empty() {
         set("SERVER_ADDR", OsStr::new(&address));
     }

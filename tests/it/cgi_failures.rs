@@ -144,7 +144,7 @@ fn a_program_dies_with_its_child() {
 #[test]
 fn what_a_program_has_started_ends_with_its_child() {
     // The program ignores SIGTERM and leaves one more behind; both are of its group.
-    let script = say("trap '' TERM\nsleep 1000 & echo $!\nwhile :; do sleep 1000; done");
+    let script = say("trap '' TERM\nsleep 1000 & echo $! $PPID\nwhile :; do sleep 1000; done");
     for model in ["fork", "double-fork"] {
         let folder = tempfile::tempdir().unwrap();
         write_program(&folder.path().join("stubborn"), &format!("#!/bin/sh\n{script}\n"));
@@ -156,9 +156,10 @@ fn what_a_program_has_started_ends_with_its_child() {
         stream.write_all(b"GET /stubborn HTTP/1.0\r\n\r\n").unwrap();
         let mut answer =
             BufReader::new(stream).lines().map(Result::unwrap).skip_while(|line| !line.is_empty());
-        let sleeper: u32 = answer.nth(1).unwrap().parse().unwrap();
-        let watched = lsbaws::sys::open_pidfd(sleeper).unwrap();
-        kill(Pid::from_raw(server.children()[0]), Signal::SIGKILL).unwrap();
+        let line = answer.nth(1).unwrap();
+        let (sleeper, child) = line.split_once(' ').unwrap();
+        let watched = lsbaws::sys::open_pidfd(sleeper.parse().unwrap()).unwrap();
+        kill(Pid::from_raw(child.parse().unwrap()), Signal::SIGKILL).unwrap();
         assert_eq!(server.record().get("program_end"), "still running", "{model}");
         let mut fds = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1, "{model}: it lives on");

@@ -166,7 +166,7 @@ fn every_example_of_a_configuration_is_one() {
 
 #[test]
 fn every_kind_of_record_is_in_the_catalog_and_every_field_in_the_manual() {
-    let source = read("src/journal.rs");
+    let source = read("src/journal/mod.rs");
     let catalog = read("systemd/lsbaws.catalog");
     let manual = read("packaging/lsbaws.8");
     let ids: Vec<_> = source

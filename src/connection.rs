@@ -42,6 +42,19 @@ pub struct Id {
     number: u64,
 }
 
+impl Id {
+    /// As bytes, for another process of this program.
+    pub fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.start) << 64 | u128::from(self.number)).to_ne_bytes()
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // the two halves
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let both = u128::from_ne_bytes(bytes);
+        Self { start: (both >> 64) as u64, number: both as u64 }
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.start, self.number)
@@ -69,14 +82,18 @@ pub struct Connection {
 impl Connection {
     /// Gives a freshly accepted or inherited socket its identity.
     pub fn new(socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
+        Self::with_id(next_id(), socket, address, listener)
+    }
+
+    /// The same for one that has its number already: another process has accepted it.
+    pub fn with_id(id: Id, socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
         let peer = match address {
             RemoteAddress::Inet(address) => Peer::Inet(address),
             RemoteAddress::Unnamed => getsockopt(&socket.as_fd(), sockopt::PeerCredentials)
                 .map_or(Peer::Unknown, |peer| Peer::Unix { uid: peer.uid(), pid: peer.pid() }),
             RemoteAddress::Gone => Peer::Unknown,
         };
-        let identity =
-            Identity { id: next_id(), peer, listener: Arc::clone(listener), accepted_at: Instant::now() };
+        let identity = Identity { id, peer, listener: Arc::clone(listener), accepted_at: Instant::now() };
         Self { socket, identity }
     }
 }

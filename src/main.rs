@@ -51,10 +51,11 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     }
 }
 
-fn load(source: ConfigArgs) -> Result<(Config, Effective), Failure> {
+fn load(source: &ConfigArgs) -> Result<(Config, Effective), Failure> {
     // An empty variable is none.
     let from_environment = || env::var_os("LSBAWS_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
-    let overrides = Overrides { file: source.config.or_else(from_environment), set: source.set };
+    let file = source.config.clone().or_else(from_environment);
+    let overrides = Overrides { file, set: source.set.clone() };
     config::load(&overrides, env::vars_os()).map_err(|error| Failure(EXIT_CONFIG, error.to_string()))
 }
 
@@ -64,10 +65,11 @@ fn serve(source: ConfigArgs) -> Result<u8, Failure> {
     let activation = activation::receive().map_err(|error| fail(&error))?;
     let took_stderr = activation.took_stderr();
     let serve = || {
-        let (config, _) = load(source)?;
+        let (config, _) = load(&source)?;
         journal::open(config.log_target, config.log_level, took_stderr)
             .map_err(|error| Failure(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
-        match supervisor::run(config, activation) {
+        let reread = move || load(&source).map(|(config, _)| config).map_err(|Failure(_, sentence)| sentence);
+        match supervisor::run(config, activation, Box::new(reread)) {
             Ok(outcome) => Ok(outcome.code()),
             Err(error @ supervisor::Error::NoService(_)) => Err(Failure(EXIT_CONFIG, error.to_string())),
             Err(error) => Err(fail(&error)),
@@ -81,7 +83,7 @@ fn serve(source: ConfigArgs) -> Result<u8, Failure> {
 }
 
 fn check(source: ConfigArgs, show: bool) -> Result<u8, Failure> {
-    let (_, effective) = load(source)?;
+    let (_, effective) = load(&source)?;
     let text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
     let _ = std::io::stdout().write_all(text.as_bytes()); // a closed pipe
     Ok(0)

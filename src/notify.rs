@@ -63,6 +63,18 @@ impl Notifier {
         self.told = Some(counts);
     }
 
+    /// The configuration is being read anew (systemd.service(5), `notify-reload`); [`Self::ready`] ends that.
+    pub fn reloading(&mut self) {
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            send(&[NotifyState::Reloading, now]);
+        }
+    }
+
+    /// The stop takes longer than the unit allows, for good reason: at least for that long again.
+    pub fn extend_stop(&mut self, time: Duration) {
+        send(&[NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))]);
+    }
+
     /// Switches the watchdog off: the parent of the model `iterative` serves connections itself, for
     /// longer than a watchdog may wait.
     pub fn disable_watchdog(&mut self) {
@@ -71,16 +83,20 @@ impl Notifier {
         }
     }
 
-    /// Feeds the watchdog and tells the status, if it is time for that.
-    pub fn tick(&mut self, now: Instant, counts: Counts) {
+    /// Feeds the watchdog and tells the status, if it is time for that; while draining also what the `oldest`
+    /// connection does.
+    pub fn tick(&mut self, now: Instant, counts: Counts, oldest: impl FnOnce() -> Option<String>) {
         if let Some(interval) = self.watchdog_interval
             && now >= self.next_watchdog
         {
             send(&[NotifyState::Watchdog]);
             self.next_watchdog = now + interval;
         }
-        if now >= self.next_status && self.told != Some(counts) {
-            send(&[NotifyState::Status(&counts.to_string())]);
+        if now >= self.next_status && (self.told != Some(counts) || !counts.is_serving) {
+            let oldest = if counts.is_serving { None } else { oldest() };
+            let status =
+                oldest.map_or(counts.to_string(), |oldest| format!("{counts}; the oldest: {oldest}"));
+            send(&[NotifyState::Status(&status)]);
             self.told = Some(counts);
             self.next_status = now + STATUS_INTERVAL;
         }

@@ -172,6 +172,11 @@ impl Slot {
         Some(self.group.load(Relaxed)).filter(|&group| group > 1)
     }
 
+    /// Bytes that have moved so far, in both directions.
+    pub fn bytes(&self) -> u64 {
+        self.bytes_in.load(Relaxed).wrapping_add(self.bytes_out.load(Relaxed))
+    }
+
     /// What the child has told so far.
     pub fn read(&self) -> Testimony {
         let status = self.status.load(Relaxed);
@@ -252,36 +257,57 @@ pub struct Testimony {
 /// All slots, and which are free.
 #[derive(Debug)]
 pub struct Scoreboard {
-    slots: &'static [Slot],
     /// Last freed, first used: its page is the one most likely to be at hand.
     free: Vec<&'static Slot>,
+    mapped: usize,
+    in_use: usize,
+    /// So many may be in use.
+    room: usize,
 }
 
 impl Scoreboard {
     /// Maps slots for `count` connections at the same time.
     pub fn new(count: usize) -> io::Result<Self> {
-        let slots = sys::map_slots(count)?;
-        Ok(Self { slots, free: slots.iter().rev().collect() })
+        let mut scoreboard = Self { free: Vec::new(), mapped: 0, in_use: 0, room: 0 };
+        scoreboard.resize(count)?;
+        Ok(scoreboard)
+    }
+
+    /// Changes how many slots may be in use. More are mapped when needed; fewer leave those in use alone.
+    pub fn resize(&mut self, room: usize) -> io::Result<()> {
+        if room > self.mapped {
+            let slots = sys::map_slots(room - self.mapped)?;
+            self.free.reserve_exact(room - self.free.len());
+            self.free.splice(0..0, slots.iter().rev());
+            self.mapped = room;
+        }
+        self.room = room;
+        Ok(())
     }
 
     /// A cleared slot, or none when all are in use.
     pub fn take(&mut self) -> Option<&'static Slot> {
+        if self.is_full() {
+            return None;
+        }
         let slot = self.free.pop()?;
+        self.in_use += 1;
         slot.clear();
         Some(slot)
     }
 
     pub fn give_back(&mut self, slot: &'static Slot) {
+        self.in_use -= 1;
         self.free.push(slot);
     }
 
     pub fn is_full(&self) -> bool {
-        self.free.is_empty()
+        self.in_use >= self.room
     }
 
     /// Slots in use.
     pub fn in_use(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.in_use
     }
 }
 
@@ -309,6 +335,22 @@ mod tests {
         scoreboard.give_back(slot);
         let told = scoreboard.take().unwrap().read();
         assert_eq!((told.phase, told.requests, told.method, told.status), (Phase::Starting, 0, None, None));
+    }
+
+    #[test]
+    fn room_grows_and_shrinks_around_what_is_in_use() {
+        let mut scoreboard = Scoreboard::new(2).unwrap();
+        let slots = [scoreboard.take().unwrap(), scoreboard.take().unwrap()];
+        scoreboard.resize(3).unwrap();
+        let third = scoreboard.take().unwrap();
+        assert!(scoreboard.is_full() && scoreboard.take().is_none());
+        scoreboard.resize(1).unwrap();
+        scoreboard.give_back(third);
+        scoreboard.give_back(slots[0]);
+        assert!(scoreboard.take().is_none(), "one is in use still");
+        scoreboard.give_back(slots[1]);
+        assert!(scoreboard.take().is_some() && scoreboard.take().is_none());
+        assert_eq!(scoreboard.in_use(), 1);
     }
 
     #[test]

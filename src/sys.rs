@@ -17,6 +17,9 @@ use nix::unistd::Pid;
 
 use crate::scoreboard::Slot;
 
+mod passing;
+pub use passing::{receive_socket, send_socket};
+
 /// Forks a child that runs `body` and ends with the exit code that it returns (fork(2)).
 ///
 /// The child never comes back from here: it ends by `_exit`, so no error path of a child can run the

@@ -2,6 +2,7 @@
 //! sheds what is the parent's, serves, and its outcome becomes its exit code.
 
 pub mod outcome;
+pub mod spare;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic;

@@ -63,9 +63,7 @@ pub struct Config {
     /// What to bind when no sockets are handed in; never empty.
     pub listen: Vec<Listen>,
     pub limits: Limits,
-    pub model: Model,
-    /// How long the children may go on after the daemon was told to stop.
-    pub drain_timeout: Duration,
+    pub process: Process,
     pub log_target: LogTarget,
     pub log_level: Level,
     /// By name; never empty.
@@ -84,6 +82,20 @@ pub struct Listen {
     pub is_default: bool,
 }
 
+/// How connections get their processes, and how the daemon ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Process {
+    pub model: Model,
+    /// Children that are forked ahead of their connections; only with the model `fork`.
+    pub spares: usize,
+    /// How long the children may go on after the daemon was told to stop.
+    pub drain_timeout: Duration,
+    /// The same for those whose bytes still move; never less.
+    pub drain_timeout_max: Duration,
+    /// Without any connection for so long, a daemon whose sockets were handed in ends.
+    pub idle_timeout: Option<Duration>,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Children at the same time; more connections wait in the backlog.
@@ -98,8 +110,6 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Between a response and the first byte of the next request.
     pub keepalive_timeout: Duration,
-    /// The whole of a connection that speaks HTTP.
-    pub max_duration: Option<Duration>,
     /// Bytes per second.
     pub min_rate: u64,
     /// Bytes of a request's head.
@@ -195,9 +205,15 @@ impl Config {
         for (name, Table(service)) in raw.service {
             let key = format!("service.{name}");
             check_name(&name).map_err(|problem| (key.clone(), problem))?;
-            services.insert(name.clone(), Arc::new(services::build_service(&key, name, service)?));
+            services
+                .insert(name.clone(), Arc::new(services::build_service(&key, name, service, &raw.limits.0)?));
         }
         let Table(limits) = raw.limits;
+        let Table(process) = raw.process;
+        if process.model != Model::Fork && process.spares.get::<usize>() > 0 {
+            let problem = format!("expected 0 with the model \"{}\"", process.model);
+            return Err(("process.spares".into(), problem));
+        }
         let mut listen: Vec<Listen> = Vec::new();
         for (name, Table(table)) in raw.listen {
             let key = format!("listen.{name}");
@@ -226,13 +242,17 @@ impl Config {
                 body_timeout: limits.body_timeout.0,
                 write_timeout: limits.write_timeout.0,
                 keepalive_timeout: limits.keepalive_timeout.0,
-                max_duration: limits.max_duration.map(|Time(duration)| duration),
                 min_rate: limits.min_rate.get(),
                 max_head_size: limits.max_head_size.get(),
                 max_body_size: limits.max_body_size.get(),
             },
-            model: raw.process.0.model,
-            drain_timeout: raw.process.0.drain_timeout.0,
+            process: Process {
+                model: process.model,
+                spares: process.spares.get(),
+                drain_timeout: process.drain_timeout.0,
+                drain_timeout_max: process.drain_timeout_max.0.max(process.drain_timeout.0),
+                idle_timeout: process.idle_timeout.map(|Time(timeout)| timeout),
+            },
             log_target: raw.log.0.target,
             log_level: raw.log.0.level,
             services,

@@ -96,12 +96,22 @@ impl Default for Limits {
 #[serde(default, deny_unknown_fields)]
 pub struct Process {
     pub model: Model,
+    pub spares: Whole<0, 1024>,
     pub drain_timeout: Time,
+    pub drain_timeout_max: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Time>,
 }
 
 impl Default for Process {
     fn default() -> Self {
-        Self { model: Model::Fork, drain_timeout: Time(Duration::from_secs(20)) }
+        Self {
+            model: Model::Fork,
+            spares: Whole::new(0),
+            drain_timeout: Time(Duration::from_secs(20)),
+            drain_timeout_max: Time(Duration::from_secs(60)),
+            idle_timeout: None,
+        }
     }
 }
 
@@ -122,6 +132,8 @@ impl Default for Log {
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     pub protocol: Protocol,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Vec<Table<Route>>>,
     // Of the protocol exec:

@@ -27,13 +27,19 @@ pub(super) fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T, Wrong
 }
 
 /// Builds a service whose table is at `key`. Opens what its handlers need.
-pub fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Service, Problem> {
+pub fn build_service(
+    key: &str,
+    name: String,
+    raw: raw::Service,
+    limits: &raw::Limits,
+) -> Result<Service, Problem> {
+    let max_duration = raw.max_duration.or(limits.max_duration).map(|Time(duration)| duration);
     let built = match raw.protocol {
         Protocol::Http => build_site(raw).map(Served::Http),
         Protocol::Exec => build_exec(raw).map(Served::Exec),
     };
     match built {
-        Ok(protocol) => Ok(Service { name, protocol }),
+        Ok(protocol) => Ok(Service { name, protocol, max_duration }),
         Err((inner, problem)) => Err((format!("{key}.{inner}"), problem)),
     }
 }

@@ -10,6 +10,7 @@ pub mod redirect;
 
 use std::cmp::Reverse;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use crate::child::outcome::Outcome;
 use crate::config::Limits;
@@ -31,6 +32,8 @@ use redirect::Redirect;
 pub struct Service {
     pub name: String,
     pub protocol: Protocol,
+    /// The longest that one of its connections may last.
+    pub max_duration: Option<Duration>,
 }
 
 /// What is spoken on the connections of a service.

@@ -5,6 +5,7 @@ mod from_child;
 mod record;
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,8 +14,11 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config;
+use crate::connection::Identity;
+use crate::scoreboard::Testimony;
 pub use from_child::{note_program_failed, note_program_fault, note_program_output};
 pub use record::{EndedBy, Record, record_connection, record_refusal};
 
@@ -34,19 +38,22 @@ const ACCEPT_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36407";
 const FORK_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36408";
 const PROGRAM_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36409";
 const PROGRAM_OUTPUT: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640a";
+const RELOADED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36410";
+const RELOAD_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36411";
+const IDLE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36412";
+const STATE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36413";
+
+/// Changes the level of what is written, while the daemon runs.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// Opens the journal, or standard error where `target` says so or no journal is at hand.
 ///
 /// `stderr_is_peer`: standard error was the connection itself (inetd), so that nothing may go there and
 /// the journal is asked whatever `auto` would find.
 pub fn open(target: config::LogTarget, level: config::Level, stderr_is_peer: bool) -> io::Result<()> {
-    let level = match level {
-        config::Level::Error => LevelFilter::ERROR,
-        config::Level::Warn => LevelFilter::WARN,
-        config::Level::Info => LevelFilter::INFO,
-        config::Level::Debug => LevelFilter::DEBUG,
-    };
-    let registry = tracing_subscriber::registry().with(level);
+    let (filter, handle) = reload::Layer::new(filter_of(level));
+    let _ = LEVEL.set(handle); // opened once
+    let registry = tracing_subscriber::registry().with(filter);
     let wants_journal = match target {
         config::LogTarget::Journal => true,
         config::LogTarget::Stderr => false,
@@ -62,6 +69,22 @@ pub fn open(target: config::LogTarget, level: config::Level, stderr_is_peer: boo
         _ => registry.with(stderr_layer()).try_init(),
     };
     result.map_err(io::Error::other)
+}
+
+/// From now on records below `level` are left out.
+pub fn set_level(level: config::Level) {
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.reload(filter_of(level)); // there is a subscriber for as long as the process lives
+    }
+}
+
+fn filter_of(level: config::Level) -> LevelFilter {
+    match level {
+        config::Level::Error => LevelFilter::ERROR,
+        config::Level::Warn => LevelFilter::WARN,
+        config::Level::Info => LevelFilter::INFO,
+        config::Level::Debug => LevelFilter::DEBUG,
+    }
 }
 
 fn open_journal() -> io::Result<tracing_journald::Layer> {
@@ -143,4 +166,62 @@ pub fn note_fork_exhausted(error: &io::Error) {
 /// Anything else that an administrator should know. The daemon goes on.
 pub fn note_warning(sentence: &str) {
     tracing::warn!("{sentence}");
+}
+
+/// The configuration was read anew, and holds for every connection to come.
+pub fn note_reloaded(listeners: &str) {
+    tracing::info!(MESSAGE_ID = RELOADED, "configuration reloaded, serving on {listeners}");
+}
+
+/// The new configuration is not usable: the old one stays.
+pub fn note_reload_failed(error: &str) {
+    tracing::error!(
+        MESSAGE_ID = RELOAD_FAILED,
+        LSBAWS_ERROR = error,
+        "unable to reload, the configuration stays as it was: {error}"
+    );
+}
+
+/// Nobody has come for so long that the daemon ends, until somebody does.
+pub fn note_idle(timeout: Duration) {
+    tracing::info!(
+        MESSAGE_ID = IDLE,
+        "no connection for {}: ending until the next one comes",
+        humantime::format_duration(timeout)
+    );
+}
+
+/// How things stand: one line of the answer to SIGUSR1.
+pub fn note_state(sentence: &str) {
+    tracing::info!(MESSAGE_ID = STATE, "{sentence}");
+}
+
+/// A connection that is being served.
+#[derive(Debug)]
+pub struct Live<'a> {
+    pub identity: &'a Identity,
+    pub service: &'a str,
+    pub pid: i32,
+    pub told: &'a Testimony,
+    pub sentence: &'a str,
+}
+
+/// What a connection is doing now: another line of the answer to SIGUSR1.
+pub fn note_live(live: &Live<'_>) {
+    let Live { identity, told, .. } = live;
+    tracing::info!(
+        MESSAGE_ID = STATE,
+        LSBAWS_CONNECTION = %identity.id,
+        LSBAWS_LISTENER = &*identity.listener,
+        LSBAWS_SERVICE = live.service,
+        LSBAWS_PEER = %identity.peer,
+        LSBAWS_PID = live.pid,
+        LSBAWS_REQUESTS = told.requests,
+        LSBAWS_BYTES_IN = told.bytes_in,
+        LSBAWS_BYTES_OUT = told.bytes_out,
+        LSBAWS_METHOD = told.method.as_deref(),
+        LSBAWS_TARGET = told.target.as_deref(),
+        LSBAWS_PHASE = %told.phase,
+        "state: {}", live.sentence
+    );
 }

@@ -16,6 +16,8 @@ use crate::sys::{Exit, Usage};
 /// Why lsbaws itself ended a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndedBy {
+    /// It lasted longer than `max_duration`.
+    Deadline,
     /// The drain took longer than `process.drain_timeout`.
     Drain,
     /// A second SIGTERM asked for an end at once.
@@ -25,6 +27,7 @@ pub enum EndedBy {
 impl fmt::Display for EndedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Deadline => "deadline",
             Self::Drain => "drain",
             Self::Stop => "stop",
         })
@@ -42,6 +45,8 @@ pub struct Record<'a> {
     /// The exit code is that of a program that the child has become, not an outcome.
     pub is_program: bool,
     pub ended_by: Option<EndedBy>,
+    /// Processes of its program were left, and have been told to end.
+    pub left_behind: bool,
     pub usage: Usage,
     pub wall: Duration,
     pub told: Testimony,
@@ -88,6 +93,7 @@ pub fn record_connection(record: &Record<'_>) {
                 LSBAWS_EXIT_CODE = exit_code,
                 LSBAWS_SIGNAL = signal.as_deref(),
                 LSBAWS_OUTCOME = outcome_word.as_str(),
+                LSBAWS_LEFT_BEHIND = record.left_behind.then_some("yes"),
                 LSBAWS_ENDED_BY = record.ended_by.map(tracing::field::display),
                 LSBAWS_WALL_USEC = micros(record.wall),
                 LSBAWS_USER_USEC = micros(usage.user),
@@ -116,9 +122,9 @@ pub fn record_connection(record: &Record<'_>) {
 /// How much a person should care: a crash is an error, a handler's failure a warning.
 fn level_of(record: &Record<'_>, outcome: Option<Outcome>) -> Level {
     match (record.exit, outcome) {
+        _ if record.ended_by.is_some() => Level::WARN,
         (Exit::Exited(_), Some(Outcome::Served | Outcome::Client | Outcome::Refused)) => Level::INFO,
         (Exit::Exited(_), Some(Outcome::Handler) | None) => Level::WARN,
-        (Exit::Killed { .. }, _) if record.ended_by.is_some() => Level::WARN,
         _ => Level::ERROR,
     }
 }
@@ -164,10 +170,14 @@ impl fmt::Display for Sentence<'_> {
             write!(f, " (its program: {})", describe_program(end))?;
         }
         f.write_str(match ended_by {
+            Some(EndedBy::Deadline) => " (ended by lsbaws: max_duration has passed)",
             Some(EndedBy::Drain) => " (ended by lsbaws: process.drain_timeout has passed)",
             Some(EndedBy::Stop) => " (ended by lsbaws: told to stop at once)",
             None => "",
         })?;
+        if self.record.left_behind {
+            f.write_str(" (processes that its program left behind were told to end)")?;
+        }
         write!(f, ", after {:.3} ms", wall.as_secs_f64() * 1e3)
     }
 }

@@ -20,16 +20,23 @@ use crate::config::{Address, Listen, Mode};
 /// Binds every address of `[listen.*]`. All or nothing, but for the default addresses: there those
 /// that this host does not have (no IPv6) are left out.
 pub fn bind_listeners(tables: &[Listen]) -> Result<Vec<Listener>, Error> {
+    let listeners = bind_missing(tables, &[])?;
+    if listeners.is_empty() { Err(Error::NoLoopback) } else { Ok(listeners) }
+}
+
+/// The same for those addresses alone that are not `held` already.
+pub fn bind_missing(tables: &[Listen], held: &[&Address]) -> Result<Vec<Listener>, Error> {
     let all: Vec<&Address> = tables.iter().flat_map(|table| &table.addresses).collect();
     let mut listeners = Vec::new();
     for table in tables {
-        for address in &table.addresses {
+        for address in table.addresses.iter().filter(|address| !held.contains(address)) {
             match bind_one(table, address, &all) {
                 Ok(socket) => {
                     let file =
                         if let Address::Path(path) = address { SocketFile::at(path).ok() } else { None };
+                    let origin = Origin::Bound { configured: address.clone(), file };
                     let (name, address) = (table.name.as_str().into(), local_address(&socket));
-                    listeners.push(Listener { name, address, socket, origin: Origin::Bound(file) });
+                    listeners.push(Listener { name, address, socket, origin });
                 }
                 Err(source) if table.is_default && is_unavailable(&source) => {}
                 Err(source) => {
@@ -42,7 +49,7 @@ pub fn bind_listeners(tables: &[Listen]) -> Result<Vec<Listener>, Error> {
             }
         }
     }
-    if listeners.is_empty() { Err(Error::NoLoopback) } else { Ok(listeners) }
+    Ok(listeners)
 }
 
 fn is_unavailable(error: &io::Error) -> bool {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use nix::sys::socket::{SockaddrStorage, getsockname, setsockopt, sockopt};
 
+use crate::config::Address;
 use crate::connection::Connection;
 use crate::sys;
 
@@ -31,7 +32,7 @@ enum Origin {
     /// Handed in: it lives on without us, and is never unlinked or shut down.
     Inherited,
     /// Bound here, at this file if it is a Unix socket in the file system: it ends with us.
-    Bound(Option<SocketFile>),
+    Bound { configured: Address, file: Option<SocketFile> },
 }
 
 impl Drop for Listener {
@@ -43,13 +44,21 @@ impl Drop for Listener {
 impl Listener {
     /// Bound here, so that its backlog dies with this process.
     pub fn is_owned(&self) -> bool {
-        matches!(self.origin, Origin::Bound(_))
+        matches!(self.origin, Origin::Bound { .. })
+    }
+
+    /// The address that it was bound to as it is configured, if it was bound here.
+    pub fn configured(&self) -> Option<&Address> {
+        match &self.origin {
+            Origin::Bound { configured, .. } => Some(configured),
+            Origin::Inherited => None,
+        }
     }
 
     /// Removes the file of a Unix socket that was bound here: nobody new can connect, while the backlog can
     /// still be accepted. A file that somebody else has put in its place stays.
     pub fn unlink(&mut self) {
-        if let Origin::Bound(file) = &mut self.origin
+        if let Origin::Bound { file, .. } = &mut self.origin
             && let Some(file) = file.take()
             && SocketFile::at(&file.path).is_ok_and(|now| now == file)
         {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
@@ -12,9 +12,10 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpgrp};
 
 use super::orphans::Orphans;
+use super::spares::Spares;
 use crate::child::outcome::Outcome;
 use crate::child::{self, Work};
-use crate::config::{Limits, Model};
+use crate::config::{Limits, Model, Process};
 use crate::connection::{Connection, Identity};
 use crate::handler::{Protocol, Service};
 use crate::http::connection::RESPONSE_ROOM;
@@ -23,20 +24,34 @@ use crate::journal::{self, EndedBy, Record};
 use crate::scoreboard::{Phase, Scoreboard, Slot};
 use crate::sys::{self, Exit, Usage};
 
+/// Between being told to end and being killed.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
 /// A process that serves, or is about to serve, one connection.
 #[derive(Debug)]
-struct Child {
-    identity: Identity,
-    service: Arc<Service>,
-    slot: &'static Slot,
+pub(super) struct Child {
+    pub(super) identity: Identity,
+    pub(super) service: Arc<Service>,
+    pub(super) slot: &'static Slot,
     /// This is the intermediate of a double fork; the child proper is named in the slot.
-    is_intermediate: bool,
-    ended_by: Option<EndedBy>,
+    pub(super) is_intermediate: bool,
+    pub(super) ended_by: Option<EndedBy>,
+    /// When to act: to end it, or, when it was told to end already, to kill it.
+    pub(super) due: Option<Instant>,
 }
 
 impl Child {
+    fn new(identity: Identity, service: &Arc<Service>, slot: &'static Slot) -> Self {
+        let due = service.max_duration.map(|duration| {
+            // Whoever speaks HTTP looks at the time itself, and answers.
+            let grace = if matches!(service.protocol, Protocol::Http(_)) { GRACE } else { Duration::ZERO };
+            identity.accepted_at + duration + grace
+        });
+        Self { identity, service: Arc::clone(service), slot, is_intermediate: false, ended_by: None, due }
+    }
+
     /// Sends a signal to the process; where it has become a program, to its group, which is what it has started as well.
-    fn send(&self, pid: Pid, signal: Signal) {
+    pub(super) fn send(&self, pid: Pid, signal: Signal) {
         let result = match self.service.protocol {
             // No group yet: it has not become the program.
             Protocol::Exec(_) => killpg(pid, signal).or_else(|_| kill(pid, signal)),
@@ -51,35 +66,43 @@ impl Child {
 pub struct Children {
     /// In no order, and dense: a hash table would spread few children over many pages, each of which is
     /// a page fault after each fork.
-    by_pid: Vec<(Pid, Child)>,
-    scoreboard: Scoreboard,
-    mask: SigSet,
-    date: Date,
-    buffer: Vec<u8>,
+    pub(super) by_pid: Vec<(Pid, Child)>,
+    /// Nobody is due before that.
+    pub(super) next_due: Option<Instant>,
+    pub(super) spares: Spares,
+    pub(super) scoreboard: Scoreboard,
+    pub(super) mask: SigSet,
+    pub(super) date: Date,
+    pub(super) buffer: Vec<u8>,
     /// The two ends of one socket, ours and the children's: when ours is closed, they notice that there
     /// shall be no further requests.
-    drain: (Option<UnixStream>, Option<UnixStream>),
+    pub(super) drain: (Option<UnixStream>, Option<UnixStream>),
     pub orphans: Orphans,
-    limits: Limits,
-    model: Model,
+    pub(super) limits: Limits,
+    pub(super) process: Process,
     /// Connections whose record has been written.
     recorded: u64,
+    /// Processes that programs left behind, and that were reaped here.
+    pub(super) strangers: u64,
 }
 
 impl Children {
-    pub fn new(limits: Limits, model: Model) -> io::Result<Self> {
+    pub fn new(limits: Limits, process: Process) -> io::Result<Self> {
         http::warm_up();
         Ok(Self {
             by_pid: Vec::with_capacity(limits.max_connections),
-            scoreboard: Scoreboard::new(limits.max_connections)?,
+            next_due: None,
+            spares: Spares::default(),
+            scoreboard: Scoreboard::new(limits.max_connections + process.spares)?,
             mask: child::signal_mask(),
             date: Date::now(),
             buffer: vec![0; limits.max_head_size + RESPONSE_ROOM],
             drain: (None, None),
             orphans: Orphans::new(),
             limits,
-            model,
+            process,
             recorded: 0,
+            strangers: 0,
         })
     }
 
@@ -94,15 +117,27 @@ impl Children {
     /// Lets the children know that there shall be no further requests on their connections.
     pub fn drain(&mut self) {
         self.drain.0 = None;
+        self.spares.retire(Vec::new());
     }
 
     /// There is a slot for one more connection.
     pub fn has_room(&self) -> bool {
-        !self.scoreboard.is_full()
+        self.count() < self.limits.max_connections && !self.scoreboard.is_full()
     }
 
+    /// Connections that have a process.
     pub fn count(&self) -> usize {
-        self.scoreboard.in_use()
+        self.scoreboard.in_use() - self.spares.count()
+    }
+
+    /// Nobody is left: no child, no spare, nothing that a program has left behind.
+    pub fn is_alone(&self) -> bool {
+        self.scoreboard.in_use() == 0 && self.orphans.is_empty()
+    }
+
+    /// When something is to be done for the children by the mere passing of time.
+    pub fn next_event(&self) -> Option<Instant> {
+        [self.next_due, self.spares.next_event()].into_iter().flatten().min()
     }
 
     pub fn recorded(&self) -> u64 {
@@ -117,7 +152,7 @@ impl Children {
         connection: Connection,
         service: &Arc<Service>,
     ) -> Result<(), (Connection, io::Error)> {
-        let is_intermediate = match self.model {
+        let is_intermediate = match self.process.model {
             Model::Iterative => {
                 self.serve_here(connection, service);
                 return Ok(());
@@ -125,6 +160,10 @@ impl Children {
             Model::Fork => false,
             Model::DoubleFork => true,
         };
+        if let Some((pid, slot)) = self.spares.give(&connection, service) {
+            self.add(pid, Child::new(connection.identity, service, slot));
+            return Ok(());
+        }
         let Some(slot) = self.scoreboard.take() else {
             return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
         };
@@ -135,9 +174,9 @@ impl Children {
         };
         match forked {
             Ok(pid) => {
-                let identity = connection.identity;
-                let service = Arc::clone(service);
-                self.by_pid.push((pid, Child { identity, service, slot, is_intermediate, ended_by: None }));
+                let mut child = Child::new(connection.identity, service, slot);
+                child.is_intermediate = is_intermediate;
+                self.add(pid, child);
                 Ok(()) // the parent's copy of the socket is closed here
             }
             Err(error) => {
@@ -145,6 +184,11 @@ impl Children {
                 Err((connection, error))
             }
         }
+    }
+
+    fn add(&mut self, pid: Pid, child: Child) {
+        self.next_due = [self.next_due, child.due].into_iter().flatten().min();
+        self.by_pid.push((pid, child));
     }
 
     /// Serves in this very process, without a child: the model `iterative`, and a single connection
@@ -158,8 +202,7 @@ impl Children {
         let outcome = child::serve(&mut self.prepare(&connection, service, slot));
         let Connection { socket, identity } = connection;
         drop(socket); // the client need not wait for the record
-        let service = Arc::clone(service);
-        let child = Child { identity, service, slot, is_intermediate: false, ended_by: None };
+        let child = Child::new(identity, service, slot);
         let usage = sys::own_usage().since(before);
         self.record(&child, Pid::this(), Exit::Exited(outcome.code()), usage);
         Some(outcome)
@@ -172,8 +215,7 @@ impl Children {
         let forked = sys::fork_child(|| child::run(&mut work));
         let Connection { socket, identity } = connection;
         drop(socket);
-        let service = Arc::clone(service);
-        let child = Child { identity, service, slot, is_intermediate: false, ended_by: None };
+        let child = Child::new(identity, service, slot);
         let (pid, exit, usage) = match forked.and_then(sys::wait_for) {
             Ok(end) => end,
             Err(_) => (Pid::this(), Exit::Exited(Outcome::System.code()), Usage::default()),
@@ -207,8 +249,12 @@ impl Children {
     /// Reaps every child that has ended, and writes its record. One SIGCHLD may stand for many.
     pub fn reap(&mut self) -> io::Result<()> {
         while let Some((pid, exit, usage)) = sys::reap_one()? {
-            // A stranger (a program's grandchild that came to us) decides nothing.
             let Some(index) = self.by_pid.iter().position(|&(listed, _)| listed == pid) else {
+                match self.spares.forget(pid, Instant::now()) {
+                    Some(slot) => self.scoreboard.give_back(slot),
+                    // A stranger (a program's grandchild that came to us) decides nothing.
+                    None => self.strangers += 1,
+                }
                 continue;
             };
             let (_, child) = self.by_pid.swap_remove(index);
@@ -235,7 +281,7 @@ impl Children {
         if child.ended_by.is_some() {
             child.send(pid, Signal::SIGKILL);
         }
-        self.by_pid.push((pid, child));
+        self.add(pid, child);
     }
 
     fn record(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage) {
@@ -243,9 +289,8 @@ impl Children {
         // A program that the child has become has exit codes of its own.
         let is_program = matches!(child.service.protocol, Protocol::Exec(_)) && told.phase == Phase::Program;
         let group = if is_program { Some(pid) } else { child.slot.group().map(Pid::from_raw) };
-        if let Some(group) = group.filter(|&group| group != getpgrp() && !self.is_listed(group)) {
-            self.orphans.end(group, Instant::now());
-        }
+        let group = group.filter(|&group| group != getpgrp() && !self.is_listed(group));
+        let left_behind = group.is_some_and(|group| self.orphans.end(group, Instant::now()));
         journal::record_connection(&Record {
             identity: &child.identity,
             service: &child.service.name,
@@ -254,6 +299,7 @@ impl Children {
             pid: pid.as_raw(),
             exit,
             ended_by: child.ended_by,
+            left_behind,
             usage,
             wall: child.identity.accepted_at.elapsed(),
             told,
@@ -264,18 +310,6 @@ impl Children {
 
     fn is_listed(&self, pid: Pid) -> bool {
         self.by_pid.iter().any(|&(listed, _)| listed == pid)
-    }
-
-    /// Ends all children by `signal`; their records will say why.
-    pub fn end_all(&mut self, signal: Signal, why: EndedBy) {
-        for (pid, child) in &mut self.by_pid {
-            child.ended_by.get_or_insert(why);
-            // An intermediate ends by itself at once, and its child is ended when it is adopted; killed now,
-            // it could not name it. Unless it serves the connection itself.
-            if !child.is_intermediate || child.slot.child() == Some(pid.as_raw()) {
-                child.send(*pid, signal);
-            }
-        }
     }
 }
 

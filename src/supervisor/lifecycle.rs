@@ -1,72 +1,100 @@
-//! The life of the daemon: serving, draining, ending its children, over.
+//! The life of the daemon: serving, draining, killing its children, over.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use super::children::Children;
-use crate::journal::{self, EndedBy};
+use crate::config::Process;
+use crate::journal;
 
-/// Between SIGTERM and SIGKILL for children that are still there when the drain is over.
-const GRACE: Duration = Duration::from_secs(1);
+/// How often a drain looks whether bytes still move.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where in its life the daemon is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Life {
     Serving,
-    /// Accepts nobody new; the children may finish until then.
-    Draining {
-        until: Instant,
-    },
-    /// The children were asked to end; they are killed then.
-    Terminating {
-        until: Instant,
-    },
+    /// Accepts nobody new; the children may finish.
+    Draining(Drain),
     /// The children were killed.
     Killing,
 }
 
+/// How long the children may still go on.
+#[derive(Debug)]
+pub struct Drain {
+    /// All may go on until then.
+    until: Instant,
+    /// Those whose bytes still move may go on until then.
+    longest: Instant,
+    next_look: Instant,
+    is_accepting: bool,
+    /// Bytes of each child at the last look.
+    seen: HashMap<Pid, u64>,
+}
+
 impl Life {
-    pub fn is_serving(self) -> bool {
-        self == Self::Serving
+    pub fn is_serving(&self) -> bool {
+        matches!(self, Self::Serving)
     }
 
     /// Connections may be accepted: anybody's, or while draining those that were in a backlog before.
-    pub fn is_accepting(self) -> bool {
-        matches!(self, Self::Serving | Self::Draining { .. })
+    pub fn is_accepting(&self) -> bool {
+        match self {
+            Self::Serving => true,
+            Self::Draining(drain) => drain.is_accepting,
+            Self::Killing => false,
+        }
     }
 
     /// Told to stop: the first time drains, the second time ends at once.
-    pub fn stop(self, children: &mut Children, drain_timeout: Duration, now: Instant) -> Self {
+    pub fn stop(&mut self, children: &mut Children, process: &Process, now: Instant) {
         if self.is_serving() {
-            journal::note_draining(children.count(), drain_timeout);
+            journal::note_draining(children.count(), process.drain_timeout);
             children.drain();
-            return Self::Draining { until: now + drain_timeout };
-        }
-        children.end_all(Signal::SIGKILL, EndedBy::Stop);
-        children.orphans.kill_all(now);
-        Self::Killing
-    }
-
-    /// What the passing of time changes.
-    pub fn advance(self, children: &mut Children, now: Instant) -> Self {
-        match self {
-            Self::Draining { until } if now >= until => {
-                children.end_all(Signal::SIGTERM, EndedBy::Drain);
-                Self::Terminating { until: now + GRACE }
-            }
-            Self::Terminating { until } if now >= until => {
-                children.end_all(Signal::SIGKILL, EndedBy::Drain);
-                Self::Killing
-            }
-            same => same,
+            let mut seen = HashMap::new();
+            children.note_movement(&mut seen);
+            let (until, longest) = (now + process.drain_timeout, now + process.drain_timeout_max);
+            let mut drain = Drain { until, longest, next_look: now, is_accepting: true, seen };
+            drain.plan_look(now);
+            *self = Self::Draining(drain);
+        } else {
+            children.kill_all();
+            children.orphans.kill_all(now);
+            *self = Self::Killing;
         }
     }
 
-    pub fn next_event(self) -> Option<Instant> {
+    /// What the passing of time changes. True: the end is put off, since bytes still move.
+    pub fn advance(&mut self, children: &mut Children, now: Instant) -> bool {
+        let Self::Draining(drain) = self else { return false };
+        if now < drain.next_look {
+            return false;
+        }
+        drain.plan_look(now);
+        if now < drain.until {
+            children.note_movement(&mut drain.seen);
+            return false;
+        }
+        drain.is_accepting = false;
+        let seen = (now < drain.longest).then_some(&mut drain.seen);
+        children.end_still(seen, now) > 0
+    }
+
+    pub fn next_event(&self) -> Option<Instant> {
         match self {
-            Self::Draining { until } | Self::Terminating { until } => Some(until),
+            Self::Draining(drain) => Some(drain.next_look),
             Self::Serving | Self::Killing => None,
         }
+    }
+}
+
+impl Drain {
+    /// Looks again soon, and at each of the two ends.
+    fn plan_look(&mut self, now: Instant) {
+        let ends = [self.until, self.longest].into_iter().filter(|&end| end > now);
+        self.next_look = ends.fold(now + LOOK, Instant::min);
     }
 }

@@ -4,10 +4,15 @@
 
 mod admission;
 mod children;
+mod ending;
 mod lifecycle;
 mod orphans;
+mod reload;
+mod spares;
+mod state;
 
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +24,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::child::outcome::Outcome;
-use crate::config::{Config, Model, find_service};
+use crate::config::{Config, Model, Process, find_service};
 use crate::connection::Connection;
 use crate::handler::Service;
 use crate::journal;
@@ -32,6 +37,8 @@ use lifecycle::Life;
 
 /// Connections accepted from one listener before the others, and ended children, get their turn.
 const ACCEPT_BATCH: usize = 64;
+/// What a drain asks of systemd again and again, once a second, while bytes still move.
+const EXTENSION: Duration = Duration::from_secs(10);
 
 /// Why the daemon could not start, or had to give up.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +58,19 @@ impl Error {
     }
 }
 
-/// Serves what `activation` holds until told to stop. A single connection is served in this process.
-pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
+/// Reads the configuration anew.
+pub type Reread = Box<dyn FnMut() -> Result<Config, String>>;
+
+/// Serves what `activation` holds until told to stop. A single connection is served in this process. `reread`
+/// is what SIGHUP asks for.
+pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Outcome, Error> {
     // A parent process that ignores SIGCHLD would have left us without any child's status, and Rust's
     // handlers for a stack overflow would swallow a SIGSEGV that somebody sends.
     sys::reset_signals();
     let find = |name: &str| find_service(&config.services, name).map_err(Error::NoService);
     let mut children =
-        Children::new(config.limits, config.model).map_err(Error::system("map the scoreboard"))?;
+        Children::new(config.limits, config.process).map_err(Error::system("map the scoreboard"))?;
+    let is_inherited = matches!(activation, Activation::Listeners(_));
     let bound = match activation {
         Activation::Connection { connection, .. } => {
             let service = find(&connection.identity.listener)?;
@@ -70,7 +82,7 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
     let mut listeners = Vec::new();
     for listener in bound {
         let service = find(&listener.name)?;
-        listeners.push((listener, service));
+        listeners.push(Entry { listener, service, is_retiring: false });
     }
     sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
     let mut supervisor = Supervisor {
@@ -78,40 +90,68 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
         admission: Admission::default(),
         life: Life::Serving,
         notifier: Notifier::from_environment(),
-        drain_timeout: config.drain_timeout,
-        batch: if config.model == Model::Iterative { 1 } else { ACCEPT_BATCH },
+        process: config.process,
+        is_inherited,
+        idle_since: Instant::now(),
+        started: Instant::now(),
+        reread,
+        shall_reload: false,
+        batch: if config.process.model == Model::Iterative { 1 } else { ACCEPT_BATCH },
         round: 0,
         children,
         listeners,
     };
     // Children of a double fork come to us, and what programs leave behind.
     prctl::set_child_subreaper(true).map_err(Error::system("become a subreaper"))?;
-    if config.model == Model::Iterative {
+    if config.process.model == Model::Iterative {
         supervisor.notifier.disable_watchdog();
     }
     supervisor.children.open_drain().map_err(Error::system("make a pair of sockets"))?;
+    supervisor.apply_ways();
     supervisor.run()?;
     Ok(Outcome::Served)
 }
 
 /// Signals become readable instead of interrupting: nothing is ever lost between two system calls.
 fn take_signals() -> nix::Result<SignalFd> {
-    let mask: SigSet =
-        [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+    let mask: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1]
+        .into_iter()
+        .collect();
     mask.thread_set_mask()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
+/// A listener and the service that its name leads to.
 #[derive(Debug)]
+struct Entry {
+    listener: Listener,
+    service: Arc<Service>,
+    /// It is not configured any more: whoever is in its backlog is served still, then it is closed.
+    is_retiring: bool,
+}
+
+impl Entry {
+    /// The listener's address and where it leads to.
+    fn describe(&self) -> String {
+        format!("{} ({})", self.listener.address, self.service.name)
+    }
+}
+
 struct Supervisor {
-    /// Each with the service that its name leads to.
-    listeners: Vec<(Listener, Arc<Service>)>,
+    listeners: Vec<Entry>,
     signals: SignalFd,
     children: Children,
     admission: Admission,
     life: Life,
     notifier: Notifier,
-    drain_timeout: Duration,
+    process: Process,
+    /// systemd holds the listeners as well, and starts us again when somebody comes.
+    is_inherited: bool,
+    /// When a connection was last seen.
+    idle_since: Instant,
+    started: Instant,
+    reread: Reread,
+    shall_reload: bool,
     /// Connections that one listener may take before the others have their turn.
     batch: usize,
     round: usize,
@@ -126,8 +166,7 @@ struct Ready {
 
 impl Supervisor {
     fn run(&mut self) -> Result<(), Error> {
-        let addresses: Vec<_> =
-            self.listeners.iter().map(|(listener, _)| listener.address.as_str()).collect();
+        let addresses: Vec<_> = self.listeners.iter().map(Entry::describe).collect();
         journal::note_ready(&addresses.join(", "));
         self.notifier.ready(self.counts());
         loop {
@@ -136,6 +175,7 @@ impl Supervisor {
             let reaped = ready.signals && self.handle_signal(now)?;
             self.admission.refresh(now, reaped);
             self.children.orphans.refresh(now);
+            self.children.end_due(now);
             if self.life.is_accepting()
                 && let Some((connection, service)) = self.admission.take_waiting(now, reaped)
             {
@@ -143,16 +183,22 @@ impl Supervisor {
             }
             if self.life.is_serving() {
                 self.accept_from(ready.listeners);
-            } else {
-                self.drain_listeners();
+                self.children.refill_spares(now);
+                self.end_idleness(now);
+                if mem::take(&mut self.shall_reload) {
+                    self.reload();
+                }
             }
-            self.life = self.life.advance(&mut self.children, now);
+            self.drain_listeners();
+            if self.life.advance(&mut self.children, now) {
+                self.notifier.extend_stop(EXTENSION);
+            }
             if self.is_over() {
                 self.admission.close(now);
                 journal::note_stopped(self.counts().ended);
                 return Ok(());
             }
-            self.notifier.tick(now, self.counts());
+            self.tell_status(now);
         }
     }
 
@@ -161,9 +207,8 @@ impl Supervisor {
         let mut fds = Vec::with_capacity(1 + self.listeners.len());
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
         if self.is_accepting() {
-            fds.extend(
-                self.listeners.iter().map(|(listener, _)| PollFd::new(listener.as_fd(), PollFlags::POLLIN)),
-            );
+            let listeners = self.listeners.iter().map(|entry| entry.listener.as_fd());
+            fds.extend(listeners.map(|listener| PollFd::new(listener, PollFlags::POLLIN)));
         }
         match poll(&mut fds, self.timeout()) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -181,7 +226,9 @@ impl Supervisor {
             self.notifier.next_tick(self.counts()),
             self.admission.next_event(),
             self.children.orphans.next_event(now),
+            self.children.next_event(),
             self.life.next_event(),
+            self.idle_end(),
         ];
         deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |at| {
             let left = at.saturating_duration_since(now);
@@ -200,11 +247,9 @@ impl Supervisor {
                 return Ok(true);
             }
             Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now),
-            Ok(Ok(Signal::SIGHUP)) => {
-                journal::note_warning(
-                    "reload by SIGHUP is not available yet: restart to apply a new configuration",
-                );
-            }
+            // Later: what this round has found stands for the listeners as they are.
+            Ok(Ok(Signal::SIGHUP)) => self.shall_reload = true,
+            Ok(Ok(Signal::SIGUSR1)) => self.report_state(now),
             _ => {}
         }
         Ok(false)
@@ -216,26 +261,47 @@ impl Supervisor {
             // systemd's sockets live on: who waits there is served by our successor. Who is in the backlog of
             // a socket that ends with us has been accepted in the eyes of the client: see
             // `drain_listeners`.
-            self.listeners.retain_mut(|(listener, _)| {
-                listener.unlink();
-                listener.is_owned()
+            self.listeners.retain_mut(|entry| {
+                entry.listener.unlink();
+                entry.is_retiring = true;
+                entry.listener.is_owned()
             });
         } else {
             self.listeners.clear();
         }
-        self.life = self.life.stop(&mut self.children, self.drain_timeout, now);
+        self.life.stop(&mut self.children, &self.process, now);
         self.notifier.stopping(self.counts());
     }
 
     /// Everything has come to its end after a stop.
     fn is_over(&self) -> bool {
         let is_drained = self.listeners.is_empty() && self.admission.is_idle();
-        let is_alone = self.children.count() == 0 && self.children.orphans.is_empty();
-        !self.life.is_serving() && is_alone && (is_drained || !self.life.is_accepting())
+        !self.life.is_serving() && self.children.is_alone() && (is_drained || !self.life.is_accepting())
     }
 
     fn is_accepting(&self) -> bool {
         self.life.is_accepting() && self.admission.is_open() && self.children.has_room()
+    }
+
+    /// Whoever has sockets that live on without it need not wait for connections itself.
+    fn idle_end(&self) -> Option<Instant> {
+        let timeout = self.process.idle_timeout.filter(|_| self.is_inherited && self.life.is_serving())?;
+        let is_idle =
+            self.children.count() == 0 && self.children.orphans.is_empty() && self.admission.is_idle();
+        is_idle.then(|| self.idle_since + timeout)
+    }
+
+    /// Stops when nobody has come for `process.idle_timeout`. Who comes from now on waits in the backlog, and
+    /// systemd starts a successor for them.
+    fn end_idleness(&mut self, now: Instant) {
+        match self.idle_end() {
+            None => self.idle_since = now,
+            Some(end) if now >= end => {
+                journal::note_idle(self.process.idle_timeout.unwrap_or_default());
+                self.stop(now);
+            }
+            Some(_) => {}
+        }
     }
 
     /// Accepts from the listeners at which somebody waits. Each round begins with another one, so that a busy
@@ -257,7 +323,7 @@ impl Supervisor {
             if !self.is_accepting() {
                 return false;
             }
-            let (listener, service) = &self.listeners[index];
+            let Entry { listener, service, .. } = &self.listeners[index];
             match listener.accept() {
                 Ok(Some(connection)) => {
                     let service = Arc::clone(service);
@@ -270,11 +336,14 @@ impl Supervisor {
         false
     }
 
-    /// While draining, accepts who was in the backlog of our own sockets before, and closes those where
-    /// nobody waits any more.
+    /// Accepts who was in the backlog of those of our own sockets that shall be closed, and closes them when
+    /// nobody waits there any more.
     fn drain_listeners(&mut self) {
+        if !self.life.is_accepting() {
+            self.listeners.clear();
+        }
         for index in (0..self.listeners.len()).rev() {
-            if self.accept_batch(index) {
+            if self.listeners[index].is_retiring && self.accept_batch(index) {
                 self.listeners.remove(index);
             }
         }
@@ -287,6 +356,12 @@ impl Supervisor {
                 self.admission.defer_connection(connection, Arc::clone(service), error, Instant::now());
             }
         }
+    }
+
+    /// Feeds the watchdog, and tells how many connections there are; while draining also what the oldest does.
+    fn tell_status(&mut self, now: Instant) {
+        let oldest = || self.children.describe_oldest(now);
+        self.notifier.tick(now, self.counts(), oldest);
     }
 
     fn counts(&self) -> Counts {

@@ -25,12 +25,14 @@ impl Orphans {
     }
 
     /// Asks what is left of a group to end. Only if one of our children is in it: its number may come from a slot,
-    /// which may say anything.
-    pub fn end(&mut self, group: Pid, now: Instant) {
-        if is_ours(group) {
+    /// which may say anything. False: nobody is left.
+    pub fn end(&mut self, group: Pid, now: Instant) -> bool {
+        let is_left = is_ours(group);
+        if is_left {
             let _ = killpg(group, Signal::SIGTERM); // gone meanwhile: as wanted
             self.groups.push((group, now + self.grace));
         }
+        is_left
     }
 
     /// Kills the groups whose grace is over, and forgets those that are gone.

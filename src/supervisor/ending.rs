@@ -1,0 +1,81 @@
+//! How children are ended that do not end by themselves: terminated, and killed when their grace is over.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::children::{Child, Children, GRACE};
+use crate::journal::EndedBy;
+
+impl Child {
+    /// Ends it by SIGTERM, or, what was told to end already, by SIGKILL.
+    fn end(&mut self, pid: Pid, why: EndedBy, now: Instant) {
+        let signal = if self.ended_by.is_none() { Signal::SIGTERM } else { Signal::SIGKILL };
+        self.ended_by.get_or_insert(why);
+        // Again, for as long as it is there: who hangs in the kernel dies late, and an intermediate is killed by
+        // the name of its child, once that is known.
+        self.due = Some(now + GRACE);
+        self.signal(pid, signal);
+    }
+
+    fn signal(&self, pid: Pid, signal: Signal) {
+        // An intermediate ends by itself at once, and its child is ended when it is adopted; killed now, it
+        // could not name it. Unless it serves the connection itself.
+        if !self.is_intermediate || self.slot.child() == Some(pid.as_raw()) {
+            self.send(pid, signal);
+        }
+    }
+}
+
+impl Children {
+    /// Ends those whose time is over.
+    pub fn end_due(&mut self, now: Instant) {
+        if self.next_due.is_none_or(|due| now < due) {
+            return;
+        }
+        for (pid, child) in &mut self.by_pid {
+            if child.due.is_some_and(|due| now >= due) {
+                child.end(*pid, EndedBy::Deadline, now);
+            }
+        }
+        self.next_due = self.by_pid.iter().filter_map(|(_, child)| child.due).min();
+    }
+
+    /// Terminates all whose bytes have not moved since `seen`, which is brought up to date; with `None` all.
+    /// Returns how many may go on.
+    pub fn end_still(&mut self, seen: Option<&mut HashMap<Pid, u64>>, now: Instant) -> usize {
+        let moving = seen.map(|seen| self.note_movement(seen));
+        let mut count = 0;
+        for (pid, child) in self.by_pid.iter_mut().filter(|(_, child)| child.ended_by.is_none()) {
+            if moving.as_ref().is_some_and(|moving| moving.contains(pid)) {
+                count += 1;
+            } else {
+                child.end(*pid, EndedBy::Drain, now);
+            }
+        }
+        self.next_due = self.by_pid.iter().filter_map(|(_, child)| child.due).min();
+        count
+    }
+
+    /// The children whose bytes have moved since `seen`, which is brought up to date.
+    pub fn note_movement(&self, seen: &mut HashMap<Pid, u64>) -> Vec<Pid> {
+        let mut moving = Vec::new();
+        for (pid, child) in &self.by_pid {
+            let bytes = child.slot.bytes();
+            if seen.insert(*pid, bytes).is_some_and(|before| before != bytes) {
+                moving.push(*pid);
+            }
+        }
+        moving
+    }
+
+    /// Kills all, at once.
+    pub fn kill_all(&mut self) {
+        for (pid, child) in &mut self.by_pid {
+            child.ended_by.get_or_insert(EndedBy::Stop);
+            child.signal(*pid, Signal::SIGKILL);
+        }
+    }
+}

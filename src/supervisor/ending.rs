@@ -9,6 +9,9 @@ use nix::unistd::Pid;
 use super::children::{Child, Children, GRACE};
 use crate::journal::EndedBy;
 
+/// The bytes of each child, and when they were last seen to have moved.
+pub type Movement = HashMap<Pid, (u64, Instant)>;
+
 impl Child {
     /// Ends it by SIGTERM, or, what was told to end already, by SIGKILL.
     fn end(&mut self, pid: Pid, why: EndedBy, now: Instant) {
@@ -43,13 +46,14 @@ impl Children {
         self.next_due = self.by_pid.iter().filter_map(|(_, child)| child.due).min();
     }
 
-    /// Terminates all whose bytes have not moved since `seen`, which is brought up to date; with `None` all.
-    /// Returns how many may go on.
-    pub fn end_still(&mut self, seen: Option<&mut HashMap<Pid, u64>>, now: Instant) -> usize {
-        let moving = seen.map(|seen| self.note_movement(seen));
+    /// Terminates all whose bytes have not moved since then; with `None` all. Returns how many may go on.
+    pub fn end_still(&mut self, movement: Option<(&Movement, Instant)>, now: Instant) -> usize {
+        let is_moving = |pid: &Pid| {
+            movement.is_some_and(|(movement, since)| movement.get(pid).is_some_and(|(_, at)| *at >= since))
+        };
         let mut count = 0;
         for (pid, child) in self.by_pid.iter_mut().filter(|(_, child)| child.ended_by.is_none()) {
-            if moving.as_ref().is_some_and(|moving| moving.contains(pid)) {
+            if is_moving(pid) {
                 count += 1;
             } else {
                 child.end(*pid, EndedBy::Drain, now);
@@ -59,16 +63,15 @@ impl Children {
         count
     }
 
-    /// The children whose bytes have moved since `seen`, which is brought up to date.
-    pub fn note_movement(&self, seen: &mut HashMap<Pid, u64>) -> Vec<Pid> {
-        let mut moving = Vec::new();
+    /// Brings up to date how many bytes of each child have moved, and when that has changed.
+    pub fn note_movement(&self, movement: &mut Movement, now: Instant) {
         for (pid, child) in &self.by_pid {
             let bytes = child.slot.bytes();
-            if seen.insert(*pid, bytes).is_some_and(|before| before != bytes) {
-                moving.push(*pid);
+            let (before, at) = movement.entry(*pid).or_insert((bytes, child.identity.accepted_at));
+            if *before != bytes {
+                (*before, *at) = (bytes, now);
             }
         }
-        moving
     }
 
     /// Kills all, at once.

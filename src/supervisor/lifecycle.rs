@@ -1,16 +1,15 @@
 //! The life of the daemon: serving, draining, killing its children, over.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use nix::unistd::Pid;
-
 use super::children::Children;
+use super::ending::Movement;
 use crate::config::Process;
 use crate::journal;
 
-/// How often a drain looks whether bytes still move.
+/// How often a drain looks whether bytes still move, and for how long they may stand still.
 const LOOK: Duration = Duration::from_secs(1);
+const STILL: Duration = Duration::from_secs(5);
 
 /// Where in its life the daemon is.
 #[derive(Debug)]
@@ -31,8 +30,8 @@ pub struct Drain {
     longest: Instant,
     next_look: Instant,
     is_accepting: bool,
-    /// Bytes of each child at the last look.
-    seen: HashMap<Pid, u64>,
+    /// Of each child at the last look.
+    movement: Movement,
 }
 
 impl Life {
@@ -54,10 +53,10 @@ impl Life {
         if self.is_serving() {
             journal::note_draining(children.count(), process.drain_timeout);
             children.drain();
-            let mut seen = HashMap::new();
-            children.note_movement(&mut seen);
+            let mut movement = Movement::default();
+            children.note_movement(&mut movement, now);
             let (until, longest) = (now + process.drain_timeout, now + process.drain_timeout_max);
-            let mut drain = Drain { until, longest, next_look: now, is_accepting: true, seen };
+            let mut drain = Drain { until, longest, next_look: now, is_accepting: true, movement };
             drain.plan_look(now);
             *self = Self::Draining(drain);
         } else {
@@ -74,13 +73,13 @@ impl Life {
             return false;
         }
         drain.plan_look(now);
+        children.note_movement(&mut drain.movement, now);
         if now < drain.until {
-            children.note_movement(&mut drain.seen);
             return false;
         }
         drain.is_accepting = false;
-        let seen = (now < drain.longest).then_some(&mut drain.seen);
-        children.end_still(seen, now) > 0
+        let since = now.checked_sub(STILL).filter(|_| now < drain.longest);
+        children.end_still(since.map(|since| (&drain.movement, since)), now) > 0
     }
 
     pub fn next_event(&self) -> Option<Instant> {

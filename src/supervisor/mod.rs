@@ -168,6 +168,7 @@ impl Supervisor {
     fn run(&mut self) -> Result<(), Error> {
         let addresses: Vec<_> = self.listeners.iter().map(Entry::describe).collect();
         journal::note_ready(&addresses.join(", "));
+        self.children.refill_spares(Instant::now());
         self.notifier.ready(self.counts());
         loop {
             let ready = self.wait().map_err(Error::system("wait for events"))?;

@@ -353,7 +353,9 @@ fn the_shipped_file_names_every_key_at_its_default() {
     fs::write(&file, uncommented.join("\n")).unwrap();
     let mut all = show();
     all.retain(|line| {
-        !["delay = ", "host = ", "extension = ", "max_duration = "].iter().any(|key| line.starts_with(key))
+        !["delay = ", "host = ", "extension = ", "max_duration = ", "idle_timeout = "]
+            .iter()
+            .any(|key| line.starts_with(key))
     });
     assert_eq!(all, defaults);
     let (_, shown, _) = run(&["check", "--show", "-c", file.to_str().unwrap()]);

@@ -119,7 +119,7 @@ impl Setup {
                 }
             }
         });
-        Server { process, _folder: folder, notify, lines, address: None }
+        Server { process, folder, notify, lines, address: None }
     }
 }
 
@@ -145,7 +145,7 @@ impl Setup {
 pub struct Server {
     process: Child,
     /// Holds the configuration and the notification socket.
-    _folder: TempDir,
+    folder: TempDir,
     notify: UnixDatagram,
     lines: Receiver<String>,
     address: Option<SocketAddr>,
@@ -154,6 +154,12 @@ pub struct Server {
 impl Server {
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id().cast_signed())
+    }
+
+    /// Replaces the configuration file, and asks for it to be read.
+    pub fn reload(&self, config: &str) {
+        fs::write(self.folder.path().join("lsbaws.toml"), config).unwrap();
+        self.signal(Signal::SIGHUP);
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -184,6 +190,19 @@ impl Server {
             let text = std::str::from_utf8(&buffer[..length]).unwrap();
             if let Some(value) = text.lines().find_map(|line| line.strip_prefix(name)) {
                 return value.to_owned();
+            }
+        }
+    }
+
+    /// The next notification that contains `part`.
+    pub fn notification_with(&self, part: &str) -> String {
+        let mut buffer = [0; 4096];
+        loop {
+            let length =
+                self.notify.recv(&mut buffer).unwrap_or_else(|error| panic!("no {part} came: {error}"));
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            if text.contains(part) {
+                return text.into_owned();
             }
         }
     }

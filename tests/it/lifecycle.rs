@@ -125,14 +125,6 @@ fn sigint_drains_as_well_and_spares_the_children() {
 }
 
 #[test]
-fn sighup_is_survived() {
-    let server = serve("");
-    server.signal(Signal::SIGHUP);
-    server.wait_line("reload by SIGHUP is not available yet");
-    assert!(server.get("/").ends_with("Hello, World!\n"));
-}
-
-#[test]
 fn the_backlog_of_a_bound_socket_is_served_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("web.sock");

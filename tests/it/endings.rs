@@ -1,0 +1,163 @@
+//! How connections are ended that do not end by themselves, and how the daemon ends itself.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Server, Setup, connect, read_to_end, serve};
+
+fn exec(script: &str, more: &str) -> String {
+    format!(
+        "{more}[service.web]\nprotocol = 'exec'\nmax_duration = '200ms'\ncommand = ['/bin/sh', '-c', '''{script}''']\n"
+    )
+}
+
+#[test]
+fn a_program_that_lasts_too_long_is_ended_with_all_that_it_has_started() {
+    for model in ["fork", "double-fork"] {
+        let process = format!("[process]\nmodel = '{model}'\n");
+        let server = serve(&exec("sleep 1000 & echo $!; sleep 1000", &process));
+        let mut stream = server.connect();
+        let mut line = [0; 16];
+        let count = stream.read(&mut line).unwrap();
+        let sleeper = std::str::from_utf8(&line[..count]).unwrap().trim().parse().unwrap();
+        let sleeper = lsbaws::sys::open_pidfd(sleeper).unwrap();
+        let record = server.record();
+        assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGTERM", "deadline"), "{model}");
+        assert!(record.line.contains("(ended by lsbaws: max_duration has passed)"), "{}", record.line);
+        let mut fds = [PollFd::new(sleeper.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1, "{model}: it lives on");
+        assert_eq!(read_to_end(stream), "");
+    }
+}
+
+#[test]
+fn a_program_that_does_not_listen_is_killed() {
+    let server = serve(&exec("trap '' TERM; echo here; while :; do sleep 1000; done", ""));
+    let _stream = server.connect();
+    let record = server.record();
+    assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGKILL", "deadline"));
+}
+
+#[test]
+fn a_child_that_hangs_is_ended_from_outside() {
+    let server = serve("[service.web]\nmax_duration = '200ms'\n");
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    // Whatever keeps it from looking at the clock.
+    kill(Pid::from_raw(server.children()[0]), Signal::SIGSTOP).unwrap();
+    let record = server.record();
+    assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGKILL", "deadline"));
+}
+
+#[test]
+fn what_a_program_leaves_behind_is_in_its_record() {
+    let server = serve(&exec("sleep 1000 >/dev/null 2>&1 & echo done", ""));
+    assert_eq!(read_to_end(server.connect()), "done\n");
+    let record = server.record();
+    assert_eq!((record.get("left_behind"), record.get("exit_code")), ("yes", "0"));
+    assert!(
+        record.line.contains("processes that its program left behind were told to end"),
+        "{}",
+        record.line
+    );
+}
+
+/// A daemon that serves a sparse file of 4 GiB, and a client that has taken the head of it.
+fn serve_large(process: &str) -> (Server, std::net::TcpStream, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    File::create(folder.path().join("large")).unwrap().set_len(4 << 30).unwrap();
+    let root = folder.path().display();
+    let server =
+        serve(&format!("[process]\n{process}\n[[service.web.route]]\nhandler = 'files'\nroot = '{root}'\n"));
+    let mut stream = server.connect();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 4096]).unwrap();
+    (server, stream, folder)
+}
+
+#[test]
+fn a_drain_waits_for_bytes_that_move_and_says_so() {
+    let (mut server, mut stream, _folder) = serve_large("drain_timeout = '2s'\ndrain_timeout_max = '1h'");
+    server.signal(Signal::SIGTERM);
+    server.notification_with("STOPPING=1");
+    let mut taken = vec![0; 4 << 20];
+    let mut extensions = 0;
+    while extensions < 2 {
+        // A bit in each second, and the daemon sees it.
+        stream.read_exact(&mut taken).unwrap();
+        let told = server.notification_with("");
+        if told.starts_with("EXTEND_TIMEOUT_USEC=10000000") {
+            extensions += 1;
+        } else {
+            assert!(told.starts_with("STATUS=Draining: connections left 1"), "{told}");
+            assert!(told.contains(" at web: GET /large, writing, since "), "{told}");
+        }
+    }
+    let rest = std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    assert!(rest > 3 << 30, "{rest}");
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.record().get("outcome"), "served");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_those_who_stand_still() {
+    let (mut server, _stream, _folder) = serve_large("drain_timeout = '2s'\ndrain_timeout_max = '1h'");
+    server.stop();
+    assert_eq!(server.record().get("ended_by"), "drain");
+}
+
+#[test]
+fn a_drain_has_an_end_even_for_bytes_that_move() {
+    let (mut server, mut stream, _folder) =
+        serve_large("drain_timeout = '100ms'\ndrain_timeout_max = '1500ms'");
+    server.signal(Signal::SIGTERM);
+    let mut part = [0; 64];
+    while matches!(stream.read(&mut part), Ok(1..)) {
+        std::thread::yield_now();
+    }
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.record().get("ended_by"), "drain");
+}
+
+#[test]
+fn an_idle_daemon_ends_and_leaves_who_comes_to_its_successor() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = "[process]\nidle_timeout = '300ms'\n[limits]\nkeepalive_timeout = '2s'\n";
+    let start = || Setup::new(config).socket(listener.try_clone().unwrap()).names("web").start();
+    let mut server = start();
+    let mut stream = connect(address);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(server.wait_notified("STOPPING="), "1");
+    assert_eq!(server.wait().code(), Some(0));
+    let lines = server.lines_to_end();
+    let find = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
+    assert!(
+        find("GET / -> 200") < find("no connection for 300ms: ending until the next one comes"),
+        "{lines:?}"
+    );
+    let mut waiting = connect(address);
+    waiting.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let _successor = start();
+    assert!(read_to_end(waiting).ends_with("Hello, World!\n"));
+}
+
+#[test]
+fn sigusr1_tells_what_goes_on() {
+    let server = serve("[[service.web.route]]\ndelay = '1h'\n");
+    let mut stream = server.connect();
+    stream.write_all(b"GET /slow?a=b HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let child = server.wait_delayed_child();
+    server.signal(Signal::SIGUSR1);
+    let line = server.wait_line("state: serving for 0s on 127.0.0.1:");
+    assert!(line.contains("connections 1 of 512, spares 0, ended 0, refused 0"), "{line}");
+    let line = server.wait_line("at web: GET /slow?a=b, handling, since 0s");
+    assert!(line.contains(&format!("pid={child} ")), "{line}");
+}

@@ -1,0 +1,138 @@
+//! SIGHUP: a new configuration, while connections go on.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Setup, ask, read_to_end, serve};
+
+const KEEP: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+fn saying(body: &str) -> String {
+    format!("[[service.web.route]]\nbody = '{body}'\n")
+}
+
+fn read_some(stream: &mut impl Read) -> String {
+    let mut bytes = [0; 4096];
+    let count = stream.read(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes[..count]).into_owned()
+}
+
+#[test]
+fn a_new_configuration_is_for_new_connections() {
+    let server = serve(&saying("old"));
+    let mut before = server.connect();
+    before.write_all(KEEP.as_bytes()).unwrap();
+    assert!(read_some(&mut before).ends_with("old"));
+    server.reload(&saying("new"));
+    let reloading = server.notification_with("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    let ready = server.notification_with("READY=1");
+    assert!(ready.contains("STATUS=Serving: "), "{ready}");
+    assert!(server.get("/").ends_with("new"));
+    assert!(ask(before, CLOSE).ends_with("old"), "it keeps what it began with");
+    server.wait_line("configuration reloaded, serving on 127.0.0.1:");
+}
+
+#[test]
+fn a_bad_configuration_changes_nothing() {
+    let server = serve(&saying("old"));
+    server.reload("[limits]\nmax_conections = 3\n");
+    let line = server.wait_line("unable to reload, the configuration stays as it was: ");
+    assert!(line.contains("lsbaws.toml:2: limits.max_conections: unknown key"), "{line}");
+    server.notification_with("READY=1");
+    assert!(server.get("/").ends_with("old"));
+    // Nor may a listener lose its service.
+    server.reload("[service.a]\n[service.b]\n");
+    let line = server.wait_line("unable to reload");
+    assert!(line.contains("the listener \\\"web\\\" leads to no service"), "{line}");
+    assert!(server.get("/").ends_with("old"));
+    server.reload(&saying("new"));
+    server.wait_line("configuration reloaded");
+    assert!(server.get("/").ends_with("new"));
+}
+
+#[test]
+fn limits_change_both_ways() {
+    let server = serve("[limits]\nmax_connections = 1\n");
+    let mut first = server.connect();
+    first.write_all(KEEP.as_bytes()).unwrap();
+    read_some(&mut first);
+    let mut second = server.connect();
+    second.write_all(CLOSE.as_bytes()).unwrap();
+    server.reload("[limits]\nmax_connections = 2\nmax_head_size = '64 KiB'\n");
+    assert!(read_to_end(second).ends_with("Hello, World!\n"), "there is room beside the first");
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\nConnection: close\r\n\r\n", "x".repeat(40_000));
+    assert!(ask(server.connect(), &long).starts_with("HTTP/1.1 200 "));
+    server.reload("[limits]\nmax_connections = 1\n");
+    server.wait_line("configuration reloaded");
+    server.wait_line("configuration reloaded");
+    let mut third = server.connect();
+    third.write_all(CLOSE.as_bytes()).unwrap();
+    third.set_nonblocking(true).unwrap();
+    assert!(third.read(&mut [0]).is_err(), "it waits for the first one's end");
+    third.set_nonblocking(false).unwrap();
+    assert!(ask(first, CLOSE).ends_with("Hello, World!\n"));
+    assert!(read_to_end(third).ends_with("Hello, World!\n"));
+}
+
+#[test]
+fn the_level_changes() {
+    let server = serve("[log]\nlevel = 'error'\n");
+    server.get("/unseen");
+    server.reload("");
+    server.notification_with("RELOADING=1");
+    server.notification_with("READY=1");
+    server.get("/seen");
+    assert_eq!(server.record().get("target"), "/seen");
+}
+
+#[test]
+fn our_own_listeners_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = |name: &str, files: &[&str]| {
+        let paths: Vec<_> =
+            files.iter().map(|file| format!("'{}'", folder.path().join(file).display())).collect();
+        format!("[listen.{name}]\naddress = [{}]\n", paths.join(", "))
+    };
+    let connect = |file: &str| UnixStream::connect(folder.path().join(file));
+    let mut server = Setup::new(&(listen("web", &["a", "b"]) + &saying("one"))).start();
+    let mut held = connect("a").unwrap();
+    held.write_all(KEEP.as_bytes()).unwrap();
+    read_some(&mut held);
+    // Somebody waits at a listener that goes.
+    server.signal(Signal::SIGSTOP);
+    let mut waiting = connect("a").unwrap();
+    waiting.write_all(CLOSE.as_bytes()).unwrap();
+    server.reload(&(listen("web", &["b", "c"]) + &saying("two")));
+    server.signal(Signal::SIGCONT);
+    assert!(read_to_end(waiting).starts_with("HTTP/1.1 200 "));
+    server.wait_line("configuration reloaded");
+    assert!(ask(connect("b").unwrap(), CLOSE).ends_with("two"));
+    assert!(ask(connect("c").unwrap(), CLOSE).ends_with("two"));
+    assert!(ask(held, CLOSE).ends_with("one"));
+    assert!(!Path::new(&folder.path().join("a")).exists());
+    // An address that cannot be bound: nothing changes, not even what could be.
+    server.reload(&(listen("web", &["d", "none/e"]) + &saying("three")));
+    server.wait_line("unable to reload");
+    assert!(!Path::new(&folder.path().join("d")).exists());
+    assert!(ask(connect("c").unwrap(), CLOSE).ends_with("two"));
+    server.stop();
+}
+
+#[test]
+fn reloads_lose_nobody_and_leave_nothing_open() {
+    let server = serve("[process]\nspares = 2\n");
+    server.get("/");
+    let before = server.count_fds();
+    for round in 0..50 {
+        server.reload(&format!("[process]\nspares = 2\n{}", saying(&round.to_string())));
+        assert!(server.get("/").starts_with("HTTP/1.1 200 "));
+    }
+    server.reload(&format!("[process]\nspares = 2\n{}", saying("last")));
+    while !server.get("/").ends_with("last") {}
+    assert!(server.count_fds() <= before + 1, "{} and then {}", before, server.count_fds());
+}

@@ -1,0 +1,98 @@
+//! Children that are forked ahead of their connections.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Setup, ask, connect, run, run_client, serve};
+
+#[test]
+fn a_spare_serves_one_connection_and_another_takes_its_place() {
+    let mut server = serve("[process]\nspares = 2\n");
+    let mut spares: HashSet<i64> = server.children().into_iter().map(i64::from).collect();
+    assert_eq!(spares.len(), 2);
+    for _ in 0..5 {
+        assert!(server.get("/").ends_with("Hello, World!\n"));
+        let record = server.record();
+        assert!(spares.remove(&record.number("pid")), "{}", record.line);
+        assert_eq!((record.get("outcome"), record.get("handler")), ("served", "hello"));
+        spares.extend(server.children().into_iter().map(i64::from));
+    }
+    server.stop();
+    let lines = server.lines_to_end();
+    assert!(lines.iter().any(|line| line.contains("stopped after 5 connections")), "{lines:?}");
+}
+
+#[test]
+fn a_crowd_larger_than_the_spares_is_served() {
+    let server = serve("[process]\nspares = 3\n[limits]\nmax_connections = 8\n");
+    let result = run_client(server.address(), &["--max-conns", "100"]);
+    assert_eq!(result["answered"]["200"], 100, "{result}");
+    for _ in 0..100 {
+        assert_eq!(server.record().get("outcome"), "served");
+    }
+}
+
+#[test]
+fn a_spare_holds_nothing_but_what_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(&format!(
+        "[process]\nspares = 2\n[[service.web.route]]\nhandler = 'files'\nroot = '{}'\n",
+        folder.path().display()
+    ));
+    server.get("/"); // the spares have had time to shed what is not theirs: one of them has served
+    let record = server.record();
+    assert_eq!(record.get("status"), "404");
+    for spare in server.children() {
+        let links = fs::read_dir(format!("/proc/{spare}/fd")).unwrap();
+        let names: Vec<_> = links.map(|link| fs::read_link(link.unwrap().path()).unwrap()).collect();
+        let sockets = names.iter().filter(|name| name.to_string_lossy().starts_with("socket:")).count();
+        assert!(sockets <= 2, "its channel and the drain: {names:?}");
+    }
+}
+
+#[test]
+fn killed_spares_are_replaced_and_lose_nothing() {
+    let server = serve("[process]\nspares = 2\n");
+    for spare in server.children() {
+        kill(Pid::from_raw(spare), Signal::SIGKILL).unwrap();
+    }
+    for _ in 0..3 {
+        assert!(server.get("/").ends_with("Hello, World!\n"));
+        assert_eq!(server.record().get("end"), "exited");
+    }
+}
+
+#[test]
+fn each_way_leads_to_its_own_service() {
+    let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let [web, echo] = sockets;
+    let config =
+        "[process]\nspares = 2\n[service.web]\n[service.echo]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
+    let server = Setup::new(config).socket(web).socket(echo).names("web:echo").start();
+    for _ in 0..3 {
+        let mut stream = connect(addresses[1]);
+        stream.write_all(b"so it is").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(ask(stream, ""), "so it is");
+        assert_eq!(server.record().get("service"), "echo");
+        let answer = ask(connect(addresses[0]), "GET / HTTP/1.0\r\n\r\n");
+        assert!(answer.ends_with("Hello, World!\n"));
+        let record = server.record();
+        assert_eq!(record.get("service"), "web");
+        assert!(record.get("peer").starts_with("127.0.0.1:"), "{}", record.line);
+    }
+}
+
+#[test]
+fn they_are_of_the_model_fork() {
+    let (code, _, message) =
+        run(&["check", "--set", "process.spares=1", "--set", "process.model=double-fork"]);
+    assert_eq!(code, 78);
+    assert!(message.contains("process.spares: expected 0 with the model \"double-fork\""), "{message}");
+}

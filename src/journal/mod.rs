@@ -2,20 +2,21 @@
 //! place that names journal fields. Every MESSAGE_ID has its text in `systemd/lsbaws.catalog`.
 
 mod from_child;
+mod ledger;
 mod record;
+mod socket;
+mod stderr;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format;
 use tracing_subscriber::prelude::*;
 
 use crate::config;
 pub use from_child::{note_program_failed, note_program_fault, note_program_output};
+pub use ledger::{next_event, refresh};
 pub use record::{EndedBy, Record, record_connection, record_refusal};
 
 /// Where records go, for children, which have closed the parent's way there.
@@ -34,12 +35,26 @@ const ACCEPT_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36407";
 const FORK_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36408";
 const PROGRAM_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36409";
 const PROGRAM_OUTPUT: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640a";
+const CONNECTIONS_FOLDED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640b";
 
-/// Opens the journal, or standard error where `target` says so or no journal is at hand.
+/// How long the end of the daemon waits for a log that does not take the last counts.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The log has not taken the event that was written last.
+static IS_UNTAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Opens the journal, or standard error where `target` says so or no journal is at hand. A journal that is not
+/// there yet is looked for at each record. At most `max_rate` records of one kind are written in a second; 0 is
+/// no limit.
 ///
 /// `stderr_is_peer`: standard error was the connection itself (inetd), so that nothing may go there and
 /// the journal is asked whatever `auto` would find.
-pub fn open(target: config::LogTarget, level: config::Level, stderr_is_peer: bool) -> io::Result<()> {
+pub fn open(
+    target: config::LogTarget,
+    level: config::Level,
+    max_rate: u32,
+    stderr_is_peer: bool,
+) -> io::Result<()> {
     let level = match level {
         config::Level::Error => LevelFilter::ERROR,
         config::Level::Warn => LevelFilter::WARN,
@@ -52,95 +67,90 @@ pub fn open(target: config::LogTarget, level: config::Level, stderr_is_peer: boo
         config::LogTarget::Stderr => false,
         config::LogTarget::Auto => stderr_is_peer || libsystemd::logging::connected_to_journal(),
     };
-    let journal = wants_journal.then(open_journal);
-    let result = match journal {
-        Some(Ok(layer)) => {
-            IS_JOURNAL.store(true, Relaxed);
-            registry.with(layer).try_init()
-        }
-        Some(Err(error)) if target == config::LogTarget::Journal => return Err(error),
-        _ => registry.with(stderr_layer()).try_init(),
+    IS_JOURNAL.store(wants_journal, Relaxed);
+    ledger::set_max_rate(max_rate);
+    let result = match wants_journal {
+        true => registry.with(socket::JournalLayer::new()).try_init(),
+        false => registry.with(stderr::stderr_layer()).try_init(),
     };
     result.map_err(io::Error::other)
 }
 
-fn open_journal() -> io::Result<tracing_journald::Layer> {
-    let priorities = PriorityMappings {
-        error: Priority::Error,
-        warn: Priority::Warning,
-        // The crate's own mapping makes info a notice, which journalctl prints in bold.
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        trace: Priority::Debug,
+/// Writes what is still only counted. To be called at the end of the daemon; standard error is told what the
+/// journal does not take within a second.
+pub fn close() {
+    let wait = || match IS_JOURNAL.load(Relaxed) {
+        true => drop(socket::connect_when_ready(LAST_PATIENCE)),
+        false => stderr::wait_for_room(LAST_PATIENCE),
     };
-    Ok(tracing_journald::Layer::new()?
-        .with_field_prefix(None)
-        .with_syslog_identifier(IDENTIFIER.into())
-        .with_priority_mappings(priorities))
+    if let Some(words) = ledger::close(wait) {
+        stderr::write_once(&format!("lsbaws: {words}\n"));
+    }
+}
+
+/// Lets `write` write one event. True: the log has taken it, or is not to have it.
+fn is_written(write: impl FnOnce()) -> bool {
+    IS_UNTAKEN.store(false, Relaxed);
+    write();
+    !IS_UNTAKEN.load(Relaxed)
+}
+
+/// The log has not taken an event. To be called by its layer.
+fn note_untaken() {
+    IS_UNTAKEN.store(true, Relaxed);
+}
+
+/// The log, in a sentence.
+fn sink_name() -> &'static str {
+    if IS_JOURNAL.load(Relaxed) { "the journal" } else { "standard error" }
 }
 
 /// Tells the journal why the daemon ends, when standard error leads nowhere. Works before [`open`].
 pub fn report_failure(sentence: &str) {
-    use libsystemd::logging::{Priority, journal_send};
-    let identifier = [("SYSLOG_IDENTIFIER", IDENTIFIER)];
-    let _ = journal_send(Priority::Error, sentence, identifier.into_iter()); // nobody left to tell
-}
-
-/// One line for each record: its sentence, then `name=value` for the fields in lower case.
-fn stderr_layer<S>() -> impl tracing_subscriber::Layer<S>
-where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-{
-    let fields = format::debug_fn(|out, field, value| match field.name() {
-        "message" => write!(out, "{value:?}"),
-        "MESSAGE_ID" => Ok(()),
-        name => {
-            write!(out, "{}={value:?}", name.strip_prefix("LSBAWS_").unwrap_or(name).to_ascii_lowercase())
-        }
-    });
-    tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .without_time()
-        .with_target(false)
-        .log_internal_errors(false)
-        .fmt_fields(fields.delimited(" "))
+    socket::send_once(libsystemd::logging::Priority::Error, sentence, &[]);
 }
 
 /// Every listener is armed.
 pub fn note_ready(listeners: &str) {
-    tracing::info!(MESSAGE_ID = READY, "serving on {listeners}");
+    ledger::tell(|| tracing::info!(MESSAGE_ID = READY, "serving on {listeners}"));
 }
 
 pub fn note_draining(children: usize, timeout: Duration) {
-    tracing::info!(
-        MESSAGE_ID = DRAINING,
-        "stopping: connections left {children}, up to {} for them to finish",
-        humantime::format_duration(timeout)
-    );
+    ledger::tell(|| {
+        tracing::info!(
+            MESSAGE_ID = DRAINING,
+            "stopping: connections left {children}, up to {} for them to finish",
+            humantime::format_duration(timeout)
+        );
+    });
 }
 
 pub fn note_stopped(served: u64) {
-    tracing::info!(MESSAGE_ID = STOPPED, "stopped after {served} connections");
+    ledger::tell(|| tracing::info!(MESSAGE_ID = STOPPED, "stopped after {served} connections"));
 }
 
 pub fn note_accept_exhausted(listener: &str, error: &io::Error) {
-    tracing::error!(
-        MESSAGE_ID = ACCEPT_EXHAUSTED,
-        LSBAWS_LISTENER = listener,
-        LSBAWS_ERROR = %error,
-        "unable to accept: {error}; connections wait in the backlog until a child ends or a second has passed"
-    );
+    ledger::tell(|| {
+        tracing::error!(
+            MESSAGE_ID = ACCEPT_EXHAUSTED,
+            LSBAWS_LISTENER = listener,
+            LSBAWS_ERROR = error.to_string(),
+            "unable to accept: {error}; connections wait in the backlog until a child ends or a second has passed"
+        );
+    });
 }
 
 pub fn note_fork_exhausted(error: &io::Error) {
-    tracing::error!(
-        MESSAGE_ID = FORK_EXHAUSTED,
-        LSBAWS_ERROR = %error,
-        "unable to fork: {error}; the connection is kept and tried again"
-    );
+    ledger::tell(|| {
+        tracing::error!(
+            MESSAGE_ID = FORK_EXHAUSTED,
+            LSBAWS_ERROR = error.to_string(),
+            "unable to fork: {error}; the connection is kept and tried again"
+        );
+    });
 }
 
 /// Anything else that an administrator should know. The daemon goes on.
 pub fn note_warning(sentence: &str) {
-    tracing::warn!("{sentence}");
+    ledger::tell(|| tracing::warn!("{sentence}"));
 }

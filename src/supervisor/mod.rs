@@ -152,6 +152,7 @@ impl Supervisor {
                 journal::note_stopped(self.counts().ended);
                 return Ok(());
             }
+            journal::refresh(now);
             self.notifier.tick(now, self.counts());
         }
     }
@@ -182,6 +183,7 @@ impl Supervisor {
             self.admission.next_event(),
             self.children.orphans.next_event(now),
             self.life.next_event(),
+            journal::next_event(),
         ];
         deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |at| {
             let left = at.saturating_duration_since(now);

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::stderr::{self, escape};
-use super::{IS_JOURNAL, PROGRAM_FAILED, PROGRAM_OUTPUT, socket};
+use super::escape::{escape_for_journal, escape_for_line};
+use super::{IS_JOURNAL, PROGRAM_FAILED, PROGRAM_OUTPUT, socket, stderr};
 use crate::connection::Identity;
 
 /// A child's program could not be started. To be called in the child.
@@ -18,23 +18,23 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     }
     let sentence = format!("unable to run {}: ", escape_path(program));
     let more = [("LSBAWS_ERROR", &*error)];
-    tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, &error), &more);
+    tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, error.as_bytes()), &more);
 }
 
 /// A program has not answered as it should. To be called in the child that runs it.
 pub fn note_program_fault(identity: &Identity, service: &str, target: &str, program: &Path, why: &str) {
     let sentence = format!("{} has failed: ", escape_path(program));
     let more = [("LSBAWS_TARGET", target), ("LSBAWS_ERROR", why)];
-    tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, why), &more);
+    tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, why.as_bytes()), &more);
 }
 
 /// A line that a program has written to its standard error. To be called in the child that runs it.
-pub fn note_program_output(identity: &Identity, service: &str, target: &str, line: &str) {
+pub fn note_program_output(identity: &Identity, service: &str, target: &str, line: &[u8]) {
     tell_from_child(true, identity, service, PROGRAM_OUTPUT, ("", line), &[("LSBAWS_TARGET", target)]);
 }
 
 fn escape_path(path: &Path) -> String {
-    escape(path.as_os_str().as_bytes())
+    escape_for_line(path.as_os_str().as_bytes())
 }
 
 /// Writes an entry without the parent's way to the log, which a child has closed. The message is in two parts:
@@ -44,7 +44,7 @@ fn tell_from_child(
     identity: &Identity,
     service: &str,
     message_id: &str,
-    (sentence, text): (&str, &str),
+    (sentence, text): (&str, &[u8]),
     more: &[(&str, &str)],
 ) {
     use libsystemd::logging::Priority;
@@ -59,11 +59,12 @@ fn tell_from_child(
     fields.extend(more);
     if IS_JOURNAL.load(Relaxed) {
         let priority = if is_info { Priority::Info } else { Priority::Error };
+        let text = escape_for_journal(text);
         socket::send_once(priority, &format!("{peer}: {sentence}{text}"), &fields);
         return;
     }
     let level = if is_info { " INFO" } else { "ERROR" };
-    let mut line = format!("{level} {peer}: {sentence}{}", escape(text.as_bytes()));
+    let mut line = format!("{level} {peer}: {sentence}{}", escape_for_line(text));
     for (name, value) in &fields[1..] {
         let name = name.strip_prefix("LSBAWS_").unwrap_or(name).to_ascii_lowercase();
         line.push_str(&format!(" {name}={value:?}"));

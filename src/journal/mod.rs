@@ -1,6 +1,7 @@
 //! The records: what goes to the journal, or to standard error where there is none. This is the only
 //! place that names journal fields. Every MESSAGE_ID has its text in `systemd/lsbaws.catalog`.
 
+mod escape;
 mod from_child;
 mod ledger;
 mod record;

@@ -16,6 +16,7 @@ use nix::unistd::write;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
 
+use super::escape::{escape_char, is_printable};
 use super::note_untaken;
 
 /// A write of more than this to a pipe may be torn, or wait (pipe(7), `PIPE_BUF`).
@@ -155,49 +156,9 @@ impl<W: fmt::Write> fmt::Write for OneLine<W> {
     }
 }
 
-/// Text of somebody else's making, as it may stand in a line of the log: what is not printable, quotes and
-/// backslashes are `\xNN` for each byte, as in what the scoreboard says of a request.
-pub fn escape(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if is_printable(c) && c != '"' && c != '\\' {
-                text.push(c);
-            } else {
-                let _ = escape_char(&mut text, c); // into a String: never fails
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}"); // into a String: never fails
-        }
-    }
-    text
-}
-
-fn escape_char(out: &mut impl fmt::Write, c: char) -> fmt::Result {
-    c.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(out, "\\x{byte:02x}"))
-}
-
-/// Whether a character shows as itself. Not a control, nor one that turns or joins what is around it, such as
-/// U+202E.
-fn is_printable(c: char) -> bool {
-    match c {
-        ' '..='~' => true,
-        c if c.is_ascii() => false,
-        c => c.escape_debug().len() == 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_programs_say_cannot_pose_as_fields_or_lines() {
-        assert_eq!(escape(b"x outcome=\"served\"\n\\"), "x outcome=\\x22served\\x22\\x0a\\x5c");
-        assert_eq!(escape("\u{202e}\u{9b}1m".as_bytes()), "\\xe2\\x80\\xae\\xc2\\x9b1m");
-        assert_eq!(escape(b"caf\xc3\xa9 \xff"), "café \\xff");
-    }
 
     #[test]
     fn a_long_line_is_cut_between_characters_and_ends() {

@@ -206,6 +206,21 @@ impl Server {
         Record::parse(&self.wait_line(" connection="))
     }
 
+    /// Waits until the records, and the counts of folded ones, tell of so many connections more. How many had a
+    /// record of their own.
+    pub fn wait_recorded(&self, connections: usize) -> usize {
+        let (mut single, mut folded) = (0, 0);
+        while single + folded < connections {
+            let line = self.wait_line(" outcome=");
+            match line.split_once(" count=") {
+                Some((_, count)) => folded += count.parse::<usize>().unwrap(),
+                None => single += 1,
+            }
+        }
+        assert_eq!(single + folded, connections);
+        single
+    }
+
     /// What is on standard error by now.
     fn rest(&self) -> Vec<String> {
         self.lines.try_iter().collect()

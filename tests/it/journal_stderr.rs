@@ -54,12 +54,13 @@ fn the_terminal_of_others_stays_as_it_is() {
 fn a_file_gets_all_lines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stderr");
-    let mut server = Setup::new("").prelude(&format!("exec 2>>{}", path.display())).serve();
+    let mut server = Setup::new("").prelude(&format!("exec 2>>{}; echo first >&2", path.display())).serve();
     for _ in 0..20 {
         server.get("/");
     }
     server.stop();
     let text = fs::read_to_string(path).unwrap();
+    assert!(text.starts_with("first\n"), "{text}");
     assert_eq!(text.matches(" outcome=\"served\"").count(), 20, "{text}");
 }
 

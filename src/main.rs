@@ -66,10 +66,12 @@ fn serve(source: ConfigArgs) -> Result<u8, Failure> {
     let took_stderr = activation.took_stderr();
     let serve = || {
         let (config, _) = load(&source)?;
-        journal::open(config.log_target, config.log_level, took_stderr)
+        journal::open(config.log_target, config.log_level, config.log_max_rate, took_stderr)
             .map_err(|error| Failure(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         let reread = move || load(&source).map(|(config, _)| config).map_err(|Failure(_, sentence)| sentence);
-        match supervisor::run(config, activation, Box::new(reread)) {
+        let ended = supervisor::run(config, activation, Box::new(reread));
+        journal::close();
+        match ended {
             Ok(outcome) => Ok(outcome.code()),
             Err(error @ supervisor::Error::NoService(_)) => Err(Failure(EXIT_CONFIG, error.to_string())),
             Err(error) => Err(fail(&error)),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::socket::{SockType, UnixAddr, getsockname, getsockopt, sockopt};
 use nix::unistd::Pid;
 
 use crate::scoreboard::Slot;
@@ -257,6 +258,20 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open (just asked) and was inherited at start, so that nothing in
     // this process owns it; `listen::activation` adopts each number once, before any other is made.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A Unix datagram socket that somebody else in this process owns and does not show, by its number. Fails where
+/// the number is of anything else.
+///
+/// For sockets that stay open until the process ends: those of crates that keep them in a static.
+pub fn borrow_unix_datagram(number: RawFd) -> io::Result<BorrowedFd<'static>> {
+    // SAFETY: the number is not -1, and the kernel, asked below, knows it as a socket before anybody gets it.
+    let socket = unsafe { BorrowedFd::borrow_raw(number.max(0)) };
+    let is_unix = getsockname::<UnixAddr>(number.max(0)).is_ok();
+    match is_unix && getsockopt(&socket, sockopt::SockType)? == SockType::Datagram {
+        true => Ok(socket),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what

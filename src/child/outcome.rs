@@ -35,11 +35,9 @@ impl Outcome {
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.code() == code)
     }
-}
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    pub fn word(self) -> &'static str {
+        match self {
             Self::Served => "served",
             Self::Client => "client",
             Self::Handler => "handler",
@@ -47,7 +45,13 @@ impl fmt::Display for Outcome {
             Self::Bug => "bug",
             Self::System => "system",
             Self::Config => "config",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Config {
     pub process: Process,
     pub log_target: LogTarget,
     pub log_level: Level,
+    /// Records of one kind that are written in a second; 0 is no limit.
+    pub log_max_rate: u32,
     /// By name; never empty.
     pub services: Services,
 }
@@ -255,6 +257,7 @@ impl Config {
             },
             log_target: raw.log.0.target,
             log_level: raw.log.0.level,
+            log_max_rate: raw.log.0.max_rate.get(),
             services,
         })
     }

@@ -120,11 +120,12 @@ impl Default for Process {
 pub struct Log {
     pub target: LogTarget,
     pub level: Level,
+    pub max_rate: Whole<0, 1_000_000>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { target: LogTarget::Auto, level: Level::Info }
+        Self { target: LogTarget::Auto, level: Level::Info, max_rate: Whole::new(1000) }
     }
 }
 

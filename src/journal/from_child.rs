@@ -1,11 +1,13 @@
 //! What a child has to tell while it runs: how a program of its own fares. It has closed the parent's way to the
 //! journal, and opens another one when there is something to say.
 
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{IDENTIFIER, IS_JOURNAL, PROGRAM_FAILED, PROGRAM_OUTPUT};
+use super::escape::{escape_for_journal, escape_for_line};
+use super::{IS_JOURNAL, PROGRAM_FAILED, PROGRAM_OUTPUT, socket, stderr};
 use crate::connection::Identity;
 
 /// A child's program could not be started. To be called in the child.
@@ -14,33 +16,38 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     if error.starts_with("No such file") && program.exists() {
         error = format!("the interpreter that its first line names is missing: {error}");
     }
-    let sentence = format!("{}: unable to run {}: {error}", identity.peer, program.display());
-    tell_from_child(false, identity, service, PROGRAM_FAILED, &sentence, &[("LSBAWS_ERROR", &error)]);
+    let sentence = format!("unable to run {}: ", escape_path(program));
+    let more = [("LSBAWS_ERROR", &*error)];
+    tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, error.as_bytes()), &more);
 }
 
 /// A program has not answered as it should. To be called in the child that runs it.
 pub fn note_program_fault(identity: &Identity, service: &str, target: &str, program: &Path, why: &str) {
-    let sentence = format!("{}: {} has failed: {why}", identity.peer, program.display());
+    let sentence = format!("{} has failed: ", escape_path(program));
     let more = [("LSBAWS_TARGET", target), ("LSBAWS_ERROR", why)];
-    tell_from_child(false, identity, service, PROGRAM_FAILED, &sentence, &more);
+    tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, why.as_bytes()), &more);
 }
 
 /// A line that a program has written to its standard error. To be called in the child that runs it.
-pub fn note_program_output(identity: &Identity, service: &str, target: &str, line: &str) {
-    let sentence = format!("{}: {line}", identity.peer);
-    tell_from_child(true, identity, service, PROGRAM_OUTPUT, &sentence, &[("LSBAWS_TARGET", target)]);
+pub fn note_program_output(identity: &Identity, service: &str, target: &str, line: &[u8]) {
+    tell_from_child(true, identity, service, PROGRAM_OUTPUT, ("", line), &[("LSBAWS_TARGET", target)]);
 }
 
-/// Writes an entry without the parent's socket to the journal, which a child has closed.
+fn escape_path(path: &Path) -> String {
+    escape_for_line(path.as_os_str().as_bytes())
+}
+
+/// Writes an entry without the parent's way to the log, which a child has closed. The message is in two parts:
+/// ours, and what comes from elsewhere.
 fn tell_from_child(
     is_info: bool,
     identity: &Identity,
     service: &str,
     message_id: &str,
-    sentence: &str,
+    (sentence, text): (&str, &[u8]),
     more: &[(&str, &str)],
 ) {
-    use libsystemd::logging::{Priority, journal_send};
+    use libsystemd::logging::Priority;
     let (id, peer) = (identity.id.to_string(), identity.peer.to_string());
     let mut fields = vec![
         ("MESSAGE_ID", message_id),
@@ -51,16 +58,17 @@ fn tell_from_child(
     ];
     fields.extend(more);
     if IS_JOURNAL.load(Relaxed) {
-        fields.push(("SYSLOG_IDENTIFIER", IDENTIFIER));
         let priority = if is_info { Priority::Info } else { Priority::Error };
-        let _ = journal_send(priority, sentence, fields.into_iter()); // nobody left to tell
+        let text = escape_for_journal(text);
+        socket::send_once(priority, &format!("{peer}: {sentence}{text}"), &fields);
         return;
     }
-    let mut line = format!("{} {sentence}", if is_info { " INFO" } else { "ERROR" });
+    let level = if is_info { " INFO" } else { "ERROR" };
+    let mut line = format!("{level} {peer}: {sentence}{}", escape_for_line(text));
     for (name, value) in &fields[1..] {
         let name = name.strip_prefix("LSBAWS_").unwrap_or(name).to_ascii_lowercase();
         line.push_str(&format!(" {name}={value:?}"));
     }
     line.push('\n');
-    let _ = io::stderr().write_all(line.as_bytes()); // nobody left to tell
+    stderr::write_once(&line);
 }

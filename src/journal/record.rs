@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tracing::Level;
 
+use super::ledger::{self, Kind};
 use super::{CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
 use crate::child::outcome::Outcome;
 use crate::connection::Identity;
@@ -52,8 +53,24 @@ pub struct Record<'a> {
     pub told: Testimony,
 }
 
-/// Writes the one record of a connection whose process has ended.
+/// Writes, or counts, the one record of a connection whose process has ended.
 pub fn record_connection(record: &Record<'_>) {
+    let outcome = match record.exit {
+        Exit::Exited(0) => Some(Outcome::Served),
+        Exit::Exited(code) if !record.is_program => Outcome::from_code(code),
+        _ => None,
+    };
+    let kind = match (record.exit, outcome) {
+        (Exit::Killed { .. }, _) => Kind::Killed,
+        (Exit::Exited(_), Some(outcome)) => Kind::Ended(outcome),
+        (Exit::Exited(_), None) => Kind::Ended(Outcome::Handler), // a program's own exit code
+    };
+    let level = level_of(record, outcome);
+    let now = record.identity.accepted_at + record.wall;
+    ledger::record(kind, level, now, || write_connection(record, outcome, kind, level));
+}
+
+fn write_connection(record: &Record<'_>, outcome: Option<Outcome>, kind: Kind, level: Level) {
     let Record { identity, usage, told, .. } = record;
     let (message_id, end, exit_code, signal) = match record.exit {
         Exit::Exited(code) => (CONNECTION_ENDED, "exited", Some(code), None),
@@ -64,19 +81,9 @@ pub fn record_connection(record: &Record<'_>) {
             (CONNECTION_KILLED, "killed", None, Some(signal_name(signal)))
         }
     };
-    let outcome = match exit_code {
-        Some(0) => Some(Outcome::Served),
-        Some(code) if !record.is_program => Outcome::from_code(code),
-        _ => None,
-    };
     let program = told.program.map(describe_program);
     // What a program sends and receives, nobody counts.
     let bytes = |count: u64| (!record.is_program).then_some(count);
-    let outcome_word = match (exit_code, outcome) {
-        (None, _) => "killed".to_owned(),
-        (Some(_), Some(outcome)) => outcome.to_string(),
-        (Some(_), None) => "handler".to_owned(), // a program's own exit code
-    };
     // The level is part of a call site, so each level has its own.
     macro_rules! write_record {
         ($level:expr) => {
@@ -92,7 +99,7 @@ pub fn record_connection(record: &Record<'_>) {
                 LSBAWS_END = end,
                 LSBAWS_EXIT_CODE = exit_code,
                 LSBAWS_SIGNAL = signal.as_deref(),
-                LSBAWS_OUTCOME = outcome_word.as_str(),
+                LSBAWS_OUTCOME = kind.word(),
                 LSBAWS_LEFT_BEHIND = record.left_behind.then_some("yes"),
                 LSBAWS_ENDED_BY = record.ended_by.map(tracing::field::display),
                 LSBAWS_WALL_USEC = micros(record.wall),
@@ -112,7 +119,7 @@ pub fn record_connection(record: &Record<'_>) {
             )
         };
     }
-    match level_of(record, outcome) {
+    match level {
         Level::ERROR => write_record!(Level::ERROR),
         Level::WARN => write_record!(Level::WARN),
         _ => write_record!(Level::INFO),
@@ -182,23 +189,28 @@ impl fmt::Display for Sentence<'_> {
     }
 }
 
-/// A connection that got no process: the parent has answered it with `status`, or closed it.
+/// Writes, or counts, the one record of a connection that got no process: the parent has answered it with
+/// `status`, or closed it.
 pub fn record_refusal(identity: &Identity, service: &str, status: Option<u16>, error: &io::Error) {
     let how = if status.is_some() { "refused with 503" } else { "closed" };
-    tracing::warn!(
-        MESSAGE_ID = CONNECTION_REFUSED,
-        LSBAWS_CONNECTION = %identity.id,
-        LSBAWS_LISTENER = &*identity.listener,
-        LSBAWS_SERVICE = service,
-        LSBAWS_PEER = %identity.peer,
-        LSBAWS_END = "refused",
-        LSBAWS_OUTCOME = %Outcome::System,
-        LSBAWS_WALL_USEC = micros(identity.accepted_at.elapsed()),
-        LSBAWS_STATUS = status,
-        LSBAWS_ERROR = %error,
-        "{}: {how}, no process for it: {error}",
-        identity.peer
-    );
+    let wall = identity.accepted_at.elapsed();
+    let kind = Kind::Ended(Outcome::System);
+    ledger::record(kind, Level::WARN, identity.accepted_at + wall, || {
+        tracing::warn!(
+            MESSAGE_ID = CONNECTION_REFUSED,
+            LSBAWS_CONNECTION = %identity.id,
+            LSBAWS_LISTENER = &*identity.listener,
+            LSBAWS_SERVICE = service,
+            LSBAWS_PEER = %identity.peer,
+            LSBAWS_END = "refused",
+            LSBAWS_OUTCOME = kind.word(),
+            LSBAWS_WALL_USEC = micros(wall),
+            LSBAWS_STATUS = status,
+            LSBAWS_ERROR = error.to_string(),
+            "{}: {how}, no process for it: {error}",
+            identity.peer
+        );
+    });
 }
 
 fn describe_program(end: ProgramEnd) -> String {

@@ -199,6 +199,7 @@ impl Supervisor {
                 journal::note_stopped(self.counts().ended);
                 return Ok(());
             }
+            journal::refresh(now);
             self.tell_status(now);
         }
     }
@@ -230,6 +231,7 @@ impl Supervisor {
             self.children.next_event(),
             self.life.next_event(),
             self.idle_end(),
+            journal::next_event(),
         ];
         deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |at| {
             let left = at.saturating_duration_since(now);

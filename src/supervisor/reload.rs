@@ -65,7 +65,7 @@ impl Supervisor {
         self.listeners.extend(added);
         self.process = process;
         self.apply_ways();
-        journal::set_level(config.log_level);
+        journal::change(config.log_level, config.log_max_rate);
         if config.process.model != process.model {
             journal::note_warning("process.model takes effect at the next start");
         }

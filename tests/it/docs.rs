@@ -166,7 +166,8 @@ fn every_example_of_a_configuration_is_one() {
 
 #[test]
 fn every_kind_of_record_is_in_the_catalog_and_every_field_in_the_manual() {
-    let sources = ["mod", "record", "from_child"].map(|file| read(&format!("src/journal/{file}.rs")));
+    let sources =
+        ["mod", "record", "ledger", "from_child"].map(|file| read(&format!("src/journal/{file}.rs")));
     let source = sources.concat();
     let catalog = read("systemd/lsbaws.catalog");
     let manual = read("packaging/lsbaws.8");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -74,6 +74,11 @@ impl Setup {
 
     /// Starts the daemon without waiting for anything.
     pub fn spawn(self) -> Server {
+        self.spawn_with(|_| ())
+    }
+
+    /// The same, after `prepare` has seen the notification socket.
+    fn spawn_with(self, prepare: impl FnOnce(&Path)) -> Server {
         let folder = tempfile::Builder::new()
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .tempdir()
@@ -88,6 +93,7 @@ impl Setup {
         )
         .unwrap();
 
+        prepare(&folder.path().join("notify"));
         let script = format!("{}\n{WITH_LISTEN_PID}", self.prelude);
         let mut command = Command::new("bash");
         command.args(["-euc", &script, "bash", LSBAWS, "-c"]).arg(&config).arg("serve");
@@ -131,13 +137,26 @@ pub fn serve(config: &str) -> Server {
 impl Setup {
     /// Adds a listener `web` at a free port of 127.0.0.1, and starts.
     pub fn serve(self) -> Server {
+        let (setup, address) = self.listen();
+        let mut server = setup.start();
+        server.address = Some(address);
+        server
+    }
+
+    /// The same with a notification socket that is full and not read.
+    pub fn serve_unread(self) -> Server {
+        let (setup, address) = self.listen();
+        let mut server = setup.spawn_with(fill);
+        server.address = Some(address);
+        server
+    }
+
+    fn listen(self) -> (Self, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // std's backlog of 128 is too short for the crowds that tests send.
         listen(&listener, Backlog::new(4096).unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut server = self.socket(listener).names("web").start();
-        server.address = Some(address);
-        server
+        (self.socket(listener).names("web"), address)
     }
 }
 
@@ -175,6 +194,11 @@ impl Server {
         ask(self.connect(), &format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
     }
 
+    /// Makes the socket of the service manager full.
+    pub fn fill_notifications(&self) {
+        fill(&self.folder.path().join("notify"));
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
@@ -207,6 +231,12 @@ impl Server {
         }
     }
 
+    /// Waits until the service manager is told that so many connections have ended.
+    pub fn wait_ended(&self, connections: usize) {
+        let words = format!(" ended {connections}");
+        while !self.wait_notified("STATUS=").ends_with(&words) {}
+    }
+
     /// The next line on standard error that contains `part`.
     pub fn wait_line(&self, part: &str) -> String {
         loop {
@@ -223,6 +253,21 @@ impl Server {
     /// The next record of a connection.
     pub fn record(&self) -> Record {
         Record::parse(&self.wait_line(" connection="))
+    }
+
+    /// Waits until the records, and the counts of folded ones, tell of so many connections more. How many had a
+    /// record of their own.
+    pub fn wait_recorded(&self, connections: usize) -> usize {
+        let (mut single, mut folded) = (0, 0);
+        while single + folded < connections {
+            let line = self.wait_line(" outcome=");
+            match line.split_once(" count=") {
+                Some((_, count)) => folded += count.parse::<usize>().unwrap(),
+                None => single += 1,
+            }
+        }
+        assert_eq!(single + folded, connections);
+        single
     }
 
     /// What is on standard error by now.
@@ -318,6 +363,18 @@ impl Record {
     pub fn number(&self, name: &str) -> i64 {
         self.get(name).parse().unwrap_or_else(|_| panic!("{name} in {}", self.line))
     }
+}
+
+/// Sends datagrams to a socket until it takes no more.
+pub fn fill(path: &Path) {
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let error = loop {
+        if let Err(error) = socket.send_to(b"X=noise\n", path) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {

@@ -20,6 +20,8 @@ mod exhaustion;
 mod files;
 mod framing;
 mod http;
+mod journal;
+mod journal_stderr;
 mod lessons;
 mod lifecycle;
 mod process;

@@ -83,6 +83,7 @@ fn limits_change_both_ways() {
 fn the_level_changes() {
     let server = serve("[log]\nlevel = 'error'\n");
     server.get("/unseen");
+    server.wait_ended(1);
     server.reload("");
     server.notification_with("RELOADING=1");
     server.notification_with("READY=1");

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -59,7 +61,9 @@ fn a_spare_holds_nothing_but_what_it_needs() {
 fn killed_spares_are_replaced_and_lose_nothing() {
     let server = serve("[process]\nspares = 2\n");
     for spare in server.children() {
+        let dead = lsbaws::sys::open_pidfd(spare.unsigned_abs()).unwrap();
         kill(Pid::from_raw(spare), Signal::SIGKILL).unwrap();
+        poll(&mut [PollFd::new(dead.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
     }
     for _ in 0..3 {
         assert!(server.get("/").ends_with("Hello, World!\n"));

@@ -60,6 +60,19 @@ now() {
     date +--since=@%s.%6N
 }
 
+# Connections that were served since then, by the records of each and the counts of more.
+count_recorded() { # SINCE
+    journalctl --sync
+    journalctl "$1" --output=json --identifier=lsbaws LSBAWS_OUTCOME=served |
+        jq --slurp 'map(.LSBAWS_COUNT // "1" | tonumber) | add // 0'
+}
+
+# Those of them that were counted only.
+count_folded() { # SINCE
+    journalctl "$1" --output=json --identifier=lsbaws LSBAWS_OUTCOME=served LSBAWS_END=folded |
+        jq --slurp 'map(.LSBAWS_COUNT | tonumber) | add // 0'
+}
+
 # Waits for the first entry of the journal that fits the arguments of journalctl, and prints it as JSON.
 await_entry() {
     local entries entry="" follower

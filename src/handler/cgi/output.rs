@@ -37,7 +37,7 @@ impl Lines {
         self.pass(exchange);
         if self.dropped > 0 {
             let sentence = format!("({} more bytes of its standard error were dropped)", self.dropped);
-            tell(exchange, &sentence);
+            tell(exchange, sentence.as_bytes());
         }
     }
 
@@ -48,25 +48,11 @@ impl Lines {
         } else if !line.is_empty() {
             self.passed += line.len();
             self.lines += 1;
-            tell(exchange, &escape(&line));
+            tell(exchange, &line);
         }
     }
 }
 
-fn tell(exchange: &Exchange<'_, '_>, line: &str) {
+fn tell(exchange: &Exchange<'_, '_>, line: &[u8]) {
     journal::note_program_output(exchange.identity, &exchange.service.name, exchange.request.target, line);
-}
-
-/// Text as it is, and what would act on a terminal or pose as another line as `\xNN`.
-fn escape(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\t' {
-            escaped.push_str(&format!("\\x{:02x}", u32::from(c)));
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
 }

@@ -1,0 +1,129 @@
+//! Standard error as the log, and the service manager: neither is waited for.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::cgi::{programs, say};
+use crate::harness::{Record, Setup, ask, run_client, serve};
+
+#[test]
+fn a_pipe_that_nobody_reads_holds_nobody_up_and_every_connection_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stderr");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let pipe = File::options().read(true).write(true).open(&path).unwrap();
+    let mut server = Setup::new("").prelude(&format!("exec 2>{}", path.display())).serve();
+    fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let result = run_client(server.address(), &["--max-clients", "8", "--max-conns", "50"]);
+    assert_eq!(result["answered"]["200"], 400, "{result}");
+    let (mut single, mut folded) = (0, 0);
+    let mut lines = BufReader::new(&pipe).lines().map(Result::unwrap);
+    while single + folded < 400 {
+        let line = lines.next().unwrap();
+        assert!(line.starts_with(" INFO ") || line.starts_with(" WARN "), "torn: {line}");
+        match line.split_once(" count=") {
+            Some((_, count)) => folded += count.parse::<usize>().unwrap(),
+            None => single += usize::from(line.contains(" outcome=\"served\" ")),
+        }
+    }
+    assert!(single + folded == 400 && folded > 300, "{single} and {folded}");
+    server.stop();
+}
+
+#[test]
+fn the_terminal_of_others_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stderr");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let pipe = File::options().read(true).write(true).open(&path).unwrap();
+    let server = Setup::new("").prelude(&format!("exec 2>{}", path.display())).serve();
+    server.get("/");
+    let ours = fs::read_to_string(format!("/proc/{}/fdinfo/2", server.pid())).unwrap();
+    let flags = ours.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+    let flags = i32::from_str_radix(flags, 8).unwrap();
+    assert_eq!(flags & libc::O_NONBLOCK, 0, "descriptor 2 is shared");
+    drop(pipe);
+}
+
+#[test]
+fn a_file_gets_all_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stderr");
+    let mut server = Setup::new("").prelude(&format!("exec 2>>{}; echo first >&2", path.display())).serve();
+    for _ in 0..20 {
+        server.get("/");
+    }
+    server.stop();
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.starts_with("first\n"), "{text}");
+    assert_eq!(text.matches(" outcome=\"served\"").count(), 20, "{text}");
+}
+
+#[test]
+fn a_flood_over_the_rate_is_folded_by_outcome_and_adds_up() {
+    for model in ["fork", "iterative"] {
+        let server = serve(&format!("[log]\nmax_rate = 2\n[process]\nmodel = '{model}'\n"));
+        let result = run_client(server.address(), &["--max-clients", "4", "--max-conns", "50"]);
+        assert_eq!(result["answered"]["200"], 200, "{result}");
+        let single = server.wait_recorded(200);
+        assert!(single < 100, "{single} records are too many");
+        // A kind of its own has its own budget.
+        ask(server.connect(), "nonsense\r\n\r\n");
+        assert_eq!(server.record().get("outcome"), "client");
+    }
+}
+
+#[test]
+fn without_a_rate_nothing_is_folded() {
+    let server = serve("[log]\nmax_rate = 0\n");
+    let result = run_client(server.address(), &["--max-clients", "4", "--max-conns", "300"]);
+    assert_eq!(result["answered"]["200"], 1200, "{result}");
+    assert_eq!(server.wait_recorded(1200), 1200);
+}
+
+#[test]
+fn what_is_not_to_be_written_is_not_counted_either() {
+    let mut server = serve("[log]\nmax_rate = 1\nlevel = 'warn'\n");
+    for _ in 0..10 {
+        server.get("/");
+    }
+    server.stop();
+    assert_eq!(server.lines_to_end(), [""; 0]);
+}
+
+#[test]
+fn what_a_program_says_cannot_pose_as_a_field() {
+    let it = programs("", &[("liar", &say("printf 'a\" pid=\"1\\\\ \\342\\200\\256 \\303\\251\\n' >&2"))]);
+    it.server.get("/cgi/liar");
+    let line = it.server.wait_line(" pid=");
+    assert!(line.contains(": a\\x22 pid=\\x221\\x5c \\xe2\\x80\\xae \u{e9} connection=\""), "{line}");
+    assert_eq!(Record::parse(&line).get("pid"), "");
+}
+
+#[test]
+fn a_manager_that_does_not_read_holds_nobody_up_and_is_told_in_the_end() {
+    let mut server = serve("");
+    server.fill_notifications();
+    let slow = server.connect(); // keeps it from ending
+    for _ in 0..3 {
+        assert!(server.get("/").ends_with("Hello, World!\n"));
+        server.record();
+    }
+    server.signal(Signal::SIGTERM);
+    server.wait_line("stopping: ");
+    assert_eq!(server.wait_notified("STOPPING="), "1");
+    drop(slow);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_manager_that_does_not_read_at_the_start_is_told_that_all_is_ready() {
+    let server = Setup::new("").serve_unread();
+    assert!(server.get("/").ends_with("Hello, World!\n"));
+    assert_eq!(server.wait_notified("READY="), "1");
+}

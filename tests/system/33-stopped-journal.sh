@@ -1,0 +1,35 @@
+#!/bin/bash
+# journald may be stopped, and restarted under load: nobody waits for it, and in the end the records and the
+# counts add up to the connections.
+. ./lib.sh
+
+systemctl restart lsbaws.service
+journald=$(show systemd-journald.service MainPID)
+since=$(now)
+trap 'kill -CONT "$journald" || true; finish' EXIT
+kill -STOP "$journald"
+for _ in 1 2 3; do
+    lsbaws client --max-conns 1000 "$web/stopped"
+done
+kill -CONT "$journald"
+systemctl stop lsbaws.service # when it has ended, everything is written
+[[ $(count_recorded "$since") == 3000 ]]
+report "stopped: $(count_folded "$since") of 3000 connections were counted only"
+[[ $(count_folded "$since") -gt 0 ]]
+[[ $(journalctl "$since" --catalog LSBAWS_END=folded) != *"@LSBAWS_"* ]]
+
+get "$web/"
+systemctl restart lsbaws.service
+since=$(now)
+start_load
+for ((i = 0; i < 10; i++)); do
+    journald=$(show systemd-journald.service MainPID)
+    systemctl restart systemd-journald.service
+    [[ $(show systemd-journald.service MainPID) != "$journald" ]]
+done
+stop_load
+[[ -z $(cat "$load/failures") ]]
+systemctl stop lsbaws.service
+connections=$(($(wc -l <"$load/requests") + 64 * $(wc -l <"$load/crowds")))
+[[ $(count_recorded "$since") == "$connections" ]]
+report "restarted: $(count_folded "$since") of $connections connections were counted only"

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Problem;
 use super::files::{build_files, open_root};
 use super::raw::{self, COMMON_KEYS};
+use super::rlimits::build_rlimits;
 use super::values::{FilePath, Flag, List, Size, Table, Text, Time};
 use super::words::{HandlerName, Protocol};
 use crate::handler::cgi::{Cgi, Programs};
@@ -28,12 +29,12 @@ pub(super) fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T, Wrong
 
 /// Builds a service whose table is at `key`. Opens what its handlers need.
 pub fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Service, Problem> {
-    let built = match raw.protocol {
-        Protocol::Http => build_site(raw).map(Served::Http),
-        Protocol::Exec => build_exec(raw).map(Served::Exec),
-    };
+    let built = build_rlimits(&raw).and_then(|rlimits| match raw.protocol {
+        Protocol::Http => Ok((build_site(raw).map(Served::Http)?, rlimits)),
+        Protocol::Exec => Ok((build_exec(raw).map(Served::Exec)?, rlimits)),
+    });
     match built {
-        Ok(protocol) => Ok(Service { name, protocol }),
+        Ok((protocol, rlimits)) => Ok(Service { name, protocol, rlimits }),
         Err((inner, problem)) => Err((format!("{key}.{inner}"), problem)),
     }
 }

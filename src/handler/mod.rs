@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::os::fd::RawFd;
 
 use crate::child::outcome::Outcome;
+use crate::child::rlimits::Rlimits;
 use crate::config::Limits;
 use crate::connection::Identity;
 use crate::http::body::Body;
@@ -31,6 +32,8 @@ use redirect::Redirect;
 pub struct Service {
     pub name: String,
     pub protocol: Protocol,
+    /// Of each child.
+    pub rlimits: Rlimits,
 }
 
 /// What is spoken on the connections of a service.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{IDENTIFIER, IS_JOURNAL, PROGRAM_FAILED, PROGRAM_OUTPUT};
+use super::{IDENTIFIER, IS_JOURNAL, LIMIT_REFUSED, PROGRAM_FAILED, PROGRAM_OUTPUT};
 use crate::connection::Identity;
 
 /// A child's program could not be started. To be called in the child.
@@ -16,6 +16,13 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     }
     let sentence = format!("{}: unable to run {}: {error}", identity.peer, program.display());
     tell_from_child(false, identity, service, PROGRAM_FAILED, &sentence, &[("LSBAWS_ERROR", &error)]);
+}
+
+/// A limit of the service could not be set for the child. To be called in the child.
+pub fn note_limit_refused(identity: &Identity, service: &str, key: &str, error: &str) {
+    let sentence = format!("{}: unable to set {key} of the service {service}: {error}", identity.peer);
+    let more = [("LSBAWS_LIMIT", key), ("LSBAWS_ERROR", error)];
+    tell_from_child(false, identity, service, LIMIT_REFUSED, &sentence, &more);
 }
 
 /// A program has not answered as it should. To be called in the child that runs it.

@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::format;
 use tracing_subscriber::prelude::*;
 
 use crate::config;
-pub use from_child::{note_program_failed, note_program_fault, note_program_output};
+pub use from_child::{note_limit_refused, note_program_failed, note_program_fault, note_program_output};
 pub use record::{EndedBy, Record, record_connection, record_refusal};
 
 /// Where records go, for children, which have closed the parent's way there.
@@ -34,6 +34,7 @@ const ACCEPT_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36407";
 const FORK_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36408";
 const PROGRAM_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36409";
 const PROGRAM_OUTPUT: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640a";
+const LIMIT_REFUSED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
 
 /// Opens the journal, or standard error where `target` says so or no journal is at hand.
 ///

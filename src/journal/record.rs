@@ -9,6 +9,7 @@ use tracing::Level;
 
 use super::{CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
 use crate::child::outcome::Outcome;
+use crate::child::rlimits::Rlimit;
 use crate::connection::Identity;
 use crate::scoreboard::{ProgramEnd, Testimony};
 use crate::sys::{Exit, Usage};
@@ -42,6 +43,8 @@ pub struct Record<'a> {
     /// The exit code is that of a program that the child has become, not an outcome.
     pub is_program: bool,
     pub ended_by: Option<EndedBy>,
+    /// The limit of the service at which the kernel has ended it, or its program.
+    pub limit: Option<&'a Rlimit>,
     pub usage: Usage,
     pub wall: Duration,
     pub told: Testimony,
@@ -89,6 +92,7 @@ pub fn record_connection(record: &Record<'_>) {
                 LSBAWS_SIGNAL = signal.as_deref(),
                 LSBAWS_OUTCOME = outcome_word.as_str(),
                 LSBAWS_ENDED_BY = record.ended_by.map(tracing::field::display),
+                LSBAWS_LIMIT = record.limit.map(|limit| limit.key),
                 LSBAWS_WALL_USEC = micros(record.wall),
                 LSBAWS_USER_USEC = micros(usage.user),
                 LSBAWS_SYSTEM_USEC = micros(usage.system),
@@ -162,6 +166,9 @@ impl fmt::Display for Sentence<'_> {
         }?;
         if let Some(end) = told.program.filter(|&end| end != ProgramEnd::Exited(0)) {
             write!(f, " (its program: {})", describe_program(end))?;
+        }
+        if let Some(limit) = self.record.limit {
+            write!(f, " (the service's {} is {})", limit.key, limit.shown)?;
         }
         f.write_str(match ended_by {
             Some(EndedBy::Drain) => " (ended by lsbaws: process.drain_timeout has passed)",

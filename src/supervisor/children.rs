@@ -246,6 +246,7 @@ impl Children {
         if let Some(group) = group.filter(|&group| group != getpgrp() && !self.is_listed(group)) {
             self.orphans.end(group, Instant::now());
         }
+        let rlimits = &child.service.rlimits;
         journal::record_connection(&Record {
             identity: &child.identity,
             service: &child.service.name,
@@ -254,6 +255,7 @@ impl Children {
             pid: pid.as_raw(),
             exit,
             ended_by: child.ended_by,
+            limit: rlimits.find_cause(exit, told.program, usage).filter(|_| child.ended_by.is_none()),
             usage,
             wall: child.identity.accepted_at.elapsed(),
             told,

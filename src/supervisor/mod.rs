@@ -18,10 +18,10 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::child::outcome::Outcome;
+use crate::child::{self, outcome::Outcome};
 use crate::config::{Config, Model, find_service};
 use crate::connection::Connection;
-use crate::handler::Service;
+use crate::handler::{Protocol, Service};
 use crate::journal;
 use crate::listen::{self, Listener, activation::Activation};
 use crate::notify::{Counts, Notifier};
@@ -62,6 +62,12 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
     let bound = match activation {
         Activation::Connection { connection, .. } => {
             let service = find(&connection.identity.listener)?;
+            // This process is the child. (A program gets one of its own, and its limits there.)
+            if let Protocol::Http(_) = service.protocol
+                && let Err(outcome) = child::limit(&connection, &service)
+            {
+                return Ok(outcome);
+            }
             return Ok(children.serve_here(connection, &service).unwrap_or(Outcome::System));
         }
         Activation::Listeners(listeners) => listeners,

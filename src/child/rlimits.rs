@@ -55,6 +55,12 @@ impl Rlimits {
         *self == Self::default()
     }
 
+    /// The key of the first thing that is set.
+    pub fn name_first(&self) -> &'static str {
+        let rest = if self.nice.is_some() { "nice" } else { "umask" };
+        self.limits.first().map_or(rest, |limit| limit.key)
+    }
+
     /// The limit by which the kernel has ended a process with this end, or its program with that one. An abort
     /// is what a failed allocation comes to in Rust and many a C++ program, so it names the limit of memory.
     pub fn find_cause(&self, exit: Exit, program: Option<ProgramEnd>, usage: Usage) -> Option<&Rlimit> {

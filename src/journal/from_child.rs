@@ -7,12 +7,17 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{IDENTIFIER, IS_JOURNAL, LIMIT_REFUSED, PROGRAM_FAILED, PROGRAM_OUTPUT};
 use crate::connection::Identity;
+use crate::walls::Watch;
 
 /// A child's program could not be started. To be called in the child.
 pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, error: &io::Error) {
+    let wall = Watch::default().find_hit(error);
     let mut error = error.to_string();
     if error.starts_with("No such file") && program.exists() {
         error = format!("the interpreter that its first line names is missing: {error}");
+    }
+    if let Some(wall) = wall {
+        error = format!("{error}: {wall}");
     }
     let sentence = format!("{}: unable to run {}: {error}", identity.peer, program.display());
     tell_from_child(false, identity, service, PROGRAM_FAILED, &sentence, &[("LSBAWS_ERROR", &error)]);

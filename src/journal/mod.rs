@@ -4,6 +4,7 @@
 mod from_child;
 mod record;
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tracing_subscriber::fmt::format;
 use tracing_subscriber::prelude::*;
 
 use crate::config;
+use crate::walls::{Wall, Warning};
 pub use from_child::{note_limit_refused, note_program_failed, note_program_fault, note_program_output};
 pub use record::{EndedBy, Record, record_connection, record_refusal};
 
@@ -34,6 +36,7 @@ const ACCEPT_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36407";
 const FORK_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36408";
 const PROGRAM_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36409";
 const PROGRAM_OUTPUT: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640a";
+const WALL_AHEAD: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36421";
 const LIMIT_REFUSED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
 
 /// Opens the journal, or standard error where `target` says so or no journal is at hand.
@@ -124,20 +127,50 @@ pub fn note_stopped(served: u64) {
     tracing::info!(MESSAGE_ID = STOPPED, "stopped after {served} connections");
 }
 
-pub fn note_accept_exhausted(listener: &str, error: &io::Error) {
+/// The limit that an error comes from, as the end of a sentence.
+struct Because<'a>(Option<&'a Wall>);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |wall| write!(f, ": {wall}"))
+    }
+}
+
+pub fn note_accept_exhausted(listener: &str, error: &io::Error, wall: Option<&Wall>) {
     tracing::error!(
         MESSAGE_ID = ACCEPT_EXHAUSTED,
         LSBAWS_LISTENER = listener,
         LSBAWS_ERROR = %error,
-        "unable to accept: {error}; connections wait in the backlog until a child ends or a second has passed"
+        LSBAWS_WALL = wall.map(|wall| wall.name.as_str()),
+        LSBAWS_WALL_LIMIT = wall.map(|wall| wall.limit),
+        LSBAWS_WALL_USED = wall.map(|wall| wall.used),
+        "unable to accept: {error}{}; connections wait in the backlog until a child ends or a second has passed",
+        Because(wall)
     );
 }
 
-pub fn note_fork_exhausted(error: &io::Error) {
+pub fn note_fork_exhausted(error: &io::Error, wall: Option<&Wall>) {
     tracing::error!(
         MESSAGE_ID = FORK_EXHAUSTED,
         LSBAWS_ERROR = %error,
-        "unable to fork: {error}; the connection is kept and tried again"
+        LSBAWS_WALL = wall.map(|wall| wall.name.as_str()),
+        LSBAWS_WALL_LIMIT = wall.map(|wall| wall.limit),
+        LSBAWS_WALL_USED = wall.map(|wall| wall.used),
+        "unable to fork: {error}{}; the connection is kept and tried again",
+        Because(wall)
+    );
+}
+
+/// A limit lies before those of the configuration.
+pub fn note_wall_ahead(warning: &Warning) {
+    let wall = warning.wall.as_ref();
+    tracing::warn!(
+        MESSAGE_ID = WALL_AHEAD,
+        LSBAWS_WALL = wall.map(|wall| wall.name.as_str()),
+        LSBAWS_WALL_LIMIT = wall.map(|wall| wall.limit),
+        LSBAWS_WALL_USED = wall.map(|wall| wall.used),
+        "{}",
+        warning.sentence
     );
 }
 

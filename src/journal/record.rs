@@ -7,12 +7,13 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tracing::Level;
 
-use super::{CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
+use super::{Because, CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
 use crate::child::outcome::Outcome;
 use crate::child::rlimits::Rlimit;
 use crate::connection::Identity;
 use crate::scoreboard::{ProgramEnd, Testimony};
 use crate::sys::{Exit, Usage};
+use crate::walls::Wall;
 
 /// Why lsbaws itself ended a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +181,13 @@ impl fmt::Display for Sentence<'_> {
 }
 
 /// A connection that got no process: the parent has answered it with `status`, or closed it.
-pub fn record_refusal(identity: &Identity, service: &str, status: Option<u16>, error: &io::Error) {
+pub fn record_refusal(
+    identity: &Identity,
+    service: &str,
+    status: Option<u16>,
+    error: &io::Error,
+    wall: Option<&Wall>,
+) {
     let how = if status.is_some() { "refused with 503" } else { "closed" };
     tracing::warn!(
         MESSAGE_ID = CONNECTION_REFUSED,
@@ -193,8 +200,12 @@ pub fn record_refusal(identity: &Identity, service: &str, status: Option<u16>, e
         LSBAWS_WALL_USEC = micros(identity.accepted_at.elapsed()),
         LSBAWS_STATUS = status,
         LSBAWS_ERROR = %error,
-        "{}: {how}, no process for it: {error}",
-        identity.peer
+        LSBAWS_WALL = wall.map(|wall| wall.name.as_str()),
+        LSBAWS_WALL_LIMIT = wall.map(|wall| wall.limit),
+        LSBAWS_WALL_USED = wall.map(|wall| wall.used),
+        "{}: {how}, no process for it: {error}{}",
+        identity.peer,
+        Because(wall)
     );
 }
 

@@ -26,6 +26,7 @@ use crate::journal;
 use crate::listen::{self, Listener, activation::Activation};
 use crate::notify::{Counts, Notifier};
 use crate::sys;
+use crate::walls;
 use admission::Admission;
 use children::Children;
 use lifecycle::Life;
@@ -94,6 +95,9 @@ pub fn run(config: Config, activation: Activation) -> Result<Outcome, Error> {
     prctl::set_child_subreaper(true).map_err(Error::system("become a subreaper"))?;
     if config.model == Model::Iterative {
         supervisor.notifier.disable_watchdog();
+    }
+    for warning in walls::find_warnings(&config, 0) {
+        journal::note_wall_ahead(&warning);
     }
     supervisor.children.open_drain().map_err(Error::system("make a pair of sockets"))?;
     supervisor.run()?;

@@ -55,7 +55,8 @@ impl System {
         };
         let mut walls = Vec::new();
         if let Some((uid, limit)) = self.user_limit() {
-            let remedy = "of all processes of the user; LimitNPROC= of the unit, or ulimit -u";
+            let remedy =
+                "all processes of the user count; LimitNPROC=, ulimit -u or processes of the service";
             let used = self.count_tasks(uid);
             walls.push(wall("RLIMIT_NPROC".into(), limit, used, remedy.into()));
         }
@@ -211,7 +212,8 @@ fn name_setting(setting: &str, path: &str) -> String {
 
 /// The limit of descriptors of this process.
 pub fn descriptors(limit: u64, used: u64) -> Wall {
-    let (name, remedy) = ("RLIMIT_NOFILE".into(), "LimitNOFILE= of the unit, or ulimit -n".into());
+    let (name, remedy) =
+        ("RLIMIT_NOFILE".into(), "LimitNOFILE=, ulimit -n or open_files of the service".into());
     Wall { name, unit: Unit::Descriptors, limit, used, grain: 1, remedy }
 }
 

@@ -9,7 +9,7 @@ use clap::Parser;
 use lsbaws::cli::{Cli, Command, ConfigArgs};
 use lsbaws::config::{self, Config, Effective, Overrides};
 use lsbaws::listen::activation;
-use lsbaws::{child, client, journal, supervisor};
+use lsbaws::{child, client, journal, supervisor, walls};
 
 /// Exit codes of sysexits.h, which systemd knows by name.
 const EXIT_USAGE: u8 = 64;
@@ -85,8 +85,13 @@ fn serve(source: ConfigArgs) -> Result<u8, Failure> {
 }
 
 fn check(source: ConfigArgs, show: bool) -> Result<u8, Failure> {
-    let (_, effective) = load(&source)?;
-    let text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
+    let (config, effective) = load(&source)?;
+    let mut text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
+    for warning in walls::find_warnings(&config, 0) {
+        // What `--show` prints is TOML.
+        let comment = if show { "# " } else { "" };
+        text.push_str(&format!("{comment}warning: {}\n", warning.sentence));
+    }
     let _ = std::io::stdout().write_all(text.as_bytes()); // a closed pipe
     Ok(0)
 }

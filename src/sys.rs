@@ -11,6 +11,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{SockType, UnixAddr, getsockname, getsockopt, sockopt};
@@ -301,6 +302,12 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// Gives this process a priority, -20 to 19 (setpriority(2)), which nix does not have.
+pub fn set_priority(nice: i32) -> nix::Result<()> {
+    // SAFETY: setpriority takes three integers.
+    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
 }
 
 /// Empties the environment of a child, for getenv(3) and for what it may exec: nothing that the service

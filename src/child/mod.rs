@@ -2,6 +2,7 @@
 //! sheds what is the parent's, serves, and its outcome becomes its exit code.
 
 pub mod outcome;
+pub mod rlimits;
 pub mod spare;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -13,6 +14,7 @@ use crate::config::Limits;
 use crate::connection::Connection;
 use crate::handler::{Protocol, Service};
 use crate::http::{self, date::Date};
+use crate::journal;
 use crate::scoreboard::Slot;
 use crate::sys;
 use outcome::Outcome;
@@ -54,10 +56,22 @@ pub fn end_on_panic() {
 
 /// What a forked child does with its life. Returns the exit code.
 pub fn run(work: &mut Work<'_>) -> u8 {
-    match shed_inheritance(work) {
-        Ok(()) => serve(work).code(),
-        Err(_) => Outcome::System.code(),
+    if shed_inheritance(work).is_err() {
+        return Outcome::System.code();
     }
+    match limit(work.connection, work.service) {
+        Ok(()) => serve(work).code(),
+        Err(outcome) => outcome.code(),
+    }
+}
+
+/// Takes the limits of the service upon this process. That they are refused is told here: it is no fault of the
+/// connection, and the next one will fare no better.
+pub fn limit(connection: &Connection, service: &Service) -> Result<(), Outcome> {
+    service.rlimits.apply().map_err(|(key, errno)| {
+        journal::note_limit_refused(&connection.identity, &service.name, key, errno.desc());
+        Outcome::Config
+    })
 }
 
 /// Serves the connection in this process: the one path of every way in.

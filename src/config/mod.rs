@@ -8,6 +8,7 @@ mod effective;
 mod files;
 mod origins;
 mod raw;
+mod rlimits;
 mod services;
 mod sources;
 mod values;

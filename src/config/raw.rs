@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::rlimits::{CoreSize, Nice, Umask};
 use super::values::{Address, FilePath, Flag, List, MIB, Mode, Size, TIB, Table, Text, Time, Whole};
 use super::words::{HandlerName, Level, LogTarget, Model, Protocol, Symlinks};
 
@@ -137,6 +138,23 @@ pub struct Service {
     pub max_duration: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Vec<Table<Route>>>,
+    // Of each child:
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_time: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Size<TIB>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_size: Option<Size<TIB>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<OpenFiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Processes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core: Option<CoreSize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<Nice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<Umask>,
     // Of the protocol exec:
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<List<Text>>,
@@ -145,6 +163,11 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<BTreeMap<String, Text>>,
 }
+
+/// A child that runs a CGI program holds some ten descriptors at a time.
+pub type OpenFiles = Whole<16, 1_048_576>;
+/// As many as `kernel.pid_max` allows.
+pub type Processes = Whole<1, 4_194_304>;
 
 impl Service {
     fn fill_in(&mut self) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Problem;
 use super::files::{build_files, open_root};
 use super::raw::{self, COMMON_KEYS};
+use super::rlimits::build_rlimits;
 use super::values::{FilePath, Flag, List, Size, Table, Text, Time};
 use super::words::{HandlerName, Protocol};
 use crate::handler::cgi::{Cgi, Programs};
@@ -34,12 +35,12 @@ pub fn build_service(
     limits: &raw::Limits,
 ) -> Result<Service, Problem> {
     let max_duration = raw.max_duration.or(limits.max_duration).map(|Time(duration)| duration);
-    let built = match raw.protocol {
-        Protocol::Http => build_site(raw).map(Served::Http),
-        Protocol::Exec => build_exec(raw).map(Served::Exec),
-    };
+    let built = build_rlimits(&raw).and_then(|rlimits| match raw.protocol {
+        Protocol::Http => Ok((build_site(raw).map(Served::Http)?, rlimits)),
+        Protocol::Exec => Ok((build_exec(raw).map(Served::Exec)?, rlimits)),
+    });
     match built {
-        Ok(protocol) => Ok(Service { name, protocol, max_duration }),
+        Ok((protocol, rlimits)) => Ok(Service { name, protocol, max_duration, rlimits }),
         Err((inner, problem)) => Err((format!("{key}.{inner}"), problem)),
     }
 }

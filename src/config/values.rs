@@ -208,7 +208,7 @@ impl<const MAX: i64> Serialize for Size<MAX> {
     }
 }
 
-fn show_size(size: i64) -> String {
+pub(super) fn show_size(size: i64) -> String {
     let (unit, factor) = UNITS.iter().find(|(_, factor)| size % factor == 0).unwrap_or(&("B", 1));
     format!("{} {unit}", size / factor)
 }

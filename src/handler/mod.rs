@@ -13,6 +13,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use crate::child::outcome::Outcome;
+use crate::child::rlimits::Rlimits;
 use crate::config::Limits;
 use crate::connection::Identity;
 use crate::http::body::Body;
@@ -34,6 +35,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// The longest that one of its connections may last.
     pub max_duration: Option<Duration>,
+    /// Of each child.
+    pub rlimits: Rlimits,
 }
 
 /// What is spoken on the connections of a service.

@@ -7,18 +7,30 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::escape::{escape_for_journal, escape_for_line};
-use super::{IS_JOURNAL, PROGRAM_FAILED, PROGRAM_OUTPUT, socket, stderr};
+use super::{IS_JOURNAL, LIMIT_REFUSED, PROGRAM_FAILED, PROGRAM_OUTPUT, socket, stderr};
 use crate::connection::Identity;
+use crate::walls::Watch;
 
 /// A child's program could not be started. To be called in the child.
 pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, error: &io::Error) {
+    let wall = Watch::default().find_hit(error);
     let mut error = error.to_string();
     if error.starts_with("No such file") && program.exists() {
         error = format!("the interpreter that its first line names is missing: {error}");
     }
+    if let Some(wall) = wall {
+        error = format!("{error}: {wall}");
+    }
     let sentence = format!("unable to run {}: ", escape_path(program));
     let more = [("LSBAWS_ERROR", &*error)];
     tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, error.as_bytes()), &more);
+}
+
+/// A limit of the service could not be set for the child. To be called in the child.
+pub fn note_limit_refused(identity: &Identity, service: &str, key: &str, error: &str) {
+    let sentence = format!("unable to set {key} of the service {service}: ");
+    let more = [("LSBAWS_LIMIT", key), ("LSBAWS_ERROR", error)];
+    tell_from_child(false, identity, service, LIMIT_REFUSED, (&sentence, error.as_bytes()), &more);
 }
 
 /// A program has not answered as it should. To be called in the child that runs it.

@@ -8,6 +8,7 @@ mod record;
 mod socket;
 mod stderr;
 
+use std::fmt;
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -20,7 +21,8 @@ use tracing_subscriber::{Registry, reload};
 use crate::config;
 use crate::connection::Identity;
 use crate::scoreboard::Testimony;
-pub use from_child::{note_program_failed, note_program_fault, note_program_output};
+use crate::walls::{Wall, Warning};
+pub use from_child::{note_limit_refused, note_program_failed, note_program_fault, note_program_output};
 pub use ledger::{next_event, refresh};
 pub use record::{EndedBy, Record, record_connection, record_refusal};
 
@@ -45,6 +47,8 @@ const RELOADED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36410";
 const RELOAD_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36411";
 const IDLE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36412";
 const STATE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36413";
+const LIMIT_REFUSED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
+const WALL_AHEAD: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36421";
 
 /// Changes the level of what is written, while the daemon runs.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
@@ -154,23 +158,55 @@ pub fn note_stopped(served: u64) {
     ledger::tell(|| tracing::info!(MESSAGE_ID = STOPPED, "stopped after {served} connections"));
 }
 
-pub fn note_accept_exhausted(listener: &str, error: &io::Error) {
+/// The limit that an error comes from, as the end of a sentence.
+struct Because<'a>(Option<&'a Wall>);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |wall| write!(f, ": {wall}"))
+    }
+}
+
+pub fn note_accept_exhausted(listener: &str, error: &io::Error, wall: Option<&Wall>) {
     ledger::tell(|| {
         tracing::error!(
             MESSAGE_ID = ACCEPT_EXHAUSTED,
             LSBAWS_LISTENER = listener,
             LSBAWS_ERROR = error.to_string(),
-            "unable to accept: {error}; connections wait in the backlog until a child ends or a second has passed"
+            LSBAWS_WALL = wall.map(|wall| wall.name.as_str()),
+            LSBAWS_WALL_LIMIT = wall.map(|wall| wall.limit),
+            LSBAWS_WALL_USED = wall.map(|wall| wall.used),
+            "unable to accept: {error}{}; connections wait in the backlog until a child ends or a second has passed",
+            Because(wall)
         );
     });
 }
 
-pub fn note_fork_exhausted(error: &io::Error) {
+pub fn note_fork_exhausted(error: &io::Error, wall: Option<&Wall>) {
     ledger::tell(|| {
         tracing::error!(
             MESSAGE_ID = FORK_EXHAUSTED,
             LSBAWS_ERROR = error.to_string(),
-            "unable to fork: {error}; the connection is kept and tried again"
+            LSBAWS_WALL = wall.map(|wall| wall.name.as_str()),
+            LSBAWS_WALL_LIMIT = wall.map(|wall| wall.limit),
+            LSBAWS_WALL_USED = wall.map(|wall| wall.used),
+            "unable to fork: {error}{}; the connection is kept and tried again",
+            Because(wall)
+        );
+    });
+}
+
+/// A limit lies before those of the configuration.
+pub fn note_wall_ahead(warning: &Warning) {
+    let wall = warning.wall.as_ref();
+    ledger::tell(|| {
+        tracing::warn!(
+            MESSAGE_ID = WALL_AHEAD,
+            LSBAWS_WALL = wall.map(|wall| wall.name.as_str()),
+            LSBAWS_WALL_LIMIT = wall.map(|wall| wall.limit),
+            LSBAWS_WALL_USED = wall.map(|wall| wall.used),
+            "{}",
+            warning.sentence
         );
     });
 }

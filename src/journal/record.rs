@@ -8,11 +8,13 @@ use nix::sys::signal::Signal;
 use tracing::Level;
 
 use super::ledger::{self, Kind};
-use super::{CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
+use super::{Because, CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
 use crate::child::outcome::Outcome;
+use crate::child::rlimits::Rlimit;
 use crate::connection::Identity;
 use crate::scoreboard::{ProgramEnd, Testimony};
 use crate::sys::{Exit, Usage};
+use crate::walls::Wall;
 
 /// Why lsbaws itself ended a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Record<'a> {
     pub ended_by: Option<EndedBy>,
     /// Processes of its program were left, and have been told to end.
     pub left_behind: bool,
+    /// The limit of the service at which the kernel has ended it, or its program.
+    pub limit: Option<&'a Rlimit>,
     pub usage: Usage,
     pub wall: Duration,
     pub told: Testimony,
@@ -102,6 +106,7 @@ fn write_connection(record: &Record<'_>, outcome: Option<Outcome>, kind: Kind, l
                 LSBAWS_OUTCOME = kind.word(),
                 LSBAWS_LEFT_BEHIND = record.left_behind.then_some("yes"),
                 LSBAWS_ENDED_BY = record.ended_by.map(tracing::field::display),
+                LSBAWS_LIMIT = record.limit.map(|limit| limit.key),
                 LSBAWS_WALL_USEC = micros(record.wall),
                 LSBAWS_USER_USEC = micros(usage.user),
                 LSBAWS_SYSTEM_USEC = micros(usage.system),
@@ -176,6 +181,9 @@ impl fmt::Display for Sentence<'_> {
         if let Some(end) = told.program.filter(|&end| end != ProgramEnd::Exited(0)) {
             write!(f, " (its program: {})", describe_program(end))?;
         }
+        if let Some(limit) = self.record.limit {
+            write!(f, " (the service's {} is {})", limit.key, limit.shown)?;
+        }
         f.write_str(match ended_by {
             Some(EndedBy::Deadline) => " (ended by lsbaws: max_duration has passed)",
             Some(EndedBy::Drain) => " (ended by lsbaws: process.drain_timeout has passed)",
@@ -191,7 +199,13 @@ impl fmt::Display for Sentence<'_> {
 
 /// Writes, or counts, the one record of a connection that got no process: the parent has answered it with
 /// `status`, or closed it.
-pub fn record_refusal(identity: &Identity, service: &str, status: Option<u16>, error: &io::Error) {
+pub fn record_refusal(
+    identity: &Identity,
+    service: &str,
+    status: Option<u16>,
+    error: &io::Error,
+    at: Option<&Wall>,
+) {
     let how = if status.is_some() { "refused with 503" } else { "closed" };
     let wall = identity.accepted_at.elapsed();
     let kind = Kind::Ended(Outcome::System);
@@ -207,8 +221,12 @@ pub fn record_refusal(identity: &Identity, service: &str, status: Option<u16>, e
             LSBAWS_WALL_USEC = micros(wall),
             LSBAWS_STATUS = status,
             LSBAWS_ERROR = error.to_string(),
-            "{}: {how}, no process for it: {error}",
-            identity.peer
+            LSBAWS_WALL = at.map(|wall| wall.name.as_str()),
+            LSBAWS_WALL_LIMIT = at.map(|wall| wall.limit),
+            LSBAWS_WALL_USED = at.map(|wall| wall.used),
+            "{}: {how}, no process for it: {error}{}",
+            identity.peer,
+            Because(at)
         );
     });
 }

@@ -13,6 +13,7 @@ use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use crate::connection::Connection;
 use crate::handler::{Protocol, Service};
 use crate::journal;
+use crate::walls::{Wall, Watch};
 
 /// Rest after accept(2) has run out of something.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
@@ -60,6 +61,9 @@ pub struct Admission {
     waiting: Option<Waiting>,
     accept_shortage: Shortage,
     fork_shortage: Shortage,
+    watch: Watch,
+    /// What the shortage of processes comes from, as far as that could be seen when it began.
+    wall: Option<Wall>,
     /// The first failure since a fork has last succeeded.
     no_fork_since: Option<Instant>,
     /// Sockets whose refusal is still to be read.
@@ -82,7 +86,7 @@ impl Admission {
     /// spin. The connection stays in the backlog.
     pub fn defer_accepting(&mut self, listener: &str, error: &io::Error, now: Instant) {
         if self.accept_shortage.note(now) {
-            journal::note_accept_exhausted(listener, error);
+            journal::note_accept_exhausted(listener, error, self.watch.find_hit(error).as_ref());
         }
         self.resting_until = Some(now + ACCEPT_REST);
     }
@@ -96,7 +100,8 @@ impl Admission {
         now: Instant,
     ) {
         if self.fork_shortage.note(now) {
-            journal::note_fork_exhausted(&error);
+            self.wall = self.watch.find_hit(&error);
+            journal::note_fork_exhausted(&error, self.wall.as_ref());
         }
         // Who comes late to where nothing is to be had need not wait as long as the first.
         let since = connection.identity.accepted_at.min(*self.no_fork_since.get_or_insert(now));
@@ -138,7 +143,13 @@ impl Admission {
     /// would reset the connection and lose the answer.
     fn refuse(&mut self, connection: Connection, service: &Service, error: &io::Error, now: Instant) {
         let is_http = matches!(service.protocol, Protocol::Http(_));
-        journal::record_refusal(&connection.identity, &service.name, is_http.then_some(503), error);
+        journal::record_refusal(
+            &connection.identity,
+            &service.name,
+            is_http.then_some(503),
+            error,
+            self.wall.as_ref(),
+        );
         self.refused += 1;
         let fd = connection.socket.as_raw_fd();
         if is_http {

@@ -291,6 +291,7 @@ impl Children {
         let group = if is_program { Some(pid) } else { child.slot.group().map(Pid::from_raw) };
         let group = group.filter(|&group| group != getpgrp() && !self.is_listed(group));
         let left_behind = group.is_some_and(|group| self.orphans.end(group, Instant::now()));
+        let rlimits = &child.service.rlimits;
         journal::record_connection(&Record {
             identity: &child.identity,
             service: &child.service.name,
@@ -300,6 +301,7 @@ impl Children {
             exit,
             ended_by: child.ended_by,
             left_behind,
+            limit: rlimits.find_cause(exit, told.program, usage).filter(|_| child.ended_by.is_none()),
             usage,
             wall: child.identity.accepted_at.elapsed(),
             told,

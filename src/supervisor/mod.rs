@@ -23,14 +23,15 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::child::outcome::Outcome;
+use crate::child::{self, outcome::Outcome};
 use crate::config::{Config, Model, Process, find_service};
 use crate::connection::Connection;
-use crate::handler::Service;
+use crate::handler::{Protocol, Service};
 use crate::journal;
 use crate::listen::{self, Listener, activation::Activation};
 use crate::notify::{Counts, Notifier};
 use crate::sys;
+use crate::walls;
 use admission::Admission;
 use children::Children;
 use lifecycle::Life;
@@ -74,6 +75,12 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
     let bound = match activation {
         Activation::Connection { connection, .. } => {
             let service = find(&connection.identity.listener)?;
+            // This process is the child. (A program gets one of its own, and its limits there.)
+            if let Protocol::Http(_) = service.protocol
+                && let Err(outcome) = child::limit(&connection, &service)
+            {
+                return Ok(outcome);
+            }
             return Ok(children.serve_here(connection, &service).unwrap_or(Outcome::System));
         }
         Activation::Listeners(listeners) => listeners,
@@ -105,6 +112,9 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
     prctl::set_child_subreaper(true).map_err(Error::system("become a subreaper"))?;
     if config.process.model == Model::Iterative {
         supervisor.notifier.disable_watchdog();
+    }
+    for warning in walls::find_warnings(&config, 0) {
+        journal::note_wall_ahead(&warning);
     }
     supervisor.children.open_drain().map_err(Error::system("make a pair of sockets"))?;
     supervisor.apply_ways();

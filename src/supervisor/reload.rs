@@ -10,6 +10,7 @@ use crate::config::{Config, Limits, Process, find_service};
 use crate::http::connection::RESPONSE_ROOM;
 use crate::journal;
 use crate::listen::bind;
+use crate::walls;
 
 impl Supervisor {
     /// Reads the configuration and applies it; or keeps the old one, and says why.
@@ -50,6 +51,9 @@ impl Supervisor {
         for listener in bound {
             let service = find(&listener.name)?;
             added.push(Entry { listener, service, is_retiring: false });
+        }
+        for warning in walls::find_warnings(&config, self.children.count()) {
+            journal::note_wall_ahead(&warning);
         }
         let process = Process { model: self.process.model, ..config.process };
         self.children.reconfigure(config.limits, process).map_err(|error| fail(&error))?;

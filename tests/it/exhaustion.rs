@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::harness::{Server, Setup, ask, run_client, serve};
 
 /// Changes a limit of the running daemon, as the user that it runs as.
-fn set_limit(server: &Server, limit: &str) {
+pub fn set_limit(server: &Server, limit: &str) {
     let owner = fs::metadata(format!("/proc/{}", server.pid())).unwrap();
     let pid = format!("--pid={}", server.pid());
     assert!(
@@ -30,7 +30,9 @@ fn without_descriptors_connections_wait_and_are_served_when_there_are_some() {
     set_limit(&server, "--nofile=5:");
     let mut waiting = server.connect();
     waiting.write_all(b"GET /waiting HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
-    server.wait_line("unable to accept: Too many open files");
+    let line = server.wait_line("unable to accept: Too many open files");
+    assert!(line.contains(": RLIMIT_NOFILE is 5 and 5 are used ("), "{line}");
+    assert!(line.contains(" wall=\"RLIMIT_NOFILE\" wall_limit=5 wall_used=5"), "{line}");
     waiting.set_nonblocking(true).unwrap();
     assert!(waiting.read(&mut [0]).is_err(), "it waits, and is not closed");
     waiting.set_nonblocking(false).unwrap();
@@ -54,8 +56,11 @@ fn without_processes_a_connection_is_refused_with_an_answer() {
     assert!(
         head.ends_with(&format!("Content-Length: {}\r\nRetry-After: 5\r\nConnection: close", content.len()))
     );
-    server.wait_line("unable to fork: Resource temporarily unavailable");
+    let line = server.wait_line("unable to fork: Resource temporarily unavailable");
+    assert!(line.contains(": RLIMIT_NPROC is 1 and 1 are used ("), "{line}");
+    assert!(line.contains(" wall=\"RLIMIT_NPROC\" wall_limit=1 wall_used=1"), "{line}");
     let record = server.record();
+    assert_eq!((record.get("wall"), record.get("wall_limit")), ("RLIMIT_NPROC", "1"), "{}", record.line);
     assert_eq!(
         (record.get("end"), record.get("status"), record.get("outcome")),
         ("refused", "503", "system")

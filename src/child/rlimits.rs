@@ -1,0 +1,130 @@
+//! What a service grants each of its children: limits of resources, priority, umask. Set in the child, after
+//! the fork and for good, so that the programs that it starts inherit them.
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+
+use crate::scoreboard::ProgramEnd;
+use crate::sys::{self, Exit, Usage};
+
+/// One limit of a resource (setrlimit(2)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rlimit {
+    /// The key that sets it.
+    pub key: &'static str,
+    pub resource: Resource,
+    /// Seconds, bytes or a count, by the resource.
+    pub value: u64,
+    /// The value as it is written.
+    pub shown: String,
+}
+
+/// Everything of this kind that a service sets. What it does not set costs nothing and stays as the daemon has
+/// it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rlimits {
+    pub limits: Vec<Rlimit>,
+    /// The priority, -20 to 19 (setpriority(2)).
+    pub nice: Option<i32>,
+    /// Permissions that new files do not get (umask(2)).
+    pub umask: Option<u32>,
+}
+
+/// The key of what could not be set, and why.
+pub type Refused = (&'static str, Errno);
+
+impl Rlimits {
+    /// Sets everything for this process.
+    pub fn apply(&self) -> Result<(), Refused> {
+        for limit in &self.limits {
+            limit.apply().map_err(|errno| (limit.key, errno))?;
+        }
+        if let Some(nice) = self.nice {
+            sys::set_priority(nice).map_err(|errno| ("nice", errno))?;
+        }
+        if let Some(mask) = self.umask {
+            umask(Mode::from_bits_truncate(mask));
+        }
+        Ok(())
+    }
+
+    /// Sets nothing at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The key of the first thing that is set.
+    pub fn name_first(&self) -> &'static str {
+        let rest = if self.nice.is_some() { "nice" } else { "umask" };
+        self.limits.first().map_or(rest, |limit| limit.key)
+    }
+
+    /// The limit by which the kernel has ended a process with this end, or its program with that one. An abort
+    /// is what a failed allocation comes to in Rust and many a C++ program, so it names the limit of memory.
+    pub fn find_cause(&self, exit: Exit, program: Option<ProgramEnd>, usage: Usage) -> Option<&Rlimit> {
+        let signal = match (exit, program) {
+            (Exit::Killed { signal, .. }, _) | (_, Some(ProgramEnd::Killed(signal))) => signal,
+            _ => return None,
+        };
+        let find = |key: &str| self.limits.iter().find(|limit| limit.key == key);
+        match Signal::try_from(signal) {
+            Ok(Signal::SIGXCPU) => find("cpu_time"),
+            // Who does not heed the first signal gets this one, a second later.
+            Ok(Signal::SIGKILL) => {
+                find("cpu_time").filter(|limit| (usage.user + usage.system).as_secs() >= limit.value)
+            }
+            Ok(Signal::SIGXFSZ) => find("file_size"),
+            Ok(Signal::SIGABRT) => find("memory"),
+            _ => None,
+        }
+    }
+}
+
+impl Rlimit {
+    fn apply(&self) -> Result<(), Errno> {
+        let hard = match self.resource {
+            // At the soft limit a signal that can be heeded, a second later one that cannot.
+            Resource::RLIMIT_CPU => getrlimit(self.resource)?.1.min(self.value + 1).max(self.value),
+            _ => self.value,
+        };
+        setrlimit(self.resource, self.value, hard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn limits() -> Rlimits {
+        let limit = |key, resource, value| Rlimit { key, resource, value, shown: String::new() };
+        Rlimits {
+            limits: vec![
+                limit("cpu_time", Resource::RLIMIT_CPU, 2),
+                limit("memory", Resource::RLIMIT_AS, 1 << 26),
+                limit("file_size", Resource::RLIMIT_FSIZE, 1024),
+            ],
+            ..Rlimits::default()
+        }
+    }
+
+    #[test]
+    fn a_death_at_a_limit_names_it() {
+        let killed = |signal: Signal| Exit::Killed { signal: signal as i32, dumped: false };
+        let used = |seconds| Usage { user: Duration::from_secs(seconds), ..Usage::default() };
+        let limits = limits();
+        let cause = |exit, program, usage| limits.find_cause(exit, program, usage).map(|limit| limit.key);
+        assert_eq!(cause(killed(Signal::SIGXCPU), None, used(2)), Some("cpu_time"));
+        assert_eq!(cause(killed(Signal::SIGKILL), None, used(3)), Some("cpu_time"));
+        assert_eq!(cause(killed(Signal::SIGKILL), None, used(1)), None, "somebody else's");
+        assert_eq!(cause(killed(Signal::SIGABRT), None, used(0)), Some("memory"));
+        assert_eq!(cause(killed(Signal::SIGSEGV), None, used(0)), None);
+        let program = Some(ProgramEnd::Killed(Signal::SIGXFSZ as i32));
+        assert_eq!(cause(Exit::Exited(2), program, used(0)), Some("file_size"));
+        assert_eq!(cause(Exit::Exited(2), Some(ProgramEnd::Exited(1)), used(9)), None);
+        assert_eq!(Rlimits::default().find_cause(killed(Signal::SIGXCPU), None, used(9)), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! Walls: limits of the system that come before those of the configuration, seen ahead and named when hit.
+
+use std::process::Command;
+
+use crate::harness::{LSBAWS, Setup, run};
+
+/// `check` of a configuration that is all defaults, after these shell commands.
+fn check(prelude: &str, arguments: &[&str]) -> (i32, String) {
+    let script = format!("{prelude}\nexec \"$@\"");
+    let output = Command::new("bash")
+        .args(["-euc", &script, "bash", LSBAWS, "check"])
+        .args(arguments)
+        .env("LSBAWS_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml"))
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn check_warns_and_is_content() {
+    let (code, text) = check("ulimit -n 40", &[]);
+    assert_eq!(code, 0);
+    assert!(text.starts_with("configuration OK\n"), "{text}");
+    let warning =
+        text.lines().find(|line| line.starts_with("warning: RLIMIT_NOFILE is 40 and ")).expect(&text);
+    assert!(warning.contains("LimitNOFILE="), "{warning}");
+    let (_, text) = check("ulimit -n 40", &["--show"]);
+    assert!(text.contains("\n# warning: RLIMIT_NOFILE is 40"), "{text}");
+    toml::from_str::<toml::Table>(&text).unwrap();
+    let (_, text) = check("ulimit -n 1000", &[]);
+    assert!(!text.contains("RLIMIT_NOFILE"), "{text}");
+}
+
+#[test]
+fn the_start_warns_of_what_the_user_may_have() {
+    if !nix::unistd::geteuid().is_root() {
+        crate::harness::skip("needs root to be a user without other processes");
+        return;
+    }
+    let server =
+        Setup::new("[limits]\nmax_connections = 300\n").user(65_510).prelude("ulimit -Su 300").serve();
+    let line = server.wait_line("limits.max_connections is 300");
+    assert!(line.contains("but RLIMIT_NPROC is 300 and 1 are used ("), "{line}");
+    assert!(line.contains("): room for 299 connections"), "{line}");
+    assert!(line.contains(" wall=\"RLIMIT_NPROC\" wall_limit=300 wall_used=1"), "{line}");
+    // One more is enough.
+    let mut enough =
+        Setup::new("[limits]\nmax_connections = 300\n").user(65_511).prelude("ulimit -Su 301").serve();
+    enough.stop();
+    let lines = enough.lines_to_end();
+    assert!(lines.iter().all(|line| !line.contains("RLIMIT_NPROC")), "{lines:?}");
+}
+
+#[test]
+fn limits_of_a_service_that_cannot_work_are_told() {
+    let (_, _, message) = run(&["check", "--set", "service.web.processes=512"]);
+    assert_eq!(message, "");
+    let (_, text) = check("", &["--set", "service.web.processes=512"]);
+    assert!(text.contains("\nwarning: service.web.processes is 512, but it counts all"), "{text}");
+    let (_, text) = check("", &["--set", "service.web.processes=513"]);
+    assert!(!text.contains("service.web.processes"), "{text}");
+    let (_, text) = check("", &["--set", "service.web.nice=3", "--set", "process.model=iterative"]);
+    assert!(text.contains("\nwarning: service.web.nice is not heeded"), "{text}");
+}

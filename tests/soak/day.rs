@@ -1,0 +1,128 @@
+//! A daemon over as many lives as the day takes, and its books: what it says of itself in the end.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::{Backlog, listen};
+
+use crate::harness::{Server, Setup};
+use crate::load::Counts;
+
+/// How long the last children may take to end.
+const SETTLING: Duration = Duration::from_secs(30);
+
+pub struct Day {
+    listener: TcpListener,
+    config: String,
+    prelude: String,
+    user: Option<u32>,
+    /// Those that have ended, and last the one that runs.
+    lives: Vec<Server>,
+    fds: usize,
+}
+
+/// What a day has come to.
+#[derive(Debug)]
+pub struct Row {
+    pub name: &'static str,
+    pub counts: Counts,
+    /// Connections that are lost since that was the fault itself, such as those of a process that was killed.
+    pub spent: u64,
+    pub zombies: usize,
+    pub leaked: usize,
+    /// Connections in the records; none where the one who writes them was killed.
+    pub recorded: Option<u64>,
+    pub note: String,
+}
+
+impl Row {
+    /// Nothing is lost that must not be.
+    pub fn is_well(&self) -> bool {
+        let has_records = self.recorded.is_none_or(|recorded| recorded == self.counts.offered());
+        self.counts.lost <= self.spent && self.zombies == 0 && self.leaked == 0 && has_records
+    }
+}
+
+impl Day {
+    pub fn begin(config: &str) -> Self {
+        Self::begin_as(config, "", None)
+    }
+
+    pub fn begin_as(config: &str, prelude: &str, user: Option<u32>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listen(&listener, Backlog::new(4096).unwrap()).unwrap();
+        let (config, prelude) = (config.to_owned(), prelude.to_owned());
+        let mut day = Self { listener, config, prelude, user, lives: Vec::new(), fds: 0 };
+        day.start();
+        day.fds = day.now().count_fds();
+        day
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// Another life, with the same socket.
+    pub fn start(&mut self) {
+        let setup = Setup::new(&self.config).prelude(&self.prelude);
+        let setup = self.user.into_iter().fold(setup, Setup::user);
+        let server = setup.socket(self.listener.try_clone().unwrap()).names("web").start();
+        self.lives.push(server);
+    }
+
+    /// The daemon as it is now.
+    pub fn now(&self) -> &Server {
+        self.lives.last().unwrap()
+    }
+
+    /// Ends this life by a signal.
+    pub fn end_life(&mut self, signal: Signal) {
+        let server = self.lives.last_mut().unwrap();
+        server.signal(signal);
+        server.wait();
+    }
+
+    /// Processor time of the parent so far, in ticks of a hundredth of a second.
+    pub fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.now().pid())).unwrap();
+        let (_, rest) = stat.rsplit_once(')').unwrap();
+        rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Waits for the last children, stops the daemon and looks at the books.
+    pub fn end(mut self, name: &'static str, counts: Counts, note: String) -> Row {
+        let server = self.lives.last_mut().unwrap();
+        let start = Instant::now();
+        while server.children().iter().any(|&child| !is_spare(child)) && start.elapsed() < SETTLING {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let zombies = server.children().into_iter().filter(|&child| state_of(child) == Some('Z')).count();
+        let leaked = server.count_fds().saturating_sub(self.fds);
+        server.stop();
+        let recorded = self.lives.iter().flat_map(Server::lines_to_end).map(|line| count_line(&line)).sum();
+        Row { name, counts, spent: 0, zombies, leaked, recorded: Some(recorded), note }
+    }
+}
+
+fn state_of(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// It waits for its connection.
+fn is_spare(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("skb_wait_for_more_packets"))
+}
+
+/// How many connections a line of the log stands for.
+fn count_line(line: &str) -> u64 {
+    if line.contains(" end=\"folded\"") {
+        let (_, count) = line.split_once(" count=").unwrap();
+        count.split(' ').next().unwrap().parse().unwrap()
+    } else {
+        u64::from(line.contains(" connection=") && line.contains(" end="))
+    }
+}

@@ -31,6 +31,7 @@ pub mod journal;
 pub mod listen;
 pub mod notify;
 pub mod scoreboard;
+pub mod source;
 pub mod supervisor;
 #[allow(unsafe_code)]
 pub mod sys;

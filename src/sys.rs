@@ -247,6 +247,15 @@ fn decode_address(storage: &MaybeUninit<libc::sockaddr_storage>) -> RemoteAddres
     }
 }
 
+/// Throws away up to `limit` bytes that have arrived at a TCP socket, without copying them (tcp(7), `MSG_TRUNC`).
+/// Returns how many; 0 is the end of input. Other sockets cannot do that: EFAULT.
+pub fn discard_input(socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: TCP writes nothing with MSG_TRUNC, and whoever writes to null is told that it is a bad address.
+    let count = unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), limit, flags) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
 /// Takes ownership of a descriptor that this process was started with (sockets handed in).
 ///
 /// Fails when there is no such descriptor. Each number may be adopted once, before this process opens any

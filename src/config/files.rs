@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::lists::List;
 use super::raw;
 use super::services::{Wrong, is_field_value, take, take_text, wrong};
-use super::values::{FilePath, Flag, List, Text};
+use super::values::{FilePath, Flag, Text};
 use super::words::Symlinks;
 use crate::handler::files::media::MediaTypes;
 use crate::handler::files::{Files, PAGE_STATUSES};

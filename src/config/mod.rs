@@ -6,6 +6,7 @@
 
 mod effective;
 mod files;
+mod lists;
 mod origins;
 mod raw;
 mod rlimits;
@@ -23,12 +24,14 @@ use std::time::Duration;
 use config::ConfigError;
 
 use crate::handler::Service;
+use crate::source::{Guard, Networks, Prefixes};
 pub use effective::Effective;
+use lists::Table;
 use origins::Origins;
 use raw::Raw;
 pub use sources::Overrides;
+use values::Time;
 pub use values::{Address, Mode};
-use values::{Table, Time};
 pub use words::{Level, LogTarget, Model};
 
 /// Something wrong with the configuration: where, at which key, and what was expected there.
@@ -64,6 +67,7 @@ pub struct Config {
     /// What to bind when no sockets are handed in; never empty.
     pub listen: Vec<Listen>,
     pub limits: Limits,
+    pub admission: Admission,
     pub process: Process,
     pub log_target: LogTarget,
     pub log_level: Level,
@@ -119,6 +123,24 @@ pub struct Limits {
     pub max_head_size: usize,
     /// Bytes of a request's content.
     pub max_body_size: u64,
+}
+
+/// Who gets a process at all, and how many of them.
+#[derive(Debug, Clone, Default)]
+pub struct Admission {
+    /// Connections of one source at the same time; 0 is no limit.
+    pub max_connections_per_source: u32,
+    /// Connections of one source in a second; 0 is no limit.
+    pub max_rate_per_source: u32,
+    pub prefixes: Prefixes,
+    /// Peers for whom nothing holds that goes by source.
+    pub exempt: Networks,
+    pub guard: Guard,
+    /// So many faults of one source bring it a penalty; 0 is none.
+    pub penalty_after: u32,
+    /// The first penalty; each that follows is twice as long, up to the most.
+    pub penalty_time: Duration,
+    pub penalty_time_max: Duration,
 }
 
 /// Reads, merges and checks the configuration. Also gives what `check --show` prints.
@@ -238,6 +260,16 @@ impl Config {
         }
         Ok(Self {
             listen,
+            admission: Admission {
+                max_connections_per_source: limits.max_connections_per_source.get(),
+                max_rate_per_source: limits.max_rate_per_source.get(),
+                prefixes: Prefixes { v4: limits.source_prefix_v4.get(), v6: limits.source_prefix_v6.get() },
+                exempt: Networks(limits.exempt.0),
+                guard: Guard { allow: Networks(limits.allow.0), deny: Networks(limits.deny.0) },
+                penalty_after: limits.penalty_after.get(),
+                penalty_time: limits.penalty_time.0,
+                penalty_time_max: limits.penalty_time_max.0.max(limits.penalty_time.0),
+            },
             limits: Limits {
                 max_connections: limits.max_connections.get(),
                 max_requests: limits.max_requests.get(),

@@ -2,14 +2,17 @@
 //! refused. `Default` is the default configuration; `etc/lsbaws.toml` documents the same values.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::lists::{List, Listed, Table};
 use super::rlimits::{CoreSize, Nice, Umask};
-use super::values::{Address, FilePath, Flag, List, MIB, Mode, Size, TIB, Table, Text, Time, Whole};
+use super::values::{Address, FilePath, Flag, MIB, Mode, Size, TIB, Text, Time, Whole};
 use super::words::{HandlerName, Level, LogTarget, Model, Protocol, Symlinks};
+use crate::source::Network;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -64,6 +67,16 @@ impl Default for Listen {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     pub max_connections: Whole<1, 65_536>,
+    pub max_connections_per_source: Whole<0, 65_536>,
+    pub max_rate_per_source: Whole<0, 1_000_000>,
+    pub source_prefix_v4: Whole<0, 32>,
+    pub source_prefix_v6: Whole<0, 128>,
+    pub exempt: Listed<Network>,
+    pub allow: Listed<Network>,
+    pub deny: Listed<Network>,
+    pub penalty_after: Whole<0, 1_000_000>,
+    pub penalty_time: Time,
+    pub penalty_time_max: Time,
     pub max_requests: Whole<1, 1_000_000_000>,
     pub head_timeout: Time,
     pub body_timeout: Time,
@@ -80,6 +93,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: Whole::new(512),
+            max_connections_per_source: Whole::new(64),
+            max_rate_per_source: Whole::new(0),
+            source_prefix_v4: Whole::new(32),
+            source_prefix_v6: Whole::new(64),
+            exempt: Listed(local_networks().into()),
+            allow: Listed(Vec::new()),
+            deny: Listed(Vec::new()),
+            penalty_after: Whole::new(20),
+            penalty_time: Time(Duration::from_secs(10)),
+            penalty_time_max: Time(Duration::from_secs(600)),
             max_requests: Whole::new(1000),
             head_timeout: Time(Duration::from_secs(10)),
             body_timeout: Time(Duration::from_secs(30)),
@@ -91,6 +114,12 @@ impl Default for Limits {
             max_body_size: Size::new(1 << 30),
         }
     }
+}
+
+/// This host: a proxy in front of us is one source, and many clients.
+fn local_networks() -> [Network; 3] {
+    let loopback = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+    [Network::Inet(loopback.into()), Network::Inet(IpAddr::from(Ipv6Addr::LOCALHOST).into()), Network::Unix]
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -137,6 +166,12 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<Whole<1, 65_536>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_source: Option<Whole<1, 65_536>>,
+    pub allow: Listed<Network>,
+    pub deny: Listed<Network>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Vec<Table<Route>>>,
     // Of each child:
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,6 +191,8 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<Umask>,
     // Of the protocol exec:
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<List<Text>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::Problem;
 use super::files::{build_files, open_root};
+use super::lists::{List, Table};
 use super::raw::{self, COMMON_KEYS};
 use super::rlimits::build_rlimits;
-use super::values::{FilePath, Flag, List, Size, Table, Text, Time};
+use super::values::{FilePath, Flag, Size, Text, Time, Whole};
 use super::words::{HandlerName, Protocol};
 use crate::handler::cgi::{Cgi, Programs};
 use crate::handler::exec::Exec;
@@ -16,6 +17,7 @@ use crate::handler::hello::Hello;
 use crate::handler::redirect::Redirect;
 use crate::handler::{Handler, Protocol as Served, Route, Service, Site};
 use crate::http::{is_token, response::FixedFields, target};
+use crate::source::{Guard, Networks};
 
 /// A record tells a route by a number of 16 bits.
 const ROUTES_MAX: usize = 65_000;
@@ -34,19 +36,33 @@ pub fn build_service(
     raw: raw::Service,
     limits: &raw::Limits,
 ) -> Result<Service, Problem> {
+    let max_connections = raw.max_connections.map(Whole::get);
+    let max_connections_per_source = raw.max_connections_per_source.map(Whole::get);
+    let [allow, deny] = [&raw.allow, &raw.deny].map(|list| Networks(list.0.clone()));
+    let refusal = raw.refusal.as_ref().map_or(String::new(), |Text(text)| text.clone());
     let max_duration = raw.max_duration.or(limits.max_duration).map(|Time(duration)| duration);
     let built = build_rlimits(&raw).and_then(|rlimits| match raw.protocol {
         Protocol::Http => Ok((build_site(raw).map(Served::Http)?, rlimits)),
         Protocol::Exec => Ok((build_exec(raw).map(Served::Exec)?, rlimits)),
     });
     match built {
-        Ok((protocol, rlimits)) => Ok(Service { name, protocol, max_duration, rlimits }),
+        Ok((protocol, rlimits)) => Ok(Service {
+            name,
+            protocol,
+            max_connections,
+            max_connections_per_source,
+            guard: Guard { allow, deny },
+            refusal,
+            max_duration,
+            rlimits,
+        }),
         Err((inner, problem)) => Err((format!("{key}.{inner}"), problem)),
     }
 }
 
 fn build_site(raw: raw::Service) -> Result<Site, Wrong> {
     let exec_only = [
+        ("refusal", raw.refusal.is_some()),
         ("command", raw.command.is_some()),
         ("directory", raw.directory.is_some()),
         ("environment", raw.environment.is_some()),
@@ -235,7 +251,7 @@ fn build_exec(mut raw: raw::Service) -> Result<Exec, Wrong> {
     if raw.route.is_some() {
         return wrong(
             "route",
-            "unknown key for the protocol exec, expected command, directory or environment",
+            "unknown key for the protocol exec, expected command, directory, environment or refusal",
         );
     }
     let Some(List(command)) = raw.command.take() else {

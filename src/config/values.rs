@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
+
+use crate::source::Network;
 
 /// A value that is written as one TOML integer or string.
 pub trait Scalar: Sized {
@@ -26,7 +27,7 @@ pub trait Scalar: Sized {
     }
 }
 
-struct ScalarVisitor<T>(PhantomData<T>);
+pub(super) struct ScalarVisitor<T>(pub PhantomData<T>);
 
 impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
     type Value = T;
@@ -76,6 +77,7 @@ scalar! {
     Size<MAX>, const MAX;
     Mode;
     Address;
+    Network;
 }
 
 /// An integer from `MIN` to `MAX`.
@@ -278,60 +280,18 @@ impl Serialize for Address {
     }
 }
 
-/// One value, or a list of at least one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct List<T>(pub Vec<T>);
-
-impl<'de, T: Scalar + Deserialize<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany<T>(PhantomData<T>);
-        impl<'de, T: Scalar + Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-            type Value = List<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}, or a list of such", T::expected())
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<List<T>, E> {
-                ScalarVisitor(PhantomData).visit_str(text).map(|one| List(vec![one]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<T>, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = list.next_element()? {
-                    values.push(value);
-                }
-                if values.is_empty() {
-                    return Err(de::Error::custom(format!(
-                        "expected {}, found an empty list",
-                        T::expected()
-                    )));
-                }
-                Ok(List(values))
-            }
-        }
-        deserializer.deserialize_any(OneOrMany(PhantomData))
+impl Scalar for Network {
+    fn expected() -> String {
+        r#"a network such as "192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "uid:1000" or "unix""#.into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 
-/// A table and nothing else: what serde derives for a struct takes a list of its values as well.
-#[derive(Debug, Default, Serialize)]
-#[serde(transparent)]
-pub struct Table<T>(pub T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OnlyMap<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
-            type Value = Table<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Table)
-            }
-        }
-        deserializer.deserialize_any(OnlyMap(PhantomData))
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::http::response::{FixedFields, Responder};
 use crate::http::stream::Stream;
 use crate::http::target;
 use crate::scoreboard::Slot;
+use crate::source::Guard;
 use cgi::{Cgi, Programs};
 use exec::Exec;
 use files::Files;
@@ -33,6 +34,11 @@ use redirect::Redirect;
 pub struct Service {
     pub name: String,
     pub protocol: Protocol,
+    pub max_connections: Option<usize>,
+    pub max_connections_per_source: Option<u32>,
+    pub guard: Guard,
+    /// What somebody is told who is refused and does not speak HTTP.
+    pub refusal: String,
     /// The longest that one of its connections may last.
     pub max_duration: Option<Duration>,
     /// Of each child.

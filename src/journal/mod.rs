@@ -21,10 +21,11 @@ use tracing_subscriber::{Registry, reload};
 use crate::config;
 use crate::connection::Identity;
 use crate::scoreboard::Testimony;
+use crate::source::Source;
 use crate::walls::{Wall, Warning};
 pub use from_child::{note_limit_refused, note_program_failed, note_program_fault, note_program_output};
 pub use ledger::{next_event, refresh};
-pub use record::{EndedBy, Record, record_connection, record_refusal};
+pub use record::{EndedBy, Record, Refused, record_connection, record_refusal};
 
 /// Where records go, for children, which have closed the parent's way there.
 static IS_JOURNAL: AtomicBool = AtomicBool::new(false);
@@ -47,6 +48,7 @@ const RELOADED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36410";
 const RELOAD_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36411";
 const IDLE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36412";
 const STATE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36413";
+const SOURCE_PUNISHED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36414";
 const LIMIT_REFUSED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
 const WALL_AHEAD: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36421";
 
@@ -280,6 +282,18 @@ pub fn note_live(live: &Live<'_>) {
             LSBAWS_TARGET = told.target.as_deref(),
             LSBAWS_PHASE = %told.phase,
             "state: {}", live.sentence
+        );
+    });
+}
+
+/// A source was at fault so often that it is refused for that long.
+pub fn note_punished(source: Source, faults: u32, time: Duration) {
+    ledger::tell(|| {
+        tracing::warn!(
+            MESSAGE_ID = SOURCE_PUNISHED,
+            LSBAWS_SOURCE = %source,
+            "{source} is refused for {}: at fault {faults} times (limits.penalty_after)",
+            humantime::format_duration(time)
         );
     });
 }

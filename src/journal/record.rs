@@ -1,18 +1,18 @@
 //! The one record of each connection, written when its process has ended or it was refused one.
 
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tracing::Level;
 
 use super::ledger::{self, Kind};
-use super::{Because, CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
+use super::{CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
 use crate::child::outcome::Outcome;
 use crate::child::rlimits::Rlimit;
 use crate::connection::Identity;
 use crate::scoreboard::{ProgramEnd, Testimony};
+use crate::source::Source;
 use crate::sys::{Exit, Usage};
 use crate::walls::Wall;
 
@@ -197,38 +197,58 @@ impl fmt::Display for Sentence<'_> {
     }
 }
 
-/// Writes, or counts, the one record of a connection that got no process: the parent has answered it with
-/// `status`, or closed it.
-pub fn record_refusal(
-    identity: &Identity,
-    service: &str,
-    status: Option<u16>,
-    error: &io::Error,
-    at: Option<&Wall>,
-) {
-    let how = if status.is_some() { "refused with 503" } else { "closed" };
+/// Why a connection got no process, and how it was answered.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    pub identity: &'a Identity,
+    pub service: &'a str,
+    /// None: it was closed, without any word of HTTP.
+    pub status: Option<u16>,
+    pub outcome: Outcome,
+    /// The limit that was met, in a word.
+    pub reason: &'static str,
+    pub source: Option<Source>,
+    /// The reason in a few words.
+    pub sentence: fmt::Arguments<'a>,
+    pub wall: Option<&'a Wall>,
+}
+
+/// Writes, or counts, the one record of a connection that got no process.
+pub fn record_refusal(refused: &Refused<'_>) {
+    let Refused { identity, status, sentence, .. } = refused;
+    let how = status.map_or("closed".to_owned(), |status| format!("refused with {status}"));
     let wall = identity.accepted_at.elapsed();
-    let kind = Kind::Ended(Outcome::System);
-    ledger::record(kind, Level::WARN, identity.accepted_at + wall, || {
-        tracing::warn!(
-            MESSAGE_ID = CONNECTION_REFUSED,
-            LSBAWS_CONNECTION = %identity.id,
-            LSBAWS_LISTENER = &*identity.listener,
-            LSBAWS_SERVICE = service,
-            LSBAWS_PEER = %identity.peer,
-            LSBAWS_END = "refused",
-            LSBAWS_OUTCOME = kind.word(),
-            LSBAWS_WALL_USEC = micros(wall),
-            LSBAWS_STATUS = status,
-            LSBAWS_ERROR = error.to_string(),
-            LSBAWS_WALL = at.map(|wall| wall.name.as_str()),
-            LSBAWS_WALL_LIMIT = at.map(|wall| wall.limit),
-            LSBAWS_WALL_USED = at.map(|wall| wall.used),
-            "{}: {how}, no process for it: {error}{}",
-            identity.peer,
-            Because(at)
-        );
-    });
+    let kind = Kind::Ended(refused.outcome);
+    // The level is part of a call site, so each level has its own.
+    macro_rules! write_record {
+        ($level:expr) => {
+            ledger::record(kind, $level, identity.accepted_at + wall, || {
+                tracing::event!(
+                    $level,
+                    MESSAGE_ID = CONNECTION_REFUSED,
+                    LSBAWS_CONNECTION = %identity.id,
+                    LSBAWS_LISTENER = &*identity.listener,
+                    LSBAWS_SERVICE = refused.service,
+                    LSBAWS_PEER = %identity.peer,
+                    LSBAWS_END = "refused",
+                    LSBAWS_OUTCOME = kind.word(),
+                    LSBAWS_REASON = refused.reason,
+                    LSBAWS_SOURCE = refused.source.map(tracing::field::display),
+                    LSBAWS_WALL_USEC = micros(wall),
+                    LSBAWS_STATUS = *status,
+                    LSBAWS_WALL = refused.wall.map(|wall| wall.name.as_str()),
+                    LSBAWS_WALL_LIMIT = refused.wall.map(|wall| wall.limit),
+                    LSBAWS_WALL_USED = refused.wall.map(|wall| wall.used),
+                    "{}: {how}, {sentence}",
+                    identity.peer
+                );
+            })
+        };
+    }
+    match refused.outcome {
+        Outcome::Refused => write_record!(Level::INFO),
+        _ => write_record!(Level::WARN),
+    }
 }
 
 fn describe_program(end: ProgramEnd) -> String {

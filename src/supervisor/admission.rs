@@ -2,17 +2,17 @@
 //! a moment passes. Meanwhile the listeners are left out of the poll set and the kernel's backlog is the
 //! queue.
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+use nix::poll::{PollTimeout, poll};
 
+use super::refusals::{Reason, Refusals};
 use crate::connection::Connection;
-use crate::handler::{Protocol, Service};
+use crate::handler::Service;
 use crate::journal;
+use crate::source::{Prefixes, Source};
 use crate::walls::{Wall, Watch};
 
 /// Rest after accept(2) has run out of something.
@@ -22,13 +22,6 @@ const FORK_RETRY: Duration = Duration::from_millis(100);
 const FORK_PATIENCE: Duration = Duration::from_secs(5);
 /// A shortage is over when nothing has failed for this long.
 const QUIET: Duration = Duration::from_secs(10);
-/// How long a refused socket stays open for its answer to be read, and how many do at once.
-const REFUSED_LINGER: Duration = Duration::from_secs(2);
-const REFUSED_MAX: usize = 64;
-
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 55\r\nRetry-After: 5\r\nConnection: close\r\n\r\n\
-    503 Service Unavailable: the server is out of processes";
 
 /// A connection that waits for a process.
 #[derive(Debug)]
@@ -55,7 +48,7 @@ impl Shortage {
 }
 
 /// What keeps us from accepting, if anything.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Admission {
     resting_until: Option<Instant>,
     waiting: Option<Waiting>,
@@ -66,12 +59,30 @@ pub struct Admission {
     wall: Option<Wall>,
     /// The first failure since a fork has last succeeded.
     no_fork_since: Option<Instant>,
-    /// Sockets whose refusal is still to be read.
-    lingering: VecDeque<(Instant, OwnedFd)>,
-    refused: u64,
+    refusals: Refusals,
+    prefixes: Prefixes,
 }
 
 impl Admission {
+    pub fn new(prefixes: Prefixes) -> Self {
+        Self {
+            resting_until: None,
+            waiting: None,
+            accept_shortage: Shortage::default(),
+            fork_shortage: Shortage::default(),
+            watch: Watch::default(),
+            wall: None,
+            no_fork_since: None,
+            refusals: Refusals::default(),
+            prefixes,
+        }
+    }
+
+    /// What a source is, from now on.
+    pub fn set_prefixes(&mut self, prefixes: Prefixes) {
+        self.prefixes = prefixes;
+    }
+
     /// Nothing of ours stands in the way of accepting.
     pub fn is_open(&self) -> bool {
         self.resting_until.is_none() && self.waiting.is_none()
@@ -79,12 +90,16 @@ impl Admission {
 
     /// Connections that were refused.
     pub fn refused(&self) -> u64 {
-        self.refused
+        self.refusals.count()
     }
 
     /// accept(2) has failed, most often for want of descriptors or memory: trying again at once would only
     /// spin. The connection stays in the backlog.
     pub fn defer_accepting(&mut self, listener: &str, error: &io::Error, now: Instant) {
+        let is_full = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        if is_full && self.refusals.close_all() {
+            return; // that was it: tried again at once
+        }
         if self.accept_shortage.note(now) {
             journal::note_accept_exhausted(listener, error, self.watch.find_hit(error).as_ref());
         }
@@ -106,7 +121,8 @@ impl Admission {
         // Who comes late to where nothing is to be had need not wait as long as the first.
         let since = connection.identity.accepted_at.min(*self.no_fork_since.get_or_insert(now));
         if now.saturating_duration_since(since) >= FORK_PATIENCE {
-            self.refuse(connection, &service, &error, now);
+            let wall = self.wall.clone();
+            self.refuse(connection, &service, &Reason::NoProcess(&error, wall.as_ref()), now);
         } else {
             self.waiting = Some(Waiting { connection, service, next_try: now + FORK_RETRY, error });
         }
@@ -126,52 +142,40 @@ impl Admission {
     /// A child has ended, so there may be room again; and what was only a matter of time is over.
     pub fn refresh(&mut self, now: Instant, freed: bool) {
         self.resting_until.take_if(|until| freed || now >= *until);
-        while self.lingering.front().is_some_and(|(until, _)| now >= *until) {
-            self.lingering.pop_front();
-        }
+        self.refusals.refresh(now);
     }
 
     /// Refuses whatever still waits: the daemon ends.
     pub fn close(&mut self, now: Instant) {
         if let Some(Waiting { connection, service, error, .. }) = self.waiting.take() {
-            self.refuse(connection, &service, &error, now);
+            let wall = self.wall.clone();
+            self.refuse(connection, &service, &Reason::NoProcess(&error, wall.as_ref()), now);
         }
     }
 
-    /// Answers 503 without a process and without reading; who does not speak HTTP is only told that it is
-    /// over. The socket stays open for a while: closing it now, over a request that nobody has read,
-    /// would reset the connection and lose the answer.
-    fn refuse(&mut self, connection: Connection, service: &Service, error: &io::Error, now: Instant) {
-        let is_http = matches!(service.protocol, Protocol::Http(_));
-        journal::record_refusal(
-            &connection.identity,
-            &service.name,
-            is_http.then_some(503),
-            error,
-            self.wall.as_ref(),
-        );
-        self.refused += 1;
-        let fd = connection.socket.as_raw_fd();
-        if is_http {
-            // A peer that cannot take 200 bytes, or is gone, gets no answer.
-            let _ = send(fd, REFUSAL, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    /// Refuses a connection that has been accepted.
+    pub fn refuse(&mut self, connection: Connection, service: &Service, reason: &Reason<'_>, now: Instant) {
+        let source = Source::of(&connection.identity.peer, self.prefixes);
+        self.refusals.refuse(connection, service, source, reason, now);
+    }
+
+    /// Stays until refusals have been read: this process ends with them.
+    pub fn wait_for_refusals(&mut self) {
+        while let Some(at) = self.refusals.next_event() {
+            let left = at.saturating_duration_since(Instant::now());
+            let _ = poll(&mut [], PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX));
+            self.refusals.refresh(Instant::now());
         }
-        let _ = shutdown(fd, Shutdown::Write);
-        if self.lingering.len() == REFUSED_MAX {
-            self.lingering.pop_front();
-        }
-        self.lingering.push_back((now + REFUSED_LINGER, connection.socket));
     }
 
     /// No connection waits for a process, and no refusal for being read.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_none() && self.lingering.is_empty()
+        self.waiting.is_none() && self.refusals.is_empty()
     }
 
     /// When something ends by the mere passing of time.
     pub fn next_event(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().map(|waiting| waiting.next_try);
-        let refused = self.lingering.front().map(|(until, _)| *until);
-        [self.resting_until, waiting, refused].into_iter().flatten().min()
+        [self.resting_until, waiting, self.refusals.next_event()].into_iter().flatten().min()
     }
 }

@@ -12,10 +12,11 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpgrp};
 
 use super::orphans::Orphans;
+use super::sources::Sources;
 use super::spares::Spares;
 use crate::child::outcome::Outcome;
 use crate::child::{self, Work};
-use crate::config::{Limits, Model, Process};
+use crate::config::{Admission, Limits, Model, Process};
 use crate::connection::{Connection, Identity};
 use crate::handler::{Protocol, Service};
 use crate::http::connection::RESPONSE_ROOM;
@@ -79,6 +80,8 @@ pub struct Children {
     pub(super) drain: (Option<UnixStream>, Option<UnixStream>),
     pub orphans: Orphans,
     pub(super) limits: Limits,
+    pub(super) rules: Admission,
+    pub(super) sources: Sources,
     pub(super) process: Process,
     /// Connections whose record has been written.
     recorded: u64,
@@ -87,7 +90,7 @@ pub struct Children {
 }
 
 impl Children {
-    pub fn new(limits: Limits, process: Process) -> io::Result<Self> {
+    pub fn new(limits: Limits, process: Process, rules: Admission) -> io::Result<Self> {
         http::warm_up();
         Ok(Self {
             by_pid: Vec::with_capacity(limits.max_connections),
@@ -100,6 +103,8 @@ impl Children {
             drain: (None, None),
             orphans: Orphans::new(),
             limits,
+            rules,
+            sources: Sources::default(),
             process,
             recorded: 0,
             strangers: 0,
@@ -308,6 +313,9 @@ impl Children {
         });
         self.scoreboard.give_back(child.slot);
         self.recorded += 1;
+        if !is_program && let Exit::Exited(code) = exit {
+            self.note_verdict(&child.identity.peer, Outcome::from_code(code));
+        }
     }
 
     fn is_listed(&self, pid: Pid) -> bool {

@@ -7,9 +7,12 @@ mod children;
 mod ending;
 mod lifecycle;
 mod orphans;
+mod refusals;
 mod reload;
+mod sources;
 mod spares;
 mod state;
+mod verdicts;
 
 use std::io;
 use std::mem;
@@ -69,19 +72,13 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
     // handlers for a stack overflow would swallow a SIGSEGV that somebody sends.
     sys::reset_signals();
     let find = |name: &str| find_service(&config.services, name).map_err(Error::NoService);
-    let mut children =
-        Children::new(config.limits, config.process).map_err(Error::system("map the scoreboard"))?;
+    let mut children = Children::new(config.limits, config.process, config.admission.clone())
+        .map_err(Error::system("map the scoreboard"))?;
     let is_inherited = matches!(activation, Activation::Listeners(_));
     let bound = match activation {
         Activation::Connection { connection, .. } => {
             let service = find(&connection.identity.listener)?;
-            // This process is the child. (A program gets one of its own, and its limits there.)
-            if let Protocol::Http(_) = service.protocol
-                && let Err(outcome) = child::limit(&connection, &service)
-            {
-                return Ok(outcome);
-            }
-            return Ok(children.serve_here(connection, &service).unwrap_or(Outcome::System));
+            return Ok(serve_single(&mut children, connection, &service));
         }
         Activation::Listeners(listeners) => listeners,
         Activation::None => listen::bind::bind_listeners(&config.listen)?,
@@ -94,7 +91,7 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
     sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
     let mut supervisor = Supervisor {
         signals: take_signals().map_err(Error::system("take over signals"))?,
-        admission: Admission::default(),
+        admission: Admission::new(config.admission.prefixes),
         life: Life::Serving,
         notifier: Notifier::from_environment(),
         process: config.process,
@@ -120,6 +117,24 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
     supervisor.apply_ways();
     supervisor.run()?;
     Ok(Outcome::Served)
+}
+
+/// Serves a connection that was handed in: this process is its parent and its child. (A program gets one of its own, and
+/// its limits there.)
+fn serve_single(children: &mut Children, connection: Connection, service: &Arc<Service>) -> Outcome {
+    let now = connection.identity.accepted_at;
+    if let Err(reason) = children.admit(&connection.identity.peer, service, now) {
+        let mut admission = Admission::new(children.rules.prefixes);
+        admission.refuse(connection, service, &reason, now);
+        admission.wait_for_refusals();
+        return Outcome::Refused;
+    }
+    if let Protocol::Http(_) = service.protocol
+        && let Err(outcome) = child::limit(&connection, service)
+    {
+        return outcome;
+    }
+    children.serve_here(connection, service).unwrap_or(Outcome::System)
 }
 
 /// Signals become readable instead of interrupting: nothing is ever lost between two system calls.
@@ -218,16 +233,21 @@ impl Supervisor {
     fn wait(&self) -> nix::Result<Ready> {
         let mut fds = Vec::with_capacity(1 + self.listeners.len());
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
+        let mut polled = Vec::new();
         if self.is_accepting() {
-            let listeners = self.listeners.iter().map(|entry| entry.listener.as_fd());
-            fds.extend(listeners.map(|listener| PollFd::new(listener, PollFlags::POLLIN)));
+            let has_room = |(_, entry): &(usize, &Entry)| self.children.has_room_for(&entry.service);
+            for (index, entry) in self.listeners.iter().enumerate().filter(has_room) {
+                fds.push(PollFd::new(entry.listener.as_fd(), PollFlags::POLLIN));
+                polled.push(index);
+            }
         }
         match poll(&mut fds, self.timeout()) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
         let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
-        let listeners = (0..fds.len() - 1).filter(|index| is_ready(&fds[1 + index])).collect();
+        let listeners = polled.into_iter().zip(&fds[1..]).filter(|(_, fd)| is_ready(fd));
+        let listeners = listeners.map(|(index, _)| index).collect();
         Ok(Ready { signals: is_ready(&fds[0]), listeners })
     }
 
@@ -333,14 +353,14 @@ impl Supervisor {
     /// Accepts a batch of connections from one listener. True: nobody waits there any more.
     fn accept_batch(&mut self, index: usize) -> bool {
         for _ in 0..self.batch {
-            if !self.is_accepting() {
+            let Entry { listener, service, .. } = &self.listeners[index];
+            if !self.is_accepting() || !self.children.has_room_for(service) {
                 return false;
             }
-            let Entry { listener, service, .. } = &self.listeners[index];
             match listener.accept() {
                 Ok(Some(connection)) => {
                     let service = Arc::clone(service);
-                    self.serve(connection, &service);
+                    self.admit(connection, &service);
                 }
                 Ok(None) => return true,
                 Err(error) => self.admission.defer_accepting(&listener.name, &error, Instant::now()),
@@ -359,6 +379,15 @@ impl Supervisor {
             if self.listeners[index].is_retiring && self.accept_batch(index) {
                 self.listeners.remove(index);
             }
+        }
+    }
+
+    /// Serves a connection that has just been accepted, or refuses it.
+    fn admit(&mut self, connection: Connection, service: &Arc<Service>) {
+        let now = connection.identity.accepted_at;
+        match self.children.admit(&connection.identity.peer, service, now) {
+            Ok(()) => self.serve(connection, service),
+            Err(reason) => self.admission.refuse(connection, service, &reason, now),
         }
     }
 

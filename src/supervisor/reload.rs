@@ -57,6 +57,11 @@ impl Supervisor {
         }
         let process = Process { model: self.process.model, ..config.process };
         self.children.reconfigure(config.limits, process).map_err(|error| fail(&error))?;
+        if config.admission.prefixes != self.children.rules.prefixes {
+            self.children.sources.clear();
+        }
+        self.admission.set_prefixes(config.admission.prefixes);
+        self.children.rules = config.admission;
         for (entry, plan) in self.listeners.iter_mut().zip(plans) {
             entry.is_retiring = plan.is_none();
             match plan {

@@ -16,7 +16,7 @@ impl Supervisor {
         let children = &self.children;
         let listeners: Vec<_> = self.listeners.iter().map(super::Entry::describe).collect();
         let sentence = format!(
-            "state: {} for {} on {}; connections {} of {}, spares {}, ended {}, refused {}, left behind by programs {}",
+            "state: {} for {} on {}; connections {} of {}, spares {}, ended {}, refused {}, sources punished {}, left behind by programs {}",
             if self.life.is_serving() { "serving" } else { "draining" },
             show_age(now.saturating_duration_since(self.started)),
             listeners.join(", "),
@@ -25,6 +25,7 @@ impl Supervisor {
             children.spares.count(),
             self.counts().ended,
             self.admission.refused(),
+            children.sources.count_punished(now),
             children.strangers,
         );
         journal::note_state(&sentence);

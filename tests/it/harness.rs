@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, socket};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -375,6 +375,18 @@ pub fn fill(path: &Path) {
         }
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+/// A connection from another address of the loopback interface.
+pub fn connect_from(from: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let SocketAddr::V4(address) = address else { unreachable!("tests listen at 127.0.0.1") };
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let [a, b, c, d] = from.octets();
+    bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
+    nix::sys::socket::connect(fd.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
+    let stream = TcpStream::from(fd);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {

@@ -8,6 +8,7 @@ mod harness;
 mod site;
 
 mod activation;
+mod admission;
 mod bind;
 mod cgi;
 mod cgi_failures;

@@ -1,0 +1,205 @@
+//! Who connects, as lists and limits see it: a network of addresses, or a user of this host.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::connection::Peer;
+
+/// How many bits of an address make a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Prefixes {
+    pub v4: u8,
+    pub v6: u8,
+}
+
+/// What limits count by: all addresses with a common prefix, or a user who connects by a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    Inet(IpNet),
+    User(u32),
+}
+
+impl Source {
+    /// None: nobody knows where it comes from.
+    pub fn of(peer: &Peer, prefixes: Prefixes) -> Option<Self> {
+        match peer {
+            Peer::Inet(address) => {
+                let prefix = if address.is_ipv4() { prefixes.v4 } else { prefixes.v6 };
+                IpNet::new(address.ip(), prefix).ok().map(|network| Self::Inet(network.trunc()))
+            }
+            Peer::Unix { uid, .. } => Some(Self::User(*uid)),
+            Peer::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(network) => show_network(network, f),
+            Self::User(uid) => write!(f, "uid:{uid}"),
+        }
+    }
+}
+
+fn show_network(network: &IpNet, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match network.prefix_len() == network.max_prefix_len() {
+        true => write!(f, "{}", network.addr()),
+        false => write!(f, "{network}"),
+    }
+}
+
+/// An entry of a list: `10.0.0.0/8`, `2001:db8::1`, `uid:1000`, or `unix` for every user of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    Inet(IpNet),
+    User(u32),
+    Unix,
+}
+
+impl Network {
+    /// How closely it describes that peer: the more, the closer. None: not at all.
+    fn closeness(&self, peer: &Peer) -> Option<u8> {
+        match (self, peer) {
+            (Self::Inet(network), Peer::Inet(address)) => {
+                network.contains(&address.ip()).then(|| network.prefix_len())
+            }
+            (Self::User(listed), Peer::Unix { uid, .. }) => (listed == uid).then_some(1),
+            (Self::Unix, Peer::Unix { .. }) => Some(0),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = ();
+
+    /// Refuses bits of an address beyond its prefix: one of the two is a mistake.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        if let Some(uid) = text.strip_prefix("uid:") {
+            let is_number = uid.bytes().all(|byte| byte.is_ascii_digit());
+            return uid.parse().ok().filter(|_| is_number).map(Self::User).ok_or(());
+        }
+        let network: IpNet = match text.parse::<IpAddr>() {
+            Ok(address) => address.into(),
+            Err(_) => text.parse().map_err(drop)?,
+        };
+        // The address of an IPv4 peer is never written in IPv6, whatever socket it comes by.
+        let is_mapped = matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some());
+        if network.addr() == network.network() && !is_mapped { Ok(Self::Inet(network)) } else { Err(()) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(network) => show_network(network, f),
+            Self::User(uid) => write!(f, "uid:{uid}"),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// Peers that a list names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(pub Vec<Network>);
+
+impl Networks {
+    pub fn contains(&self, peer: &Peer) -> bool {
+        self.closest(peer).is_some()
+    }
+
+    fn closest(&self, peer: &Peer) -> Option<u8> {
+        self.0.iter().filter_map(|network| network.closeness(peer)).max()
+    }
+}
+
+/// Who may connect at all: of the entries of both lists the closest decides, between equals `deny`. Who is in
+/// neither may connect if there is no list `allow`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guard {
+    pub allow: Networks,
+    pub deny: Networks,
+}
+
+impl Guard {
+    pub fn admits(&self, peer: &Peer) -> bool {
+        match (self.allow.closest(peer), self.deny.closest(peer)) {
+            (Some(allow), Some(deny)) => allow > deny,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => self.allow.0.is_empty(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inet(address: &str) -> Peer {
+        Peer::Inet((address.parse::<IpAddr>().unwrap(), 40_000).into())
+    }
+
+    fn networks(list: &[&str]) -> Networks {
+        Networks(list.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_source_is_a_prefix_or_a_user() {
+        let prefixes = Prefixes { v4: 24, v6: 64 };
+        let show = |peer: &Peer| Source::of(peer, prefixes).unwrap().to_string();
+        assert_eq!(show(&inet("192.0.2.77")), "192.0.2.0/24");
+        assert_eq!(show(&inet("2001:db8:1:2:3::4")), "2001:db8:1:2::/64");
+        assert_eq!(show(&Peer::Unix { uid: 33, pid: 1 }), "uid:33");
+        assert_eq!(Source::of(&Peer::Unknown, prefixes), None);
+        let single = Prefixes { v4: 32, v6: 128 };
+        assert_eq!(Source::of(&inet("192.0.2.77"), single).unwrap().to_string(), "192.0.2.77");
+    }
+
+    #[test]
+    fn an_entry_is_written_in_one_way() {
+        for good in ["10.0.0.0/8", "192.0.2.7", "::1", "2001:db8::/32", "uid:0", "unix", "0.0.0.0/0"] {
+            assert_eq!(good.parse::<Network>().unwrap().to_string(), good);
+        }
+        let bad = [
+            "",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "10.0.0",
+            "localhost",
+            "uid:",
+            "uid:-1",
+            "uid:+1",
+            "::ffff:10.0.0.1",
+        ];
+        for bad in bad {
+            assert!(bad.parse::<Network>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_closest_entry_decides() {
+        let guard = Guard { allow: networks(&["10.0.0.0/8", "10.1.2.3"]), deny: networks(&["10.1.0.0/16"]) };
+        let cases = [("10.9.9.9", true), ("10.1.9.9", false), ("10.1.2.3", true), ("192.0.2.1", false)];
+        for (address, expected) in cases {
+            assert_eq!(guard.admits(&inet(address)), expected, "{address}");
+        }
+        assert!(!guard.admits(&Peer::Unix { uid: 0, pid: 1 }), "a list of addresses lets nobody else in");
+        let guard = Guard { allow: Networks::default(), deny: networks(&["unix"]) };
+        assert!(guard.admits(&inet("10.0.0.1")) && guard.admits(&Peer::Unknown));
+        assert!(!guard.admits(&Peer::Unix { uid: 0, pid: 1 }));
+        let equal = Guard { allow: networks(&["10.0.0.1"]), deny: networks(&["10.0.0.1"]) };
+        assert!(!equal.admits(&inet("10.0.0.1")));
+        let users = Guard { allow: networks(&["uid:33"]), deny: networks(&["unix"]) };
+        assert!(
+            users.admits(&Peer::Unix { uid: 33, pid: 1 }) && !users.admits(&Peer::Unix { uid: 34, pid: 1 })
+        );
+    }
+}

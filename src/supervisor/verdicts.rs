@@ -1,0 +1,73 @@
+//! Who may have a process: by the lists, by how many connections their source has, and by how those went that it
+//! had before.
+
+use std::time::Instant;
+
+use super::children::Children;
+use super::refusals::Reason;
+use crate::child::outcome::Outcome;
+use crate::connection::Peer;
+use crate::handler::Service;
+use crate::journal;
+use crate::source::Source;
+
+impl Children {
+    /// There is room for another connection of that service.
+    pub fn has_room_for(&self, service: &Service) -> bool {
+        service.max_connections.is_none_or(|most| self.count_of(service, None) < most)
+    }
+
+    /// Whether a connection may have a process, or why not. It counts as an arrival of its source.
+    pub fn admit(&mut self, peer: &Peer, service: &Service, now: Instant) -> Result<(), Reason<'static>> {
+        let rules = &self.rules;
+        if !rules.guard.admits(peer) || !service.guard.admits(peer) {
+            return Err(Reason::Denied);
+        }
+        let Some(source) = self.find_source(peer) else { return Ok(()) };
+        self.sources.note_arrival(source, rules, now).map_err(Reason::TooMuch)?;
+        let most = rules.max_connections_per_source;
+        if most > 0 && self.count_from(source) >= most as usize {
+            return Err(Reason::Share(most, "limits.max_connections_per_source"));
+        }
+        if let Some(most) = service.max_connections_per_source
+            && self.count_of(service, Some(source)) >= most as usize
+        {
+            return Err(Reason::Share(most, "max_connections_per_source of the service"));
+        }
+        Ok(())
+    }
+
+    /// What a connection of that peer came to counts for its source, or against it.
+    pub(super) fn note_verdict(&mut self, peer: &Peer, outcome: Option<Outcome>) {
+        let Some(source) = self.find_source(peer) else { return };
+        match outcome {
+            Some(Outcome::Served) => self.sources.note_served(source),
+            Some(Outcome::Client) => {
+                if let Some(penalty) = self.sources.note_fault(source, &self.rules, Instant::now()) {
+                    journal::note_punished(source, penalty.faults, penalty.time);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The source that a peer counts for, if it is not exempt.
+    fn find_source(&self, peer: &Peer) -> Option<Source> {
+        let source = Source::of(peer, self.rules.prefixes)?;
+        (!self.rules.exempt.contains(peer)).then_some(source)
+    }
+
+    /// Connections of one source. They are counted when it matters rather than kept count of: nothing can be
+    /// forgotten or counted twice, and there is nothing to write between two forks.
+    fn count_from(&self, source: Source) -> usize {
+        let is_from = |peer: &Peer| Source::of(peer, self.rules.prefixes) == Some(source);
+        self.by_pid.iter().filter(|(_, child)| is_from(&child.identity.peer)).count()
+    }
+
+    /// Connections of one service, by its name: those from before a reload count as well.
+    fn count_of(&self, service: &Service, source: Option<Source>) -> usize {
+        let is_from = |peer: &Peer| source.is_none() || Source::of(peer, self.rules.prefixes) == source;
+        let is_of = |child: &super::children::Child| child.service.name == service.name;
+        self.by_pid.iter().filter(|(_, child)| is_of(child) && is_from(&child.identity.peer)).count()
+    }
+}

@@ -1,0 +1,248 @@
+//! Who gets a process, and how those are refused who do not.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use crate::harness::{Server, Setup, ask, connect, connect_from, read_to_end, serve};
+
+const KEEP: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// The number's address of the loopback interface.
+fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, number)
+}
+
+/// A connection that has been answered once, and goes on.
+fn hold(mut stream: impl Read + Write) -> impl Read + Write {
+    stream.write_all(KEEP.as_bytes()).unwrap();
+    let mut answer = [0; 4096];
+    let count = stream.read(&mut answer).unwrap();
+    assert!(answer[..count].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer[..count]));
+    stream
+}
+
+fn get_from(server: &Server, number: u8) -> String {
+    ask(connect_from(address(number), server.address()), CLOSE)
+}
+
+/// Asks until it is served: limits end by themselves.
+fn wait_served(server: &Server, number: u8) {
+    while !get_from(server, number).starts_with("HTTP/1.1 200 ") {}
+}
+
+fn is_refused(answer: &str, retry_after: u32) -> bool {
+    let (head, content) = answer.split_once("\r\n\r\n").unwrap();
+    answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n")
+        && head.contains(&format!("\r\nContent-Length: {}\r\n", content.len()))
+        && head.contains(&format!("\r\nRetry-After: {retry_after}\r\n"))
+        && head.ends_with("\r\nConnection: close")
+}
+
+#[test]
+fn a_source_over_its_share_is_refused_and_others_are_not() {
+    for model in ["fork", "double-fork"] {
+        let limits = "[limits]\nexempt = []\nmax_connections_per_source = 2\n";
+        let server = serve(&format!("{limits}[process]\nmodel = '{model}'\n"));
+        let first = hold(connect_from(address(2), server.address()));
+        let _second = hold(connect_from(address(2), server.address()));
+        let answer = get_from(&server, 2);
+        assert!(is_refused(&answer, 5), "{answer}");
+        assert!(answer.ends_with("too many connections from this address"), "{answer}");
+        let record = server.record();
+        let get = |name: &str| record.get(name).to_owned();
+        assert_eq!(
+            [get("end"), get("outcome"), get("reason"), get("source"), get("status")],
+            ["refused", "refused", "max_connections_per_source", "127.0.0.2", "503"]
+        );
+        assert!(
+            record.line.contains("2 connections of its source already (limits.max_connections_per_source)"),
+            "{}",
+            record.line
+        );
+        assert!(get_from(&server, 3).starts_with("HTTP/1.1 200 "), "{model}");
+        drop(first);
+        wait_served(&server, 2);
+    }
+}
+
+#[test]
+fn a_refusal_arrives_whatever_the_client_has_sent() {
+    let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
+    let _held = hold(server.connect());
+    let mut stream = server.connect();
+    let content = "x".repeat(200_000);
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", content.len());
+    stream.write_all((head + &content).as_bytes()).unwrap();
+    assert!(is_refused(&read_to_end(stream), 5));
+}
+
+#[test]
+fn a_crowd_of_refusals_arrives_and_leaves_nothing_open() {
+    let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
+    let before = server.count_fds();
+    let held = hold(server.connect());
+    let mut streams: Vec<TcpStream> = (0..600).map(|_| server.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(CLOSE.as_bytes()).unwrap();
+    }
+    for stream in streams {
+        assert!(is_refused(&read_to_end(stream), 5));
+    }
+    drop(held);
+    while !server.get("/").starts_with("HTTP/1.1 200 ") {}
+    while server.count_fds() > before {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_comes_too_fast_is_refused_for_a_moment() {
+    let server = serve("[limits]\nexempt = []\nmax_rate_per_source = 3\n");
+    let answers: Vec<_> = (0..4).map(|_| get_from(&server, 2)).collect();
+    assert!(answers[..3].iter().all(|answer| answer.starts_with("HTTP/1.1 200 ")), "{answers:?}");
+    assert!(is_refused(&answers[3], 1), "{}", answers[3]);
+    assert!(get_from(&server, 3).starts_with("HTTP/1.1 200 "));
+    server.wait_line("its source comes too fast (limits.max_rate_per_source)");
+    wait_served(&server, 2);
+}
+
+#[test]
+fn a_prefix_is_one_source() {
+    let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\nsource_prefix_v4 = 24\n");
+    let _held = hold(connect_from(address(2), server.address()));
+    assert!(is_refused(&get_from(&server, 3), 5));
+    assert_eq!(server.record().get("source"), "127.0.0.0/24");
+    assert!(
+        ask(connect_from(Ipv4Addr::new(127, 0, 1, 1), server.address()), CLOSE).starts_with("HTTP/1.1 200 ")
+    );
+}
+
+#[test]
+fn this_host_is_exempt_by_default() {
+    let server = serve("[limits]\nmax_connections_per_source = 1\nmax_rate_per_source = 1\n");
+    let _held: Vec<_> = (0..3).map(|_| hold(server.connect())).collect();
+}
+
+#[test]
+fn lists_decide_who_may_connect() {
+    let server = serve(
+        "[limits]\ndeny = '127.0.0.0/30'\nallow = ['127.0.0.1', '127.0.0.128/25']\n[service.web]\ndeny = '127.0.0.200'\n",
+    );
+    for (number, is_admitted) in [(1, true), (2, false), (99, false), (199, true), (200, false)] {
+        let answer = get_from(&server, number);
+        assert_eq!(answer.starts_with("HTTP/1.1 200 "), is_admitted, "{number}: {answer}");
+        assert!(is_admitted || answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{number}: {answer}");
+        assert!(!answer.contains("Retry-After"), "{answer}");
+        let record = server.record();
+        assert_eq!(record.get("reason") == "denied", !is_admitted, "{}", record.line);
+    }
+    server.reload("[limits]\nallow = '127.0.0.2'\n");
+    server.wait_line("configuration reloaded");
+    assert!(get_from(&server, 2).starts_with("HTTP/1.1 200 "));
+    assert!(get_from(&server, 1).starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
+fn users_of_a_unix_socket_are_sources() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web");
+    let uid = nix::unistd::getuid();
+    let start = |limits: &str| {
+        let _ = std::fs::remove_file(&path);
+        Setup::new(limits).socket(UnixListener::bind(&path).unwrap()).names("web").start()
+    };
+    let server = start("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
+    let _held = hold(UnixStream::connect(&path).unwrap());
+    assert!(is_refused(&ask(UnixStream::connect(&path).unwrap(), CLOSE), 5));
+    assert_eq!(server.record().get("source"), format!("uid:{uid}"));
+    let _other = start(&format!("[limits]\ndeny = ['uid:{uid}']\n"));
+    assert!(ask(UnixStream::connect(&path).unwrap(), CLOSE).starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
+fn a_program_has_a_text_for_those_who_are_refused() {
+    let service = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\nmax_connections_per_source = 1\n";
+    let server = serve(&format!("[limits]\nexempt = []\n{service}refusal = \"421 too many of you\\r\\n\"\n"));
+    let mut held = connect_from(address(2), server.address());
+    held.write_all(b"x").unwrap();
+    held.read_exact(&mut [0]).unwrap();
+    assert_eq!(read_to_end(connect_from(address(2), server.address())), "421 too many of you\r\n");
+    let record = server.record();
+    assert_eq!((record.get("reason"), record.get("status")), ("max_connections_per_source", ""));
+    assert!(record.line.contains("max_connections_per_source of the service"), "{}", record.line);
+}
+
+#[test]
+fn faults_bring_penalties_that_grow_and_end() {
+    let config =
+        "[limits]\nexempt = []\npenalty_after = 2\npenalty_time = '300ms'\npenalty_time_max = '1m'\n";
+    let server = serve(config);
+    for time in ["300ms", "600ms"] {
+        for _ in 0..2 {
+            let answer = ask(connect_from(address(2), server.address()), "nonsense\r\n\r\n");
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        }
+        let line = server.wait_line("127.0.0.2 is refused for ");
+        assert!(
+            line.contains(&format!("is refused for {time}: at fault 2 times (limits.penalty_after)")),
+            "{line}"
+        );
+        let answer = get_from(&server, 2);
+        assert!(is_refused(&answer, 1), "{answer}");
+        server.wait_line("its source was at fault too often");
+        assert!(get_from(&server, 3).starts_with("HTTP/1.1 200 "));
+        wait_served(&server, 2);
+    }
+}
+
+#[test]
+fn a_service_has_a_limit_of_its_own_and_defers() {
+    let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let [one, two] = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let [first, second] = sockets;
+    let config = "[service.one]\nmax_connections = 1\n[service.two]\n";
+    let server = Setup::new(config).socket(first).socket(second).names("one:two").start();
+    let held = hold(connect(one));
+    let mut waiting = connect(one);
+    waiting.write_all(CLOSE.as_bytes()).unwrap();
+    for _ in 0..3 {
+        assert!(ask(connect(two), CLOSE).starts_with("HTTP/1.1 200 "));
+    }
+    waiting.set_nonblocking(true).unwrap();
+    assert!(waiting.read(&mut [0]).is_err(), "it waits in the backlog");
+    waiting.set_nonblocking(false).unwrap();
+    drop(held);
+    assert!(read_to_end(waiting).starts_with("HTTP/1.1 200 "));
+    for _ in 0..5 {
+        assert_eq!(server.record().get("outcome"), "served");
+    }
+}
+
+#[test]
+fn a_single_connection_is_refused_as_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (connection, _) = listener.accept().unwrap();
+    let setup = Setup::new("[limits]\ndeny = '127.0.0.0/8'\n");
+    let mut server = setup.socket(connection).names("connection").spawn();
+    assert!(ask(client, CLOSE).starts_with("HTTP/1.1 403 "));
+    assert_eq!(server.wait().code(), Some(3));
+}
+
+#[test]
+fn mistakes_in_lists_are_told() {
+    for (value, key) in
+        [("'10.0.0.1/8'", "limits.allow"), ("['localhost']", "limits.deny"), ("1", "limits.exempt")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lsbaws.toml");
+        let name = key.strip_prefix("limits.").unwrap();
+        std::fs::write(&file, format!("[limits]\n{name} = {value}\n")).unwrap();
+        let (code, _, message) = crate::harness::run(&["check", "-c", file.to_str().unwrap()]);
+        assert_eq!(code, 78);
+        assert!(message.contains("expected a network such as \"192.0.2.7\""), "{message}");
+        assert!(message.contains(key), "{message}");
+    }
+}

@@ -1,0 +1,2 @@
+//! Made in another branch.
+fn main() {}

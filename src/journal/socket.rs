@@ -25,7 +25,7 @@ use crate::sys;
 /// Room for what is sent and not yet read, as libsystemd has it (`SNDBUF_SIZE`); the kernel may give less.
 const SEND_BUFFER: usize = 8 * 1024 * 1024;
 
-/// How long [`send_once`] may take, in all the messages of one process.
+/// How long [`send_once`] waits for the journal, until the first message that it does not take.
 const PATIENCE_SECONDS: i64 = 1;
 
 /// The journal, as soon as it is there. Notes each event that it does not take.
@@ -74,7 +74,8 @@ fn open_journal() -> io::Result<tracing_journald::Layer> {
         debug: Priority::Debug,
         trace: Priority::Debug,
     };
-    // What is opened next sends an empty datagram at once, for which there must be room.
+    // What is opened next sends an empty datagram at once, for which there must be room. It gets the number of
+    // this socket, which is closed by then.
     let number = connect_when_ready(Duration::ZERO)?.as_raw_fd();
     let layer = tracing_journald::Layer::new()?
         .with_field_prefix(None)
@@ -101,7 +102,7 @@ pub fn connect_when_ready(patience: Duration) -> io::Result<UnixDatagram> {
 /// no more, and loses what is not taken at once.
 pub fn send_once(priority: logging::Priority, message: &str, fields: &[(&str, &str)]) {
     static NUMBER: OnceLock<Option<RawFd>> = OnceLock::new();
-    // The lowest that is free, if the crate has not made its socket before.
+    // The lowest that is free: the crate makes its socket with the first message of the process.
     let number = *NUMBER.get_or_init(|| UnixDatagram::unbound().ok().map(|socket| socket.as_raw_fd()));
     let socket = || number.and_then(|number| sys::borrow_unix_datagram(number).ok());
     // The crate makes its socket, then asks for the first field, then sends: the one moment to bound it.

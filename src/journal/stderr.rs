@@ -6,9 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
@@ -25,9 +26,16 @@ const LINE_MAX: usize = libc::PIPE_BUF;
 /// Room for bursts in a pipe: what an unprivileged process may ask for (pipe(7)).
 const PIPE_SIZE: i32 = 1024 * 1024;
 
-/// How a line gets to standard error without waiting.
+/// Standard error, and the rest of a line that it has taken a part of, as terminals do.
 #[derive(Debug)]
-enum Stderr {
+struct Stderr {
+    way: Way,
+    owed: Mutex<Vec<u8>>,
+}
+
+/// How bytes get to standard error without waiting.
+#[derive(Debug)]
+enum Way {
     /// A pipe or terminal, opened again: its own open file description, so that whoever shares the other, a
     /// shell for instance, does not find it non-blocking.
     Reopened(File),
@@ -40,6 +48,32 @@ enum Stderr {
 
 impl Stderr {
     fn open() -> Self {
+        Self { way: Way::find(), owed: Mutex::default() }
+    }
+
+    /// Writes a line, or fails without waiting and without having written any of it.
+    fn write_line(&self, line: &[u8]) -> io::Result<()> {
+        let mut cut = [0; LINE_MAX];
+        let line = match self.way {
+            Way::Reopened(_) | Way::Polled if line.len() > LINE_MAX => cut_line(line, &mut cut),
+            _ => line,
+        };
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner); // a panic has ended the process
+        if !owed.is_empty() {
+            let length = self.way.write(&owed)?;
+            owed.drain(..length);
+            if !owed.is_empty() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        let length = self.way.write(line)?;
+        owed.extend_from_slice(&line[length..]);
+        Ok(())
+    }
+}
+
+impl Way {
+    fn find() -> Self {
         let path = "/proc/self/fd/2";
         let Ok(kind) = std::fs::metadata(path).map(|metadata| metadata.file_type()) else {
             return Self::Polled;
@@ -60,24 +94,16 @@ impl Stderr {
         Self::Reopened(file)
     }
 
-    /// Writes a whole line, or fails without waiting.
-    fn write_line(&self, line: &[u8]) -> io::Result<()> {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let stderr = io::stderr();
         let stderr = stderr.as_fd();
-        let mut cut = [0; LINE_MAX];
-        let line = match self {
-            Self::Reopened(_) | Self::Polled if line.len() > LINE_MAX => cut_line(line, &mut cut),
-            _ => line,
-        };
         let length = match self {
-            Self::Reopened(file) => write(file, line)?,
-            Self::Socket => send(stderr.as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?,
-            Self::Polled if !has_room(stderr, PollTimeout::ZERO) => {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            Self::Polled | Self::File => write(stderr, line)?,
+            Self::Reopened(file) => write(file, bytes),
+            Self::Socket => send(stderr.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
+            Self::Polled if !has_room(stderr, PollTimeout::ZERO) => Err(Errno::EAGAIN),
+            Self::Polled | Self::File => write(stderr, bytes),
         };
-        if length < line.len() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) }
+        Ok(length?)
     }
 }
 

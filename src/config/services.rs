@@ -34,7 +34,7 @@ pub fn build_service(key: &str, name: String, raw: raw::Service) -> Result<Servi
         Protocol::Exec => Ok((build_exec(raw).map(Served::Exec)?, rlimits)),
     });
     match built {
-        Ok((protocol, rlimits)) => Ok(Service { name, protocol, rlimits }),
+        Ok((protocol, rlimits)) => Ok(Service { name, protocol, is_limited: !rlimits.is_empty(), rlimits }),
         Err((inner, problem)) => Err((format!("{key}.{inner}"), problem)),
     }
 }

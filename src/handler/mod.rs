@@ -34,6 +34,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// Of each child.
     pub rlimits: Rlimits,
+    /// There are any.
+    pub is_limited: bool,
 }
 
 /// What is spoken on the connections of a service.

@@ -54,6 +54,7 @@ pub fn build_service(
             guard: Guard { allow, deny },
             refusal,
             max_duration,
+            is_limited: !rlimits.is_empty(),
             rlimits,
         }),
         Err((inner, problem)) => Err((format!("{key}.{inner}"), problem)),

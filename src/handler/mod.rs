@@ -43,6 +43,8 @@ pub struct Service {
     pub max_duration: Option<Duration>,
     /// Of each child.
     pub rlimits: Rlimits,
+    /// There are any.
+    pub is_limited: bool,
 }
 
 /// What is spoken on the connections of a service.

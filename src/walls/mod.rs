@@ -17,9 +17,10 @@ pub use survey::System;
 /// 40 of what else the kernel keeps of a process and a socket.
 const MEMORY_OF_CHILD: u64 = 160 << 10;
 
-/// Descriptors of the parent beside those that it has when it starts to serve: the drain's pair, the connection at
-/// hand and the one that waits for a process, and refused ones that linger.
-const DESCRIPTORS_OF_PARENT: u64 = 68;
+/// Descriptors of the parent beside those that it has when it starts to serve, and one for each spare: the drain's
+/// pair, the connection at hand and the one that waits for a process. (Refused ones that linger are closed when
+/// others are short.)
+const DESCRIPTORS_OF_PARENT: u64 = 8;
 
 /// What there is a limit of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct Demand {
     pub connections: u64,
     /// Processes of each connection, most of the time and at most.
     pub processes_each: u64,
+    /// Of the parent itself.
+    pub descriptors: u64,
     /// Processes of connections that are there already, and counted among what is used.
     pub children: u64,
 }
@@ -91,7 +94,12 @@ impl Demand {
             Model::Iterative => 1,
             Model::Fork | Model::DoubleFork => (config.limits.max_connections + config.process.spares) as u64,
         };
-        Self { connections, processes_each: 1 + u64::from(has_program), children: children as u64 }
+        Self {
+            connections,
+            processes_each: 1 + u64::from(has_program),
+            descriptors: DESCRIPTORS_OF_PARENT + config.process.spares as u64,
+            children: children as u64,
+        }
     }
 
     /// How many connections a wall has room for, those that are there already included.
@@ -100,7 +108,7 @@ impl Demand {
             Unit::Processes => wall.left() / self.processes_each,
             Unit::Memory => wall.left() / MEMORY_OF_CHILD,
             // The parent needs a handful, whatever it serves; without them it accepts nobody.
-            Unit::Descriptors if wall.left() < DESCRIPTORS_OF_PARENT => return 0,
+            Unit::Descriptors if wall.left() < self.descriptors => return 0,
             Unit::Descriptors => return u64::MAX,
         };
         more.saturating_add(self.children)
@@ -131,7 +139,7 @@ pub fn forecast(demand: &Demand, walls: Vec<Wall>) -> Vec<Warning> {
         };
         let sentence = match wall.unit {
             Unit::Descriptors => {
-                format!("{wall}, but lsbaws itself needs up to {DESCRIPTORS_OF_PARENT} more")
+                format!("{wall}, but lsbaws itself needs up to {} more", demand.descriptors)
             }
             Unit::Processes | Unit::Memory => format!(
                 "limits.max_connections is {}, but {wall}: room for {room} connections{each}",

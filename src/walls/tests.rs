@@ -27,7 +27,7 @@ fn make_host() -> TempDir {
         (&own("pids.max"), "300\n"),
         (&own("pids.current"), "12\n"),
         (&own("pids.events"), "max 4\n"),
-        (&own("memory.max"), "104857600\n"),
+        (&own("memory.max"), "52428800\n"),
         (&own("memory.current"), "20971520\n"),
         (&own("memory.stat"), "anon 1\ninactive_file 10485760\nactive_file 7\n"),
         ("sys/fs/cgroup/system.slice/pids.max", "max\n"),
@@ -68,7 +68,7 @@ fn every_wall_of_a_host_is_seen() {
             ("pids.max of /system.slice/lsbaws.service", 300, 12),
             ("kernel.threads-max", 1000, 150),
             ("kernel.pid_max", 32768, 150),
-            ("memory.max of /system.slice/lsbaws.service", 100 << 20, 10 << 20),
+            ("memory.max of /system.slice/lsbaws.service", 50 << 20, 10 << 20),
             ("RLIMIT_NOFILE", 1024, 2),
         ]
     );
@@ -125,7 +125,8 @@ fn the_limit_of_a_user_does_not_concern_the_privileged() {
 #[test]
 fn the_first_wall_is_told_first_and_those_beyond_not_at_all() {
     let host = make_host();
-    let demand = Demand { connections: 512, processes_each: 1, children: 0 };
+    let demand =
+        Demand { connections: 512, processes_each: 1, descriptors: DESCRIPTORS_OF_PARENT, children: 0 };
     let tell = |demand: &Demand| -> Vec<String> {
         let warnings = forecast(demand, System::new(host.path()).list_walls());
         warnings.into_iter().map(|warning| warning.sentence).collect()
@@ -142,7 +143,7 @@ fn the_first_wall_is_told_first_and_those_beyond_not_at_all() {
         sentences[1]
     );
     assert!(
-        sentences[1].contains(" is 100 MiB and 10 MiB are used (MemoryMax= of lsbaws.service): room for ")
+        sentences[1].contains(" is 50 MiB and 10 MiB are used (MemoryMax= of lsbaws.service): room for ")
     );
     assert_eq!(
         sentences[2],
@@ -160,9 +161,10 @@ fn the_first_wall_is_told_first_and_those_beyond_not_at_all() {
 
 #[test]
 fn a_parent_without_room_for_descriptors_is_told() {
-    let demand = Demand { connections: 1, processes_each: 1, children: 0 };
-    let told = forecast(&demand, vec![survey::descriptors(64, 10)]);
-    assert!(told[0].sentence.starts_with("RLIMIT_NOFILE is 64 and 10 are used"), "{told:?}");
+    let demand =
+        Demand { connections: 1, processes_each: 1, descriptors: DESCRIPTORS_OF_PARENT, children: 0 };
+    let told = forecast(&demand, vec![survey::descriptors(16, 10)]);
+    assert!(told[0].sentence.starts_with("RLIMIT_NOFILE is 16 and 10 are used"), "{told:?}");
     assert!(forecast(&demand, vec![survey::descriptors(1024, 10)]).is_empty());
 }
 
@@ -181,7 +183,7 @@ fn the_wall_that_is_hit_is_named() {
     assert_eq!(hit(libc::EMFILE).as_deref(), Some("RLIMIT_NOFILE"));
     assert_eq!(hit(libc::ENFILE).as_deref(), Some("fs.file-max"));
     assert_eq!(hit(libc::ECONNABORTED), None);
-    set(&format!("{OWN}/memory.current"), "114819072\n");
+    set(&format!("{OWN}/memory.current"), "62390272\n");
     assert_eq!(hit(libc::ENOMEM).as_deref(), Some("memory.max of /system.slice/lsbaws.service"));
     set("proc/loadavg", "0.10 0.20 0.30 2/1000 4711\n");
     assert_eq!(hit(libc::EAGAIN).as_deref(), Some("kernel.threads-max"));

@@ -176,9 +176,8 @@ fn a_program_has_a_text_for_those_who_are_refused() {
 
 #[test]
 fn faults_bring_penalties_that_grow_and_end() {
-    let config =
-        "[limits]\nexempt = []\npenalty_after = 2\npenalty_time = '300ms'\npenalty_time_max = '1m'\n";
-    let server = serve(config);
+    let penalty = "penalty_after = 2\npenalty_time = '300ms'\npenalty_time_max = '1m'\n";
+    let server = serve(&format!("[log]\nmax_rate = 0\n[limits]\nexempt = []\n{penalty}"));
     for time in ["300ms", "600ms"] {
         for _ in 0..2 {
             let answer = ask(connect_from(address(2), server.address()), "nonsense\r\n\r\n");

@@ -18,14 +18,14 @@ fn check(prelude: &str, arguments: &[&str]) -> (i32, String) {
 
 #[test]
 fn check_warns_and_is_content() {
-    let (code, text) = check("ulimit -n 40", &[]);
+    let (code, text) = check("ulimit -n 10", &[]);
     assert_eq!(code, 0);
     assert!(text.starts_with("configuration OK\n"), "{text}");
     let warning =
-        text.lines().find(|line| line.starts_with("warning: RLIMIT_NOFILE is 40 and ")).expect(&text);
+        text.lines().find(|line| line.starts_with("warning: RLIMIT_NOFILE is 10 and ")).expect(&text);
     assert!(warning.contains("LimitNOFILE="), "{warning}");
-    let (_, text) = check("ulimit -n 40", &["--show"]);
-    assert!(text.contains("\n# warning: RLIMIT_NOFILE is 40"), "{text}");
+    let (_, text) = check("ulimit -n 10", &["--show"]);
+    assert!(text.contains("\n# warning: RLIMIT_NOFILE is 10"), "{text}");
     toml::from_str::<toml::Table>(&text).unwrap();
     let (_, text) = check("ulimit -n 1000", &[]);
     assert!(!text.contains("RLIMIT_NOFILE"), "{text}");

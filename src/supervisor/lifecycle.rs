@@ -7,7 +7,8 @@ use super::ending::Movement;
 use crate::config::Process;
 use crate::journal;
 
-/// How often a drain looks whether bytes still move, and for how long they may stand still.
+/// How often a drain looks whether bytes still move, and for how long they may stand still: a client that takes them
+/// slowly takes many at a time.
 const LOOK: Duration = Duration::from_secs(1);
 const STILL: Duration = Duration::from_secs(5);
 

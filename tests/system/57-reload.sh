@@ -1,0 +1,33 @@
+#!/bin/bash
+# systemctl reload: a new configuration without a restart, the old one where the new one is bad.
+. ./lib.sh
+
+configure <<'TOML'
+[[service.web.route]]
+body = "old"
+TOML
+[[ $(get "$web/") == old ]]
+parent=$(main_pid)
+since=$(now)
+sed -i s/old/new/ /etc/lsbaws.d/case.toml
+systemctl reload lsbaws.service
+await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36410
+[[ $(get "$web/") == new ]]
+
+since=$(now)
+echo 'nonsense = 1' >/etc/lsbaws.d/worse.toml
+systemctl reload lsbaws.service
+entry=$(await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36411)
+jq --exit-status '.PRIORITY == "3" and (.MESSAGE | contains("/etc/lsbaws.d/worse.toml:1: nonsense: unknown key"))' <<<"$entry"
+[[ $(get "$web/") == new ]]
+rm /etc/lsbaws.d/worse.toml
+
+start_load
+for ((i = 0; i < 100; i++)); do
+    sed -i "s/body = .*/body = \"$i\"/" /etc/lsbaws.d/case.toml
+    systemctl reload lsbaws.service
+done
+stop_load
+[[ -z $(cat "$load/failures") ]]
+report "under load: $(wc -l <"$load/requests") requests, $(wc -l <"$load/crowds") crowds of 64 connections, 100 reloads"
+[[ $(main_pid) == "$parent" && $(show lsbaws.service ActiveState) == active ]]

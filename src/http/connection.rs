@@ -13,9 +13,10 @@ use crate::child::outcome::Outcome;
 use crate::handler::{Exchange, Site};
 use crate::scoreboard::{Phase, Slot};
 
-/// How long, and for how much, an early close waits for the peer to read the answer.
+/// How long, and for how much, an early close waits for the peer to read the answer. Many a client looks for one only
+/// after it has sent some megabytes.
 const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_BYTES: usize = 64 << 20;
 /// Room for a response behind the largest head of a request.
 pub const RESPONSE_ROOM: usize = 2048;
 

@@ -25,7 +25,16 @@ impl Children {
         }
         let Some(source) = self.find_source(peer) else { return Ok(()) };
         self.sources.note_arrival(source, rules, now).map_err(Reason::TooMuch)?;
-        let most = rules.max_connections_per_source;
+        self.check_share(service, source).or_else(|_| {
+            // Whoever comes again at once comes before the end of its last child is known. An error comes again.
+            let _ = self.reap();
+            self.check_share(service, source)
+        })
+    }
+
+    /// Whether a source may have one more connection.
+    fn check_share(&self, service: &Service, source: Source) -> Result<(), Reason<'static>> {
+        let most = self.rules.max_connections_per_source;
         if most > 0 && self.count_from(source) >= most as usize {
             return Err(Reason::Share(most, "limits.max_connections_per_source"));
         }

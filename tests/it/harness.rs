@@ -9,6 +9,8 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -118,14 +120,19 @@ impl Setup {
         let mut process = command.spawn().unwrap();
         let stderr = process.stderr.take().unwrap();
         let (sender, lines) = channel();
+        let is_paused = Arc::new(AtomicBool::new(false));
+        let is_told_to_pause = Arc::clone(&is_paused);
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
+                while is_told_to_pause.load(Relaxed) {
+                    thread::park_timeout(Duration::from_millis(10));
+                }
                 if sender.send(line.unwrap()).is_err() {
                     return;
                 }
             }
         });
-        Server { process, folder, notify, lines, address: None }
+        Server { process, folder, notify, lines, is_paused, address: None }
     }
 }
 
@@ -167,6 +174,8 @@ pub struct Server {
     folder: TempDir,
     notify: UnixDatagram,
     lines: Receiver<String>,
+    #[allow(dead_code)] // the soak's
+    is_paused: Arc<AtomicBool>,
     address: Option<SocketAddr>,
 }
 
@@ -273,6 +282,12 @@ impl Server {
     /// What is on standard error by now.
     fn rest(&self) -> Vec<String> {
         self.lines.try_iter().collect()
+    }
+
+    /// Lets standard error fill up, or reads it again.
+    #[allow(dead_code)] // the soak's
+    pub fn pause_reading(&self, shall_pause: bool) {
+        self.is_paused.store(shall_pause, Relaxed);
     }
 
     /// Everything that is still to come on standard error; ends when the daemon has ended.

@@ -27,7 +27,6 @@ pub struct Day {
 /// What a day has come to.
 #[derive(Debug)]
 pub struct Row {
-    pub name: &'static str,
     pub counts: Counts,
     /// Connections that are lost since that was the fault itself, such as those of a process that was killed.
     pub spent: u64,
@@ -39,6 +38,16 @@ pub struct Row {
 }
 
 impl Row {
+    /// From a line of the table.
+    pub fn parse(line: &str) -> Option<Self> {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let number = |index: usize| cells.get(index)?.parse().ok();
+        let counts = Counts { answered: number(3)?, refused: number(4)?, lost: number(5)? };
+        let (zombies, leaked) = (number(6)? as usize, number(7)? as usize);
+        let note = (*cells.get(9)?).to_owned();
+        Some(Self { counts, spent: 0, zombies, leaked, recorded: number(8), note })
+    }
+
     /// Nothing is lost that must not be.
     pub fn is_well(&self) -> bool {
         let has_records = self.recorded.is_none_or(|recorded| recorded == self.counts.offered());
@@ -93,21 +102,24 @@ impl Day {
     }
 
     /// Waits for the last children, stops the daemon and looks at the books.
-    pub fn end(mut self, name: &'static str, counts: Counts, note: String) -> Row {
+    pub fn end(mut self, counts: Counts, note: String) -> Row {
         let server = self.lives.last_mut().unwrap();
         let start = Instant::now();
-        while server.children().iter().any(|&child| !is_spare(child)) && start.elapsed() < SETTLING {
+        let is_settled = |server: &Server| {
+            server.children().iter().all(|&child| is_spare(child)) && server.count_fds() <= self.fds
+        };
+        while !is_settled(server) && start.elapsed() < SETTLING {
             thread::sleep(Duration::from_millis(10));
         }
         let zombies = server.children().into_iter().filter(|&child| state_of(child) == Some('Z')).count();
         let leaked = server.count_fds().saturating_sub(self.fds);
         server.stop();
         let recorded = self.lives.iter().flat_map(Server::lines_to_end).map(|line| count_line(&line)).sum();
-        Row { name, counts, spent: 0, zombies, leaked, recorded: Some(recorded), note }
+        Row { counts, spent: 0, zombies, leaked, recorded: Some(recorded), note }
     }
 }
 
-fn state_of(pid: i32) -> Option<char> {
+pub fn state_of(pid: i32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }

@@ -1,2 +1,53 @@
-//! Made in another branch.
-fn main() {}
+//! Bad days on purpose: each row injects a fault into a daemon under load, and asks what was lost. Prints the table of
+//! README's section "Reliability". A measurement, so it may sleep and take its time; see `run`.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
+
+mod day;
+#[allow(dead_code)]
+#[path = "../it/harness.rs"]
+mod harness;
+mod load;
+mod rows;
+mod slow;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use day::Row;
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = env::args().skip(1).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
+    println!(
+        "| what is done to it | offered | answered | refused | lost | zombies | descriptors leaked | in the records | |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |");
+    let mut is_well = true;
+    for (name, run) in rows::ALL.iter().filter(|(name, _)| is_wanted(name)) {
+        let start = Instant::now();
+        match run() {
+            Some(row) => {
+                println!("{}", show(name, &row));
+                is_well &= row.is_well();
+                let verdict = if row.is_well() { "well" } else { "NOT WELL" };
+                eprintln!("{verdict}: {name}, {:.0} s", start.elapsed().as_secs_f64());
+            }
+            None => eprintln!("left out, this host cannot do it: {name}"),
+        }
+    }
+    ExitCode::from(u8::from(!is_well))
+}
+
+fn show(name: &str, row: &Row) -> String {
+    let Row { counts, spent, zombies, leaked, note, .. } = row;
+    let lost = if *spent > 0 { format!("{} of {spent}", counts.lost) } else { counts.lost.to_string() };
+    let recorded = row.recorded.map_or("-".to_owned(), |recorded| recorded.to_string());
+    format!(
+        "| {name} | {} | {} | {} | {lost} | {zombies} | {leaked} | {recorded} | {note} |",
+        counts.offered(),
+        counts.answered,
+        counts.refused
+    )
+}

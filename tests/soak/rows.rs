@@ -1,0 +1,333 @@
+//! The rows of the table: a fault each.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+
+use crate::day::{self, Day, Row};
+use crate::harness::run_client;
+use crate::load::{Counts, Load, open};
+use crate::slow::{self, LARGE};
+
+type Run = fn() -> Option<Row>;
+
+pub const ALL: &[(&str, Run)] = &[
+    ("nothing", nothing),
+    ("100,000 connections, 100 records of a kind a second", flood),
+    ("no descriptors for 3 s", no_descriptors),
+    ("no processes for 3 s (RLIMIT_NPROC)", no_processes),
+    ("a full process table for 3 s (pid_max)", full_table),
+    ("300 children killed", kill_children),
+    ("spares killed 100 times", kill_spares),
+    ("the parent killed 30 times", kill_parent),
+    ("10,000 connections held open together", hold_many),
+    ("300 clients that send slowly, besides", slow_senders),
+    ("300 clients that read nothing, besides", slow_readers),
+    ("slowhttptest: 200 slow heads, besides", slowhttptest),
+    ("one source over its share, besides", greedy_source),
+    ("a log that nobody reads for 3 s", unread_log),
+    ("stopped in a download of 1 GiB", stop_in_download),
+    ("1000 reloads", reload),
+    ("100 restarts", restart),
+];
+
+const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const WHILE: Duration = Duration::from_secs(3);
+
+fn pause() {
+    thread::sleep(Duration::from_millis(300));
+}
+
+fn nothing() -> Option<Row> {
+    let day = Day::begin("");
+    let load = Load::start(day.address(), 8, LOCAL);
+    thread::sleep(WHILE);
+    Some(day.end(load.finish(), String::new()))
+}
+
+fn flood() -> Option<Row> {
+    let day = Day::begin("[log]\nmax_rate = 100\n");
+    let load = Load::start(day.address(), 16, LOCAL);
+    load.wait_answered(100_000);
+    Some(day.end(load.finish(), String::new()))
+}
+
+/// Changes a limit of the running daemon, as the user that it runs as.
+fn set_limit(day: &Day, limit: &str, user: u32) {
+    let pid = format!("--pid={}", day.now().pid());
+    assert!(Command::new("prlimit").args([&pid, limit]).uid(user).gid(user).status().unwrap().success());
+}
+
+/// What the parent does with its time while something lasts, and how soon all is well after it.
+fn watch(day: &Day, load: &Load, begin: impl FnOnce(), end: impl FnOnce()) -> String {
+    pause();
+    begin();
+    let ticks = day.ticks();
+    thread::sleep(WHILE);
+    let busy = day.ticks() - ticks;
+    end();
+    let start = Instant::now();
+    load.wait_answered(1);
+    let first = start.elapsed();
+    pause();
+    format!(
+        "the parent used {:.1}% of a core meanwhile; served again after {} ms",
+        to_percent(busy),
+        first.as_millis()
+    )
+}
+
+/// Ticks of a hundredth of a second, of [`WHILE`].
+#[allow(clippy::cast_precision_loss)]
+fn to_percent(ticks: u64) -> f64 {
+    ticks as f64 / WHILE.as_secs_f64()
+}
+
+fn no_descriptors() -> Option<Row> {
+    let day = Day::begin("");
+    let load = Load::start(day.address(), 8, LOCAL);
+    let user = geteuid().as_raw();
+    let note = watch(
+        &day,
+        &load,
+        || set_limit(&day, "--nofile=5:", user),
+        || set_limit(&day, "--nofile=256:", user),
+    );
+    Some(day.end(load.finish(), note))
+}
+
+fn no_processes() -> Option<Row> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    // A user of its own: the limit counts all processes of a user.
+    let user = 65_529;
+    let day = Day::begin_as("", "ulimit -Su 100", Some(user));
+    let load = Load::start(day.address(), 8, LOCAL);
+    let (begin, end) = (|| set_limit(&day, "--nproc=1:", user), || set_limit(&day, "--nproc=100:", user));
+    let note = watch(&day, &load, begin, end);
+    Some(day.end(load.finish(), note))
+}
+
+/// In a PID namespace of its own, which has a `pid_max` of its own since Linux 6.14.
+fn full_table() -> Option<Row> {
+    const HERE: &str = "SOAK_PID_NAMESPACE";
+    if !geteuid().is_root() {
+        return None;
+    }
+    if std::env::var_os(HERE).is_none() {
+        let program = std::env::current_exe().unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount", "--mount-proc"]).arg(program).arg("full process table");
+        let output = command.env(HERE, "1").stderr(Stdio::inherit()).output().ok()?;
+        let text = String::from_utf8(output.stdout).unwrap();
+        return Row::parse(text.lines().nth(2)?);
+    }
+    let day = Day::begin("");
+    fs::write("/proc/sys/kernel/pid_max", "400").ok()?;
+    let load = Load::start(day.address(), 4, LOCAL);
+    let sleepers = RefCell::new(Vec::new());
+    let fill = || {
+        // Again and again: the daemon's own children make room by ending.
+        let mut failures = 0;
+        while failures < 200 {
+            match Command::new("sleep").arg("1000").spawn() {
+                Ok(sleeper) => sleepers.borrow_mut().push(sleeper),
+                Err(_) => failures += 1,
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let clear = || {
+        for mut sleeper in sleepers.take() {
+            let _ = sleeper.kill();
+            let _ = sleeper.wait();
+        }
+    };
+    let note = watch(&day, &load, fill, clear);
+    Some(day.end(load.finish(), note))
+}
+
+/// Kills all children that live, and counts them.
+fn kill_all(day: &Day) -> u64 {
+    let children = day.now().children().into_iter().filter(|&child| day::state_of(child) != Some('Z'));
+    children.map(|child| u64::from(kill(Pid::from_raw(child), Signal::SIGKILL).is_ok())).sum()
+}
+
+fn kill_children() -> Option<Row> {
+    let day = Day::begin("");
+    let load = Load::start(day.address(), 8, LOCAL);
+    let mut killed = 0;
+    while killed < 300 {
+        killed += kill_all(&day);
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut row = day.end(load.finish(), "lost are at most those whose child was killed".into());
+    row.spent = killed;
+    Some(row)
+}
+
+fn kill_spares() -> Option<Row> {
+    let day = Day::begin("[process]\nspares = 4\n");
+    let load = Load::start(day.address(), 4, LOCAL);
+    let mut killed = 0;
+    for _ in 0..100 {
+        killed += kill_all(&day);
+        thread::sleep(Duration::from_millis(20));
+    }
+    let mut row = day.end(load.finish(), "children that serve are killed as well as spares".into());
+    row.spent = killed;
+    Some(row)
+}
+
+fn kill_parent() -> Option<Row> {
+    let mut day = Day::begin("");
+    let load = Load::start(day.address(), 8, LOCAL);
+    for _ in 0..30 {
+        thread::sleep(Duration::from_millis(50));
+        day.end_life(Signal::SIGKILL);
+        day.start();
+    }
+    let mut row = day.end(load.finish(), "nobody is left to write the records of its last children".into());
+    // Whoever was accepted in the moment of the death, and not forked for yet.
+    row.spent = 30;
+    row.recorded = None;
+    Some(row)
+}
+
+fn hold_many() -> Option<Row> {
+    let day = Day::begin("[limits]\nmax_connections = 10000\nhead_timeout = '2m'\n[log]\nmax_rate = 0\n");
+    let start = Instant::now();
+    let told = run_client(day.address(), &["--max-clients", "20", "--max-conns", "500", "--timeout", "2m"]);
+    let seconds = start.elapsed().as_secs_f64();
+    let answered = told["answered"]["200"].as_u64().unwrap();
+    let counts = Counts { answered, refused: 0, lost: 10_000 - answered };
+    Some(day.end(counts, format!("10,000 processes; opened, asked and answered in {seconds:.1} s")))
+}
+
+fn slow_senders() -> Option<Row> {
+    let day = Day::begin("[limits]\nhead_timeout = '3s'\n");
+    let load = Load::start(day.address(), 4, LOCAL);
+    let slow = slow::send_slowly(day.address(), 300);
+    let mut counts = load.finish();
+    counts.refused += slow.refused;
+    counts.lost += slow.lost;
+    Some(day.end(counts, format!("{} were told 408", slow.refused)))
+}
+
+fn slow_readers() -> Option<Row> {
+    let folder = tempfile::tempdir().unwrap();
+    File::create(folder.path().join("large")).unwrap().set_len(LARGE).unwrap();
+    fs::write(folder.path().join("index.html"), "Hello, World!\n").unwrap();
+    let root = folder.path().display();
+    let route = format!("[[service.web.route]]\nhandler = 'files'\nroot = '{root}'\n");
+    let day = Day::begin(&format!("[limits]\nwrite_timeout = '3s'\n{route}"));
+    let load = Load::start(day.address(), 4, LOCAL);
+    let left = slow::read_nothing(day.address(), 300, Duration::from_secs(5));
+    let mut row = day.end(load.finish(), format!("{left} were left alone after write_timeout"));
+    row.recorded = row.recorded.map(|recorded| recorded - 300);
+    Some(row)
+}
+
+fn slowhttptest() -> Option<Row> {
+    Command::new("slowhttptest").arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+    let day = Day::begin("[limits]\nhead_timeout = '3s'\n");
+    let load = Load::start(day.address(), 4, LOCAL);
+    let url = format!("http://{}/", day.address());
+    let arguments = ["-H", "-c", "200", "-r", "200", "-i", "1", "-l", "5", "-u", &url];
+    assert!(Command::new("slowhttptest").args(arguments).stdout(Stdio::null()).status().unwrap().success());
+    let mut row = day.end(load.finish(), "its own connections are in the records besides".into());
+    let recorded = row.recorded.unwrap_or_default();
+    row.note =
+        format!("{} connections of slowhttptest are in the records besides", recorded - row.counts.offered());
+    row.recorded = Some(row.counts.offered());
+    Some(row)
+}
+
+/// The greedy one is answered 503 without a process; the others do not notice.
+fn greedy_source() -> Option<Row> {
+    let day = Day::begin("[limits]\nexempt = []\nmax_connections_per_source = 4\n");
+    let greedy = Load::start(day.address(), 16, Ipv4Addr::new(127, 0, 0, 2));
+    let modest = Load::start(day.address(), 3, Ipv4Addr::new(127, 0, 0, 3));
+    thread::sleep(WHILE);
+    let (greedy, modest) = (greedy.finish(), modest.finish());
+    let counts = Counts {
+        answered: greedy.answered + modest.answered,
+        refused: greedy.refused + modest.refused,
+        lost: greedy.lost + modest.lost,
+    };
+    let note = format!("refused: {} of the greedy one, {} of the other", greedy.refused, modest.refused);
+    Some(day.end(counts, note))
+}
+
+fn unread_log() -> Option<Row> {
+    let day = Day::begin("[log]\nmax_rate = 0\n");
+    let load = Load::start(day.address(), 8, LOCAL);
+    pause();
+    day.now().pause_reading(true);
+    thread::sleep(WHILE);
+    day.now().pause_reading(false);
+    pause();
+    Some(day.end(load.finish(), String::new()))
+}
+
+fn stop_in_download() -> Option<Row> {
+    const SIZE: u64 = 1 << 30;
+    let folder = tempfile::tempdir().unwrap();
+    File::create(folder.path().join("large")).unwrap().set_len(SIZE).unwrap();
+    fs::write(folder.path().join("index.html"), "Hello, World!\n").unwrap();
+    let root = folder.path().display();
+    let mut day = Day::begin(&format!("[[service.web.route]]\nhandler = 'files'\nroot = '{root}'\n"));
+    let load = Load::start(day.address(), 4, LOCAL);
+    let mut stream = open(day.address(), LOCAL).unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n").unwrap();
+    stream.read_exact(&mut vec![0; 64 << 20]).unwrap();
+    let download = thread::spawn(move || {
+        thread::sleep(Duration::from_secs(1)); // the stop comes first
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap() + (64 << 20)
+    });
+    day.end_life(Signal::SIGTERM);
+    let arrived = download.join().unwrap();
+    day.start();
+    load.wait_answered(1);
+    let mut counts = load.finish();
+    match arrived > SIZE {
+        true => counts.answered += 1,
+        false => counts.lost += 1,
+    }
+    Some(day.end(counts, format!("{arrived} bytes of head and content have arrived")))
+}
+
+fn reload() -> Option<Row> {
+    let day = Day::begin("");
+    let load = Load::start(day.address(), 8, LOCAL);
+    for number in 0..1000 {
+        day.now().reload(&format!(
+            "[limits]\nmax_connections = {}\n[process]\nspares = {}\n",
+            100 + number % 7,
+            number % 3
+        ));
+        day.now().notification_with("READY=1");
+        load.wait_answered(5);
+    }
+    Some(day.end(load.finish(), String::new()))
+}
+
+fn restart() -> Option<Row> {
+    let mut day = Day::begin("");
+    let load = Load::start(day.address(), 8, LOCAL);
+    for _ in 0..100 {
+        load.wait_answered(20);
+        day.end_life(Signal::SIGTERM);
+        day.start();
+    }
+    Some(day.end(load.finish(), String::new()))
+}

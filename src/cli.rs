@@ -23,7 +23,7 @@ pub struct ConfigArgs {
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Set one key, on top of files and environment, such as limits.max_connections=10
-    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub set: Vec<String>,
 }
 
@@ -59,6 +59,13 @@ pub struct ClientArgs {
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+fn parse_pair(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.trim().is_empty() => Ok(text.to_owned()),
+        _ => Err("expected KEY=VALUE, such as limits.max_connections=10".into()),
+    }
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {

@@ -191,6 +191,13 @@ fn locate_error(error: &ConfigError, origins: &Origins) -> Error {
         Some((found, expected)) => format!("expected {expected}, found {found}"),
         None => problem,
     };
+    let problem = match problem.as_str() {
+        "expected a sequence, found map" => {
+            "expected a list of tables, each written [[...]] in two brackets".into()
+        }
+        "expected a map, found sequence" => "expected a table, such as { NAME = \"value\" }".into(),
+        _ => problem,
+    };
     // The crate writes `route[0]path` for `route[0].path`.
     let key =
         key.replace(']', "].").replace("].[", "][").replace("]..", "].").trim_end_matches('.').to_owned();

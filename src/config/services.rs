@@ -92,13 +92,20 @@ fn build_site(raw: raw::Service) -> Result<Site, Wrong> {
 fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
     if let Some(key) = raw.find_foreign_key() {
         let keys: Vec<_> = COMMON_KEYS.iter().chain(raw.handler.keys()).copied().collect();
-        let problem =
-            format!("unknown key for the handler {}, expected one of {}", raw.handler, keys.join(", "));
+        let others: Vec<_> =
+            HandlerName::ALL.iter().filter(|name| name.keys().contains(&key.as_str())).collect();
+        let others: Vec<_> = others.iter().map(|name| format!("handler = \"{name}\"")).collect();
+        let problem = format!(
+            "unknown key for the handler {} (it belongs to {}), expected one of {}",
+            raw.handler,
+            others.join(", "),
+            keys.join(", ")
+        );
         return wrong(&key, problem);
     }
     let path = take_text(&mut raw.path);
     check_path(&path)?;
-    let host = raw.host.take().map(|Text(host)| host.to_ascii_lowercase());
+    let host = raw.host.take().map(|Text(host)| host.trim_end_matches('.').to_ascii_lowercase());
     if let Some(host) = &host {
         let name = host.strip_prefix("*.").unwrap_or(host);
         let is_bare = !name.is_empty() && !name.contains('*') && target::host_of(name) == name;
@@ -140,6 +147,9 @@ pub(super) fn take_text(value: &mut Option<Text>) -> String {
 fn check_path(path: &str) -> Result<(), Wrong> {
     if !path.starts_with('/') {
         return wrong("path", format!("expected a path that begins with /, found {path:?}"));
+    }
+    if path.contains('*') {
+        return wrong("path", format!("expected a path, not a pattern (see extension), found {path:?}"));
     }
     let is_never_asked =
         path.contains("//") || path.split('/').any(|segment| segment == "." || segment == "..");
@@ -201,6 +211,10 @@ fn build_redirect(mut raw: raw::Route) -> Result<Redirect, Wrong> {
         );
     }
     let Flag(keep_path) = take(&mut raw.keep_path);
+    let unknown = to.split('{').skip(1).find(|rest| !rest.starts_with("host}"));
+    if let Some(rest) = unknown {
+        return wrong("to", format!("expected {{host}} as the only placeholder, found {{{rest}"));
+    }
     Ok(Redirect { status, to: complete_path(to), keep_path })
 }
 
@@ -266,7 +280,15 @@ fn build_exec(mut raw: raw::Service) -> Result<Exec, Wrong> {
     if let Some(word) = words.clone().find(|word| word.contains('\0')) {
         return wrong("command", format!("expected arguments without NUL, found {word:?}"));
     }
-    let program = check_program("command", Path::new(&program))?;
+    let program = check_program("command", Path::new(&program)).map_err(|(key, problem)| {
+        let is_line = words.len() == 0 && program.contains(' ');
+        let hint = if is_line {
+            "; a program and its arguments are a list: [\"/usr/bin/rsync\", \"--daemon\"]"
+        } else {
+            ""
+        };
+        (key, format!("{problem}{hint}"))
+    })?;
     let FilePath(directory) = take(&mut raw.directory);
     match std::fs::metadata(&directory) {
         Ok(metadata) if metadata.is_dir() => {}

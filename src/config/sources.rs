@@ -128,7 +128,7 @@ pub fn parse_toml(text: &str, name: &str) -> Result<Layer, Error> {
     let line_of = |offset: usize| 1 + line_ends.partition_point(|&end| end < offset);
     let document = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(span.start));
-        Error::new(format!("{name}:{line}"), "", error.message().replace('\n', ", "))
+        Error::new(format!("{name}:{line}"), "", describe_syntax(error.message()))
     })?;
     let origin_of = |offset: usize| format!("{name}:{}", line_of(offset));
     // The config crate takes the keys of a layer for paths: here they are names.
@@ -138,6 +138,18 @@ pub fn parse_toml(text: &str, name: &str) -> Result<Layer, Error> {
         }
     }
     Ok(Layer(convert_table(document.get_ref(), &origin_of)))
+}
+
+/// What is wrong with the text, where the parser's own words would lead astray.
+fn describe_syntax(message: &str) -> String {
+    // It has begun to read `true` or `false` from a word without quotes.
+    if message.starts_with("invalid boolean") {
+        return "expected a value; a string is written in quotes".into();
+    }
+    if message == "duplicate key" {
+        return "the same key or table again".into();
+    }
+    message.replace('\n', ", ")
 }
 
 fn convert_table(table: &DeTable<'_>, origin_of: &impl Fn(usize) -> String) -> Map<String, Value> {

@@ -14,6 +14,11 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
         pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
 
+        impl $name {
+            #[allow(dead_code)] // not every list is asked for
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+        }
+
         impl Scalar for $name {
             fn expected() -> String {
                 let words = [$(concat!("\"", $word, "\"")),+];

@@ -1,6 +1,7 @@
 //! What a child has to tell while it runs: how a program of its own fares. It has closed the parent's way to the
 //! journal, and opens another one when there is something to say.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,7 +17,10 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     let wall = Watch::default().find_hit(error);
     let mut error = error.to_string();
     if error.starts_with("No such file") && program.exists() {
-        error = format!("the interpreter that its first line names is missing: {error}");
+        error = format!(
+            "the interpreter {} that its first line names is missing: {error}",
+            read_interpreter(program)
+        );
     }
     if let Some(wall) = wall {
         error = format!("{error}: {wall}");
@@ -24,6 +28,17 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     let sentence = format!("unable to run {}: ", escape_path(program));
     let more = [("LSBAWS_ERROR", &*error)];
     tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, error.as_bytes()), &more);
+}
+
+/// What stands behind `#!`; a line end of CR LF shows as `\r`.
+fn read_interpreter(script: &Path) -> String {
+    use std::io::Read;
+    let mut line = Vec::new();
+    if let Ok(file) = File::open(script) {
+        let _ = file.take(200).read_to_end(&mut line); // nothing to show then
+    }
+    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    format!("'{}'", line.strip_prefix(b"#!").unwrap_or(line).escape_ascii())
 }
 
 /// A limit of the service could not be set for the child. To be called in the child.

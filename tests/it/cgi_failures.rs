@@ -58,7 +58,9 @@ fn each_failure_has_its_status_and_its_record() {
     assert_eq!(status(&it.server.get("/cgi/data")), "403");
     write_program(&it.folder.path().join("orphan"), "#!/no/such/interpreter\n");
     assert_eq!(status(&it.server.get("/cgi/orphan")), "500");
-    it.server.wait_line("/orphan: the interpreter that its first line names is missing: No such file");
+    it.server.wait_line(
+        "/orphan: the interpreter '/no/such/interpreter' that its first line names is missing: No such file",
+    );
     let traced =
         ask(it.server.connect(), "TRACE /cgi/silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(status(&traced) == "405" && traced.contains("\r\nAllow: GET, "), "{traced}");
@@ -236,7 +238,7 @@ fn the_end_of_the_connection_is_the_programs_fault_while_it_runs() {
         folder.path().display()
     ));
     assert_eq!(status(&server.get("/slow")), "504");
-    server.wait_line("/slow has failed: it has not answered in time");
+    server.wait_line("/slow has failed: it has not answered within");
     assert_eq!(server.record().get("outcome"), "handler");
 }
 

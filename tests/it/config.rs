@@ -63,6 +63,23 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "[listen.web]\naddress = 'localhost:80'\n",
             r#"FILE:2: listen.web.address: expected an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names), found "localhost:80""#,
         ),
+        ("[[service.web.route]]\nhandler = files\n", "FILE:2: expected a value; a string is written in quotes"),
+        (
+            "[service.web.route]\npath = '/'\n",
+            "FILE:1: service.web.route: expected a list of tables, each written [[...]]",
+        ),
+        (
+            "[[service.web.route]]\npath = '/*.php'\n",
+            "FILE:2: service.web.route[0].path: expected a path, not a pattern (see extension)",
+        ),
+        (
+            "[[service.web.route]]\nhandler = 'redirect'\nto = 'https://{HOST}/'\n",
+            "FILE:3: service.web.route[0].to: expected {host} as the only placeholder, found {HOST}/",
+        ),
+        (
+            "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat -n'\n",
+            "No such file or directory (os error 2); a program and its arguments are a list",
+        ),
         ("[listen.web]\naddress = []\n", "FILE:2: listen.web.address: expected an address such as"),
         (
             "[listen.web]\naddress = [\n'127.0.0.1:1',\n'x']\n",
@@ -127,7 +144,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nbody = 'x'\n",
-            "FILE:4: service.web.route[0].body: unknown key for the handler redirect, expected one of path, handler, host, extension, headers, to, status, keep_path",
+            "FILE:4: service.web.route[0].body: unknown key for the handler redirect (it belongs to handler = \"hello\"), expected one of path, handler, host, extension, headers, to, status, keep_path",
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\n",
@@ -210,7 +227,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "FILE:2: service.web.command: unknown key for the protocol http",
         ),
         ("a = \n", "FILE:1: "),
-        ("[limits]\nmax_connections = 1\nmax_connections = 2\n", "FILE:3: duplicate key"),
+        ("[limits]\nmax_connections = 1\nmax_connections = 2\n", "FILE:3: the same key or table again"),
     ];
     for (text, expected) in cases {
         let (code, stderr) = check(text);
@@ -386,7 +403,7 @@ fn the_shipped_file_names_every_key_at_its_default() {
 #[test]
 fn usage_errors_have_their_own_exit_code() {
     assert_eq!(run(&["--no-such-flag"]).0, 64);
-    assert_eq!(run(&["check", "--set", "nonsense"]).0, 78);
+    assert_eq!(run(&["check", "--set", "nonsense"]).0, 64);
     let (code, stdout, _) = run(&["--version"]);
     assert_eq!((code, stdout.as_str()), (0, "lsbaws 0.1.0\n"));
 }

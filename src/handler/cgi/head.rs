@@ -35,8 +35,24 @@ pub fn find_end(bytes: &[u8]) -> Option<usize> {
     None
 }
 
+/// What is wrong with output that has ended before its head has, for who maintains the program.
+pub fn describe_unended(bytes: &[u8]) -> String {
+    let lines = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    match lines.filter(|line| !line.is_empty()).find(|line| split_field(line).is_none()) {
+        Some(line) => format!("its output has no head: {} is no header field", quote(line)),
+        None => "no empty line ends its header fields".into(),
+    }
+}
+
+/// Some of what a program has written, for a message.
+fn quote(bytes: &[u8]) -> String {
+    const SHOWN: usize = 60;
+    let dots = if bytes.len() > SHOWN { "..." } else { "" };
+    format!("'{}{dots}'", bytes[..bytes.len().min(SHOWN)].escape_ascii())
+}
+
 /// Parses a complete head. The error says what is wrong with it, for who maintains the program.
-pub fn parse(head: &[u8]) -> Result<Reply<'_>, &'static str> {
+pub fn parse(head: &[u8]) -> Result<Reply<'_>, String> {
     let (mut status, mut location, mut content_type, mut length) = (None, None, false, None);
     let mut fields = Vec::new();
     for line in head.split(|&byte| byte == b'\n') {
@@ -44,17 +60,22 @@ pub fn parse(head: &[u8]) -> Result<Reply<'_>, &'static str> {
         if line.is_empty() {
             break;
         }
-        let (name, value) = split_field(line).ok_or("its head has a line that is no field")?;
+        let (name, value) =
+            split_field(line).ok_or_else(|| format!("its head has {}, which is no field", quote(line)))?;
         match name.to_ascii_lowercase().as_str() {
-            "status" if status.is_some() => return Err("its head has more than one Status"),
+            "status" if status.is_some() => return Err("its head has more than one Status".into()),
             "status" => {
-                status = Some(parse_status(value).ok_or("its Status is not a final one of three digits")?);
+                let wrong = || format!("its Status is {}, not a final one of three digits", quote(value));
+                status = Some(parse_status(value).ok_or_else(wrong)?);
             }
-            "content-length" if length.is_some() => return Err("its head has more than one Content-Length"),
+            "content-length" if length.is_some() => {
+                return Err("its head has more than one Content-Length".into());
+            }
             "content-length" => {
-                length = Some(parse_length(value).ok_or("its Content-Length is not a number")?);
+                let wrong = || format!("its Content-Length is {}, not a number", quote(value));
+                length = Some(parse_length(value).ok_or_else(wrong)?);
             }
-            "location" if location.is_some() => return Err("its head has more than one Location"),
+            "location" if location.is_some() => return Err("its head has more than one Location".into()),
             "location" => {
                 location = Some(value);
                 fields.push((name, value));
@@ -68,10 +89,12 @@ pub fn parse(head: &[u8]) -> Result<Reply<'_>, &'static str> {
         }
     }
     if status.is_none() && location.is_none() && !content_type {
-        return Err("its head has none of Content-Type, Location and Status");
+        return Err("its head has none of Content-Type, Location and Status".into());
     }
     if let (None, Some(path)) = (status, location.filter(|value| is_local(value))) {
-        return std::str::from_utf8(path).map(Reply::Elsewhere).map_err(|_| "its Location is no path");
+        return std::str::from_utf8(path)
+            .map(Reply::Elsewhere)
+            .map_err(|_| format!("its Location is {}, no path", quote(path)));
     }
     let status = status.unwrap_or(if location.is_some() { 302 } else { 200 });
     Ok(Reply::Document { status, fields, length })
@@ -105,7 +128,7 @@ fn parse_status(value: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn status(head: &str) -> Result<u16, &'static str> {
+    fn status(head: &str) -> Result<u16, String> {
         parse(head.as_bytes()).map(|reply| match reply {
             Reply::Document { status, .. } => status,
             Reply::Elsewhere(_) => 0,
@@ -140,6 +163,22 @@ mod tests {
         assert_eq!(status("Location: //host/a\n\n"), Ok(302));
         assert_eq!(status("Location: https://host/a\n\n"), Ok(302));
         assert_eq!(status("Status: 303\nLocation: /a\n\n"), Ok(303));
+    }
+
+    #[test]
+    fn what_is_wrong_is_quoted() {
+        assert_eq!(
+            describe_unended(b"hello world\n"),
+            "its output has no head: 'hello world' is no header field"
+        );
+        assert_eq!(describe_unended(b"A: b\nC: d\n"), "no empty line ends its header fields");
+        assert_eq!(
+            parse(b"A: b\nno\x1bthing\n\n"),
+            Err("its head has 'no\\x1bthing', which is no field".into())
+        );
+        let long = format!("Status: {}\n\n", "9".repeat(100));
+        let told = format!("its Status is '{}...', not a final one of three digits", "9".repeat(60));
+        assert_eq!(parse(long.as_bytes()), Err(told));
     }
 
     #[test]

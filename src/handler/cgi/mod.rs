@@ -128,14 +128,14 @@ impl Cgi {
         let end = loop {
             match pump.step(exchange, Want::Output)? {
                 Event::Output(count) => bytes.extend_from_slice(&pump.output[..count]),
-                Event::TimedOut => return self.blame(exchange, script, 504, "it has not answered in time"),
+                Event::TimedOut => return self.blame(exchange, script, 504, &self.lateness("answered")),
                 Event::OutputEnded => {
-                    let killed = pump.wait_for_end(exchange, PATIENCE)?;
-                    let why = match (bytes.is_empty(), killed) {
-                        (true, _) => "it has ended without an answer",
-                        (false, _) => "its head does not end",
+                    pump.wait_for_end(exchange, PATIENCE)?;
+                    let why = match bytes.is_empty() {
+                        true => "it has ended without an answer".into(),
+                        false => head::describe_unended(&bytes),
                     };
-                    return self.blame(exchange, script, 502, why);
+                    return self.blame(exchange, script, 502, &why);
                 }
                 Event::Progress | Event::Ended => {}
             }
@@ -153,7 +153,7 @@ impl Cgi {
                 return Ok(Answer::Elsewhere(Elsewhere { target, as_get: true }));
             }
             Ok(Reply::Document { status, fields, length }) => (status, fields, length),
-            Err(why) => return self.blame(exchange, script, 502, why),
+            Err(why) => return self.blame(exchange, script, 502, &why),
         };
         let mut response = exchange.response.head(status);
         for (name, value) in fields {
@@ -195,9 +195,9 @@ impl Cgi {
                 }
                 Event::OutputEnded => break,
                 Event::TimedOut if !exchange.response.has_begun() => {
-                    return self.blame(exchange, script, 504, "it has not answered in time");
+                    return self.blame(exchange, script, 504, &self.lateness("answered"));
                 }
-                Event::TimedOut => return self.cut(exchange, script, "it has not ended in time"),
+                Event::TimedOut => return self.cut(exchange, script, &self.lateness("ended")),
                 Event::Progress | Event::Ended => {}
             }
         }
@@ -218,9 +218,13 @@ impl Cgi {
             return self.cut(exchange, script, "its output is shorter than its Content-Length says");
         }
         if !has_ended && !pump.wait_for_end(exchange, self.timeout)? {
-            return self.cut(exchange, script, "it has not ended in time");
+            return self.cut(exchange, script, &self.lateness("ended"));
         }
         Ok(Answer::Sent(Outcome::Served))
+    }
+
+    fn lateness(&self, what: &str) -> String {
+        format!("it has not {what} within {} (timeout)", humantime::format_duration(self.timeout))
     }
 
     /// Answers for a program that has not.

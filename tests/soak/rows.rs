@@ -254,8 +254,8 @@ fn slowhttptest() -> Option<Row> {
 
 /// The greedy one is answered 503 without a process; the others do not notice.
 fn greedy_source() -> Option<Row> {
-    let day = Day::begin("[limits]\nexempt = []\nmax_connections_per_source = 4\n");
-    let greedy = Load::start(day.address(), 16, Ipv4Addr::new(127, 0, 0, 2));
+    let day = Day::begin("[limits]\nexempt = []\nmax_connections_per_source = 8\n");
+    let greedy = Load::start(day.address(), 24, Ipv4Addr::new(127, 0, 0, 2));
     let modest = Load::start(day.address(), 3, Ipv4Addr::new(127, 0, 0, 3));
     thread::sleep(WHILE);
     let (greedy, modest) = (greedy.finish(), modest.finish());

@@ -63,7 +63,10 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "[listen.web]\naddress = 'localhost:80'\n",
             r#"FILE:2: listen.web.address: expected an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names), found "localhost:80""#,
         ),
-        ("[[service.web.route]]\nhandler = files\n", "FILE:2: expected a value; a string is written in quotes"),
+        (
+            "[[service.web.route]]\nhandler = files\n",
+            "FILE:2: expected a value; a string is written in quotes",
+        ),
         (
             "[service.web.route]\npath = '/'\n",
             "FILE:1: service.web.route: expected a list of tables, each written [[...]]",

@@ -28,7 +28,7 @@ const DISCARD_MAX: usize = 1 << 20;
 /// Why a connection gets no process.
 #[derive(Debug)]
 pub enum Reason<'a> {
-    /// The lists of [limits] or of its service do not let it in.
+    /// The lists of `[limits]` or of its service do not let it in.
     Denied,
     /// Its source has so many connections already, by the key of that name.
     Share(u32, &'static str),

@@ -32,12 +32,32 @@ pub struct Row {
     pub spent: u64,
     pub zombies: usize,
     pub leaked: usize,
+    /// Connections of others, which are in the records as well.
+    pub besides: u64,
+    /// Refusals are what is tried here.
+    pub may_refuse: bool,
+    /// Whatever else the row is about.
+    pub is_as_asked: bool,
     /// Connections in the records; none where the one who writes them was killed.
     pub recorded: Option<u64>,
     pub note: String,
 }
 
 impl Row {
+    fn new(counts: Counts, note: String) -> Self {
+        Self {
+            counts,
+            spent: 0,
+            zombies: 0,
+            leaked: 0,
+            besides: 0,
+            may_refuse: false,
+            is_as_asked: true,
+            recorded: None,
+            note,
+        }
+    }
+
     /// From a line of the table.
     pub fn parse(line: &str) -> Option<Self> {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -45,13 +65,16 @@ impl Row {
         let counts = Counts { answered: number(3)?, refused: number(4)?, lost: number(5)? };
         let (zombies, leaked) = (number(6)? as usize, number(7)? as usize);
         let note = (*cells.get(9)?).to_owned();
-        Some(Self { counts, spent: 0, zombies, leaked, recorded: number(8), note })
+        Some(Self { zombies, leaked, recorded: number(8), ..Self::new(counts, note) })
     }
 
     /// Nothing is lost that must not be.
     pub fn is_well(&self) -> bool {
-        let has_records = self.recorded.is_none_or(|recorded| recorded == self.counts.offered());
-        self.counts.lost <= self.spent && self.zombies == 0 && self.leaked == 0 && has_records
+        let in_records = self.counts.offered() + self.besides;
+        let has_records = self.recorded.is_none_or(|recorded| recorded == in_records);
+        let is_served = self.counts.refused <= 300 || self.may_refuse;
+        let is_clean = self.zombies == 0 && self.leaked == 0;
+        self.counts.lost <= self.spent && is_served && is_clean && has_records && self.is_as_asked
     }
 }
 
@@ -115,8 +138,15 @@ impl Day {
         let leaked = server.count_fds().saturating_sub(self.fds);
         server.stop();
         let recorded = self.lives.iter().flat_map(Server::lines_to_end).map(|line| count_line(&line)).sum();
-        Row { counts, spent: 0, zombies, leaked, recorded: Some(recorded), note }
+        Row { zombies, leaked, recorded: Some(recorded), ..Row::new(counts, note) }
     }
+}
+
+/// Memory that a process shares with nobody.
+pub fn private_kib(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let lines = text.lines().filter(|line| line.starts_with("Private_"));
+    lines.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum()
 }
 
 pub fn state_of(pid: i32) -> Option<char> {

@@ -6,11 +6,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n";
+pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n";
 /// Longer than any fault lasts.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -70,10 +70,14 @@ impl Load {
         self.tally.answered.load(Relaxed)
     }
 
-    /// Waits until so many more have been answered.
+    pub fn clients(&self) -> u64 {
+        self.clients.len() as u64
+    }
+
+    /// Waits until so many more have been answered, for a minute at most.
     pub fn wait_answered(&self, more: u64) {
-        let until = self.answered() + more;
-        while self.answered() < until && self.tally.lost.load(Relaxed) < 1000 {
+        let (until, start) = (self.answered() + more, Instant::now());
+        while self.answered() < until && start.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,0 +1,53 @@
+#!/bin/bash
+# Limits of a service hold in the sandbox, and the record names the one that a program ran into. A priority takes a
+# drop-in.
+. ./lib.sh
+forget() {
+    rm -rf /srv/cgi /run/systemd/system/lsbaws.service.d
+    systemctl daemon-reload
+    finish
+}
+trap forget EXIT
+
+mkdir -p /srv/cgi
+cat >/srv/cgi/show <<'SH'
+#!/bin/sh
+echo Content-Type: text/plain
+echo
+ulimit -n
+umask
+nice
+SH
+cat >/srv/cgi/burn <<'SH'
+#!/bin/sh
+while :; do :; done
+SH
+chmod +x /srv/cgi/*
+configure <<'TOML'
+[service.web]
+open_files = 64
+umask = "027"
+cpu_time = "1s"
+[[service.web.route]]
+handler = "cgi"
+root = "/srv/cgi"
+TOML
+[[ $(get "$web/show") == $'64\n0027\n0' ]]
+since=$(now)
+[[ $(curl --silent --output /dev/null --write-out '%{http_code}' "$web/burn") == 502 ]]
+record=$(await_entry "$since" LSBAWS_TARGET=/burn LSBAWS_LIMIT=cpu_time)
+jq --exit-status '.LSBAWS_PROGRAM_END == "killed by SIGXCPU"' <<<"$record"
+
+# Without the drop-in of the manual, a priority cannot be set, and the journal says so.
+sed -i 's/^umask.*/nice = 7/' /etc/lsbaws.d/case.toml
+since=$(now)
+systemctl reload lsbaws.service
+await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36410
+if get "$web/show"; then fail "a priority was set through the filter"; fi
+await_entry "$since" LSBAWS_LIMIT=nice
+
+mkdir -p /run/systemd/system/lsbaws.service.d
+printf '[Service]\nSystemCallFilter=setpriority\n' >/run/systemd/system/lsbaws.service.d/case.conf
+systemctl daemon-reload
+systemctl restart lsbaws.service
+[[ $(get "$web/show") == $'64\n0077\n7' ]]

@@ -36,12 +36,10 @@ pub struct Work<'a> {
     pub buffer: &'a mut Vec<u8>,
 }
 
-/// Blocked in a child: Ctrl-C in a terminal goes to the whole foreground group, where it asks the parent to
-/// drain. So the children finish; SIGTERM ends them.
+/// Blocked in a child: what is meant for the parent, and may go to all of its processes, like Ctrl-C in a terminal or
+/// `systemctl kill --signal=HUP`. So the children finish; SIGTERM ends them.
 pub fn signal_mask() -> SigSet {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGINT);
-    mask
+    [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect()
 }
 
 /// Makes a panic, in the parent as in a child, end the process with the exit code of a bug, after its message

@@ -69,6 +69,7 @@ impl Spares {
             spare.channel = None;
         }
         self.ways = ways;
+        self.resting_until = None;
     }
 
     /// A process was reaped: gives back the slot of a spare.

@@ -110,14 +110,16 @@ fn a_second_sigterm_ends_at_once() {
 }
 
 #[test]
-fn sigint_drains_as_well_and_spares_the_children() {
+fn sigint_drains_as_well_and_what_is_the_parents_spares_the_children() {
     let mut server = serve("[[service.web.route]]\ndelay = '2s'\n");
     let mut client = server.connect();
     client.write_all(SLOW_REQUEST.as_bytes()).unwrap();
     server.wait_delayed_child();
-    // As a terminal does: to the whole group.
+    // As a terminal does, or `systemctl kill`: to the whole group.
     for pid in server.children() {
-        kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
+        for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
+            kill(Pid::from_raw(pid), signal).unwrap();
+        }
     }
     server.signal(Signal::SIGINT);
     assert!(read_to_end(client).ends_with("Hello, World!\n"));

@@ -57,8 +57,9 @@ fn without_processes_a_connection_is_refused_with_an_answer() {
         head.ends_with(&format!("Content-Length: {}\r\nRetry-After: 5\r\nConnection: close", content.len()))
     );
     let line = server.wait_line("unable to fork: Resource temporarily unavailable");
-    assert!(line.contains(": RLIMIT_NPROC is 1 and 1 are used ("), "{line}");
-    assert!(line.contains(" wall=\"RLIMIT_NPROC\" wall_limit=1 wall_used=1"), "{line}");
+    // One is used, and more where these tests run twice on a host at the same time.
+    assert!(line.contains(": RLIMIT_NPROC is 1 and "), "{line}");
+    assert!(line.contains(" wall=\"RLIMIT_NPROC\" wall_limit=1 wall_used="), "{line}");
     let record = server.record();
     assert_eq!((record.get("wall"), record.get("wall_limit")), ("RLIMIT_NPROC", "1"), "{}", record.line);
     assert_eq!(

@@ -34,7 +34,7 @@ pub fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
         fn _Fork() -> libc::pid_t;
     }
     require_one_thread()?;
-    // SAFETY: this process has one thread (just checked), so that no lock can be held by a thread that the
+    // SAFETY: this process has one thread (looked at once, and none is ever started), so that no lock can be held by a thread that the
     // child lacks; _Fork takes and leaves nothing else.
     match unsafe { _Fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -48,6 +48,7 @@ pub fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
 fn require_one_thread() -> io::Result<()> {
     static CHECKED: AtomicBool = AtomicBool::new(false);
     if !CHECKED.load(Relaxed) {
+        // Without /proc nothing can be seen; what clippy denies is denied all the same.
         if std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) != 1 {
             return Err(io::Error::other("a process that forks must have one thread"));
         }
@@ -275,10 +276,10 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
 ///
 /// For sockets that stay open until the process ends: those of crates that keep them in a static.
 pub fn borrow_unix_datagram(number: RawFd) -> io::Result<BorrowedFd<'static>> {
-    // SAFETY: the number is not -1, and the kernel, asked below, knows it as a socket before anybody gets it.
-    let socket = unsafe { BorrowedFd::borrow_raw(number.max(0)) };
-    let is_unix = getsockname::<UnixAddr>(number.max(0)).is_ok();
-    match is_unix && getsockopt(&socket, sockopt::SockType)? == SockType::Datagram {
+    getsockname::<UnixAddr>(number)?;
+    // SAFETY: the kernel has just known the number as a socket, so it is open; that it stays so is the caller's word.
+    let socket = unsafe { BorrowedFd::borrow_raw(number) };
+    match getsockopt(&socket, sockopt::SockType)? == SockType::Datagram {
         true => Ok(socket),
         false => Err(io::ErrorKind::InvalidInput.into()),
     }

@@ -54,7 +54,9 @@ pub fn end_on_panic() {
 
 /// What a forked child does with its life. Returns the exit code.
 pub fn run(work: &mut Work<'_>) -> u8 {
-    if shed_inheritance(work).is_err() {
+    if let Err(error) = shed_inheritance(work) {
+        let (identity, service) = (&work.connection.identity, &work.service.name);
+        journal::note_system_refused(identity, service, None, "close what is the parent's", &error);
         return Outcome::System.code();
     }
     // Looked at here: a call would touch another page of code, for services that limit nothing.

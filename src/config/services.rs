@@ -124,6 +124,18 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
     {
         return wrong("extension", format!("expected an extension such as \".php\", found {extension:?}"));
     }
+    let is_precompressed = raw.precompressed.as_ref().is_some_and(|Flag(is_on)| *is_on);
+    let is_vary = |(name, Text(value)): (&String, &Text)| {
+        name.eq_ignore_ascii_case("Vary") && !value.to_ascii_lowercase().contains("accept-encoding")
+    };
+    if is_precompressed
+        && let Some(key) = raw.headers.iter().find(|pair| is_vary(*pair)).map(|(name, _)| name)
+    {
+        return wrong(
+            &format!("headers.{key}"),
+            "expected Accept-Encoding in it, since precompressed is true",
+        );
+    }
     let fields = build_fields(std::mem::take(&mut raw.headers))?;
     let handler = match raw.handler {
         HandlerName::Hello => Handler::Hello(build_hello(raw)?),

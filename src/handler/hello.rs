@@ -1,6 +1,6 @@
 //! The handler `hello`: one fixed answer on every path, for a first start, for tests and for health checks.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Exchange;
 use crate::child::outcome::Outcome;
@@ -24,8 +24,11 @@ impl Hello {
         if let Some(delay) = self.delay {
             // The child has nothing else to do: sleeping is what was asked for.
             #[allow(clippy::disallowed_methods)]
-            std::thread::sleep(delay);
+            std::thread::sleep(exchange.stream.end().map_or(delay, |end| delay.min(end - Instant::now())));
             exchange.response.note_waited();
+            if exchange.stream.end().is_some_and(|end| Instant::now() >= end) {
+                return exchange.fail(504, "the connection has lasted too long", Outcome::Handler);
+            }
         }
         let mut head = exchange.response.head(self.status);
         match self.status {

@@ -8,7 +8,9 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
+use super::Exchange;
 use crate::child::outcome::Outcome;
+use crate::journal;
 
 /// openat2(2) fails with EAGAIN when a file was renamed while a symbolic link with `..` was followed, and
 /// with EINTR on some network file systems. Both pass.
@@ -53,13 +55,22 @@ impl From<Errno> for Missing {
 }
 
 impl Missing {
+    /// Tells the journal of an error that is nobody's absence: a disk, or a file system, in trouble.
+    pub fn note(self, exchange: &Exchange<'_, '_>) {
+        if let Self::Failed(errno) = self {
+            let (service, target) = (&exchange.service.name, exchange.request.target);
+            let what = "look for the file";
+            journal::note_system_refused(exchange.identity, service, Some(target), what, &errno.into());
+        }
+    }
+
     /// The status that says so, a sentence for the client, and what that makes of the request.
     pub fn describe(self) -> (u16, &'static str, Outcome) {
         match self {
             Self::NotFound => (404, "there is no such file", Outcome::Served),
             Self::Forbidden => (403, "the file may not be read", Outcome::Served),
             Self::Shortage => (503, "the system is short of descriptors or memory", Outcome::System),
-            Self::Failed(errno) => (500, errno.desc(), Outcome::System),
+            Self::Failed(_) => (500, "the file cannot be read", Outcome::System),
         }
     }
 }
@@ -133,6 +144,11 @@ impl Root {
     /// Looks at a file or directory without opening it for reading.
     pub fn examine(&self, path: &[u8]) -> Result<Facts, Missing> {
         Ok(self.find_by(path, OFlag::O_PATH)?.facts)
+    }
+
+    /// There is a regular file, which need not be readable.
+    pub fn is_file(&self, path: &[u8]) -> bool {
+        self.examine(path).is_ok_and(|facts| facts.kind == Kind::File)
     }
 
     /// The same as [`Root::find`], for regular files alone.

@@ -10,6 +10,7 @@ pub mod redirect;
 
 use std::cmp::Reverse;
 use std::os::fd::RawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::child::outcome::Outcome;
@@ -21,6 +22,7 @@ use crate::http::request::{Failure, Request};
 use crate::http::response::{FixedFields, Responder};
 use crate::http::stream::Stream;
 use crate::http::target;
+use crate::journal;
 use crate::scoreboard::Slot;
 use crate::source::Guard;
 use cgi::{Cgi, Programs};
@@ -142,6 +144,18 @@ pub struct Exchange<'r, 'c> {
     pub is_detour: bool,
 }
 
+impl Exchange<'_, '_> {
+    /// Answers that it has failed. What is not the client's doing ends the connection, since the record tells of the
+    /// last request only; and the response says so (RFC 9112, section 9.6).
+    pub fn fail(&mut self, status: u16, why: &str, outcome: Outcome) -> Result<Outcome, Failure> {
+        if outcome != Outcome::Served {
+            self.response.close_after();
+        }
+        self.response.error(status, why)?;
+        Ok(outcome)
+    }
+}
+
 /// Methods that are known (RFC 9110, section 9.3, and RFC 5789).
 const METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"];
 /// Those that a site may take: all but TRACE, which nobody needs and which shows what a browser's scripts shall not see.
@@ -224,14 +238,19 @@ impl Site {
             Answer::Elsewhere(elsewhere) => elsewhere,
         };
         if detours == 0 {
-            exchange
-                .response
-                .error(508, "the request was sent from one place of the site to another too often")?;
-            return Ok(Outcome::Handler);
+            let why = "the request was sent from one place of the site to another too often";
+            let (service, target) = (&exchange.service.name, exchange.request.target);
+            journal::note_program_fault(
+                exchange.identity,
+                service,
+                target,
+                Path::new(&elsewhere.target),
+                why,
+            );
+            return exchange.fail(508, why, Outcome::Handler);
         }
         let Some(request) = exchange.request.at(&elsewhere.target, elsewhere.as_get) else {
-            exchange.response.error(502, "the program has named a target that is none")?;
-            return Ok(Outcome::Handler);
+            return exchange.fail(502, "the program has named a target that is none", Outcome::Handler);
         };
         let mut inner = Exchange {
             request: &request,
@@ -286,8 +305,7 @@ impl Site {
         if !request.path.ends_with(b"/") || self.routes.len() == 1 {
             return None;
         }
-        let is_there =
-            |name: &&String| files.root.find_file(&[exchange.rest, name.as_bytes()].concat()).is_ok();
+        let is_there = |name: &&String| files.root.is_file(&[exchange.rest, name.as_bytes()].concat());
         let name = files.index.iter().find(is_there)?;
         let path = [&request.path, name.as_bytes()].concat();
         let (route, _) = self.find_route(request.authority, &path)?;

@@ -156,7 +156,8 @@ impl<'a> Body<'a> {
             }
             self.awaits_continue = false;
             let mut allowance = Allowance::new(Duration::from_secs(1), u64::MAX);
-            self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut allowance)?;
+            let told = self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut allowance);
+            told.map_err(|_| Failure::Gone)?; // who does not take these few bytes takes no answer
         }
         let count = match self.rest {
             Rest::Length(left) => self.read_length(left, buffer)?,

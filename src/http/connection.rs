@@ -102,6 +102,7 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
         }
         // Nor is at fault who has been served, and leaves in whatever way.
         Err(Failure::Gone) if !turn.is_first && filled == 0 => {
+            slot.enter(Phase::Idle);
             return Next::Close { outcome: Outcome::Served, unread: false };
         }
         Err(failure) => {

@@ -270,7 +270,7 @@ impl<'r, 'a> Head<'r, 'a> {
             Framing::Length(length) => length,
             Framing::Chunked | Framing::Close => u64::MAX,
         };
-        let framed = Framed { framing, left, is_head: self.responder.terms.is_head };
+        let framed = Framed { framing, left, is_head: self.responder.terms.is_head, is_long: false };
         Content { responder: self.responder, framed }
     }
 
@@ -304,6 +304,8 @@ pub struct Framed {
     left: u64,
     /// Nothing is sent: the request was `HEAD`.
     is_head: bool,
+    /// Something was cut.
+    is_long: bool,
 }
 
 impl Framed {
@@ -311,6 +313,7 @@ impl Framed {
     pub fn queue(&mut self, responder: &mut Responder<'_>, bytes: &[u8]) {
         let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
         self.left -= count as u64;
+        self.is_long |= count < bytes.len();
         if self.is_head || count == 0 {
             return;
         }
@@ -321,6 +324,11 @@ impl Framed {
         if self.framing == Framing::Chunked {
             responder.put(b"\r\n");
         }
+    }
+
+    /// More bytes came than were announced.
+    pub fn is_long(&self) -> bool {
+        self.is_long
     }
 
     /// Fewer bytes came than were announced.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::escape::{escape_for_journal, escape_for_line};
-use super::{IS_JOURNAL, LIMIT_REFUSED, PROGRAM_FAILED, PROGRAM_OUTPUT, socket, stderr};
+use super::{IS_JOURNAL, LIMIT_REFUSED, PROGRAM_FAILED, PROGRAM_OUTPUT, SYSTEM_REFUSED, socket, stderr};
 use crate::connection::Identity;
 use crate::walls::Watch;
 
@@ -46,6 +46,21 @@ pub fn note_limit_refused(identity: &Identity, service: &str, key: &str, error: 
     let sentence = format!("unable to set {key} of the service {service}: ");
     let more = [("LSBAWS_LIMIT", key), ("LSBAWS_ERROR", error)];
     tell_from_child(false, identity, service, LIMIT_REFUSED, (&sentence, error.as_bytes()), &more);
+}
+
+/// The system has refused something that a child needs, such as to read a file. To be called in the child.
+pub fn note_system_refused(
+    identity: &Identity,
+    service: &str,
+    target: Option<&str>,
+    what: &str,
+    error: &io::Error,
+) {
+    let error = error.to_string();
+    let target = target.map(|target| ("LSBAWS_TARGET", target));
+    let more: Vec<_> = target.into_iter().chain([("LSBAWS_ERROR", &*error)]).collect();
+    let sentence = format!("unable to {what}: ");
+    tell_from_child(false, identity, service, SYSTEM_REFUSED, (&sentence, error.as_bytes()), &more);
 }
 
 /// A program has not answered as it should. To be called in the child that runs it.

@@ -23,7 +23,9 @@ use crate::connection::Identity;
 use crate::scoreboard::Testimony;
 use crate::source::Source;
 use crate::walls::{Wall, Warning};
-pub use from_child::{note_limit_refused, note_program_failed, note_program_fault, note_program_output};
+pub use from_child::{
+    note_limit_refused, note_program_failed, note_program_fault, note_program_output, note_system_refused,
+};
 pub use ledger::{next_event, refresh};
 pub use record::{EndedBy, Record, Refused, record_connection, record_refusal};
 
@@ -44,6 +46,7 @@ const FORK_EXHAUSTED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36408";
 const PROGRAM_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36409";
 const PROGRAM_OUTPUT: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640a";
 const CONNECTIONS_FOLDED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640b";
+const SYSTEM_REFUSED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640c";
 const RELOADED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36410";
 const RELOAD_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36411";
 const IDLE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36412";

@@ -14,6 +14,7 @@ use crate::child::spare::{self, Way, write_order};
 use crate::config::Model;
 use crate::connection::Connection;
 use crate::handler::Service;
+use crate::journal;
 use crate::scoreboard::Slot;
 use crate::sys;
 
@@ -77,6 +78,9 @@ impl Spares {
         let index = self.waiting.iter().position(|spare| spare.pid == pid)?;
         let spare = self.waiting.swap_remove(index);
         if spare.channel.is_some() {
+            journal::note_warning(
+                "a spare has ended before it had a connection; others are forked in a second",
+            );
             self.resting_until = Some(now + REST);
         }
         Some(spare.slot)

@@ -316,3 +316,42 @@ fn a_flood_of_lines_has_a_bound() {
     it.server.get("/cgi/flood");
     it.server.wait_line("more bytes of its standard error were dropped");
 }
+
+#[test]
+fn a_program_whose_answer_is_complete_may_finish() {
+    let it = programs(
+        "",
+        &[
+            ("none", "printf 'Status: 204\\n\\n'; sleep 0.2; echo ignored"),
+            ("there", &say("echo there")),
+            ("detour", "printf 'Location: /cgi/there\\n\\n'; sleep 0.2; touch $(dirname $0)/detoured"),
+        ],
+    );
+    assert_eq!(status(&it.server.get("/cgi/none")), "204");
+    assert_eq!(it.server.record().get("program_end"), "exit code 0");
+    assert!(it.server.get("/cgi/detour").contains("there"));
+    assert_eq!(it.server.record().get("outcome"), "served");
+    assert!(it.folder.path().join("detoured").exists());
+}
+
+#[test]
+fn an_answer_for_a_program_that_has_failed_says_that_it_is_the_last() {
+    let it = programs("", &[("silent", "exit 3"), ("lost", "printf 'Location: /a b\\n\\n'")]);
+    for (name, why) in
+        [("silent", "it has ended without an answer"), ("lost", "its Location is '/a b', no target")]
+    {
+        let request = format!("GET /cgi/{name} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = ask(it.server.connect(), &request);
+        assert_eq!(status(&answer), "502", "{answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        it.server.wait_line(&format!("/{name} has failed: {why}"));
+    }
+}
+
+#[test]
+fn output_beyond_its_length_is_told() {
+    let it = programs("", &[("long", "printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nhi there'")]);
+    assert!(it.server.get("/cgi/long").ends_with("\r\n\r\nhi"));
+    it.server.wait_line("/long has failed: its output is longer than its Content-Length says");
+    assert_eq!(it.server.record().get("outcome"), "served");
+}

@@ -83,6 +83,10 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat -n'\n",
             "No such file or directory (os error 2); a program and its arguments are a list",
         ),
+        (
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nprecompressed = true\nheaders = { vary = 'Cookie' }\n",
+            "FILE:5: service.web.route[0].headers.vary: expected Accept-Encoding in it, since precompressed is true",
+        ),
         ("[listen.web]\naddress = []\n", "FILE:2: listen.web.address: expected an address such as"),
         (
             "[listen.web]\naddress = [\n'127.0.0.1:1',\n'x']\n",

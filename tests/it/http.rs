@@ -212,6 +212,8 @@ fn max_duration_ends_a_connection_whatever_it_does() {
     let mut sending = server.connect();
     sending.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n").unwrap();
     assert!(read_to_end(sending).starts_with("HTTP/1.1 405 "));
+    let server = serve("[limits]\nmax_duration = '150ms'\n[[service.web.route]]\ndelay = '1h'\n");
+    assert!(server.get("/").starts_with("HTTP/1.1 504 "), "a delay as well");
 }
 
 #[test]

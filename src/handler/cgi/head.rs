@@ -22,17 +22,31 @@ pub enum Reply<'a> {
     Elsewhere(&'a str),
 }
 
-/// The length of the head that `bytes` begin with, its empty line included; `None` when that has not come
-/// yet.
-pub fn find_end(bytes: &[u8]) -> Option<usize> {
-    let mut line_start = 0;
-    for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
-        if matches!(&bytes[line_start..at], b"" | b"\r") {
-            return Some(at + 1);
+/// Looks for the end of a head that comes in pieces, without looking at any byte twice.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    line_start: usize,
+    seen: usize,
+}
+
+impl Scanner {
+    /// The length of the head that `bytes` begin with, its empty line included; `None` when that has not come yet.
+    /// `bytes` begin with those of the last call.
+    pub fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, _) in bytes.iter().enumerate().skip(self.seen).filter(|(_, byte)| **byte == b'\n') {
+            if matches!(&bytes[self.line_start..at], b"" | b"\r") {
+                return Some(at + 1);
+            }
+            self.line_start = at + 1;
         }
-        line_start = at + 1;
+        self.seen = bytes.len();
+        None
     }
-    None
+}
+
+/// The length of the head that `bytes` begin with, if it is whole.
+pub fn find_end(bytes: &[u8]) -> Option<usize> {
+    Scanner::default().find_end(bytes)
 }
 
 /// What is wrong with output that has ended before its head has, for who maintains the program.
@@ -146,6 +160,9 @@ mod tests {
             (b"", None),
         ] {
             assert_eq!(find_end(bytes), end, "{bytes:?}");
+            let mut scanner = Scanner::default();
+            let in_pieces = (0..=bytes.len()).find_map(|length| scanner.find_end(&bytes[..length]));
+            assert_eq!(in_pieces, end, "{bytes:?}");
         }
     }
 

@@ -64,9 +64,9 @@ impl Cgi {
         let script = match self.programs.find(exchange.route_path, &exchange.request.path) {
             Ok(script) => script,
             Err(missing) => {
+                missing.note(exchange);
                 let (status, why, outcome) = missing.describe();
-                exchange.response.error(status, why)?;
-                return sent(outcome);
+                return exchange.fail(status, why, outcome).map(Answer::Sent);
             }
         };
         if let Some(limit) = self.max_body_size {
@@ -108,8 +108,8 @@ impl Cgi {
             Some(libc::E2BIG) => (431, "a field of the request is larger than what a program can be given"),
             _ => (500, "the program cannot be run"),
         };
-        exchange.response.error(status, why)?;
-        Ok(Answer::Sent(if status == 431 { Outcome::Served } else { Outcome::Handler }))
+        let outcome = if status == 431 { Outcome::Served } else { Outcome::Handler };
+        exchange.fail(status, why, outcome).map(Answer::Sent)
     }
 
     /// From the program's head to the end of its output.
@@ -124,7 +124,7 @@ impl Cgi {
             exchange.response.close_after();
             return self.relay_content(exchange, pump, script, None, 0);
         }
-        let mut bytes = Vec::new();
+        let (mut bytes, mut scanner) = (Vec::new(), head::Scanner::default());
         let end = loop {
             match pump.step(exchange, Want::Output)? {
                 Event::Output(count) => bytes.extend_from_slice(&pump.output[..count]),
@@ -139,7 +139,7 @@ impl Cgi {
                 }
                 Event::Progress | Event::Ended => {}
             }
-            match head::find_end(&bytes) {
+            match scanner.find_end(&bytes) {
                 Some(end) => break end,
                 None if bytes.len() > HEAD_MAX => {
                     return self.blame(exchange, script, 502, "its head is too large");
@@ -150,6 +150,11 @@ impl Cgi {
         let (status, fields, length) = match head::parse(&bytes[..end]) {
             Ok(Reply::Elsewhere(path)) => {
                 let target = path.to_owned();
+                if exchange.request.at(&target, true).is_none() {
+                    let why = format!("its Location is '{}', no target", target.escape_debug());
+                    return self.blame(exchange, script, 502, &why);
+                }
+                self.finish(exchange, pump, script)?;
                 return Ok(Answer::Elsewhere(Elsewhere { target, as_get: true }));
             }
             Ok(Reply::Document { status, fields, length }) => (status, fields, length),
@@ -162,6 +167,7 @@ impl Cgi {
         if matches!(status, 204 | 205 | 304) {
             let sent = if status == 205 { response.send(b"") } else { response.send_nothing() };
             sent?;
+            self.finish(exchange, pump, script)?;
             return Ok(Answer::Sent(Outcome::Served));
         }
         let mut framed = response.start(length).into_framed();
@@ -210,6 +216,9 @@ impl Cgi {
             return self.blame(exchange, script, 502, "it has ended without an answer");
         }
         let is_short = framed.as_ref().is_some_and(Framed::is_short);
+        if framed.as_ref().is_some_and(Framed::is_long) {
+            self.note_fault(exchange, script, "its output is longer than its Content-Length says");
+        }
         if let Some(framed) = framed {
             framed.end(exchange.response);
         }
@@ -221,6 +230,29 @@ impl Cgi {
             return self.cut(exchange, script, &self.lateness("ended"));
         }
         Ok(Answer::Sent(Outcome::Served))
+    }
+
+    /// Lets a program come to its end of which no more is wanted.
+    fn finish(
+        &self,
+        exchange: &mut Exchange<'_, '_>,
+        pump: &mut Pump,
+        script: &Script,
+    ) -> Result<(), Failure> {
+        loop {
+            match pump.step(exchange, Want::Output)? {
+                Event::Output(_) | Event::Progress | Event::Ended => {}
+                Event::OutputEnded => break,
+                Event::TimedOut => {
+                    self.note_fault(exchange, script, &self.lateness("ended"));
+                    return Ok(());
+                }
+            }
+        }
+        if !pump.wait_for_end(exchange, self.timeout)? {
+            self.note_fault(exchange, script, &self.lateness("ended"));
+        }
+        Ok(())
     }
 
     fn lateness(&self, what: &str) -> String {
@@ -238,8 +270,7 @@ impl Cgi {
         self.note_fault(exchange, script, why);
         let public =
             if status == 504 { "the program took too long" } else { "the program gave no valid answer" };
-        exchange.response.error(status, public)?;
-        Ok(Answer::Sent(Outcome::Handler))
+        exchange.fail(status, public, Outcome::Handler).map(Answer::Sent)
     }
 
     /// Leaves a response that has begun without its end, so that the client notices.

@@ -111,6 +111,7 @@ impl Files {
 
     /// Says that there is nothing to send, and why: by the page for that status, if there is one.
     fn send_missing(&self, exchange: &mut Exchange<'_, '_>, missing: Missing) -> Result<Outcome, Failure> {
+        missing.note(exchange);
         let (status, why, outcome) = missing.describe();
         if outcome != Outcome::Served {
             exchange.response.close_after();

@@ -9,10 +9,13 @@ use super::encoding::{self, Coding};
 use super::ranges::{self, Selection};
 use super::{Exchange, Files};
 use crate::child::outcome::Outcome;
+use crate::connection::Identity;
+use crate::handler::Service;
 use crate::handler::lookup::{Facts, Node};
 use crate::http::request::Failure;
 use crate::http::response::{Content, Head};
 use crate::http::stream::Interrupted;
+use crate::journal;
 
 /// What the responses about one file have in common.
 struct Description<'a> {
@@ -52,12 +55,13 @@ impl Files {
                 return Ok(Outcome::Served);
             }
         }
+        let reader = Reader::of(exchange);
         match select_ranges(exchange, &validators, size) {
             Selection::Whole => {
                 let mut head = exchange.response.head(200);
                 self.add_description(&mut head, &description);
                 head.field("Content-Type", description.media_type);
-                send_parts(head.start(Some(size)), &file, &[(String::new(), 0..size)], "")
+                send_parts(&reader, head.start(Some(size)), &file, &[(String::new(), 0..size)], "")
             }
             Selection::Unsatisfiable => {
                 let range = format!("bytes */{size}");
@@ -71,6 +75,7 @@ impl Files {
                 head.field("Content-Type", description.media_type);
                 head.field("Content-Range", show_range(part, size));
                 send_parts(
+                    &reader,
                     head.start(Some(part.end - part.start)),
                     &file,
                     &[(String::new(), part.clone())],
@@ -86,7 +91,7 @@ impl Files {
                 let mut head = exchange.response.head(206);
                 self.add_description(&mut head, &description);
                 head.field("Content-Type", format!("multipart/byteranges; boundary={boundary}"));
-                send_parts(head.start(Some(length)), &file, &parts, &end)
+                send_parts(&reader, head.start(Some(length)), &file, &parts, &end)
             }
         }
     }
@@ -100,10 +105,10 @@ impl Files {
         path: &[u8],
         outcome: Outcome,
     ) -> Result<Outcome, Failure> {
-        let size = page.facts.size;
+        let (size, reader) = (page.facts.size, Reader::of(exchange));
         let mut head = exchange.response.head(status);
         head.field("Content-Type", &*self.media_types.find(path)).field("X-Content-Type-Options", "nosniff");
-        match send_parts(head.start(Some(size)), page, &[(String::new(), 0..size)], "")? {
+        match send_parts(&reader, head.start(Some(size)), page, &[(String::new(), 0..size)], "")? {
             Outcome::Served => Ok(outcome),
             other => Ok(other),
         }
@@ -189,8 +194,23 @@ fn separate(
     (parts.collect(), format!("\r\n--{boundary}--\r\n"))
 }
 
+/// For whom a file is read: what the journal is told when that fails.
+struct Reader<'a> {
+    identity: &'a Identity,
+    service: &'a Service,
+    target: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn of<'c: 'a>(exchange: &Exchange<'a, 'c>) -> Self {
+        let Exchange { identity, service, request, .. } = *exchange;
+        Self { identity, service, target: request.target }
+    }
+}
+
 /// Sends parts of a file, each behind its text, and the text at the end.
 fn send_parts(
+    reader: &Reader<'_>,
     mut content: Content<'_, '_>,
     file: &Node,
     parts: &[(String, Range<u64>)],
@@ -202,7 +222,11 @@ fn send_parts(
             Ok(()) => {}
             // The file has become shorter, or cannot be read: the response cannot be completed, and must not
             // seem to be.
-            Err(Interrupted::Gone(error)) if is_of_file(&error) => return Ok(Outcome::System),
+            Err(Interrupted::Gone(error)) if is_of_file(&error) => {
+                let Reader { identity, service, target } = reader;
+                journal::note_system_refused(identity, &service.name, Some(target), "read the file", &error);
+                return Ok(Outcome::System);
+            }
             Err(interrupted) => return Err(interrupted.into()),
         }
     }

@@ -86,7 +86,7 @@ impl ProgramEnd {
 const METHOD_MAX: usize = 16;
 const TARGET_MAX: usize = 256;
 
-/// One connection's part of the shared mapping: integer atomics only, all zero when free.
+/// One connection's part of the shared mapping: integer atomics only, cleared when it is taken.
 /// The fields that every connection writes stand together in one cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -119,16 +119,24 @@ impl Slot {
 
     /// A request has been read: from here on the record can name it. Long targets are cut.
     pub fn note_request(&self, method: &[u8], target: &[u8]) {
+        self.forget_request();
         self.requests.fetch_add(1, Relaxed);
-        self.status.store(0, Relaxed);
-        self.program.store(0, Relaxed);
-        self.route.store(0, Relaxed);
         self.method_length.store(store_bytes(&self.method, method), Relaxed);
         self.target_length.store(store_bytes(&self.target, target), Relaxed);
     }
 
+    /// Nothing of an earlier request shall be told of a later one.
+    fn forget_request(&self) {
+        self.status.store(0, Relaxed);
+        self.program.store(0, Relaxed);
+        self.route.store(0, Relaxed);
+        self.method_length.store(0, Relaxed);
+        self.target_length.store(0, Relaxed);
+    }
+
     /// What came was no request: its first line stands for the target.
     pub fn note_malformed(&self, line: &[u8]) {
+        self.forget_request();
         self.target_length.store(store_bytes(&self.target, line), Relaxed);
     }
 

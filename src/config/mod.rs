@@ -230,7 +230,14 @@ pub fn find_service(services: &Services, listener: &str) -> Result<Arc<Service>,
 /// A key and what is wrong with its value.
 type Problem = (String, String);
 
+/// Backlog and mode of each listener, by its name.
+pub type ListenTerms = Vec<(String, i32, u32)>;
+
 impl Config {
+    pub fn listen_terms(&self) -> ListenTerms {
+        self.listen.iter().map(|table| (table.name.clone(), table.backlog, table.mode.0)).collect()
+    }
+
     /// Checks what the type of a single key cannot tell.
     fn build(raw: Raw, default_listen: bool) -> Result<Self, Problem> {
         let mut services = BTreeMap::new();

@@ -227,6 +227,12 @@ fn build_redirect(mut raw: raw::Route) -> Result<Redirect, Wrong> {
     if let Some(rest) = unknown {
         return wrong("to", format!("expected {{host}} as the only placeholder, found {{{rest}"));
     }
+    if keep_path && to.contains(['?', '#']) {
+        return wrong(
+            "to",
+            format!("expected no ? or #, behind which no path can be kept (keep_path), found {to:?}"),
+        );
+    }
     Ok(Redirect { status, to: complete_path(to), keep_path })
 }
 

@@ -44,6 +44,12 @@ impl Exec {
             Err(error) => error,
         };
         slot.enter(Phase::Starting);
+        let error = match self.directory.is_dir() {
+            true => error,
+            false => {
+                io::Error::other(format!("its directory {} is missing: {error}", self.directory.display()))
+            }
+        };
         journal::note_program_failed(&connection.identity, service, &self.program, &error);
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC | libc::ENOTDIR) => Outcome::Config,

@@ -29,7 +29,11 @@ impl Redirect {
         }
         let mut location = self.to.replace(HOST, host);
         if self.keep_path {
-            location.push_str(&target::encode_path(exchange.rest));
+            let rest = target::encode_path(exchange.rest);
+            if !rest.is_empty() && !location.ends_with('/') {
+                location.push('/');
+            }
+            location.push_str(&rest);
             if let Some(query) = exchange.request.query {
                 location.push(if location.contains('?') { '&' } else { '?' });
                 location.push_str(query);

@@ -16,11 +16,10 @@ use crate::walls::Watch;
 pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, error: &io::Error) {
     let wall = Watch::default().find_hit(error);
     let mut error = error.to_string();
-    if error.starts_with("No such file") && program.exists() {
-        error = format!(
-            "the interpreter {} that its first line names is missing: {error}",
-            read_interpreter(program)
-        );
+    if error.starts_with("No such file")
+        && let Some(interpreter) = read_interpreter(program)
+    {
+        error = format!("the interpreter '{interpreter}' that its first line names is missing: {error}");
     }
     if let Some(wall) = wall {
         error = format!("{error}: {wall}");
@@ -30,15 +29,13 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, error.as_bytes()), &more);
 }
 
-/// What stands behind `#!`; a line end of CR LF shows as `\r`.
-fn read_interpreter(script: &Path) -> String {
+/// What stands behind `#!`, in a script; a line end of CR LF shows as `\r`.
+fn read_interpreter(script: &Path) -> Option<String> {
     use std::io::Read;
     let mut line = Vec::new();
-    if let Ok(file) = File::open(script) {
-        let _ = file.take(200).read_to_end(&mut line); // nothing to show then
-    }
-    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    format!("'{}'", line.strip_prefix(b"#!").unwrap_or(line).escape_ascii())
+    File::open(script).ok()?.take(200).read_to_end(&mut line).ok()?;
+    let line = line.split(|&byte| byte == b'\n').next()?;
+    Some(line.strip_prefix(b"#!")?.escape_ascii().to_string())
 }
 
 /// A limit of the service could not be set for the child. To be called in the child.

@@ -76,8 +76,20 @@ impl Listener {
                 Ok((socket, address)) => return Ok(Some(Connection::new(socket, address, &self.name))),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => return Ok(None),
-                    // Each of these takes a connection out of the backlog, so this comes to an end.
-                    Some(libc::EINTR | libc::ECONNABORTED | libc::EPROTO) => {}
+                    // Each of these takes a connection out of the backlog, so this comes to an end: it was
+                    // reset, or the network or a firewall has something against it.
+                    Some(
+                        libc::EINTR
+                        | libc::ECONNABORTED
+                        | libc::EPROTO
+                        | libc::EPERM
+                        | libc::ENETDOWN
+                        | libc::ENOPROTOOPT
+                        | libc::EHOSTDOWN
+                        | libc::ENONET
+                        | libc::EHOSTUNREACH
+                        | libc::ENETUNREACH,
+                    ) => {}
                     _ => return Err(error),
                 },
             }

@@ -94,16 +94,23 @@ impl Admission {
     }
 
     /// accept(2) has failed, most often for want of descriptors or memory: trying again at once would only
-    /// spin. The connection stays in the backlog.
-    pub fn defer_accepting(&mut self, listener: &str, error: &io::Error, now: Instant) {
+    /// spin. The connection stays in the backlog. Returns until when this one listener is to be left alone, if it is
+    /// its own trouble.
+    pub fn defer_accepting(&mut self, listener: &str, error: &io::Error, now: Instant) -> Option<Instant> {
         let is_full = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
         if is_full && self.refusals.close_all() {
-            return; // that was it: tried again at once
+            return None; // that was it: tried again at once
         }
         if self.accept_shortage.note(now) {
             journal::note_accept_exhausted(listener, error, self.watch.find_hit(error).as_ref());
         }
-        self.resting_until = Some(now + ACCEPT_REST);
+        let until = now + ACCEPT_REST;
+        let is_shortage = is_full || matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS));
+        if !is_shortage {
+            return Some(until);
+        }
+        self.resting_until = Some(until);
+        None
     }
 
     /// fork(2) has failed: the connection is kept for another try, unless that has gone on for long enough.

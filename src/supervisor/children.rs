@@ -220,10 +220,16 @@ impl Children {
         let forked = sys::fork_child(|| child::run(&mut work));
         let Connection { socket, identity } = connection;
         drop(socket);
-        let child = Child::new(identity, service, slot);
-        let (pid, exit, usage) = match forked.and_then(sys::wait_for) {
+        let mut child = Child::new(identity, service, slot);
+        let (pid, exit, usage) = match forked.and_then(|pid| child.wait_for_end(pid)) {
             Ok(end) => end,
-            Err(_) => (Pid::this(), Exit::Exited(Outcome::System.code()), Usage::default()),
+            Err(error) => {
+                journal::note_warning(&format!(
+                    "{}: unable to run its program: {error}",
+                    child.identity.peer
+                ));
+                (Pid::this(), Exit::Exited(Outcome::System.code()), Usage::default())
+            }
         };
         self.record(&child, pid, exit, usage);
         match exit {

@@ -1,13 +1,18 @@
 //! How children are ended that do not end by themselves: terminated, and killed when their grace is over.
 
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::children::{Child, Children, GRACE};
 use crate::journal::EndedBy;
+use crate::sys::{self, Exit, Usage};
 
 /// The bytes of each child, and when they were last seen to have moved.
 pub type Movement = HashMap<Pid, (u64, Instant)>;
@@ -21,6 +26,25 @@ impl Child {
         // the name of its child, once that is known.
         self.due = Some(now + GRACE);
         self.signal(pid, signal);
+    }
+
+    /// Waits for it, and for nothing else, and ends it when it is due.
+    pub(super) fn wait_for_end(&mut self, pid: Pid) -> io::Result<(Pid, Exit, Usage)> {
+        let pidfd = sys::open_pidfd(pid.as_raw().unsigned_abs())?;
+        loop {
+            let left = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+            let timeout = left.map_or(PollTimeout::NONE, |left| {
+                PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+            });
+            match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
+                Ok(0) if self.due.is_some_and(|due| Instant::now() >= due) => {
+                    self.end(pid, EndedBy::Deadline, Instant::now());
+                }
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return sys::wait_for(pid),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     fn signal(&self, pid: Pid, signal: Signal) {

@@ -27,7 +27,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::child::{self, outcome::Outcome};
-use crate::config::{Config, Model, Process, find_service};
+use crate::config::{Config, ListenTerms, LogTarget, Model, Process, find_service};
 use crate::connection::Connection;
 use crate::handler::{Protocol, Service};
 use crate::journal;
@@ -86,7 +86,7 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
     let mut listeners = Vec::new();
     for listener in bound {
         let service = find(&listener.name)?;
-        listeners.push(Entry { listener, service, is_retiring: false });
+        listeners.push(Entry::new(listener, service));
     }
     sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
     let mut supervisor = Supervisor {
@@ -95,6 +95,8 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
         life: Life::Serving,
         notifier: Notifier::from_environment(),
         process: config.process,
+        log_target: config.log_target,
+        listen_terms: config.listen_terms(),
         is_inherited,
         idle_since: Instant::now(),
         started: Instant::now(),
@@ -153,9 +155,19 @@ struct Entry {
     service: Arc<Service>,
     /// It is not configured any more: whoever is in its backlog is served still, then it is closed.
     is_retiring: bool,
+    /// It is left alone until then: it cannot be accepted from.
+    resting_until: Option<Instant>,
 }
 
 impl Entry {
+    fn new(listener: Listener, service: Arc<Service>) -> Self {
+        Self { listener, service, is_retiring: false, resting_until: None }
+    }
+
+    fn is_resting(&self) -> bool {
+        self.resting_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// The listener's address and where it leads to.
     fn describe(&self) -> String {
         format!("{} ({})", self.listener.address, self.service.name)
@@ -170,6 +182,9 @@ struct Supervisor {
     life: Life,
     notifier: Notifier,
     process: Process,
+    /// What a reload does not change.
+    log_target: LogTarget,
+    listen_terms: ListenTerms,
     /// systemd holds the listeners as well, and starts us again when somebody comes.
     is_inherited: bool,
     /// When a connection was last seen.
@@ -235,7 +250,9 @@ impl Supervisor {
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
         let mut polled = Vec::new();
         if self.is_accepting() {
-            let has_room = |(_, entry): &(usize, &Entry)| self.children.has_room_for(&entry.service);
+            let has_room = |(_, entry): &(usize, &Entry)| {
+                !entry.is_resting() && self.children.has_room_for(&entry.service)
+            };
             for (index, entry) in self.listeners.iter().enumerate().filter(has_room) {
                 fds.push(PollFd::new(entry.listener.as_fd(), PollFlags::POLLIN));
                 polled.push(index);
@@ -257,6 +274,7 @@ impl Supervisor {
         let deadlines = [
             self.notifier.next_tick(self.counts()),
             self.admission.next_event(),
+            self.listeners.iter().filter_map(|entry| entry.resting_until.filter(|&until| until > now)).min(),
             self.children.orphans.next_event(now),
             self.children.next_event(),
             self.life.next_event(),
@@ -354,7 +372,10 @@ impl Supervisor {
     fn accept_batch(&mut self, index: usize) -> bool {
         for _ in 0..self.batch {
             let Entry { listener, service, .. } = &self.listeners[index];
-            if !self.is_accepting() || !self.children.has_room_for(service) {
+            if !self.is_accepting()
+                || self.listeners[index].is_resting()
+                || !self.children.has_room_for(service)
+            {
                 return false;
             }
             match listener.accept() {
@@ -363,7 +384,10 @@ impl Supervisor {
                     self.admit(connection, &service);
                 }
                 Ok(None) => return true,
-                Err(error) => self.admission.defer_accepting(&listener.name, &error, Instant::now()),
+                Err(error) => {
+                    let until = self.admission.defer_accepting(&listener.name, &error, Instant::now());
+                    self.listeners[index].resting_until = until;
+                }
             }
         }
         false

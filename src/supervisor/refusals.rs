@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::sources::TooMuch;
 use crate::child::outcome::Outcome;
@@ -195,9 +195,16 @@ impl Refusals {
 
 /// Throws away what has arrived. False: the client has ended its side, or is gone.
 fn goes_on(socket: &OwnedFd) -> bool {
-    match sys::discard_input(socket.as_fd(), DISCARD_MAX) {
+    let result = match sys::discard_input(socket.as_fd(), DISCARD_MAX) {
+        // A Unix socket cannot throw away, and closing over unread bytes resets it as well.
+        Err(error) if error.raw_os_error() == Some(libc::EFAULT) => {
+            let mut some = [0; 4096];
+            recv(socket.as_raw_fd(), &mut some, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from)
+        }
+        result => result,
+    };
+    match result {
         Ok(count) => count > 0,
-        // Nothing is there now; or the socket is of a kind that cannot throw away, and does not reset either.
-        Err(error) => matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::EFAULT)),
+        Err(error) => matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::children::Children;
 use super::{Entry, Supervisor};
 use crate::child::spare::Way;
-use crate::config::{Config, Limits, Process, find_service};
+use crate::config::{Address, Config, Limits, Process, find_service};
 use crate::http::connection::RESPONSE_ROOM;
 use crate::journal;
 use crate::listen::bind;
@@ -30,15 +30,22 @@ impl Supervisor {
     fn apply(&mut self, config: Config) -> Result<(), String> {
         let find = |name: &str| find_service(&config.services, name);
         let fail = |error: &dyn std::error::Error| error.to_string();
-        let held: Vec<_> = self.listeners.iter().filter_map(|entry| entry.listener.configured()).collect();
+        // One that is given up, and whose file is gone, is not held: another takes its place.
+        let is_gone = |entry: &Entry| {
+            entry.is_retiring && matches!(entry.listener.configured(), Some(Address::Path(_)))
+        };
+        let kept = self.listeners.iter().filter(|entry| !is_gone(entry));
+        let held: Vec<_> = kept.filter_map(|entry| entry.listener.configured()).collect();
         let bound = match self.is_inherited {
             true => Vec::new(),
             false => bind::bind_missing(&config.listen, &held).map_err(|error| fail(&error))?,
         };
         // What becomes of each listener: the name that it has now, and the service of that name.
         let mut plans = Vec::new();
-        for Entry { listener, .. } in &self.listeners {
-            let name = match listener.configured() {
+        for entry in &self.listeners {
+            let listener = &entry.listener;
+            let name = match listener.configured().filter(|_| !is_gone(entry)) {
+                None if is_gone(entry) => None,
                 None => Some(Arc::clone(&listener.name)),
                 Some(address) => {
                     let table = config.listen.iter().find(|table| table.addresses.contains(address));
@@ -50,7 +57,7 @@ impl Supervisor {
         let mut added = Vec::new();
         for listener in bound {
             let service = find(&listener.name)?;
-            added.push(Entry { listener, service, is_retiring: false });
+            added.push(Entry::new(listener, service));
         }
         for warning in walls::find_warnings(&config, self.children.count()) {
             journal::note_wall_ahead(&warning);
@@ -61,6 +68,7 @@ impl Supervisor {
             self.children.sources.clear();
         }
         self.admission.set_prefixes(config.admission.prefixes);
+        let terms = config.listen_terms();
         self.children.rules = config.admission;
         for (entry, plan) in self.listeners.iter_mut().zip(plans) {
             entry.is_retiring = plan.is_none();
@@ -75,8 +83,14 @@ impl Supervisor {
         self.process = process;
         self.apply_ways();
         journal::change(config.log_level, config.log_max_rate);
-        if config.process.model != process.model {
-            journal::note_warning("process.model takes effect at the next start");
+        for (key, is_changed) in [
+            ("process.model", config.process.model != process.model),
+            ("log.target", config.log_target != self.log_target),
+            ("listen.NAME.backlog and mode", !self.is_inherited && terms != self.listen_terms),
+        ] {
+            if is_changed {
+                journal::note_warning(&format!("{key}: takes effect at the next start"));
+            }
         }
         Ok(())
     }

@@ -238,7 +238,7 @@ fn the_end_of_the_connection_is_the_programs_fault_while_it_runs() {
         folder.path().display()
     ));
     assert_eq!(status(&server.get("/slow")), "504");
-    server.wait_line("/slow has failed: it has not answered within");
+    server.wait_line("/slow has failed: it has not answered before the end of the connection (max_duration)");
     assert_eq!(server.record().get("outcome"), "handler");
 }
 

@@ -72,6 +72,10 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "FILE:1: service.web.route: expected a list of tables, each written [[...]]",
         ),
         (
+            "[[service.web.route]]\nhandler = 'redirect'\nto = '/a?b'\n",
+            "FILE:3: service.web.route[0].to: expected no ? or #, behind which no path can be kept (keep_path)",
+        ),
+        (
             "[[service.web.route]]\npath = '/*.php'\n",
             "FILE:2: service.web.route[0].path: expected a path, not a pattern (see extension)",
         ),

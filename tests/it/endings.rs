@@ -161,3 +161,15 @@ fn sigusr1_tells_what_goes_on() {
     let line = server.wait_line("at web: GET /slow?a=b, handling, since 0s");
     assert!(line.contains(&format!("pid={child} ")), "{line}");
 }
+
+#[test]
+fn max_duration_holds_for_programs_without_a_parent_besides() {
+    let config = exec("cat", "[process]\nmodel = 'iterative'\n");
+    let server = serve(&config);
+    let _silent = server.connect();
+    let mut behind = server.connect();
+    behind.shutdown(std::net::Shutdown::Write).unwrap();
+    let record = server.record();
+    assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGTERM", "deadline"));
+    assert_eq!(behind.read(&mut [0]).unwrap(), 0, "its turn has come");
+}

@@ -2,7 +2,7 @@
 //! again by itself.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -34,7 +34,11 @@ fn without_descriptors_connections_wait_and_are_served_when_there_are_some() {
     assert!(line.contains(": RLIMIT_NOFILE is 5 and 5 are used ("), "{line}");
     assert!(line.contains(" wall=\"RLIMIT_NOFILE\" wall_limit=5 wall_used=5"), "{line}");
     waiting.set_nonblocking(true).unwrap();
-    assert!(waiting.read(&mut [0]).is_err(), "it waits, and is not closed");
+    assert_eq!(
+        waiting.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "it waits, and is not closed"
+    );
     waiting.set_nonblocking(false).unwrap();
     set_limit(&server, "--nofile=256:");
     assert!(ask(waiting, "").ends_with("Hello, World!\n"));

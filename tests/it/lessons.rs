@@ -1,6 +1,6 @@
 //! The lessons of the text that the project grew from: each of its servers' failures, as a test.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,7 +25,11 @@ fn a_slow_request_holds_up_nobody_else() {
         assert!(ask(server.connect(), REQUEST).ends_with("Hello, World!\n"));
     }
     slow.set_nonblocking(true).unwrap();
-    assert!(slow.read(&mut [0]).is_err(), "the slow request is still being served");
+    assert_eq!(
+        slow.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "the slow request is still being served"
+    );
 }
 
 #[test]

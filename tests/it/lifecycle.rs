@@ -1,6 +1,6 @@
 //! Ready, status, watchdog, drain, end.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 
 use nix::sys::signal::{Signal, kill};
@@ -150,7 +150,11 @@ fn a_full_house_defers_and_recovers() {
     third.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     server.wait_notified("STATUS=Serving: listeners 1, connections 2,");
     third.set_nonblocking(true).unwrap();
-    assert!(third.read(&mut [0]).is_err(), "the third waits in the backlog");
+    assert_eq!(
+        third.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "the third waits in the backlog"
+    );
     third.set_nonblocking(false).unwrap();
     for pid in server.children() {
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();

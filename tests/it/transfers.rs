@@ -231,6 +231,7 @@ fn a_file_that_shrinks_ends_the_connection() {
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).unwrap();
         assert!(rest.len() < 256 << 20, "{}", rest.len());
+        site.server.wait_line("unable to read the file: ");
         let record = site.server.record();
         assert_eq!((record.get("outcome"), record.get("phase")), ("system", "writing"), "{}", record.line);
     }

@@ -128,7 +128,9 @@ impl Cgi {
         let end = loop {
             match pump.step(exchange, Want::Output)? {
                 Event::Output(count) => bytes.extend_from_slice(&pump.output[..count]),
-                Event::TimedOut => return self.blame(exchange, script, 504, &self.lateness("answered")),
+                Event::TimedOut => {
+                    return self.blame(exchange, script, 504, &self.lateness(exchange, "answered"));
+                }
                 Event::OutputEnded => {
                     pump.wait_for_end(exchange, PATIENCE)?;
                     let why = match bytes.is_empty() {
@@ -201,9 +203,9 @@ impl Cgi {
                 }
                 Event::OutputEnded => break,
                 Event::TimedOut if !exchange.response.has_begun() => {
-                    return self.blame(exchange, script, 504, &self.lateness("answered"));
+                    return self.blame(exchange, script, 504, &self.lateness(exchange, "answered"));
                 }
-                Event::TimedOut => return self.cut(exchange, script, &self.lateness("ended")),
+                Event::TimedOut => return self.cut(exchange, script, &self.lateness(exchange, "ended")),
                 Event::Progress | Event::Ended => {}
             }
         }
@@ -227,7 +229,7 @@ impl Cgi {
             return self.cut(exchange, script, "its output is shorter than its Content-Length says");
         }
         if !has_ended && !pump.wait_for_end(exchange, self.timeout)? {
-            return self.cut(exchange, script, &self.lateness("ended"));
+            return self.cut(exchange, script, &self.lateness(exchange, "ended"));
         }
         Ok(Answer::Sent(Outcome::Served))
     }
@@ -244,19 +246,24 @@ impl Cgi {
                 Event::Output(_) | Event::Progress | Event::Ended => {}
                 Event::OutputEnded => break,
                 Event::TimedOut => {
-                    self.note_fault(exchange, script, &self.lateness("ended"));
+                    self.note_fault(exchange, script, &self.lateness(exchange, "ended"));
                     return Ok(());
                 }
             }
         }
         if !pump.wait_for_end(exchange, self.timeout)? {
-            self.note_fault(exchange, script, &self.lateness("ended"));
+            self.note_fault(exchange, script, &self.lateness(exchange, "ended"));
         }
         Ok(())
     }
 
-    fn lateness(&self, what: &str) -> String {
-        format!("it has not {what} within {} (timeout)", humantime::format_duration(self.timeout))
+    fn lateness(&self, exchange: &Exchange<'_, '_>, what: &str) -> String {
+        match exchange.stream.end().is_some_and(|end| Instant::now() >= end) {
+            true => format!("it has not {what} before the end of the connection (max_duration)"),
+            false => {
+                format!("it has not {what} within {} (timeout)", humantime::format_duration(self.timeout))
+            }
+        }
     }
 
     /// Answers for a program that has not.

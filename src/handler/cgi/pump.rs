@@ -150,7 +150,10 @@ impl Pump {
         let mut client = PollFlags::empty(); // an error is told in any case
         client.set(PollFlags::POLLIN, awaits_client);
         client.set(PollFlags::POLLOUT, queued);
-        let mut fds = vec![PollFd::new(exchange.stream.socket(), client)];
+        // Who has everything may leave: nothing is asked of the client any more.
+        let has_all = want == Want::End && !queued;
+        let socket = if has_all { self.program.pidfd() } else { None }.unwrap_or(exchange.stream.socket());
+        let mut fds = vec![PollFd::new(socket, client)];
         if let Some(pidfd) = self.program.pidfd() {
             fds.push(PollFd::new(pidfd, PollFlags::POLLIN));
         }
@@ -176,7 +179,8 @@ impl Pump {
         let waited = exchange.stream.poll(&mut fds, until);
         let elapsed = start.elapsed();
         let events = fds[0].revents().unwrap_or(PollFlags::empty());
-        if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
+        let is_gone = events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
+        if is_gone && (want != Want::End || queued) {
             return Err(Failure::Gone);
         }
         if awaits_content {

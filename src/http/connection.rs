@@ -10,7 +10,8 @@ use super::response::{Responder, Terms};
 use super::stream::{Allowance, Stream};
 use crate::child::Work;
 use crate::child::outcome::Outcome;
-use crate::handler::{Exchange, Site};
+use crate::handler::Exchange;
+use crate::handler::site::Site;
 use crate::scoreboard::{Phase, Slot};
 
 /// How long, and for how much, an early close waits for the peer to read the answer. Many a client looks for one only

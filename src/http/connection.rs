@@ -101,8 +101,8 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
             }
             return Next::Close { outcome: Outcome::Served, unread: false };
         }
-        // Nor is at fault who has been served, and leaves in whatever way.
-        Err(Failure::Gone) if !turn.is_first && filled == 0 => {
+        // Nor is at fault who leaves between two requests, or before the first, in whatever way.
+        Err(Failure::Gone) if filled == 0 => {
             slot.enter(Phase::Idle);
             return Next::Close { outcome: Outcome::Served, unread: false };
         }

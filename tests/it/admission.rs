@@ -305,6 +305,8 @@ fn not_everything_is_a_fault() {
         stream.read_exact(&mut [0; 4096]).unwrap();
         drop(stream);
         server.wait_line("the client's fault while writing");
+    }
+    for _ in 0..3 {
         let stream = server.connect();
         nix::sys::socket::setsockopt(
             &stream,

@@ -16,9 +16,10 @@
 //! ```
 //!
 //! The modules in the order of the flow: [`cli`] and [`config`] say what to do; [`listen`] brings the
-//! sockets; the [`supervisor`] accepts each [`connection`], takes a slot of the [`scoreboard`] and forks the
-//! [`child`], which speaks [`http`] and lets a [`handler`] answer. What became of it goes to the [`journal`];
-//! [`notify`] talks to systemd; [`walls`] looks for limits of the system that are in the way. [`client`] is the load client. Only [`sys`] may be unsafe.
+//! sockets; the [`supervisor`] accepts each [`connection`], asks whether its [`source`] may have a process, takes
+//! a slot of the [`scoreboard`] and forks the [`child`], which speaks [`http`] and lets a [`handler`] answer. What
+//! became of it goes to the [`journal`]; [`notify`] talks to systemd; [`walls`] are the limits of the system that
+//! come before our own. [`client`] is the load client. Only [`sys`] may be unsafe.
 
 pub mod child;
 pub mod cli;

@@ -15,7 +15,8 @@ use crate::handler::cgi::{Cgi, Programs};
 use crate::handler::exec::Exec;
 use crate::handler::hello::Hello;
 use crate::handler::redirect::Redirect;
-use crate::handler::{Handler, Protocol as Served, Route, Service, Site};
+use crate::handler::site::{Route, Site};
+use crate::handler::{Handler, Protocol as Served, Service};
 use crate::http::{is_token, response::FixedFields, target};
 use crate::source::{Guard, Networks};
 

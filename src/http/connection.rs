@@ -10,7 +10,8 @@ use super::response::{Responder, Terms};
 use super::stream::{Allowance, Stream};
 use crate::child::Work;
 use crate::child::outcome::Outcome;
-use crate::handler::{Exchange, Site};
+use crate::handler::Exchange;
+use crate::handler::site::Site;
 use crate::scoreboard::{Phase, Slot};
 
 /// How long, and for how much, an early close waits for the peer to read the answer. Many a client looks for one only
@@ -100,8 +101,8 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
             }
             return Next::Close { outcome: Outcome::Served, unread: false };
         }
-        // Nor is at fault who has been served, and leaves in whatever way.
-        Err(Failure::Gone) if !turn.is_first && filled == 0 => {
+        // Nor is at fault who leaves between two requests, or before the first, in whatever way.
+        Err(Failure::Gone) if filled == 0 => {
             slot.enter(Phase::Idle);
             return Next::Close { outcome: Outcome::Served, unread: false };
         }

@@ -52,6 +52,7 @@ const RELOAD_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36411";
 const IDLE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36412";
 const STATE: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36413";
 const SOURCE_PUNISHED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36414";
+const SHORTAGE_OVER: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36415";
 const LIMIT_REFUSED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
 const WALL_AHEAD: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36421";
 
@@ -298,5 +299,12 @@ pub fn note_punished(source: Source, faults: u32, time: Duration) {
             "{source} is refused for {}: at fault {faults} times (limits.penalty_after)",
             humantime::format_duration(time)
         );
+    });
+}
+
+/// What was short is there again.
+pub fn note_shortage_over(what: &str, failures: u64) {
+    ledger::tell(|| {
+        tracing::info!(MESSAGE_ID = SHORTAGE_OVER, "able to {what} again: it had failed {failures} times");
     });
 }

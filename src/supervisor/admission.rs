@@ -22,6 +22,8 @@ const FORK_RETRY: Duration = Duration::from_millis(100);
 const FORK_PATIENCE: Duration = Duration::from_secs(5);
 /// A shortage is over when nothing has failed for this long.
 const QUIET: Duration = Duration::from_secs(10);
+/// One that goes on is told again after so long.
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// A connection that waits for a process.
 #[derive(Debug)]
@@ -36,14 +38,31 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Shortage {
     last: Option<Instant>,
+    told: Option<Instant>,
+    failures: u64,
 }
 
 impl Shortage {
-    /// Something has failed. True: that is new, and to be told.
+    /// Something has failed. True: that is new, or has gone on for long, and to be told.
     fn note(&mut self, now: Instant) -> bool {
-        let is_new = self.last.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
         self.last = Some(now);
-        is_new
+        self.failures += 1;
+        let is_to_be_told = self.told.is_none_or(|told| now.saturating_duration_since(told) >= REMINDER);
+        if is_to_be_told {
+            self.told = Some(now);
+        }
+        is_to_be_told
+    }
+
+    /// When it will be over.
+    fn end(&self) -> Option<Instant> {
+        self.last.map(|last| last + QUIET)
+    }
+
+    /// It is over: how often something has failed in it.
+    fn take_over(&mut self, now: Instant) -> Option<u64> {
+        let is_over = self.end().is_some_and(|end| now >= end);
+        is_over.then(|| std::mem::take(self).failures)
     }
 }
 
@@ -150,6 +169,11 @@ impl Admission {
     pub fn refresh(&mut self, now: Instant, freed: bool) {
         self.resting_until.take_if(|until| freed || now >= *until);
         self.refusals.refresh(now);
+        for (what, shortage) in [("accept", &mut self.accept_shortage), ("fork", &mut self.fork_shortage)] {
+            if let Some(failures) = shortage.take_over(now) {
+                journal::note_shortage_over(what, failures);
+            }
+        }
     }
 
     /// Refuses whatever still waits: the daemon ends.
@@ -183,6 +207,7 @@ impl Admission {
     /// When something ends by the mere passing of time.
     pub fn next_event(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().map(|waiting| waiting.next_try);
-        [self.resting_until, waiting, self.refusals.next_event()].into_iter().flatten().min()
+        let shortages = [self.accept_shortage.end(), self.fork_shortage.end()].into_iter().flatten().min();
+        [self.resting_until, waiting, self.refusals.next_event(), shortages].into_iter().flatten().min()
     }
 }

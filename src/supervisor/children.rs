@@ -297,6 +297,7 @@ impl Children {
 
     fn record(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage) {
         let told = child.slot.read();
+        let phase = told.phase;
         // A program that the child has become has exit codes of its own.
         let is_program = matches!(child.service.protocol, Protocol::Exec(_)) && told.phase == Phase::Program;
         let group = if is_program { Some(pid) } else { child.slot.group().map(Pid::from_raw) };
@@ -320,7 +321,7 @@ impl Children {
         self.scoreboard.give_back(child.slot);
         self.recorded += 1;
         if !is_program && let Exit::Exited(code) = exit {
-            self.note_verdict(&child.identity.peer, Outcome::from_code(code));
+            self.note_verdict(&child.identity.peer, Outcome::from_code(code), phase);
         }
     }
 

@@ -2,6 +2,7 @@
 //! from the network, and waits for nothing but poll(2). (In the model `iterative`, and for a connection that
 //! was handed in, the parent is its own child.)
 
+mod accept;
 mod admission;
 mod children;
 mod ending;
@@ -31,10 +32,11 @@ use crate::config::{Config, ListenTerms, LogTarget, Model, Process, find_service
 use crate::connection::Connection;
 use crate::handler::{Protocol, Service};
 use crate::journal;
-use crate::listen::{self, Listener, activation::Activation};
+use crate::listen::{self, activation::Activation};
 use crate::notify::{Counts, Notifier};
 use crate::sys;
 use crate::walls;
+use accept::Entry;
 use admission::Admission;
 use children::Children;
 use lifecycle::Life;
@@ -146,32 +148,6 @@ fn take_signals() -> nix::Result<SignalFd> {
         .collect();
     mask.thread_set_mask()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-}
-
-/// A listener and the service that its name leads to.
-#[derive(Debug)]
-struct Entry {
-    listener: Listener,
-    service: Arc<Service>,
-    /// It is not configured any more: whoever is in its backlog is served still, then it is closed.
-    is_retiring: bool,
-    /// It is left alone until then: it cannot be accepted from.
-    resting_until: Option<Instant>,
-}
-
-impl Entry {
-    fn new(listener: Listener, service: Arc<Service>) -> Self {
-        Self { listener, service, is_retiring: false, resting_until: None }
-    }
-
-    fn is_resting(&self) -> bool {
-        self.resting_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// The listener's address and where it leads to.
-    fn describe(&self) -> String {
-        format!("{} ({})", self.listener.address, self.service.name)
-    }
 }
 
 struct Supervisor {
@@ -352,75 +328,6 @@ impl Supervisor {
                 self.stop(now);
             }
             Some(_) => {}
-        }
-    }
-
-    /// Accepts from the listeners at which somebody waits. Each round begins with another one, so that a busy
-    /// listener cannot take every slot from the others.
-    fn accept_from(&mut self, mut ready: Vec<usize>) {
-        self.round = self.round.wrapping_add(1);
-        if !ready.is_empty() {
-            let first = self.round % ready.len();
-            ready.rotate_left(first);
-        }
-        for index in ready {
-            self.accept_batch(index);
-        }
-    }
-
-    /// Accepts a batch of connections from one listener. True: nobody waits there any more.
-    fn accept_batch(&mut self, index: usize) -> bool {
-        for _ in 0..self.batch {
-            let Entry { listener, service, .. } = &self.listeners[index];
-            if !self.is_accepting()
-                || self.listeners[index].is_resting()
-                || !self.children.has_room_for(service)
-            {
-                return false;
-            }
-            match listener.accept() {
-                Ok(Some(connection)) => {
-                    let service = Arc::clone(service);
-                    self.admit(connection, &service);
-                }
-                Ok(None) => return true,
-                Err(error) => {
-                    let until = self.admission.defer_accepting(&listener.name, &error, Instant::now());
-                    self.listeners[index].resting_until = until;
-                }
-            }
-        }
-        false
-    }
-
-    /// Accepts who was in the backlog of those of our own sockets that shall be closed, and closes them when
-    /// nobody waits there any more.
-    fn drain_listeners(&mut self) {
-        if !self.life.is_accepting() {
-            self.listeners.clear();
-        }
-        for index in (0..self.listeners.len()).rev() {
-            if self.listeners[index].is_retiring && self.accept_batch(index) {
-                self.listeners.remove(index);
-            }
-        }
-    }
-
-    /// Serves a connection that has just been accepted, or refuses it.
-    fn admit(&mut self, connection: Connection, service: &Arc<Service>) {
-        let now = connection.identity.accepted_at;
-        match self.children.admit(&connection.identity.peer, service, now) {
-            Ok(()) => self.serve(connection, service),
-            Err(reason) => self.admission.refuse(connection, service, &reason, now),
-        }
-    }
-
-    fn serve(&mut self, connection: Connection, service: &Arc<Service>) {
-        match self.children.serve(connection, service) {
-            Ok(()) => self.admission.note_forked(),
-            Err((connection, error)) => {
-                self.admission.defer_connection(connection, Arc::clone(service), error, Instant::now());
-            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 /// Between SIGTERM and SIGKILL.
@@ -25,9 +25,9 @@ impl Orphans {
     }
 
     /// Asks what is left of a group to end. Only if one of our children is in it: its number may come from a slot,
-    /// which may say anything. False: nobody is left.
+    /// which may say anything. False: nobody is left, but perhaps some who have ended.
     pub fn end(&mut self, group: Pid, now: Instant) -> bool {
-        let is_left = is_ours(group);
+        let is_left = reap(group);
         if is_left {
             let _ = killpg(group, Signal::SIGTERM); // gone meanwhile: as wanted
             self.groups.push((group, now + self.grace));
@@ -62,6 +62,17 @@ impl Orphans {
     /// When the grace of a group ends. Those that were killed already announce their end by SIGCHLD.
     pub fn next_event(&self, now: Instant) -> Option<Instant> {
         self.groups.iter().map(|&(_, until)| until).filter(|&until| until > now).min()
+    }
+}
+
+/// Reaps those of a group who have ended. True: others go on.
+fn reap(group: Pid) -> bool {
+    loop {
+        match waitpid(Pid::from_raw(-group.as_raw()), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            Err(Errno::ECHILD) => return false,
+            _ => {}
+        }
     }
 }
 

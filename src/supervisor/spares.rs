@@ -36,6 +36,8 @@ pub struct Spares {
     /// Listeners and where they lead to, as when the spares were forked.
     ways: Vec<Way>,
     resting_until: Option<Instant>,
+    /// The last one could not be forked.
+    is_short: bool,
 }
 
 impl Spares {
@@ -101,9 +103,16 @@ impl Children {
         self.spares.resting_until.take_if(|until| now >= *until);
         while self.spares.resting_until.is_none() && self.spares.count() < self.process.spares {
             match self.fork_spare() {
-                Ok(true) => {}
+                Ok(true) => self.spares.is_short = false,
                 Ok(false) => return, // every slot is in use: a child's end makes room
-                Err(_) => self.spares.resting_until = Some(now + REST),
+                Err(error) => {
+                    self.spares.resting_until = Some(now + REST);
+                    if !std::mem::replace(&mut self.spares.is_short, true) {
+                        journal::note_warning(&format!(
+                            "unable to fork spares: {error}; tried again each second"
+                        ));
+                    }
+                }
             }
         }
     }

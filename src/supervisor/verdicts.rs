@@ -9,6 +9,7 @@ use crate::child::outcome::Outcome;
 use crate::connection::Peer;
 use crate::handler::Service;
 use crate::journal;
+use crate::scoreboard::Phase;
 use crate::source::Source;
 
 impl Children {
@@ -46,12 +47,13 @@ impl Children {
         Ok(())
     }
 
-    /// What a connection of that peer came to counts for its source, or against it.
-    pub(super) fn note_verdict(&mut self, peer: &Peer, outcome: Option<Outcome>) {
+    /// What a connection of that peer came to counts for its source, or against it. Whoever leaves in the middle of a
+    /// response has lost interest, like many a player of videos: that is no fault here.
+    pub(super) fn note_verdict(&mut self, peer: &Peer, outcome: Option<Outcome>, phase: Phase) {
         let Some(source) = self.find_source(peer) else { return };
         match outcome {
             Some(Outcome::Served) => self.sources.note_served(source),
-            Some(Outcome::Client) => {
+            Some(Outcome::Client) if phase != Phase::Writing => {
                 if let Some(penalty) = self.sources.note_fault(source, &self.rules, Instant::now()) {
                     journal::note_punished(source, penalty.faults, penalty.time);
                 }

@@ -87,9 +87,11 @@ fn a_crowd_of_refusals_arrives_and_leaves_nothing_open() {
     for stream in &mut streams {
         stream.write_all(CLOSE.as_bytes()).unwrap();
     }
-    for stream in streams {
+    for stream in &mut streams {
         assert!(is_refused(&read_to_end(stream), 5));
     }
+    assert!(server.count_fds() <= before + 260, "no more linger than that");
+    drop(streams);
     drop(held);
     while !server.get("/").starts_with("HTTP/1.1 200 ") {}
     while server.count_fds() > before {
@@ -244,5 +246,82 @@ fn mistakes_in_lists_are_told() {
         assert_eq!(code, 78);
         assert!(message.contains("expected a network such as \"192.0.2.7\""), "{message}");
         assert!(message.contains(key), "{message}");
+    }
+}
+
+#[test]
+fn a_refused_client_may_go_on_sending_for_a_while() {
+    let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
+    let _held = hold(server.connect());
+    let mut stream = server.connect();
+    assert!(is_refused(&read_to_end(&mut stream), 5));
+    // More than the buffers of both ends take: closed, or not read, it would fail or stand still.
+    stream.write_all(&vec![b'x'; 8 << 20]).unwrap();
+    stream.write_all(b"x").unwrap();
+}
+
+#[test]
+fn refusals_give_way_where_descriptors_are_short() {
+    let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
+    let _held = hold(connect_from(address(2), server.address()));
+    let refused: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = connect_from(address(2), server.address());
+            assert!(is_refused(&read_to_end(&mut stream), 5));
+            stream
+        })
+        .collect();
+    crate::exhaustion::set_limit(&server, "--nofile=12:");
+    assert!(get_from(&server, 3).starts_with("HTTP/1.1 200 "));
+    drop(refused);
+    loop {
+        let line = server.wait_line("");
+        assert!(!line.contains("unable to accept"), "{line}");
+        if line.contains("peer=127.0.0.3:") {
+            break;
+        }
+    }
+}
+
+#[test]
+fn not_everything_is_a_fault() {
+    let penalty = "[limits]\nexempt = []\npenalty_after = 2\npenalty_time = '1h'\npenalty_time_max = '1h'\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
+    let route = format!("[[service.web.route]]\nhandler = 'files'\nroot = '{}'\n", folder.path().display());
+    let server = serve(&format!("{penalty}{route}"));
+    let bad = || assert!(ask(server.connect(), "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    // Who is served makes up for it.
+    bad();
+    assert!(ask(server.connect(), CLOSE).starts_with("HTTP/1.1 404 "));
+    server.wait_line("404, served");
+    bad();
+    assert!(ask(server.connect(), CLOSE).starts_with("HTTP/1.1 404 "));
+    server.wait_line("404, served");
+    // Who leaves in the middle of a response, or before a request, has done nothing wrong.
+    for _ in 0..3 {
+        let mut stream = server.connect();
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 4096]).unwrap();
+        drop(stream);
+        server.wait_line("the client's fault while writing");
+    }
+    for _ in 0..3 {
+        let stream = server.connect();
+        nix::sys::socket::setsockopt(
+            &stream,
+            nix::sys::socket::sockopt::Linger,
+            &libc::linger { l_onoff: 1, l_linger: 0 },
+        )
+        .unwrap();
+        drop(stream);
+        server.wait_line("no request");
+    }
+    assert!(ask(server.connect(), CLOSE).starts_with("HTTP/1.1 404 "));
+    // Nor is what a program says by its exit code.
+    let server = serve(&format!("{penalty}[service.web]\nprotocol = 'exec'\ncommand = '/bin/false'\n"));
+    for _ in 0..4 {
+        read_to_end(server.connect());
+        assert_eq!(server.record().get("exit_code"), "1");
     }
 }

@@ -173,3 +173,13 @@ fn max_duration_holds_for_programs_without_a_parent_besides() {
     assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGTERM", "deadline"));
     assert_eq!(behind.read(&mut [0]).unwrap(), 0, "its turn has come");
 }
+
+#[test]
+fn who_has_ended_is_not_left_behind() {
+    let server = serve(
+        "[service.web]\nprotocol = 'exec'\ncommand = ['/bin/sh', '-c', 'sleep 0.05 & exec sleep 0.3']\n",
+    );
+    assert_eq!(read_to_end(server.connect()), "");
+    let record = server.record();
+    assert_eq!((record.get("left_behind"), record.get("exit_code")), ("", "0"), "{}", record.line);
+}

@@ -43,6 +43,7 @@ fn without_descriptors_connections_wait_and_are_served_when_there_are_some() {
     set_limit(&server, "--nofile=256:");
     assert!(ask(waiting, "").ends_with("Hello, World!\n"));
     assert_eq!(server.record().get("target"), "/waiting");
+    server.wait_line("able to accept again: it had failed ");
 }
 
 #[test]

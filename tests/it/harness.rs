@@ -1,13 +1,12 @@
 //! Starts the daemon with a listening socket handed in and a notification socket of its own.
 
-use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,9 +16,17 @@ use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, socket};
+use nix::sys::socket::{Backlog, listen};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+#[path = "clients.rs"]
+mod clients;
+#[path = "record.rs"]
+mod record;
+#[allow(unused_imports)] // the soak has others
+pub use clients::*;
+pub use record::Record;
 
 pub const LSBAWS: &str = env!("CARGO_BIN_EXE_lsbaws");
 
@@ -346,40 +353,6 @@ impl Drop for Server {
     }
 }
 
-/// One connection's line: `name=value` pairs after the sentence.
-#[derive(Debug)]
-pub struct Record {
-    pub line: String,
-    fields: HashMap<String, String>,
-}
-
-impl Record {
-    pub fn parse(line: &str) -> Self {
-        let (_, fields) = line.split_once(" connection=").unwrap();
-        let pairs = format!("connection={fields}");
-        let mut in_quotes = false;
-        // No value has a quote in it: quotes only ever begin and end one.
-        let pairs = pairs.split(|c: char| {
-            in_quotes ^= c == '"';
-            c == ' ' && !in_quotes
-        });
-        let split = |pair: &str| {
-            let (name, value) = pair.split_once('=')?;
-            Some((name.to_owned(), value.trim_matches('"').to_owned()))
-        };
-        Self { line: line.into(), fields: pairs.filter_map(split).collect() }
-    }
-
-    /// A field's text; empty when the record has no such field.
-    pub fn get(&self, name: &str) -> &str {
-        self.fields.get(name).map_or("", String::as_str)
-    }
-
-    pub fn number(&self, name: &str) -> i64 {
-        self.get(name).parse().unwrap_or_else(|_| panic!("{name} in {}", self.line))
-    }
-}
-
 /// Sends datagrams to a socket until it takes no more.
 pub fn fill(path: &Path) {
     let socket = UnixDatagram::unbound().unwrap();
@@ -390,62 +363,6 @@ pub fn fill(path: &Path) {
         }
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
-}
-
-/// A connection from another address of the loopback interface.
-pub fn connect_from(from: Ipv4Addr, address: SocketAddr) -> TcpStream {
-    let SocketAddr::V4(address) = address else { unreachable!("tests listen at 127.0.0.1") };
-    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    let [a, b, c, d] = from.octets();
-    bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
-    nix::sys::socket::connect(fd.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
-    let stream = TcpStream::from(fd);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-/// Sends `request` and reads to the end of the answer.
-pub fn ask(mut stream: impl Read + Write, request: &str) -> String {
-    stream.write_all(request.as_bytes()).unwrap();
-    read_to_end(stream)
-}
-
-pub fn read_to_end(mut stream: impl Read) -> String {
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-/// What `lsbaws client` finds when it asks `address`, by its `--json`.
-pub fn run_client(address: SocketAddr, arguments: &[&str]) -> serde_json::Value {
-    let url = format!("http://{address}/");
-    let output = Command::new(LSBAWS).args(["client", &url, "--json"]).args(arguments).output().unwrap();
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&output.stderr)))
-}
-
-/// Runs `lsbaws` to its end: exit code, standard output, standard error.
-pub fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = lsbaws().args(arguments).stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal)).unwrap();
-    (code, text(output.stdout), text(output.stderr))
-}
-
-/// A program of Debian that a test cannot do without, or None after saying that the test is skipped.
-pub fn find_program(name: &str) -> Option<PathBuf> {
-    let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
-    let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
-    if found.is_none() {
-        skip(&format!("{name} is not installed"));
-    }
-    found
 }
 
 /// Says that a test is skipped, past the capture of the test runner and into the list of tests/run; fails it

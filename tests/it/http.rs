@@ -319,3 +319,14 @@ fn an_early_refusal_arrives_at_who_sends_megabytes_first() {
     let answer = read_to_end(stream);
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
 }
+
+#[test]
+fn a_record_does_not_mix_two_requests() {
+    let server = serve("");
+    let mut stream = server.connect();
+    stream.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n").unwrap();
+    assert!(read_to_end(stream).contains("HTTP/1.1 400 "));
+    let record = server.record();
+    let get = |name: &str| record.get(name).to_owned();
+    assert_eq!([get("method"), get("handler"), get("target"), get("status")], ["", "", "nonsense", "400"]);
+}

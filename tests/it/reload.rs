@@ -141,3 +141,30 @@ fn reloads_lose_nobody_and_leave_nothing_open() {
     while !server.get("/").ends_with("last") {}
     assert!(server.count_fds() <= before + 1, "{} and then {}", before, server.count_fds());
 }
+
+#[test]
+fn a_listener_that_is_on_its_way_out_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |file: &str| folder.path().join(file);
+    let listen = |files: &[&str]| {
+        let paths: Vec<_> = files.iter().map(|file| format!("'{}'", path(file).display())).collect();
+        format!("[limits]\nmax_connections = 1\n[listen.web]\naddress = [{}]\n", paths.join(", "))
+    };
+    let server = Setup::new(&listen(&["a", "b"])).start();
+    let mut held = UnixStream::connect(path("a")).unwrap();
+    held.write_all(KEEP.as_bytes()).unwrap();
+    read_some(&mut held);
+    let mut waiting = UnixStream::connect(path("a")).unwrap();
+    waiting.write_all(CLOSE.as_bytes()).unwrap();
+    // There is no room for whoever waits, so the listener has to stay for a while.
+    server.reload(&listen(&["b"]));
+    server.wait_line("configuration reloaded");
+    server.reload(&listen(&["a", "b"]));
+    server.wait_line("configuration reloaded");
+    let mut again = UnixStream::connect(path("a")).unwrap();
+    again.write_all(CLOSE.as_bytes()).unwrap();
+    assert!(ask(held, CLOSE).ends_with("Hello, World!\n"));
+    for stream in [waiting, again] {
+        assert!(read_to_end(stream).ends_with("Hello, World!\n"));
+    }
+}

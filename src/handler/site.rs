@@ -1,0 +1,242 @@
+//! The routes of a service that speaks HTTP: which one takes a request, and what answers it.
+
+use std::cmp::Reverse;
+use std::path::Path;
+
+use super::files::Files;
+use super::{ALLOWED, Answer, DETOURS_MAX, Elsewhere, Exchange, Handler};
+use crate::child::outcome::Outcome;
+use crate::http::request::Failure;
+use crate::http::response::FixedFields;
+use crate::http::target;
+use crate::journal;
+
+/// The routes of a service that speaks HTTP.
+#[derive(Debug)]
+pub struct Site {
+    /// In the order in which they are asked.
+    routes: Vec<Route>,
+}
+
+/// A part of a service's paths, and what answers there.
+#[derive(Debug)]
+pub struct Route {
+    /// Only for requests to this host; `*.example.org` is every host below it.
+    pub host: Option<String>,
+    /// Decoded.
+    pub path: String,
+    /// Only for paths with a segment that ends like this, such as `.php`.
+    pub extension: Option<String>,
+    pub handler: Handler,
+    /// Fields that are added to each response.
+    pub fields: FixedFields,
+}
+
+impl Site {
+    /// Longest path first; among equal ones those with an extension before those without (no other route
+    /// shall send what one would run), an exact host before a wildcard before none. So the first route
+    /// that fits is the closest.
+    pub fn new(mut routes: Vec<Route>) -> Self {
+        let host_rank = |route: &Route| match &route.host {
+            Some(host) if host.starts_with("*.") => (1, usize::MAX - host.len()),
+            Some(_) => (0, 0),
+            None => (2, 0),
+        };
+        let extension_rank = |route: &Route| Reverse(route.extension.as_ref().map(String::len));
+        routes
+            .sort_by_cached_key(|route| (Reverse(route.path.len()), extension_rank(route), host_rank(route)));
+        Self { routes }
+    }
+
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Routes a request and lets its handler answer.
+    ///
+    /// Fails when the connection does; a handler that fails says so by its outcome.
+    pub fn answer<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Outcome, Failure> {
+        self.answer_within(exchange, DETOURS_MAX)
+    }
+
+    fn answer_within<'c>(
+        &'c self,
+        exchange: &mut Exchange<'_, 'c>,
+        detours: u32,
+    ) -> Result<Outcome, Failure> {
+        let elsewhere = match self.route(exchange)? {
+            Answer::Sent(outcome) => return Ok(outcome),
+            Answer::Elsewhere(elsewhere) => elsewhere,
+        };
+        if detours == 0 {
+            let why = "the request was sent from one place of the site to another too often";
+            let (service, target) = (&exchange.service.name, exchange.request.target);
+            journal::note_program_fault(
+                exchange.identity,
+                service,
+                target,
+                Path::new(&elsewhere.target),
+                why,
+            );
+            return exchange.fail(508, why, Outcome::Handler);
+        }
+        let Some(request) = exchange.request.at(&elsewhere.target, elsewhere.as_get) else {
+            return exchange.fail(502, "the program has named a target that is none", Outcome::Handler);
+        };
+        let mut inner = Exchange {
+            request: &request,
+            body: &mut *exchange.body,
+            response: &mut *exchange.response,
+            route_path: "",
+            rest: &[],
+            is_detour: exchange.is_detour || elsewhere.as_get,
+            ..*exchange
+        };
+        self.answer_within(&mut inner, detours - 1)
+    }
+
+    fn route<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Answer, Failure> {
+        if exchange.request.path.as_ref() == b"*" {
+            let mut head = exchange.response.head(200);
+            head.field("Allow", ALLOWED);
+            head.send(b"")?;
+            return Ok(Answer::Sent(Outcome::Served));
+        }
+        let Some((index, route)) = self.find_route(exchange.request.authority, &exchange.request.path) else {
+            exchange.response.error(404, "no route leads there")?;
+            return Ok(Answer::Sent(Outcome::Served));
+        };
+        exchange.slot.note_route(index);
+        exchange.response.set_fields(&route.fields);
+        exchange.route_path = route.path.trim_end_matches('/');
+        exchange.rest = {
+            let rest = &exchange.request.path[exchange.route_path.len()..];
+            rest.strip_prefix(b"/").unwrap_or(rest)
+        };
+        match &route.handler {
+            Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
+            Handler::Files(files) => match self.find_index_elsewhere(exchange, index, files) {
+                Some(elsewhere) => Ok(Answer::Elsewhere(elsewhere)),
+                None => files.answer(exchange).map(Answer::Sent),
+            },
+            Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
+            Handler::Cgi(cgi) => cgi.answer(exchange),
+        }
+    }
+
+    /// The index of the directory that is asked for, where it is another route that answers it: `index.php`
+    /// shall run, not be sent.
+    fn find_index_elsewhere(
+        &self,
+        exchange: &Exchange<'_, '_>,
+        own: usize,
+        files: &Files,
+    ) -> Option<Elsewhere> {
+        let request = exchange.request;
+        if !request.path.ends_with(b"/") || self.routes.len() == 1 {
+            return None;
+        }
+        let is_there = |name: &&String| files.root.is_file(&[exchange.rest, name.as_bytes()].concat());
+        let name = files.index.iter().find(is_there)?;
+        let path = [&request.path, name.as_bytes()].concat();
+        let (route, _) = self.find_route(request.authority, &path)?;
+        let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
+        let target = target::encode_path(&path) + &query;
+        (route != own).then_some(Elsewhere { target, as_get: false })
+    }
+
+    /// The route with the longest path that `path` is at or below, and its index.
+    fn find_route(&self, authority: &str, path: &[u8]) -> Option<(usize, &Route)> {
+        let fits = |route: &Route| {
+            route.contains(path) && route.is_for_extension(path) && route.is_for_host(authority)
+        };
+        self.routes.iter().enumerate().find(|(_, route)| fits(route))
+    }
+}
+
+impl Route {
+    /// `/a` contains `/a` and `/a/b`, not `/ab`; `/a/` contains what is below it.
+    fn contains(&self, path: &[u8]) -> bool {
+        match path.strip_prefix(self.path.as_bytes()) {
+            Some(rest) => self.path.ends_with('/') || rest.is_empty() || rest.starts_with(b"/"),
+            None => false,
+        }
+    }
+
+    fn is_for_extension(&self, path: &[u8]) -> bool {
+        self.extension.as_ref().is_none_or(|extension| {
+            path.split(|&byte| byte == b'/').any(|segment| segment.ends_with(extension.as_bytes()))
+        })
+    }
+
+    fn is_for_host(&self, authority: &str) -> bool {
+        let Some(own) = &self.host else { return true };
+        // `example.org.` is the same host, spelled in full (RFC 1034, section 3.1).
+        let host = target::host_of(authority);
+        let host = host.strip_suffix('.').unwrap_or(host);
+        match own.strip_prefix('*') {
+            None => host.eq_ignore_ascii_case(own),
+            Some(domain) => {
+                let at = host.len().checked_sub(domain.len()).filter(|&at| at > 0);
+                at.and_then(|at| host.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(domain))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::hello::Hello;
+
+    fn route(host: Option<&str>, path: &str) -> Route {
+        let hello = Hello { status: 200, content_type: String::new(), content: Vec::new(), delay: None };
+        Route {
+            host: host.map(str::to_owned),
+            path: path.into(),
+            extension: None,
+            handler: Handler::Hello(hello),
+            fields: FixedFields::default(),
+        }
+    }
+
+    #[test]
+    fn the_longest_path_wins_and_segments_are_whole() {
+        let site = Site::new(vec![route(None, "/"), route(None, "/a/"), route(None, "/a/b")]);
+        let find = |path: &str| site.find_route("", path.as_bytes()).map(|(_, route)| route.path.as_str());
+        assert_eq!(find("/a/b"), Some("/a/b"));
+        assert_eq!(find("/a/b/c"), Some("/a/b"));
+        assert_eq!(find("/a/bc"), Some("/a/"));
+        assert_eq!(find("/a"), Some("/"));
+        assert_eq!(find("*"), None);
+    }
+
+    #[test]
+    fn an_extension_wins_among_equal_paths() {
+        let php = Route { extension: Some(".php".into()), ..route(None, "/") };
+        let site = Site::new(vec![route(Some("a"), "/"), php, route(None, "/static/")]);
+        let find =
+            |path: &str| site.find_route("a", path.as_bytes()).map(|(_, route)| route.extension.is_some());
+        assert_eq!(find("/x.php"), Some(true));
+        assert_eq!(find("/x.php/more"), Some(true));
+        assert_eq!(find("/x.phps"), Some(false));
+        assert_eq!(find("/static/x.php"), Some(false));
+    }
+
+    #[test]
+    fn the_closest_host_wins_among_equal_paths() {
+        let hosts = [None, Some("*.b"), Some("*.a.b"), Some("a.b")];
+        let mut routes: Vec<_> = hosts.iter().map(|&host| route(host, "/")).collect();
+        routes.push(route(None, "/longer/"));
+        let site = Site::new(routes);
+        let find = |host: &str| site.find_route(host, b"/").map(|(_, route)| route.host.as_deref());
+        assert_eq!(find("A.b:80"), Some(Some("a.b")));
+        assert_eq!(find("x.a.b"), Some(Some("*.a.b")));
+        assert_eq!(find("c.b"), Some(Some("*.b")));
+        assert_eq!(find("b"), Some(None));
+        assert_eq!(find(".b"), Some(None));
+        assert_eq!(find(""), Some(None));
+        let (_, longer) = site.find_route("a.b", b"/longer/x").unwrap();
+        assert_eq!(longer.path, "/longer/");
+    }
+}

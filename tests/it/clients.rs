@@ -1,0 +1,68 @@
+//! Clients of the daemon, and runs of the program to its end.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
+
+use super::{LSBAWS, PATIENCE, lsbaws, skip};
+
+/// A connection from another address of the loopback interface.
+pub fn connect_from(from: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let SocketAddr::V4(address) = address else { unreachable!("tests listen at 127.0.0.1") };
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let [a, b, c, d] = from.octets();
+    bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
+    nix::sys::socket::connect(fd.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
+    let stream = TcpStream::from(fd);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Sends `request` and reads to the end of the answer.
+pub fn ask(mut stream: impl Read + Write, request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    read_to_end(stream)
+}
+
+pub fn read_to_end(mut stream: impl Read) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// What `lsbaws client` finds when it asks `address`, by its `--json`.
+pub fn run_client(address: SocketAddr, arguments: &[&str]) -> serde_json::Value {
+    let url = format!("http://{address}/");
+    let output = Command::new(LSBAWS).args(["client", &url, "--json"]).args(arguments).output().unwrap();
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Runs `lsbaws` to its end: exit code, standard output, standard error.
+pub fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = lsbaws().args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal)).unwrap();
+    (code, text(output.stdout), text(output.stderr))
+}
+
+/// A program of Debian that a test cannot do without, or None after saying that the test is skipped.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+    let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
+    if found.is_none() {
+        skip(&format!("{name} is not installed"));
+    }
+    found
+}

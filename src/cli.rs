@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 
 /// A process for every connection: a socket-activated web server.
@@ -13,6 +14,24 @@ pub struct Cli {
     pub source: ConfigArgs,
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Cli {
+    /// Parses the arguments of this process. Who gives the name of a file alone is told of `-c`.
+    ///
+    /// Fails with what to print, which is the help if that was asked for.
+    pub fn parse_arguments() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|mut error| {
+            let stray = error.get(ContextKind::InvalidArg).or(error.get(ContextKind::InvalidSubcommand));
+            if let Some(ContextValue::String(word)) = stray
+                && word.ends_with(".toml")
+            {
+                let tip = format!("a configuration file is given with -c: '-c {word}'");
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+            error
+        })
+    }
 }
 
 /// Where the configuration comes from, for every subcommand that needs one.

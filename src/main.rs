@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use lsbaws::cli::{Cli, Command, ConfigArgs};
 use lsbaws::config::{self, Config, Effective, Overrides};
 use lsbaws::listen::activation;
@@ -20,7 +19,7 @@ const EXIT_CONFIG: u8 = 78;
 struct Failure(u8, String);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::parse_arguments() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print(); // a closed terminal

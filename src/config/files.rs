@@ -33,7 +33,7 @@ pub fn build_files(mut raw: raw::Route) -> Result<Files, Wrong> {
             format!("expected a field value, such as \"max-age=3600\", found {value:?}"),
         );
     }
-    let error_pages = build_error_pages(take(&mut raw.error_pages))?;
+    let error_pages = build_error_pages(&root, take(&mut raw.error_pages))?;
     Ok(Files { root, index, listing, media_types, precompressed, cache_control, error_pages })
 }
 
@@ -83,7 +83,7 @@ fn build_media_types(charset: String, types: BTreeMap<String, Text>) -> Result<M
     Ok(MediaTypes { charset, own })
 }
 
-fn build_error_pages(pages: BTreeMap<String, Text>) -> Result<Vec<(u16, String)>, Wrong> {
+fn build_error_pages(root: &Root, pages: BTreeMap<String, Text>) -> Result<Vec<(u16, String)>, Wrong> {
     let mut checked = Vec::new();
     for (status, Text(path)) in pages {
         let key = format!("error_pages.{status}");
@@ -98,6 +98,9 @@ fn build_error_pages(pages: BTreeMap<String, Text>) -> Result<Vec<(u16, String)>
                 &key,
                 format!("expected a path below the root, such as \"errors/404.html\", found {path:?}"),
             );
+        }
+        if !root.is_file(path.as_bytes()) {
+            return wrong(&key, format!("expected a file below the root, found {path:?}, where none is"));
         }
         checked.push((status, path));
     }

@@ -185,22 +185,10 @@ fn locate_error(error: &ConfigError, origins: &Origins) -> Error {
         }
         other => (String::new(), other.to_string()),
     };
-    // serde says "invalid type: string "x", expected a whole number": expectation first, as ours do.
-    let problem = match problem.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
-    {
-        Some((found, expected)) => format!("expected {expected}, found {found}"),
-        None => problem,
-    };
-    let problem = match problem.as_str() {
-        "expected a sequence, found map" => {
-            "expected a list of tables, each written [[...]] in two brackets".into()
-        }
-        "expected a map, found sequence" => "expected a table, such as { NAME = \"value\" }".into(),
-        _ => problem,
-    };
     // The crate writes `route[0]path` for `route[0].path`.
     let key =
         key.replace(']', "].").replace("].[", "][").replace("]..", "].").trim_end_matches('.').to_owned();
+    let problem = reword_type_error(problem, &key);
     // An unknown key is reported against its table; the message names it in backquotes.
     let unknown = problem.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
     let (key, problem) = match unknown {
@@ -211,6 +199,22 @@ fn locate_error(error: &ConfigError, origins: &Origins) -> Error {
         None => (key, problem),
     };
     Error::new(origins.find(&key), &key, problem)
+}
+
+/// serde says "invalid type: string "x", expected a whole number": expectation first, as ours do, and in TOML's words.
+fn reword_type_error(problem: String, key: &str) -> String {
+    let Some((found, expected)) =
+        problem.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    else {
+        return problem;
+    };
+    match (expected, found) {
+        ("a sequence", "map") => format!("expected a list of tables, written [[{key}]] or [{{ ... }}]"),
+        ("a map", "sequence") => "expected a table, such as { NAME = \"value\" }".into(),
+        (_, "sequence") => format!("expected {expected}, found a list"),
+        (_, "map") => format!("expected {expected}, found a table"),
+        _ => format!("expected {expected}, found {found}"),
+    }
 }
 
 /// The services by their names.

@@ -9,13 +9,30 @@ use super::sources::Layer;
 /// Keys and the places that set them last. The `config` crate keeps the origin of single values when it
 /// merges layers, but not that of tables.
 #[derive(Debug, Default)]
-pub struct Origins(BTreeMap<String, String>);
+pub struct Origins(BTreeMap<String, Origin>);
+
+#[derive(Debug)]
+struct Origin {
+    place: String,
+    is_table: bool,
+}
 
 impl Origins {
     /// Notes all keys of a layer, which lies over those before it.
     pub fn add(&mut self, layer: &Layer) {
         for (key, value) in layer.keys() {
+            self.add_tables_around(key, value);
             self.add_value(key.clone(), value);
+        }
+    }
+
+    /// A variable, or `--set`, gives one key and makes the tables around it, in place of what else may be there.
+    fn add_tables_around(&mut self, key: &str, value: &Value) {
+        for (end, _) in key.match_indices('.') {
+            let around = &key[..end];
+            if !self.0.get(around).is_some_and(|origin| origin.is_table) {
+                self.insert(around.to_owned(), value, true);
+            }
         }
     }
 
@@ -28,24 +45,25 @@ impl Origins {
             }
             ValueKind::Array(items) => {
                 // A list replaces the one below it as a whole.
-                let inside = format!("{key}[");
-                let below = self.0.range(inside.clone()..).map(|(other, _)| other);
-                let stale: Vec<_> = below.take_while(|other| other.starts_with(&inside)).cloned().collect();
-                for other in stale {
-                    self.0.remove(&other);
-                }
+                self.0
+                    .retain(|other, _| !other.strip_prefix(&*key).is_some_and(|rest| rest.starts_with('[')));
                 for (index, item) in items.iter().enumerate() {
                     self.add_value(format!("{key}[{index}]"), item);
                 }
             }
             _ => {}
         }
-        self.0.insert(key, value.origin().unwrap_or_default().to_owned());
+        self.insert(key, value, matches!(value.kind, ValueKind::Table(_)));
+    }
+
+    fn insert(&mut self, key: String, value: &Value, is_table: bool) {
+        let place = value.origin().unwrap_or_default().to_owned();
+        self.0.insert(key, Origin { place, is_table });
     }
 
     /// What set this very key; `None` when it has its default.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+        self.0.get(key).map(|origin| origin.place.as_str())
     }
 
     /// What set this key, or else the nearest table or list around it.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lists::{List, Listed, Table};
 use super::rlimits::{CoreSize, Nice, Umask};
-use super::values::{Address, FilePath, Flag, MIB, Mode, Size, TIB, Text, Time, Whole};
+use super::values::{Address, FilePath, Flag, MIB, Mode, ProgramPath, Size, TIB, Text, Time, Whole};
 use super::words::{HandlerName, Level, LogTarget, Model, Protocol, Symlinks};
 use crate::source::Network;
 
@@ -249,9 +249,9 @@ pub struct Route {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<FilePath>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub program: Option<FilePath>,
+    pub program: Option<ProgramPath>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interpreter: Option<FilePath>,
+    pub interpreter: Option<ProgramPath>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document_root: Option<FilePath>,
     #[serde(skip_serializing_if = "Option::is_none")]

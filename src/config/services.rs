@@ -96,8 +96,9 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
         let others: Vec<_> =
             HandlerName::ALL.iter().filter(|name| name.keys().contains(&key.as_str())).collect();
         let others: Vec<_> = others.iter().map(|name| format!("handler = \"{name}\"")).collect();
+        let is_default = if raw.handler == HandlerName::default() { ", which is the default" } else { "" };
         let problem = format!(
-            "unknown key for the handler {} (it belongs to {}), expected one of {}",
+            "unknown key for the handler {}{is_default} (it belongs to {}), expected one of {}",
             raw.handler,
             others.join(", "),
             keys.join(", ")
@@ -106,10 +107,11 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
     }
     let path = take_text(&mut raw.path);
     check_path(&path)?;
-    let host = raw.host.take().map(|Text(host)| host.trim_end_matches('.').to_ascii_lowercase());
+    // With a `.` at its end a name is only spelled in full (RFC 1034, section 3.1).
+    let host = raw.host.take().map(|Text(host)| host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase());
     if let Some(host) = &host {
         let name = host.strip_prefix("*.").unwrap_or(host);
-        let is_bare = !name.is_empty() && !name.contains('*') && target::host_of(name) == name;
+        let is_bare = !name.is_empty() && !name.ends_with('.') && target::host_of(name) == name;
         if !is_bare || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte)) {
             return wrong(
                 "host",
@@ -226,7 +228,8 @@ fn build_redirect(mut raw: raw::Route) -> Result<Redirect, Wrong> {
     let Flag(keep_path) = take(&mut raw.keep_path);
     let unknown = to.split('{').skip(1).find(|rest| !rest.starts_with("host}"));
     if let Some(rest) = unknown {
-        return wrong("to", format!("expected {{host}} as the only placeholder, found {{{rest}"));
+        let name = rest.split_inclusive('}').next().unwrap_or_default();
+        return wrong("to", format!("expected {{host}} as the only placeholder, found {{{name}"));
     }
     if keep_path && to.contains(['?', '#']) {
         return wrong(
@@ -256,8 +259,8 @@ fn build_cgi(mut raw: raw::Route, extension: Option<String>) -> Result<Cgi, Wron
                 return wrong("document_root", "expected only with program: root is the document root");
             }
             let root = open_root(Some(path.clone()), true)?;
-            let interpreter =
-                raw.interpreter.take().map(|path| check_program("interpreter", &path.0)).transpose()?;
+            let interpreter = raw.interpreter.take();
+            let interpreter = interpreter.map(|path| check_program("interpreter", &path.0)).transpose()?;
             Programs::Below { path: path.0, root, interpreter, extension }
         }
         (None, Some(program)) => {

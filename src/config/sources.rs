@@ -128,7 +128,8 @@ pub fn parse_toml(text: &str, name: &str) -> Result<Layer, Error> {
     let line_of = |offset: usize| 1 + line_ends.partition_point(|&end| end < offset);
     let document = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(span.start));
-        Error::new(format!("{name}:{line}"), "", describe_syntax(error.message()))
+        let (key, problem) = describe_syntax(&error, text);
+        Error::new(format!("{name}:{line}"), key, problem)
     })?;
     let origin_of = |offset: usize| format!("{name}:{}", line_of(offset));
     // The config crate takes the keys of a layer for paths: here they are names.
@@ -140,16 +141,19 @@ pub fn parse_toml(text: &str, name: &str) -> Result<Layer, Error> {
     Ok(Layer(convert_table(document.get_ref(), &origin_of)))
 }
 
-/// What is wrong with the text, where the parser's own words would lead astray.
-fn describe_syntax(message: &str) -> String {
-    // It has begun to read `true` or `false` from a word without quotes.
-    if message.starts_with("invalid boolean") {
-        return "expected a value; a string is written in quotes".into();
+/// The key, where it is known, and what is wrong with the text: the parser's own words lead astray at times.
+fn describe_syntax<'t>(error: &toml::de::Error, text: &'t str) -> (&'t str, String) {
+    let message = error.message();
+    // It has begun to read `true`, `false`, `nan` or `inf` from a word without quotes.
+    let bare_words = ["string values must be quoted", "invalid boolean", "invalid float, expected `"];
+    if bare_words.iter().any(|begin| message.starts_with(begin)) {
+        return ("", "expected a value; a string is written in quotes".into());
     }
     if message == "duplicate key" {
-        return "the same key or table again".into();
+        let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+        return (key, "the same key or table again".into());
     }
-    message.replace('\n', ", ")
+    ("", message.replace('\n', ", "))
 }
 
 fn convert_table(table: &DeTable<'_>, origin_of: &impl Fn(usize) -> String) -> Map<String, Value> {

@@ -73,6 +73,7 @@ scalar! {
     Text;
     Flag;
     FilePath;
+    ProgramPath;
     Time;
     Size<MAX>, const MAX;
     Mode;
@@ -146,6 +147,20 @@ impl Scalar for FilePath {
     }
     fn from_text(text: &str) -> Option<Self> {
         (text.starts_with('/') && !text.contains('\0')).then(|| Self(text.into()))
+    }
+}
+
+/// The same for a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ProgramPath(pub PathBuf);
+
+impl Scalar for ProgramPath {
+    fn expected() -> String {
+        r#"the absolute path of a program, such as "/usr/bin/php-cgi""#.into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        FilePath::from_text(text).map(|FilePath(path)| Self(path))
     }
 }
 

@@ -17,9 +17,10 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     let wall = Watch::default().find_hit(error);
     let mut error = error.to_string();
     if error.starts_with("No such file")
-        && let Some(interpreter) = read_interpreter(program)
+        && let Some((interpreter, has_return)) = read_interpreter(program)
     {
-        error = format!("the interpreter '{interpreter}' that its first line names is missing: {error}");
+        let end = if has_return { ", with a carriage return at its end," } else { "" };
+        error = format!("the interpreter '{interpreter}' that its first line names{end} is missing: {error}");
     }
     if let Some(wall) = wall {
         error = format!("{error}: {wall}");
@@ -29,13 +30,14 @@ pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, e
     tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, error.as_bytes()), &more);
 }
 
-/// What stands behind `#!`, in a script; a line end of CR LF shows as `\r`.
-fn read_interpreter(script: &Path) -> Option<String> {
+/// What stands behind `#!`, in a script, and whether a carriage return ends it: that shows nowhere, and is meant by nobody.
+fn read_interpreter(script: &Path) -> Option<(String, bool)> {
     use std::io::Read;
-    let mut line = Vec::new();
-    File::open(script).ok()?.take(200).read_to_end(&mut line).ok()?;
-    let line = line.split(|&byte| byte == b'\n').next()?;
-    Some(line.strip_prefix(b"#!")?.escape_ascii().to_string())
+    let mut start = Vec::new();
+    File::open(script).ok()?.take(200).read_to_end(&mut start).ok()?;
+    let line = start.split(|&byte| byte == b'\n').next()?.strip_prefix(b"#!")?;
+    let text = line.strip_suffix(b"\r").unwrap_or(line);
+    Some((text.escape_ascii().to_string(), text.len() < line.len()))
 }
 
 /// A limit of the service could not be set for the child. To be called in the child.

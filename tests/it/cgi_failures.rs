@@ -61,6 +61,11 @@ fn each_failure_has_its_status_and_its_record() {
     it.server.wait_line(
         "/orphan: the interpreter '/no/such/interpreter' that its first line names is missing: No such file",
     );
+    write_program(&it.folder.path().join("dos"), "#!/bin/sh\r\n");
+    assert_eq!(status(&it.server.get("/cgi/dos")), "500");
+    it.server.wait_line(
+"/dos: the interpreter '/bin/sh' that its first line names, with a carriage return at its end, is missing: No",
+    );
     let traced =
         ask(it.server.connect(), "TRACE /cgi/silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(status(&traced) == "405" && traced.contains("\r\nAllow: GET, "), "{traced}");

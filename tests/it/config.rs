@@ -1,255 +1,10 @@
-//! The configuration from outside: what each mistake is told, and where values come from.
+//! The configuration from outside: its layers, and where values come from.
 
 use std::fs;
 use std::process::Command;
 
+use crate::config_mistakes::check;
 use crate::harness::{LSBAWS, lsbaws, run};
-
-/// Runs `lsbaws check` over this text; gives exit code and standard error, the file's path as FILE.
-fn check(text: &str) -> (i32, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lsbaws.toml");
-    fs::write(&file, text).unwrap();
-    let (code, _, stderr) = run(&["check", "-c", file.to_str().unwrap()]);
-    (code, stderr.replace(file.to_str().unwrap(), "FILE"))
-}
-
-#[test]
-fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
-    let cases = [
-        (
-            "\n[limits]\nmax_connexions = 3\n",
-            "FILE:3: limits.max_connexions: unknown key, expected one of max_connections, max_connections_per_source",
-        ),
-        ("limit = 1\n", "FILE:1: limit: unknown key, expected one of limits, process, log, listen, service"),
-        (
-            "[limits]\nmax_connections = 'many'\n",
-            r#"FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found "many""#,
-        ),
-        (
-            "[limits]\nmax_connections = '7'\n",
-            r#"FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found "7""#,
-        ),
-        (
-            "[limits]\nmax_connections = 1.5\n",
-            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found floating point `1.5`",
-        ),
-        (
-            "[limits]\nmax_connections = true\n",
-            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found true",
-        ),
-        (
-            "[limits]\nmax_connections = 0\n",
-            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found 0",
-        ),
-        (
-            "[limits]\n\nhead_timeout = 10\n",
-            r#"FILE:3: limits.head_timeout: expected a time above zero and up to a year, such as "500ms", "30s" or "1m 30s", found 10"#,
-        ),
-        (
-            "[limits]\nmax_head_size = '16'\n",
-            r#"FILE:2: limits.max_head_size: expected a size above zero and up to 1 MiB, such as "512 B", "16 KiB" or "1 MiB", found "16""#,
-        ),
-        ("limits = 3\n", "FILE:1: limits: expected a table, found integer `3`"),
-        (
-            "[process]\nmodel = 'threads'\n",
-            r#"FILE:2: process.model: expected one of "fork", "double-fork", "iterative", found "threads""#,
-        ),
-        (
-            "[log]\nlevel = 'loud'\n",
-            r#"FILE:2: log.level: expected one of "error", "warn", "info", "debug", found "loud""#,
-        ),
-        (
-            "[listen.web]\naddress = 'localhost:80'\n",
-            r#"FILE:2: listen.web.address: expected an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names), found "localhost:80""#,
-        ),
-        (
-            "[[service.web.route]]\nhandler = files\n",
-            "FILE:2: expected a value; a string is written in quotes",
-        ),
-        (
-            "[service.web.route]\npath = '/'\n",
-            "FILE:1: service.web.route: expected a list of tables, each written [[...]]",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'redirect'\nto = '/a?b'\n",
-            "FILE:3: service.web.route[0].to: expected no ? or #, behind which no path can be kept (keep_path)",
-        ),
-        (
-            "[[service.web.route]]\npath = '/*.php'\n",
-            "FILE:2: service.web.route[0].path: expected a path, not a pattern (see extension)",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'redirect'\nto = 'https://{HOST}/'\n",
-            "FILE:3: service.web.route[0].to: expected {host} as the only placeholder, found {HOST}/",
-        ),
-        (
-            "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat -n'\n",
-            "No such file or directory (os error 2); a program and its arguments are a list",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nprecompressed = true\nheaders = { vary = 'Cookie' }\n",
-            "FILE:5: service.web.route[0].headers.vary: expected Accept-Encoding in it, since precompressed is true",
-        ),
-        ("[listen.web]\naddress = []\n", "FILE:2: listen.web.address: expected an address such as"),
-        (
-            "[listen.web]\naddress = [\n'127.0.0.1:1',\n'x']\n",
-            "FILE:4: listen.web.address[1]: expected an address",
-        ),
-        (
-            "[listen.web]\naddress = '@a'\nmode = '999'\n",
-            r#"FILE:3: listen.web.mode: expected an octal access mode in quotes, such as "0660", found "999""#,
-        ),
-        (
-            "[listen.'a b']\naddress = '@a'\n",
-            "FILE:1: listen.a b: expected a name of 1 to 64 letters, digits, _ or -",
-        ),
-        ("limits = [3, '1s']\n", "FILE:1: limits: expected a table, found sequence"),
-        ("[service]\nweb = ['http', []]\n", "FILE:2: service.web: expected a table, found sequence"),
-        ("'a.b' = 1\n", "FILE:1: a.b: unknown key"),
-        (
-            "[listen.a]\n[service.b]\n[service.c]\n",
-            "FILE:1: listen.a: the listener \"a\" leads to no service: there is no [service.a], and several others (b, c)",
-        ),
-        (
-            "[listen.a]\naddress = '@x'\n[listen.b]\naddress = '@x'\n",
-            "FILE:4: listen.b.address: @x is another listener's already",
-        ),
-        ("\n[limitz]\n", "FILE:2: limitz: unknown key, expected one of"),
-        ("[service.web]\nroute = []\n", "FILE:2: service.web.route: expected 1 to 65000 routes, found 0"),
-        (
-            "[[service.web.route]]\npath = 'a'\n",
-            r#"FILE:2: service.web.route[0].path: expected a path that begins with /, found "a""#,
-        ),
-        (
-            "[[service.web.route]]\n[[service.web.route]]\nbody = 'x'\n",
-            r#"service.web.route[1].path: expected a path of its own, found "/" again"#,
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'magic'\n",
-            r#"FILE:2: service.web.route[0].handler: expected one of "hello", "files", "redirect", "cgi""#,
-        ),
-        (
-            "[[service.web.route]]\nstatus = 99\n",
-            "FILE:2: service.web.route[0].status: expected a whole number from 200 to 599, found 99",
-        ),
-        (
-            "[[service.web.route]]\nheaders = { Date = 'x' }\n",
-            "FILE:2: service.web.route[0].headers.Date: expected a field that lsbaws does not set itself",
-        ),
-        (
-            "[[service.web.route]]\nheaders = { 'a:b' = 'x' }\n",
-            "FILE:2: service.web.route[0].headers.a:b: expected the name of a header field",
-        ),
-        (
-            "[[service.web.route]]\nheaders = { a = \"x\\r\\ny: z\" }\n",
-            "FILE:2: service.web.route[0].headers.a: expected a field value without control characters",
-        ),
-        (
-            "[[service.web.route]]\ncontent_type = ''\n",
-            "FILE:2: service.web.route[0].content_type: expected a media type",
-        ),
-        (
-            "[[service.web.route]]\ndelay = '-1s'\n",
-            "FILE:2: service.web.route[0].delay: expected a time above zero",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nbody = 'x'\n",
-            "FILE:4: service.web.route[0].body: unknown key for the handler redirect (it belongs to handler = \"hello\"), expected one of path, handler, host, extension, headers, to, status, keep_path",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'redirect'\n",
-            "FILE:1: service.web.route[0].to: expected a URL such as",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nstatus = 200\n",
-            "FILE:4: service.web.route[0].status: expected 301, 302, 303, 307 or 308, found 200",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\n",
-            "FILE:1: service.web.route[0].root: expected a directory, such as \"/srv/www\", found nothing",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/nonexistent'\n",
-            "FILE:3: service.web.route[0].root: expected a directory, found /nonexistent: No such file or directory",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/etc/passwd'\n",
-            "FILE:3: service.web.route[0].root: expected a directory, found /etc/passwd: Not a directory",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = 'www'\n",
-            "FILE:3: service.web.route[0].root: expected an absolute path, such as \"/srv/www\", found \"www\"",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nindex = ['a', 'b/c']\n",
-            "FILE:4: service.web.route[0].index: expected the name of a file, such as \"index.html\", found \"b/c\"",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nsymlinks = 'outside'\n",
-            "FILE:4: service.web.route[0].symlinks: expected one of \"inside\", \"refuse\", found \"outside\"",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\ncharset = 'a b'\n",
-            "FILE:4: service.web.route[0].charset: expected a charset, such as \"utf-8\", found \"a b\"",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\ntypes = { foo = 'text' }\n",
-            "FILE:4: service.web.route[0].types.foo: expected a media type, such as \"text/plain\", found \"text\"",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\ncache_control = ' '\n",
-            "FILE:4: service.web.route[0].cache_control: expected a field value, such as \"max-age=3600\"",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nerror_pages = { 418 = 'a' }\n",
-            "FILE:4: service.web.route[0].error_pages.418: expected one of the statuses 403, 404, 500, 503",
-        ),
-        (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nerror_pages = { 404 = '../a' }\n",
-            "FILE:4: service.web.route[0].error_pages.404: expected a path below the root, such as \"errors/404.html\", found \"../a\"",
-        ),
-        (
-            "[[service.web.route]]\npath = '/a/../b'\n",
-            "FILE:2: service.web.route[0].path: expected a path without //",
-        ),
-        (
-            "[[service.web.route]]\nhost = 'a:80'\n",
-            "FILE:2: service.web.route[0].host: expected a host such as \"example.org\" or \"*.example.org\", without a port",
-        ),
-        (
-            "[service.web]\nprotocol = 'exec'\n",
-            "FILE:1: service.web.command: expected a program and its arguments",
-        ),
-        (
-            "[service.web]\nprotocol = 'exec'\ncommand = '/no/such/program'\n",
-            "FILE:3: service.web.command: expected a program, found /no/such/program: No such file or directory",
-        ),
-        (
-            "[service.web]\nprotocol = 'exec'\ncommand = '/etc/passwd'\n",
-            "FILE:3: service.web.command: expected an executable program, found /etc/passwd: Permission denied",
-        ),
-        (
-            "[service.web]\nprotocol = 'exec'\ncommand = 'cat'\n",
-            "FILE:3: service.web.command: expected the absolute path of a program, found \"cat\"",
-        ),
-        (
-            "[service.web]\ncommand = '/bin/cat'\n",
-            "FILE:2: service.web.command: unknown key for the protocol http",
-        ),
-        ("a = \n", "FILE:1: "),
-        ("[limits]\nmax_connections = 1\nmax_connections = 2\n", "FILE:3: the same key or table again"),
-    ];
-    for (text, expected) in cases {
-        let (code, stderr) = check(text);
-        assert_eq!(code, 78, "{text:?}: {stderr}");
-        assert!(
-            stderr.starts_with("lsbaws: ") && stderr.contains(expected),
-            "{text:?}:\n{stderr}\n{expected}"
-        );
-        assert_eq!(stderr.lines().count(), 1, "{text:?}: {stderr}");
-    }
-}
 
 #[test]
 fn start_up_runs_the_same_check() {
@@ -350,6 +105,27 @@ fn a_stray_variable_is_a_mistake() {
 }
 
 #[test]
+fn a_table_that_a_single_key_has_made_is_from_where_the_key_is() {
+    let output = lsbaws().arg("check").env("LSBAWS_LIMIT__MAX", "3").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.starts_with("lsbaws: environment variable LSBAWS_LIMIT__MAX: limit: unknown key"),
+        "{stderr}"
+    );
+    // It has replaced the list of the file, and the file is not at fault.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lsbaws.toml");
+    fs::write(&file, "[[service.web.route]]\nbody = 'x'\n").unwrap();
+    let pair = "service.web.route.body=y";
+    let (code, _, stderr) = run(&["check", "-c", file.to_str().unwrap(), "--set", pair]);
+    assert_eq!(code, 78);
+    assert!(
+        stderr.starts_with(&format!("lsbaws: --set {pair}: service.web.route: expected a list of tables")),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn a_file_that_was_asked_for_must_be_there() {
     let (code, _, stderr) = run(&["check", "-c", "/nonexistent/lsbaws.toml"]);
     assert_eq!(code, 78);
@@ -415,6 +191,11 @@ fn the_shipped_file_names_every_key_at_its_default() {
 fn usage_errors_have_their_own_exit_code() {
     assert_eq!(run(&["--no-such-flag"]).0, 64);
     assert_eq!(run(&["check", "--set", "nonsense"]).0, 64);
+    for arguments in [&["check", "site.toml"][..], &["site.toml"]] {
+        let (code, _, stderr) = run(arguments);
+        assert_eq!(code, 64);
+        assert!(stderr.contains("tip: a configuration file is given with -c: '-c site.toml'"), "{stderr}");
+    }
     let (code, stdout, _) = run(&["--version"]);
     assert_eq!((code, stdout.as_str()), (0, "lsbaws 0.1.0\n"));
 }

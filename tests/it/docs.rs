@@ -135,7 +135,14 @@ fn stand_in(value: &toml::Value, key: &str, folder: &Path) -> Vec<String> {
             values.iter().flat_map(|value| stand_in(value, "", folder)).collect()
         }
         (_, toml::Value::Table(table)) => {
-            table.iter().flat_map(|(key, value)| stand_in(value, key, folder)).collect()
+            let paths = table.iter().flat_map(|(key, value)| stand_in(value, key, folder)).collect();
+            let root = table.get("root").and_then(toml::Value::as_str).unwrap_or_default();
+            for (_, page) in table.get("error_pages").and_then(toml::Value::as_table).into_iter().flatten() {
+                let page = below(root).join(page.as_str().unwrap());
+                fs::create_dir_all(page.parent().unwrap()).unwrap();
+                fs::write(page, "").unwrap();
+            }
+            paths
         }
         _ => Vec::new(),
     }

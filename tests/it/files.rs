@@ -187,8 +187,11 @@ fn a_root_without_a_slash_gets_one() {
 
 #[test]
 fn errors_have_pages() {
-    let site = Site::new("error_pages = { 404 = '.errors/404.html', 403 = 'missing' }\nsymlinks = 'inside'");
-    site.write(".errors/404.html", "<p>Not here</p>");
+    let root = make_root();
+    fs::create_dir(root.path().join(".errors")).unwrap();
+    fs::write(root.path().join(".errors/404.html"), "<p>Not here</p>").unwrap();
+    let server = serve(&configure(root.path(), "error_pages = { 404 = '.errors/404.html' }"));
+    let site = Site { root, server };
     let answer = site.get("/none");
     assert_eq!((answer.status, answer.text()), (404, "<p>Not here</p>"));
     assert_eq!(answer.field("Content-Type"), "text/html; charset=utf-8");

@@ -275,7 +275,7 @@ fn redirects_keep_what_is_below_them() {
 #[test]
 fn routes_have_hosts_and_fields_of_their_own() {
     let server = serve(
-        "[[service.web.route]]\nbody = 'any'\n[[service.web.route]]\nhost = 'One.test'\nbody = 'one'\n\
+        "[[service.web.route]]\nbody = 'any'\n[[service.web.route]]\nhost = 'One.test.'\nbody = 'one'\n\
          headers = { X-One = '1' }\n",
     );
     let get = |host: &str| {

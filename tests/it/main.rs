@@ -14,6 +14,7 @@ mod cgi;
 mod cgi_failures;
 mod client;
 mod config;
+mod config_mistakes;
 mod docs;
 mod endings;
 mod exec;

@@ -27,11 +27,11 @@ queue=$(cat /proc/sys/net/core/somaxconn)
 lsbaws check
 [[ $(lsbaws --version) == "lsbaws $(dpkg-query --show --showformat '${Version}' lsbaws | sed 's/-[^-]*$//')" ]]
 
-# One text for each kind of record, compiled into the journal's catalog.
+# All entries of the catalog are compiled into that of the journal.
 journalctl --list-catalog | grep ' lsbaws: ' >/tmp/catalog
 [[ $(wc -l </tmp/catalog) == "$(grep -c '^-- ' /usr/lib/systemd/catalog/lsbaws.catalog)" ]]
 
-for page in "8 lsbaws" "5 lsbaws.toml"; do
+for page in "8 lsbaws" "5 lsbaws.toml" "7 lsbaws-migration"; do
     # shellcheck disable=SC2086 # two words
     man $page >/tmp/page
     [[ -s /tmp/page ]]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Each connection has exactly one record, with everything in it, and `journalctl -x` explains it.
+# Each connection has exactly one record with all its fields. `journalctl -x` explains no record at info.
 . ./lib.sh
 
 since=$(now)
@@ -35,6 +35,5 @@ journalctl --sync
 [[ $(journalctl "$since" --output=json MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36401 | wc -l) == 2 ]]
 [[ $(journalctl "$since" --output=json --identifier=lsbaws LSBAWS_OUTCOME=served | wc -l) == 1 ]]
 
-# Filled in with the fields of the record, not with their names.
-explained=$(journalctl "$since" --catalog LSBAWS_OUTCOME=served)
-[[ $explained == *"has ended: served"* && $explained != *"@LSBAWS_"* ]]
+# Nothing that an administrator must act on, so no explanation.
+[[ $(journalctl "$since" --catalog --identifier=lsbaws) != *"Defined-By: lsbaws"* ]]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A child that is killed: its record tells signal, request and phase, and nobody else notices.
+# A child is killed: its record has signal, request and phase, and no other connection is affected.
 . ./lib.sh
 
 configure <<'TOML'
@@ -34,6 +34,9 @@ jq --exit-status --arg child "$child" '
     and .LSBAWS_TARGET == "/victim" and .LSBAWS_PHASE == "handling"
     and (has("LSBAWS_EXIT_CODE") or has("LSBAWS_ENDED_BY") or has("LSBAWS_STATUS") | not)
 ' <<<"$record"
+# The explanation contains the values of the fields, not their names.
+explained=$(journalctl "$since" --catalog LSBAWS_OUTCOME=killed)
+[[ $explained == *"was killed by SIGKILL"* && $explained != *"@LSBAWS_"* ]]
 
 wait "$neighbour_client"
 [[ $(cat /tmp/neighbour) == "Hello, World!" ]]

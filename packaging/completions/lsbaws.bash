@@ -4,14 +4,14 @@ _lsbaws() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
     local options="--config --set --help" command="" skip="" word
 
-    # The command is the first word that is neither an option nor an option's value.
+    # The command is the first word that is neither an option nor the value of an option.
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [[ $skip ]]; then
             skip=""
             continue
         fi
         case $word in
-            -c | --config | --set | =) skip=yes ;; # bash makes "=" a word of its own
+            -c | --config | --set | =) skip=yes ;; # bash splits at "="
             -*) ;;
             *)
                 command=$word
@@ -22,12 +22,12 @@ _lsbaws() {
 
     case $previous in
         -c | --config)
-            # Files of that suffix, and folders on the way to them.
+            # Files with this suffix, and directories.
             mapfile -t COMPREPLY < <(compgen -f -X '!*.toml' -- "$current"; compgen -d -- "$current")
             compopt -o filenames
             return
             ;;
-        --set | --max-clients | --max-conns | --timeout) return ;; # anything
+        --set | --max-clients | --max-conns | --timeout) return ;; # free text
     esac
 
     case $command in

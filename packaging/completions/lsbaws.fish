@@ -4,19 +4,19 @@ set -l commands serve check client help
 
 complete -c lsbaws -f
 complete -c lsbaws -s c -l config -r -F -d 'Read this file'
-complete -c lsbaws -l set -x -d 'Set one key, on top of files and environment'
+complete -c lsbaws -l set -x -d 'Set one key; overrides files and environment'
 complete -c lsbaws -s h -l help -d 'Print help'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -s V -l version -d 'Print the version'
 
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a serve -d 'Serve connections (the default)'
-complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a check -d 'Check the configuration'
-complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a client -d 'Open many connections to a server'
+complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a check -d 'Check the configuration and exit'
+complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a client -d 'Load-test a server'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a help -d 'Print help'
 complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check client'
 
-complete -c lsbaws -n '__fish_seen_subcommand_from check' -l show -d 'Print the values in effect and where each came from'
+complete -c lsbaws -n '__fish_seen_subcommand_from check' -l show -d 'Print the values in effect and the source of each'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l max-clients -x -d 'Number of client processes'
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l max-conns -x -d 'Connections that each process holds open together'
-complete -c lsbaws -n '__fish_seen_subcommand_from client' -l timeout -x -d 'Longest wait for one connection or answer'
+complete -c lsbaws -n '__fish_seen_subcommand_from client' -l timeout -x -d 'Maximum time for one connection or answer'
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l json -d 'Print the result as one JSON object'

@@ -1,5 +1,7 @@
 //! The command line: what the program can be asked to do.
 
+#![forbid(unsafe_code)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

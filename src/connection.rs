@@ -1,5 +1,7 @@
 //! A connection: an accepted socket and its identity, which is made once and used in every record.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,39 +1,58 @@
 //! A process for every connection.
 //!
 //! ```text
-//!  systemd ──LISTEN_FDS──▶ ┌──────────────── parent (supervisor), one thread ───────────────┐
+//!  systemd ──LISTEN_FDS──▶ ┌────────────────── supervisor, one thread ──────────────────────┐
 //!    ▲  READY/STATUS/      │ listeners ─▶ admit? ─▶ accept ─▶ slot ─▶ fork ─▶ close its copy │──▶ journald
 //!    │  WATCHDOG/STOPPING  │ signalfd: CHLD ─▶ reap all ─▶ join slot + rusage ─▶ ONE record  │   (records)
 //!    └─────────────────────│ poll timeout: deadlines, watchdog, status                       │
 //!                          └───────┬───────────────────────────────────────────▲─────────────┘
 //!                                  │ fork (connection, its slot)               │ exit code, signal
 //!                          ┌───────▼────────── child, blocking code ───────────┴─────────────┐
-//!                          │ close the rest ─▶ serve: HTTP loop ─▶ route ─▶ handler ─▶ _exit │
+//!                          │ close the rest ─▶ session: HTTP ─▶ route ─▶ handler ─▶ _exit    │
 //!                          │       or: become the program (exec, connection on 0 and 1)      │
 //!                          └─────────────────────────────────────────────────────────────────┘
 //!    scoreboard: one shared mapping, one slot per connection; the child writes phase, request and counters
-//!    into its slot, the parent reads it after the child is dead.
+//!    into its slot, the supervisor reads it after the child is dead.
 //! ```
 //!
-//! The modules in the order of the flow: [`cli`] and [`config`] say what to do; [`listen`] brings the
-//! sockets; the [`supervisor`] accepts each [`connection`], asks whether its [`source`] may have a process, takes
-//! a slot of the [`scoreboard`] and forks the [`child`], which speaks [`http`] and lets a [`handler`] answer. What
-//! became of it goes to the [`journal`]; [`notify`] talks to systemd; [`walls`] are the limits of the system that
-//! come before our own. [`client`] is the load client. Only [`sys`] may be unsafe.
+//! The modules, from the top floor down: imports go down this list only, which `tests/architecture.rs` checks.
+//! docs/architecture.md has the reasons.
 
-pub mod child;
-pub mod cli;
-pub mod client;
-pub mod config;
-pub mod connection;
-pub mod handler;
-pub mod http;
-pub mod journal;
-pub mod listen;
-pub mod notify;
-pub mod scoreboard;
-pub mod source;
-pub mod supervisor;
-#[allow(unsafe_code)]
-pub mod sys;
-pub mod walls;
+#![deny(unsafe_code)]
+
+mod command;
+
+mod cli;
+mod config;
+
+mod supervisor;
+
+mod child;
+
+mod service;
+
+mod handler;
+
+mod http;
+mod journal;
+mod listen;
+
+mod capacity;
+mod connection;
+mod environment;
+mod escape;
+mod limits;
+mod notify;
+mod outcome;
+mod scoreboard;
+mod source;
+
+#[expect(unsafe_code, reason = "the one door to the kernel's dangerous calls")]
+mod sys;
+
+mod client;
+
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
+pub use command::main;

@@ -1,6 +1,8 @@
 //! What systemd is told (sd_notify(3)): readiness, status, watchdog, stopping. Without `NOTIFY_SOCKET`
 //! all of it does nothing.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::fmt;
 use std::io;

@@ -2,10 +2,13 @@
 //! how far it has come, and the parent reads that when the child is dead: the black box that survives
 //! SIGKILL. What stands there is a child's testimony, so the parent takes it as data, never as truth.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::escape::escape_ascii;
 use crate::sys;
 
 /// How far a child has come with its connection.
@@ -29,12 +32,13 @@ pub enum Phase {
 }
 
 impl Phase {
-    fn from_byte(byte: u8) -> Self {
+    /// A slot may hold anything: what is no phase counts as the first.
+    fn from_number(number: u64) -> Self {
         const ALL: [Phase; 7] = {
             use Phase::*;
             [Starting, Reading, Handling, Writing, Closing, Idle, Program]
         };
-        ALL.into_iter().find(|&phase| phase as u8 == byte).unwrap_or(Self::Starting)
+        ALL.into_iter().find(|&phase| phase as u64 == number).unwrap_or(Self::Starting)
     }
 }
 
@@ -83,173 +87,179 @@ impl ProgramEnd {
     }
 }
 
+/// Bytes of a method and a target that a slot has room for.
 const METHOD_MAX: usize = 16;
 const TARGET_MAX: usize = 256;
 
-/// One connection's part of the shared mapping: integer atomics only, cleared when it is taken.
-/// The fields that every connection writes stand together in one cache line.
-#[derive(Debug)]
-#[repr(C, align(64))]
-pub struct Slot {
-    /// PID of the child proper of a double fork, once there is one.
-    child: AtomicI32,
+/// Words of a slot: a word for each number, then the text.
+const TEXT: usize = 11;
+const WORDS: usize = (TEXT + (METHOD_MAX + TARGET_MAX) / 8).next_multiple_of(8);
+
+/// The numbers of a slot.
+#[derive(Clone, Copy)]
+enum Number {
+    /// PID of the child proper of a double fork, once it is known.
+    Child,
     /// Process group of the program that runs for the child.
-    group: AtomicI32,
-    requests: AtomicU32,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-    program: AtomicU32,
-    status: AtomicU16,
-    route: AtomicU16,
-    phase: AtomicU8,
-    method_length: AtomicU16,
-    target_length: AtomicU16,
-    method: [AtomicU8; METHOD_MAX],
-    target: [AtomicU8; TARGET_MAX],
+    Group,
+    Requests,
+    BytesIn,
+    BytesOut,
+    Program,
+    Status,
+    /// The route that took the request, counted from 1.
+    Route,
+    Phase,
+    MethodLength,
+    TargetLength,
 }
 
+/// One connection's part of the shared mapping: atomic integers only, cleared when it is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot(&'static [AtomicU64; WORDS]);
+
 impl Slot {
-    pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Relaxed);
+    fn load(self, number: Number) -> u64 {
+        self.0[number as usize].load(Relaxed)
     }
 
-    pub fn phase(&self) -> Phase {
-        Phase::from_byte(self.phase.load(Relaxed))
+    fn store(self, number: Number, value: u64) {
+        self.0[number as usize].store(value, Relaxed);
+    }
+
+    fn add(self, number: Number, value: u64) {
+        self.0[number as usize].fetch_add(value, Relaxed);
+    }
+
+    pub(crate) fn enter(self, phase: Phase) {
+        self.store(Number::Phase, phase as u64);
+    }
+
+    pub(crate) fn phase(self) -> Phase {
+        Phase::from_number(self.load(Number::Phase))
     }
 
     /// A request has been read: from here on the record can name it. Long targets are cut.
-    pub fn note_request(&self, method: &[u8], target: &[u8]) {
+    pub(crate) fn set_request(self, method: &[u8], target: &[u8]) {
         self.forget_request();
-        self.requests.fetch_add(1, Relaxed);
-        self.method_length.store(store_bytes(&self.method, method), Relaxed);
-        self.target_length.store(store_bytes(&self.target, target), Relaxed);
+        self.add(Number::Requests, 1);
+        self.store(Number::MethodLength, self.store_text(self.method(), method));
+        self.store(Number::TargetLength, self.store_text(self.target(), target));
     }
 
-    /// Nothing of an earlier request shall be told of a later one.
-    fn forget_request(&self) {
-        self.status.store(0, Relaxed);
-        self.program.store(0, Relaxed);
-        self.route.store(0, Relaxed);
-        self.method_length.store(0, Relaxed);
-        self.target_length.store(0, Relaxed);
-    }
-
-    /// What came was no request: its first line stands for the target.
-    pub fn note_malformed(&self, line: &[u8]) {
+    /// A malformed request has come: its first line stands for the target.
+    pub(crate) fn set_malformed(self, line: &[u8]) {
         self.forget_request();
-        self.target_length.store(store_bytes(&self.target, line), Relaxed);
+        self.store(Number::TargetLength, self.store_text(self.target(), line));
     }
 
-    pub fn note_program(&self, end: ProgramEnd) {
-        self.program.store(end.to_word(), Relaxed);
+    /// The record of a request must not show anything of an earlier one.
+    fn forget_request(self) {
+        use Number::*;
+        for number in [Status, Program, Route, MethodLength, TargetLength] {
+            self.store(number, 0);
+        }
     }
 
-    /// Which route of the service took the request, counted from 1.
-    pub fn note_route(&self, index: usize) {
-        self.route.store(u16::try_from(index + 1).unwrap_or(u16::MAX), Relaxed);
+    pub(crate) fn set_program(self, end: ProgramEnd) {
+        self.store(Number::Program, end.to_word().into());
     }
 
-    pub fn note_status(&self, status: u16) {
-        self.status.store(status, Relaxed);
+    /// Which route of the service took the request, by its index.
+    pub(crate) fn set_route(self, index: usize) {
+        self.store(Number::Route, index as u64 + 1);
     }
 
-    pub fn add_bytes_in(&self, count: usize) {
-        self.bytes_in.fetch_add(count as u64, Relaxed);
+    pub(crate) fn set_status(self, status: u16) {
+        self.store(Number::Status, status.into());
     }
 
-    pub fn add_bytes_out(&self, count: usize) {
-        self.bytes_out.fetch_add(count as u64, Relaxed);
+    pub(crate) fn add_bytes_in(self, count: usize) {
+        self.add(Number::BytesIn, count as u64);
     }
 
-    pub fn set_child(&self, pid: i32) {
-        self.child.store(pid, Relaxed);
+    pub(crate) fn add_bytes_out(self, count: usize) {
+        self.add(Number::BytesOut, count as u64);
     }
 
-    /// The child proper of a double fork, once there is one.
-    pub fn child(&self) -> Option<i32> {
-        Some(self.child.load(Relaxed)).filter(|&pid| pid > 0)
+    pub(crate) fn set_child(self, pid: i32) {
+        self.store(Number::Child, pid.unsigned_abs().into());
     }
 
-    /// A program runs for this connection, in that process group; 0: none does any more.
-    pub fn set_group(&self, group: i32) {
-        self.group.store(group, Relaxed);
+    /// The child proper of a double fork, once it is known.
+    pub(crate) fn child(self) -> Option<i32> {
+        i32::try_from(self.load(Number::Child)).ok().filter(|&pid| pid > 0)
     }
 
-    /// The process group of the program that ran when the child was last heard of.
-    pub fn group(&self) -> Option<i32> {
-        Some(self.group.load(Relaxed)).filter(|&group| group > 1)
+    /// The process group of the program that runs for this connection; 0 when none runs any more.
+    pub(crate) fn set_group(self, group: i32) {
+        self.store(Number::Group, group.unsigned_abs().into());
+    }
+
+    /// The process group of the program that ran when the child last wrote here.
+    pub(crate) fn group(self) -> Option<i32> {
+        i32::try_from(self.load(Number::Group)).ok().filter(|&group| group > 1)
     }
 
     /// Bytes that have moved so far, in both directions.
-    pub fn bytes(&self) -> u64 {
-        self.bytes_in.load(Relaxed).wrapping_add(self.bytes_out.load(Relaxed))
+    pub(crate) fn bytes(self) -> u64 {
+        self.load(Number::BytesIn).wrapping_add(self.load(Number::BytesOut))
     }
 
-    /// What the child has told so far.
-    pub fn read(&self) -> Testimony {
-        let status = self.status.load(Relaxed);
-        Testimony {
+    /// A copy of what the child has written so far.
+    pub(crate) fn read(self) -> Snapshot {
+        Snapshot {
             phase: self.phase(),
-            requests: self.requests.load(Relaxed),
-            bytes_in: self.bytes_in.load(Relaxed),
-            bytes_out: self.bytes_out.load(Relaxed),
-            route: usize::from(self.route.load(Relaxed)).checked_sub(1),
-            status: (status > 0).then_some(status),
-            program: ProgramEnd::from_word(self.program.load(Relaxed)),
-            method: load_text(&self.method, self.method_length.load(Relaxed).into()),
-            target: load_text(&self.target, self.target_length.load(Relaxed).into()),
+            requests: self.load(Number::Requests),
+            bytes_in: self.load(Number::BytesIn),
+            bytes_out: self.load(Number::BytesOut),
+            route: usize::try_from(self.load(Number::Route)).unwrap_or(0).checked_sub(1),
+            status: u16::try_from(self.load(Number::Status)).ok().filter(|&status| status > 0),
+            program: u32::try_from(self.load(Number::Program)).ok().and_then(ProgramEnd::from_word),
+            method: load_text(self.method(), self.load(Number::MethodLength)),
+            target: load_text(self.target(), self.load(Number::TargetLength)),
         }
+    }
+
+    fn method(self) -> &'static [AtomicU64] {
+        &self.0[TEXT..TEXT + METHOD_MAX / 8]
+    }
+
+    fn target(self) -> &'static [AtomicU64] {
+        &self.0[TEXT + METHOD_MAX / 8..TEXT + (METHOD_MAX + TARGET_MAX) / 8]
+    }
+
+    /// Stores what there is room for. Returns the whole length.
+    fn store_text(self, words: &[AtomicU64], text: &[u8]) -> u64 {
+        for (word, bytes) in words.iter().zip(text.chunks(8)) {
+            let mut whole = [0; 8];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(whole), Relaxed);
+        }
+        text.len() as u64
     }
 
     /// Makes the slot as good as new. The text needs no wiping: its length is zero.
-    fn clear(&self) {
-        self.child.store(0, Relaxed);
-        self.group.store(0, Relaxed);
-        self.requests.store(0, Relaxed);
-        self.bytes_in.store(0, Relaxed);
-        self.bytes_out.store(0, Relaxed);
-        self.status.store(0, Relaxed);
-        self.program.store(0, Relaxed);
-        self.phase.store(0, Relaxed);
-        self.route.store(0, Relaxed);
-        self.method_length.store(0, Relaxed);
-        self.target_length.store(0, Relaxed);
-    }
-}
-
-/// Stores what there is room for. Returns the whole length.
-fn store_bytes(cells: &[AtomicU8], bytes: &[u8]) -> u16 {
-    for (cell, byte) in cells.iter().zip(bytes) {
-        cell.store(*byte, Relaxed);
-    }
-    u16::try_from(bytes.len()).unwrap_or(u16::MAX)
-}
-
-/// Text for a record: printable ASCII as it is, every other byte as `\xNN`, and so quotes and
-/// backslashes: nothing in it can pose as another line or field.
-fn load_text(cells: &[AtomicU8], length: usize) -> Option<String> {
-    use std::fmt::Write;
-    if length == 0 {
-        return None;
-    }
-    let mut text = String::with_capacity(length.min(cells.len()));
-    for cell in cells.iter().take(length) {
-        match cell.load(Relaxed) {
-            byte @ b' '..=b'~' if byte != b'\\' && byte != b'"' => text.push(char::from(byte)),
-            byte => _ = write!(text, "\\x{byte:02x}"), // into a String: never fails
+    fn clear(self) {
+        for number in &self.0[..TEXT] {
+            number.store(0, Relaxed);
         }
     }
-    if length > cells.len() {
-        text.push_str("...");
-    }
-    Some(text)
+}
+
+/// Text of a slot as a record shows it.
+fn load_text(words: &[AtomicU64], length: u64) -> Option<String> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let cut = if length > bytes.len() { "..." } else { "" };
+    (length > 0).then(|| escape_ascii(&bytes[..length.min(bytes.len())]) + cut)
 }
 
 /// A copy of what a slot said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Testimony {
+pub struct Snapshot {
     pub phase: Phase,
-    pub requests: u32,
+    pub requests: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// Index of the route that took the last request.
@@ -266,7 +276,7 @@ pub struct Testimony {
 #[derive(Debug)]
 pub struct Scoreboard {
     /// Last freed, first used: its page is the one most likely to be at hand.
-    free: Vec<&'static Slot>,
+    free: Vec<Slot>,
     mapped: usize,
     in_use: usize,
     /// So many may be in use.
@@ -284,9 +294,10 @@ impl Scoreboard {
     /// Changes how many slots may be in use. More are mapped when needed; fewer leave those in use alone.
     pub fn resize(&mut self, room: usize) -> io::Result<()> {
         if room > self.mapped {
-            let slots = sys::map_slots(room - self.mapped)?;
+            let words = sys::map_shared_words((room - self.mapped) * WORDS)?;
+            let (slots, _) = words.as_chunks::<WORDS>();
             self.free.reserve_exact(room - self.free.len());
-            self.free.splice(0..0, slots.iter().rev());
+            self.free.splice(0..0, slots.iter().rev().map(Slot));
             self.mapped = room;
         }
         self.room = room;
@@ -294,7 +305,7 @@ impl Scoreboard {
     }
 
     /// A cleared slot, or none when all are in use.
-    pub fn take(&mut self) -> Option<&'static Slot> {
+    pub fn take(&mut self) -> Option<Slot> {
         if self.is_full() {
             return None;
         }
@@ -304,7 +315,7 @@ impl Scoreboard {
         Some(slot)
     }
 
-    pub fn give_back(&mut self, slot: &'static Slot) {
+    pub fn give_back(&mut self, slot: Slot) {
         self.in_use -= 1;
         self.free.push(slot);
     }
@@ -328,9 +339,9 @@ mod tests {
         let mut scoreboard = Scoreboard::new(1).unwrap();
         let slot = scoreboard.take().unwrap();
         assert!(scoreboard.is_full() && scoreboard.take().is_none());
-        slot.note_request(b"GET", b"/a\n\xff\\\"b");
-        slot.note_route(2);
-        slot.note_status(200);
+        slot.set_request(b"GET", b"/a\n\xff\\\"b");
+        slot.set_route(2);
+        slot.set_status(200);
         slot.add_bytes_in(7);
         slot.enter(Phase::Writing);
         let told = slot.read();
@@ -365,7 +376,7 @@ mod tests {
     fn long_requests_are_cut_to_their_room() {
         let mut scoreboard = Scoreboard::new(2).unwrap();
         let slot = scoreboard.take().unwrap();
-        slot.note_request(&[b'M'; 40], &[b'/'; 5000]);
+        slot.set_request(&[b'M'; 40], &[b'/'; 5000]);
         let told = slot.read();
         assert_eq!(told.method.map(|m| m.len()), Some(METHOD_MAX + 3));
         assert_eq!(told.target.map(|t| t.len()), Some(TARGET_MAX + 3));

@@ -1,5 +1,7 @@
 //! Who connects, as lists and limits see it: a network of addresses, or a user of this host.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -62,7 +64,7 @@ pub enum Network {
 
 impl Network {
     /// How closely it describes that peer: the more, the closer. None: not at all.
-    fn closeness(&self, peer: &Peer) -> Option<u8> {
+    fn specificity(&self, peer: &Peer) -> Option<u8> {
         match (self, peer) {
             (Self::Inet(network), Peer::Inet(address)) => {
                 network.contains(&address.ip()).then(|| network.prefix_len())
@@ -116,19 +118,19 @@ impl Networks {
     }
 
     fn closest(&self, peer: &Peer) -> Option<u8> {
-        self.0.iter().filter_map(|network| network.closeness(peer)).max()
+        self.0.iter().filter_map(|network| network.specificity(peer)).max()
     }
 }
 
 /// Who may connect at all: of the entries of both lists the closest decides, between equals `deny`. Who is in
 /// neither may connect if there is no list `allow`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Guard {
+pub struct AccessList {
     pub allow: Networks,
     pub deny: Networks,
 }
 
-impl Guard {
+impl AccessList {
     pub fn admits(&self, peer: &Peer) -> bool {
         match (self.allow.closest(peer), self.deny.closest(peer)) {
             (Some(allow), Some(deny)) => allow > deny,
@@ -186,18 +188,19 @@ mod tests {
 
     #[test]
     fn the_closest_entry_decides() {
-        let guard = Guard { allow: networks(&["10.0.0.0/8", "10.1.2.3"]), deny: networks(&["10.1.0.0/16"]) };
+        let access =
+            AccessList { allow: networks(&["10.0.0.0/8", "10.1.2.3"]), deny: networks(&["10.1.0.0/16"]) };
         let cases = [("10.9.9.9", true), ("10.1.9.9", false), ("10.1.2.3", true), ("192.0.2.1", false)];
         for (address, expected) in cases {
-            assert_eq!(guard.admits(&inet(address)), expected, "{address}");
+            assert_eq!(access.admits(&inet(address)), expected, "{address}");
         }
-        assert!(!guard.admits(&Peer::Unix { uid: 0, pid: 1 }), "a list of addresses lets nobody else in");
-        let guard = Guard { allow: Networks::default(), deny: networks(&["unix"]) };
-        assert!(guard.admits(&inet("10.0.0.1")) && guard.admits(&Peer::Unknown));
-        assert!(!guard.admits(&Peer::Unix { uid: 0, pid: 1 }));
-        let equal = Guard { allow: networks(&["10.0.0.1"]), deny: networks(&["10.0.0.1"]) };
+        assert!(!access.admits(&Peer::Unix { uid: 0, pid: 1 }), "a list of addresses lets nobody else in");
+        let access = AccessList { allow: Networks::default(), deny: networks(&["unix"]) };
+        assert!(access.admits(&inet("10.0.0.1")) && access.admits(&Peer::Unknown));
+        assert!(!access.admits(&Peer::Unix { uid: 0, pid: 1 }));
+        let equal = AccessList { allow: networks(&["10.0.0.1"]), deny: networks(&["10.0.0.1"]) };
         assert!(!equal.admits(&inet("10.0.0.1")));
-        let users = Guard { allow: networks(&["uid:33"]), deny: networks(&["unix"]) };
+        let users = AccessList { allow: networks(&["uid:33"]), deny: networks(&["unix"]) };
         assert!(
             users.admits(&Peer::Unix { uid: 33, pid: 1 }) && !users.admits(&Peer::Unix { uid: 34, pid: 1 })
         );

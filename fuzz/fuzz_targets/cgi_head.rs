@@ -1,56 +1,7 @@
-//! The head of a CGI program's response: what is taken from it can stand in a response of ours, and decides nothing that is ours
-//! to decide.
+//! Feeds [`lsbaws::fuzzing::cgi_head`].
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lsbaws::handler::cgi::head::{Reply, find_end, parse};
-use lsbaws::http::is_token;
 
-const OURS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "date",
-    "keep-alive",
-    "status",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-fuzz_target!(|bytes: &[u8]| {
-    let Some(length) = find_end(bytes) else { return };
-    // The same whatever comes behind, and not before it is there.
-    assert_eq!(find_end(&bytes[..length]), Some(length));
-    assert_eq!(find_end(&bytes[..length - 1]), None);
-
-    match parse(&bytes[..length]) {
-        Err(why) => assert!(!why.is_empty()),
-        Ok(Reply::Elsewhere(path)) => {
-            assert!(path.starts_with('/') && !path.starts_with("//"));
-            assert!(!path.chars().any(|letter| letter.is_ascii_control() && letter != '\t'));
-        }
-        Ok(Reply::Document { status, fields, length }) => {
-            assert!((200..=999).contains(&status));
-            for (name, value) in &fields {
-                assert!(!name.is_empty() && name.bytes().all(is_token));
-                assert!(!value.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t'));
-                assert!(!OURS.contains(&name.to_ascii_lowercase().as_str()), "{name}");
-            }
-            let again = render(status, &fields, length);
-            assert_eq!(find_end(&again), Some(again.len()));
-            assert_eq!(parse(&again), Ok(Reply::Document { status, fields, length }));
-        }
-    }
-});
-
-fn render(status: u16, fields: &[(&str, &[u8])], length: Option<u64>) -> Vec<u8> {
-    let mut head = format!("Status: {status} Word\n").into_bytes();
-    head.extend(length.map_or(String::new(), |length| format!("CONTENT-LENGTH:{length}\r\n")).bytes());
-    for (name, value) in fields {
-        head.extend([name.as_bytes(), b":", value, b"\r\n"].concat());
-    }
-    head.extend(b"\r\n");
-    head
-}
+fuzz_target!(|bytes: &[u8]| lsbaws::fuzzing::cgi_head::check(bytes));

@@ -1,31 +1,7 @@
-//! The text of a configuration file: it is refused with a reason, or what `check --show` prints of it means the same.
+//! Feeds [`lsbaws::fuzzing::config`].
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lsbaws::config::{find_service, parse};
 
-fuzz_target!(|text: &str| {
-    let (config, effective) = match parse(text, "file") {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let error = error.to_string();
-            assert!(!error.trim().is_empty() && error.contains("file:"), "{error:?}");
-            assert!(!error.contains('\n'), "{error:?}");
-            return;
-        }
-    };
-    // Without a [listen] there is the default one, which need not lead anywhere while nobody asks for it.
-    if config.listen.iter().any(|listen| find_service(&config.services, &listen.name).is_err()) {
-        return;
-    }
-    drop(config); // and with it what it has opened
-    let shown = effective.to_string();
-    let (_, again) = parse(&shown, "shown").unwrap_or_else(|error| panic!("{error}: {shown}"));
-    assert_eq!(list_values(&again.to_string()), list_values(&shown));
-});
-
-/// The lines without their comments, which say where a value comes from.
-fn list_values(shown: &str) -> Vec<&str> {
-    shown.lines().map(|line| line.rsplit_once(" # ").map_or(line, |(value, _)| value.trim_end())).collect()
-}
+fuzz_target!(|text: &str| lsbaws::fuzzing::config::check(text));

@@ -1,40 +1,24 @@
 //! The child: ordinary blocking code for exactly one connection. It starts as a copy of the parent,
 //! sheds what is the parent's, serves, and its outcome becomes its exit code.
 
-pub mod outcome;
-pub mod rlimits;
-pub mod spare;
+#![forbid(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+pub mod program;
+pub mod session;
+pub mod spare;
+pub mod work;
+
+use std::os::fd::AsRawFd;
 use std::panic;
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::config::Limits;
 use crate::connection::Connection;
-use crate::handler::{Protocol, Service};
-use crate::http::{self, date::Date};
 use crate::journal;
-use crate::scoreboard::Slot;
+use crate::outcome::Outcome;
+use crate::service::{Protocol, Service};
 use crate::sys;
-use outcome::Outcome;
-
-/// Everything that it takes to serve one connection. The parent makes it before the fork, so that a
-/// child allocates nothing of its own on its way to the first byte.
-#[derive(Debug)]
-pub struct Work<'a> {
-    pub connection: &'a Connection,
-    pub service: &'a Service,
-    pub limits: &'a Limits,
-    /// Becomes readable, or loses its other end, when there shall be no further request.
-    pub drain: Option<BorrowedFd<'a>>,
-    pub slot: &'static Slot,
-    /// The signals that a child blocks.
-    pub mask: SigSet,
-    pub date: &'a mut Date,
-    /// Room for a request's head, and behind it for the response to it: in most connections one page.
-    pub buffer: &'a mut Vec<u8>,
-}
+use work::Work;
 
 /// Blocked in a child: what is meant for the parent, and may go to all of its processes, like Ctrl-C in a terminal or
 /// `systemctl kill --signal=HUP`. So the children finish; SIGTERM ends them.
@@ -56,11 +40,11 @@ pub fn end_on_panic() {
 pub fn run(work: &mut Work<'_>) -> u8 {
     if let Err(error) = shed_inheritance(work) {
         let (identity, service) = (&work.connection.identity, &work.service.name);
-        journal::note_system_refused(identity, service, None, "close what is the parent's", &error);
-        return Outcome::System.code();
+        journal::log_system_refused(identity, service, None, "close what is the parent's", &error);
+        return Outcome::SystemError.code();
     }
     // Looked at here: a call would touch another page of code, for services that limit nothing.
-    if work.service.is_limited
+    if !work.service.rlimits.is_empty()
         && let Err(outcome) = limit(work.connection, work.service)
     {
         return outcome.code();
@@ -74,8 +58,8 @@ pub fn run(work: &mut Work<'_>) -> u8 {
 #[inline(never)]
 pub fn limit(connection: &Connection, service: &Service) -> Result<(), Outcome> {
     service.rlimits.apply().map_err(|(key, errno)| {
-        journal::note_limit_refused(&connection.identity, &service.name, key, errno.desc());
-        Outcome::Config
+        journal::log_limit_refused(&connection.identity, &service.name, key, errno.desc());
+        Outcome::ConfigError
     })
 }
 
@@ -83,17 +67,16 @@ pub fn limit(connection: &Connection, service: &Service) -> Result<(), Outcome> 
 pub fn serve(work: &mut Work<'_>) -> Outcome {
     let service = work.service;
     match &service.protocol {
-        Protocol::Http(site) => http::connection::serve(work, site),
-        Protocol::Exec(exec) => exec.become_program(work.connection, &service.name, work.slot),
+        Protocol::Http(site) => session::serve(work, site),
+        Protocol::Exec(exec) => program::become_program(exec, work.connection, &service.name, work.kit.slot),
     }
 }
 
 /// Gives up what is the parent's: its descriptors, its blocked signals, what systemd told it. SIGPIPE stays
 /// ignored, so that a write to a peer that is gone is an error and no death; an exec'd program must reset it.
 fn shed_inheritance(work: &Work<'_>) -> std::io::Result<()> {
-    let own = [Some(work.connection.socket.as_raw_fd()), work.drain.map(|drain| drain.as_raw_fd())];
+    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.drain_fd()];
     sys::close_all_but(own.into_iter().flatten().chain(work.service.descriptors()))?;
-    sys::clear_environment();
-    work.mask.thread_set_mask()?;
+    work.kit.mask.thread_set_mask()?;
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! ends when every client has its connections open, one whose end tells every client to ask, and one for
 //! the events. Ends of pipes, unlike messages, also tell of a client that died.
 
+#![forbid(unsafe_code)]
+
 mod answer;
 mod connections;
 mod report;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::error::{Wrong, is_field_value, take, take_text, wrong};
+use super::keywords::Symlinks;
 use super::lists::List;
 use super::raw;
-use super::services::{Wrong, is_field_value, take, take_text, wrong};
 use super::values::{FilePath, Flag, Text};
-use super::words::Symlinks;
 use crate::handler::files::media::MediaTypes;
 use crate::handler::files::{Files, PAGE_STATUSES};
-use crate::handler::lookup::Root;
+use crate::handler::root::Root;
 use crate::http::is_token;
 
 pub fn build_files(mut raw: raw::Route) -> Result<Files, Wrong> {

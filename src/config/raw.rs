@@ -8,11 +8,13 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::keywords::{HandlerName, Protocol, Symlinks};
 use super::lists::{List, Listed, Table};
-use super::rlimits::{CoreSize, Nice, Umask};
-use super::values::{Address, FilePath, Flag, MIB, Mode, ProgramPath, Size, TIB, Text, Time, Whole};
-use super::words::{HandlerName, Level, LogTarget, Model, Protocol, Symlinks};
+use super::values::{CoreSize, FilePath, Flag, MIB, Nice, ProgramPath, Size, TIB, Text, Time, Umask, Whole};
+use crate::journal::{Level, Target};
+use crate::listen::address::{Address, Mode};
 use crate::source::Network;
+use crate::supervisor::settings::Model;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -148,14 +150,14 @@ impl Default for Process {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    pub target: LogTarget,
+    pub target: Target,
     pub level: Level,
     pub max_rate: Whole<0, 1_000_000>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { target: LogTarget::Auto, level: Level::Info, max_rate: Whole::new(1000) }
+        Self { target: Target::Auto, level: Level::Info, max_rate: Whole::new(1000) }
     }
 }
 
@@ -289,7 +291,7 @@ impl HandlerName {
     /// The keys that a route with this handler has besides [`COMMON_KEYS`].
     pub fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Hello => &["body", "status", "content_type", "delay"],
+            Self::Respond => &["body", "status", "content_type", "delay"],
             Self::Files => &[
                 "root",
                 "index",
@@ -322,7 +324,7 @@ impl Route {
     fn fill_in(&mut self) {
         self.path.get_or_insert_with(|| Text("/".into()));
         match self.handler {
-            HandlerName::Hello => {
+            HandlerName::Respond => {
                 self.body.get_or_insert_with(|| Text("Hello, World!\n".into()));
                 self.status.get_or_insert(Whole::new(200));
                 self.content_type.get_or_insert_with(|| Text("text/plain; charset=utf-8".into()));

@@ -4,13 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
-use serde::de::{Deserialize, Deserializer};
-use serde::{Serialize, Serializer};
 
+use super::error::{Wrong, wrong};
 use super::raw;
-use super::services::{Wrong, wrong};
-use super::values::{Scalar, Size, TIB, Time, deserialize_scalar, scalar, show_size};
-use crate::child::rlimits::{Rlimit, Rlimits};
+use super::values::{CoreSize, Nice, Size, Time, Umask, show_bytes};
+use crate::limits::{Rlimit, Rlimits};
 
 /// Bits of the capability sets of a process (capabilities(7)).
 const CAP_SYS_NICE: u32 = 23;
@@ -18,76 +16,6 @@ const CAP_SYS_RESOURCE: u32 = 24;
 
 /// Address space that a child needs beyond what the daemon has already: stack, and room for allocations.
 const ROOM: u64 = 2 << 20;
-
-/// A priority (setpriority(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Nice(pub i32);
-
-impl Scalar for Nice {
-    fn expected() -> String {
-        "a whole number from -20 to 19".into()
-    }
-    fn from_integer(value: i64) -> Option<Self> {
-        i32::try_from(value).ok().filter(|nice| (-20..=19).contains(nice)).map(Self)
-    }
-}
-
-/// Permissions that new files do not get, in octal (umask(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Umask(pub u32);
-
-impl Scalar for Umask {
-    fn expected() -> String {
-        r#"an octal mask in quotes, such as "027""#.into()
-    }
-    fn from_text(text: &str) -> Option<Self> {
-        let octal = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
-        let mask = octal.then(|| u32::from_str_radix(text, 8).ok())??;
-        (mask <= 0o777).then_some(Self(mask))
-    }
-}
-
-impl Serialize for Umask {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:03o}", self.0))
-    }
-}
-
-/// The largest core dump in bytes; 0 for none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CoreSize(pub u64);
-
-impl Scalar for CoreSize {
-    fn expected() -> String {
-        r#"a size such as "64 MiB", or "0 B""#.into()
-    }
-    fn from_text(text: &str) -> Option<Self> {
-        match text {
-            "0 B" => Some(Self(0)),
-            _ => Size::<TIB>::from_text(text).map(|size| Self(size.get())),
-        }
-    }
-}
-
-impl Serialize for CoreSize {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&show_bytes(self.0))
-    }
-}
-
-scalar! {
-    Nice;
-    Umask;
-    CoreSize;
-}
-
-fn show_bytes(bytes: u64) -> String {
-    match i64::try_from(bytes) {
-        Ok(0) | Err(_) => format!("{bytes} B"),
-        Ok(size) => show_size(size),
-    }
-}
 
 /// Takes the limits of a service out of its table.
 pub fn build_rlimits(raw: &raw::Service) -> Result<Rlimits, Wrong> {
@@ -179,6 +107,7 @@ fn has_capability(capability: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::values::Scalar;
 
     #[test]
     fn seconds_of_processor_time_are_whole() {

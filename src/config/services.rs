@@ -5,30 +5,24 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Problem;
+use super::error::{Wrong, is_field_value, take, take_text, wrong};
 use super::files::{build_files, open_root};
+use super::keywords::{HandlerName, Protocol};
 use super::lists::{List, Table};
 use super::raw::{self, COMMON_KEYS};
 use super::rlimits::build_rlimits;
 use super::values::{FilePath, Flag, Size, Text, Time, Whole};
-use super::words::{HandlerName, Protocol};
+use crate::handler::Handler;
 use crate::handler::cgi::{Cgi, Programs};
-use crate::handler::exec::Exec;
-use crate::handler::hello::Hello;
 use crate::handler::redirect::Redirect;
+use crate::handler::respond::Respond;
 use crate::handler::site::{Route, Site};
-use crate::handler::{Handler, Protocol as Served, Service};
 use crate::http::{is_token, response::FixedFields, target};
-use crate::source::{Guard, Networks};
+use crate::service::{Program, Protocol as Served, Service};
+use crate::source::{AccessList, Networks};
 
 /// A record tells a route by a number of 16 bits.
 const ROUTES_MAX: usize = 65_000;
-
-/// A key below the table at hand, and what is wrong with its value.
-pub(super) type Wrong = (String, String);
-
-pub(super) fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T, Wrong> {
-    Err((key.into(), problem.into()))
-}
 
 /// Builds a service whose table is at `key`. Opens what its handlers need.
 pub fn build_service(
@@ -52,10 +46,9 @@ pub fn build_service(
             protocol,
             max_connections,
             max_connections_per_source,
-            guard: Guard { allow, deny },
+            access: AccessList { allow, deny },
             refusal,
             max_duration,
-            is_limited: !rlimits.is_empty(),
             rlimits,
         }),
         Err((inner, problem)) => Err((format!("{key}.{inner}"), problem)),
@@ -141,21 +134,12 @@ fn build_route(mut raw: raw::Route) -> Result<Route, Wrong> {
     }
     let fields = build_fields(std::mem::take(&mut raw.headers))?;
     let handler = match raw.handler {
-        HandlerName::Hello => Handler::Hello(build_hello(raw)?),
+        HandlerName::Respond => Handler::Respond(build_respond(raw)?),
         HandlerName::Files => Handler::Files(Box::new(build_files(raw)?)),
         HandlerName::Redirect => Handler::Redirect(build_redirect(raw)?),
         HandlerName::Cgi => Handler::Cgi(build_cgi(raw, extension.clone())?),
     };
     Ok(Route { host, path, extension, handler, fields })
-}
-
-/// What `fill_in` has set.
-pub(super) fn take<T>(value: &mut Option<T>) -> T {
-    value.take().unwrap_or_else(|| unreachable!("keys with a default have been filled in"))
-}
-
-pub(super) fn take_text(value: &mut Option<Text>) -> String {
-    take(value).0
 }
 
 /// A path that a request can have: see [`target::decode_path`].
@@ -195,16 +179,12 @@ fn build_fields(headers: BTreeMap<String, Text>) -> Result<FixedFields, Wrong> {
     Ok(fields)
 }
 
-pub(super) fn is_field_value(text: &str) -> bool {
-    !text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t')
-}
-
-fn build_hello(mut raw: raw::Route) -> Result<Hello, Wrong> {
+fn build_respond(mut raw: raw::Route) -> Result<Respond, Wrong> {
     let content_type = take_text(&mut raw.content_type);
     if content_type.is_empty() || !is_field_value(&content_type) {
         return wrong("content_type", "expected a media type, such as \"text/html\"");
     }
-    Ok(Hello {
+    Ok(Respond {
         status: take(&mut raw.status).get(),
         content_type,
         content: take_text(&mut raw.body).into_bytes(),
@@ -284,7 +264,7 @@ fn build_cgi(mut raw: raw::Route, extension: Option<String>) -> Result<Cgi, Wron
     })
 }
 
-fn build_exec(mut raw: raw::Service) -> Result<Exec, Wrong> {
+fn build_exec(mut raw: raw::Service) -> Result<Program, Wrong> {
     if raw.route.is_some() {
         return wrong(
             "route",
@@ -323,7 +303,7 @@ fn build_exec(mut raw: raw::Service) -> Result<Exec, Wrong> {
         }
     }
     let environment = build_environment(take(&mut raw.environment))?;
-    Ok(Exec { program, arguments: words.map(OsString::from).collect(), directory, environment })
+    Ok(Program { program, arguments: words.map(OsString::from).collect(), directory, environment })
 }
 
 /// Variables for a program, besides those that describe the connection.

@@ -3,13 +3,13 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
+use crate::listen::address::{Address, Mode, UNIX_NAME_MAX};
 use crate::source::Network;
 
 /// A value that is written as one TOML integer or string.
@@ -79,6 +79,9 @@ scalar! {
     Mode;
     Address;
     Network;
+    Nice;
+    Umask;
+    CoreSize;
 }
 
 /// An integer from `MIN` to `MAX`.
@@ -230,10 +233,6 @@ pub(super) fn show_size(size: i64) -> String {
     format!("{} {unit}", size / factor)
 }
 
-/// The access mode of a Unix socket, in octal (chmod(1)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mode(pub u32);
-
 impl Scalar for Mode {
     fn expected() -> String {
         r#"an octal access mode in quotes, such as "0660""#.into()
@@ -251,19 +250,6 @@ impl Serialize for Mode {
     }
 }
 
-/// Where a listener listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    Tcp(SocketAddr),
-    /// A socket in the file system.
-    Path(PathBuf),
-    /// A socket in Linux's abstract namespace, by its name without the leading NUL (unix(7)).
-    Abstract(String),
-}
-
-/// `sun_path` holds 108 bytes, one of which ends or begins the name (unix(7)).
-const UNIX_NAME_MAX: usize = 107;
-
 impl Scalar for Address {
     fn expected() -> String {
         r#"an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names)"#
@@ -275,16 +261,6 @@ impl Scalar for Address {
             b'/' if valid_name => Some(Self::Path(text.into())),
             b'@' if valid_name => Some(Self::Abstract(text[1..].into())),
             _ => text.parse().ok().map(Self::Tcp),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Path(path) => path.display().fmt(f),
-            Self::Abstract(name) => write!(f, "@{name}"),
         }
     }
 }
@@ -307,6 +283,70 @@ impl Scalar for Network {
 impl Serialize for Network {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// A priority (setpriority(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Nice(pub i32);
+
+impl Scalar for Nice {
+    fn expected() -> String {
+        "a whole number from -20 to 19".into()
+    }
+    fn from_integer(value: i64) -> Option<Self> {
+        i32::try_from(value).ok().filter(|nice| (-20..=19).contains(nice)).map(Self)
+    }
+}
+
+/// Permissions that new files do not get, in octal (umask(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Umask(pub u32);
+
+impl Scalar for Umask {
+    fn expected() -> String {
+        r#"an octal mask in quotes, such as "027""#.into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        let octal = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+        let mask = octal.then(|| u32::from_str_radix(text, 8).ok())??;
+        (mask <= 0o777).then_some(Self(mask))
+    }
+}
+
+impl Serialize for Umask {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:03o}", self.0))
+    }
+}
+
+/// The largest core dump in bytes; 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoreSize(pub u64);
+
+impl Scalar for CoreSize {
+    fn expected() -> String {
+        r#"a size such as "64 MiB", or "0 B""#.into()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "0 B" => Some(Self(0)),
+            _ => Size::<TIB>::from_text(text).map(|size| Self(size.get())),
+        }
+    }
+}
+
+impl Serialize for CoreSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&show_bytes(self.0))
+    }
+}
+
+pub(super) fn show_bytes(bytes: u64) -> String {
+    match i64::try_from(bytes) {
+        Ok(0) | Err(_) => format!("{bytes} B"),
+        Ok(size) => show_size(size),
     }
 }
 

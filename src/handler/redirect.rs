@@ -1,9 +1,9 @@
-//! The handler `redirect`: sends the client elsewhere (RFC 9110, section 15.4).
+//! The handler `redirect`: sends the client redirect (RFC 9110, section 15.4).
 
-use super::Exchange;
-use crate::child::outcome::Outcome;
-use crate::http::request::Failure;
+use super::exchange::Exchange;
+use crate::http::failure::Failure;
 use crate::http::target;
+use crate::outcome::Outcome;
 
 /// Stands in the configured target for the host that was asked.
 const HOST: &str = "{host}";

@@ -3,13 +3,17 @@
 use std::cmp::Reverse;
 use std::path::Path;
 
+use super::Handler;
+use super::exchange::{ALLOWED, Answer, Exchange, InternalRedirect};
 use super::files::Files;
-use super::{ALLOWED, Answer, DETOURS_MAX, Elsewhere, Exchange, Handler};
-use crate::child::outcome::Outcome;
-use crate::http::request::Failure;
+use crate::http::failure::Failure;
 use crate::http::response::FixedFields;
 use crate::http::target;
 use crate::journal;
+use crate::outcome::Outcome;
+
+/// Internal redirects of one request: a loop ends there.
+const REDIRECTS_MAX: u32 = 5;
 
 /// The routes of a service that speaks HTTP.
 #[derive(Debug)]
@@ -56,32 +60,26 @@ impl Site {
     ///
     /// Fails when the connection does; a handler that fails says so by its outcome.
     pub fn answer<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Outcome, Failure> {
-        self.answer_within(exchange, DETOURS_MAX)
+        self.answer_within(exchange, REDIRECTS_MAX)
     }
 
     fn answer_within<'c>(
         &'c self,
         exchange: &mut Exchange<'_, 'c>,
-        detours: u32,
+        redirects: u32,
     ) -> Result<Outcome, Failure> {
-        let elsewhere = match self.route(exchange)? {
+        let redirect = match self.route(exchange)? {
             Answer::Sent(outcome) => return Ok(outcome),
-            Answer::Elsewhere(elsewhere) => elsewhere,
+            Answer::InternalRedirect(redirect) => redirect,
         };
-        if detours == 0 {
+        if redirects == 0 {
             let why = "the request was sent from one place of the site to another too often";
-            let (service, target) = (&exchange.service.name, exchange.request.target);
-            journal::note_program_fault(
-                exchange.identity,
-                service,
-                target,
-                Path::new(&elsewhere.target),
-                why,
-            );
-            return exchange.fail(508, why, Outcome::Handler);
+            let (service, target) = (exchange.service, exchange.request.target);
+            journal::log_program_fault(exchange.identity, service, target, Path::new(&redirect.target), why);
+            return exchange.fail(508, why, Outcome::HandlerError);
         }
-        let Some(request) = exchange.request.at(&elsewhere.target, elsewhere.as_get) else {
-            return exchange.fail(502, "the program has named a target that is none", Outcome::Handler);
+        let Some(request) = exchange.request.at(&redirect.target, redirect.as_get) else {
+            return exchange.fail(502, "the program has named a target that is none", Outcome::HandlerError);
         };
         let mut inner = Exchange {
             request: &request,
@@ -89,10 +87,10 @@ impl Site {
             response: &mut *exchange.response,
             route_path: "",
             rest: &[],
-            is_detour: exchange.is_detour || elsewhere.as_get,
+            is_internal_redirect: exchange.is_internal_redirect || redirect.as_get,
             ..*exchange
         };
-        self.answer_within(&mut inner, detours - 1)
+        self.answer_within(&mut inner, redirects - 1)
     }
 
     fn route<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Answer, Failure> {
@@ -106,7 +104,7 @@ impl Site {
             exchange.response.error(404, "no route leads there")?;
             return Ok(Answer::Sent(Outcome::Served));
         };
-        exchange.slot.note_route(index);
+        exchange.slot.set_route(index);
         exchange.response.set_fields(&route.fields);
         exchange.route_path = route.path.trim_end_matches('/');
         exchange.rest = {
@@ -114,9 +112,9 @@ impl Site {
             rest.strip_prefix(b"/").unwrap_or(rest)
         };
         match &route.handler {
-            Handler::Hello(hello) => hello.answer(exchange).map(Answer::Sent),
-            Handler::Files(files) => match self.find_index_elsewhere(exchange, index, files) {
-                Some(elsewhere) => Ok(Answer::Elsewhere(elsewhere)),
+            Handler::Respond(respond) => respond.answer(exchange).map(Answer::Sent),
+            Handler::Files(files) => match self.find_index_on_other_route(exchange, index, files) {
+                Some(redirect) => Ok(Answer::InternalRedirect(redirect)),
                 None => files.answer(exchange).map(Answer::Sent),
             },
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
@@ -126,12 +124,12 @@ impl Site {
 
     /// The index of the directory that is asked for, where it is another route that answers it: `index.php`
     /// shall run, not be sent.
-    fn find_index_elsewhere(
+    fn find_index_on_other_route(
         &self,
         exchange: &Exchange<'_, '_>,
         own: usize,
         files: &Files,
-    ) -> Option<Elsewhere> {
+    ) -> Option<InternalRedirect> {
         let request = exchange.request;
         if !request.path.ends_with(b"/") || self.routes.len() == 1 {
             return None;
@@ -142,7 +140,7 @@ impl Site {
         let (route, _) = self.find_route(request.authority, &path)?;
         let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
         let target = target::encode_path(&path) + &query;
-        (route != own).then_some(Elsewhere { target, as_get: false })
+        (route != own).then_some(InternalRedirect { target, as_get: false })
     }
 
     /// The route with the longest path that `path` is at or below, and its index.
@@ -187,15 +185,15 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::hello::Hello;
+    use crate::handler::respond::Respond;
 
     fn route(host: Option<&str>, path: &str) -> Route {
-        let hello = Hello { status: 200, content_type: String::new(), content: Vec::new(), delay: None };
+        let respond = Respond { status: 200, content_type: String::new(), content: Vec::new(), delay: None };
         Route {
             host: host.map(str::to_owned),
             path: path.into(),
             extension: None,
-            handler: Handler::Hello(hello),
+            handler: Handler::Respond(respond),
             fields: FixedFields::default(),
         }
     }

@@ -5,9 +5,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::chunked::Decoder;
+use super::failure::Failure;
 use super::framing::Framing;
-use super::request::{Failure, Request};
-use super::stream::{Allowance, Stream};
+use super::request::Request;
+use super::stream::{Stream, TimeBudget};
 
 /// Bytes received at once of a content whose end is not known ahead; what lies behind it is the next
 /// request's.
@@ -50,7 +51,7 @@ pub struct Body<'a> {
     raw: Vec<u8>,
     raw_start: usize,
     raw_size: usize,
-    allowance: Allowance,
+    budget: TimeBudget,
     awaits_continue: bool,
     received: u64,
     limit: u64,
@@ -68,7 +69,7 @@ pub struct Leftover {
 /// How long and how much a content may be.
 #[derive(Debug)]
 pub struct BodyLimits {
-    pub allowance: Allowance,
+    pub budget: TimeBudget,
     /// Bytes after decoding.
     pub size: u64,
     /// Bytes that there is room for when the next request begins.
@@ -100,7 +101,7 @@ impl<'a> Body<'a> {
             raw: Vec::new(),
             raw_start: 0,
             raw_size: RAW_SIZE.min(limits.room),
-            allowance: limits.allowance,
+            budget: limits.budget,
             awaits_continue,
             received: 0,
             limit: limits.size,
@@ -138,8 +139,8 @@ impl<'a> Body<'a> {
     }
 
     /// How long the client may still let us wait for it.
-    pub fn allowance(&mut self) -> &mut Allowance {
-        &mut self.allowance
+    pub fn budget(&mut self) -> &mut TimeBudget {
+        &mut self.budget
     }
 
     /// Reads what there is now. `None`: nothing yet. 0 is the end of the content.
@@ -155,8 +156,8 @@ impl<'a> Body<'a> {
                 return Ok(Some(0)); // the final response has come first: the content may never
             }
             self.awaits_continue = false;
-            let mut allowance = Allowance::new(Duration::from_secs(1), u64::MAX);
-            let told = self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut allowance);
+            let mut budget = TimeBudget::new(Duration::from_secs(1), u64::MAX);
+            let told = self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut budget);
             told.map_err(|_| Failure::Gone)?; // who does not take these few bytes takes no answer
         }
         let count = match self.rest {
@@ -175,13 +176,13 @@ impl<'a> Body<'a> {
         Ok(Some(count))
     }
 
-    /// Reads what there is, waiting for the first byte within the allowance. 0 is the end of the content.
+    /// Reads what there is, waiting for the first byte within the budget. 0 is the end of the content.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         loop {
             if let Some(count) = self.try_read(buffer)? {
                 return Ok(count);
             }
-            self.stream.wait_for_more(&mut self.allowance)?;
+            self.stream.wait_for_more(&mut self.budget)?;
         }
     }
 
@@ -257,7 +258,7 @@ impl<'a> Body<'a> {
         match self.stream.try_receive(buffer)? {
             Some(0) => Err(Failure::Refused(400, "the request ends before its content does")),
             Some(count) => {
-                self.allowance.earn(count);
+                self.budget.earn(count);
                 Ok(Some(count))
             }
             None => Ok(None),

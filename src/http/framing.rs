@@ -2,8 +2,9 @@
 
 use httparse::Header;
 
+use super::failure::{Failure, refuse};
+use super::fields::field;
 use super::is_token;
-use super::request::{Failure, field, refuse};
 
 /// How the content of a request is delimited (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,21 +1,18 @@
 //! HTTP/1.1 (RFC 9110, RFC 9112), as blocking code for one connection.
 
+#![forbid(unsafe_code)]
+
 pub mod body;
 pub mod chunked;
-pub mod connection;
 pub mod date;
+pub mod failure;
+pub mod fields;
 pub mod framing;
+pub mod limits;
 pub mod request;
 pub mod response;
 pub mod stream;
 pub mod target;
-
-/// Does once, in the parent, what is done once in a process: above all finding out what the CPU can do,
-/// which in a virtual machine costs more than all the rest of a connection. Children inherit the result.
-pub fn warm_up() {
-    let mut room = request::new_field_room();
-    let _ = request::parse(b"GET /warm-up HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n", &mut room);
-}
 
 /// `tchar` of RFC 9110, section 5.6.2.
 pub fn is_token(byte: u8) -> bool {

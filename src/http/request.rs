@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use httparse::Header;
 
+use super::failure::{Failure, refuse};
+use super::fields::field;
 use super::framing::{self, Framing};
-use super::stream::{Interrupted, Stream};
+use super::stream::Stream;
 use super::target::{self, Target};
 
 /// Header fields of one request. More is no request that a person's program sends.
@@ -27,8 +29,6 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// As it was sent.
     pub target: &'a str,
-    /// The target's path as it was sent.
-    pub raw_path: &'a str,
     /// The path that is meant: see [`target::decode_path`]. Begins with `/`, or is `*`.
     pub path: Cow<'a, [u8]>,
     /// What follows the `?` of the target, as it was sent.
@@ -57,40 +57,12 @@ impl<'a> Request<'a> {
             (false, method) => method,
         };
         let framing = if as_get { Framing::None } else { self.framing };
-        Some(Request { method, target, raw_path, path, query, framing, ..*self })
+        Some(Request { method, target, path, query, framing, ..*self })
     }
 
     /// The values of all fields of that name.
     pub fn field(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         field(self.fields, name)
-    }
-}
-
-/// The values of all fields of that name.
-pub fn field<'a>(fields: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
-    fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
-}
-
-/// Why there is no request to answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The peer has closed the connection without asking for anything, as browsers do with those that they
-    /// open ahead of need.
-    Silent,
-    /// The peer has reset the connection, or the network lost it.
-    Gone,
-    /// The deadline passed before the head was complete.
-    TimedOut,
-    /// The request is not one: the status that says so, and a sentence for the person at the other end.
-    Refused(u16, &'static str),
-}
-
-impl From<Interrupted> for Failure {
-    fn from(interrupted: Interrupted) -> Self {
-        match interrupted {
-            Interrupted::TimedOut => Self::TimedOut,
-            Interrupted::Gone(_) => Self::Gone,
-        }
     }
 }
 
@@ -161,6 +133,13 @@ impl Scanner {
     }
 }
 
+/// Does once, in the supervisor, what is done once in a process: above all finding out what the CPU can do,
+/// which in a virtual machine costs more than all the rest of a connection. Children inherit the result.
+pub fn warm_up() {
+    let mut room = new_field_room();
+    let _ = parse(b"GET /warm-up HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n", &mut room);
+}
+
 /// Parses and checks a complete head.
 pub fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<'a>, Failure> {
     let mut parsed = httparse::Request::new(&mut []);
@@ -200,7 +179,6 @@ pub fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<
     Ok(Request {
         method,
         target,
-        raw_path,
         path,
         query,
         // RFC 9112, section 3.2.2: the target's authority counts, whatever Host says.
@@ -219,11 +197,6 @@ fn names_version(head: &[u8]) -> bool {
     let word = line.and_then(|line| line.splitn(3, |&byte| byte == b' ').nth(2));
     let digits = word.and_then(|word| word.strip_prefix(b"HTTP/"));
     matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
-}
-
-/// A malformed request.
-pub fn refuse<T>(sentence: &'static str) -> Result<T, Failure> {
-    Err(Failure::Refused(400, sentence))
 }
 
 /// RFC 9112, section 3.2: exactly one Host in HTTP/1.1, at most one ever.

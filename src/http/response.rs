@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use super::body::{DRAIN_MAX, Progress, Unread};
 use super::date::Date;
 use super::reason;
-use super::stream::{Allowance, Interrupted, Stream};
+use super::stream::{Interrupted, Stream, TimeBudget};
 
 /// Header fields that a route adds to each of its responses. They win over a handler's own.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ pub struct Responder<'a> {
     room: &'a mut [u8],
     used: usize,
     queue: Vec<u8>,
-    allowance: Allowance,
+    budget: TimeBudget,
 }
 
 impl<'a> Responder<'a> {
@@ -62,10 +62,10 @@ impl<'a> Responder<'a> {
         date: &'a mut Date,
         terms: Terms,
         room: &'a mut [u8],
-        allowance: Allowance,
+        budget: TimeBudget,
     ) -> Self {
         let fields = &NO_FIELDS;
-        Self { stream, progress, date, terms, fields, room, used: 0, queue: Vec::new(), allowance }
+        Self { stream, progress, date, terms, fields, room, used: 0, queue: Vec::new(), budget }
     }
 
     /// The fields of the route that answers.
@@ -179,12 +179,12 @@ impl<'a> Responder<'a> {
         self.used + self.queue.len()
     }
 
-    /// Sends everything, waiting for the peer within the allowance.
+    /// Sends everything, waiting for the peer within the budget.
     pub fn flush(&mut self, more: bool) -> Result<(), Interrupted> {
         let (used, queued) = (self.used, !self.queue.is_empty());
         self.used = 0;
-        self.stream.send_all(&self.room[..used], more || queued, &mut self.allowance)?;
-        self.stream.send_all(&self.queue, more, &mut self.allowance)?;
+        self.stream.send_all(&self.room[..used], more || queued, &mut self.budget)?;
+        self.stream.send_all(&self.queue, more, &mut self.budget)?;
         self.queue.clear();
         Ok(())
     }
@@ -196,14 +196,14 @@ impl<'a> Responder<'a> {
             queue.append(&mut self.queue);
             (self.queue, self.used) = (queue, 0);
         }
-        let sent = self.stream.try_send(&self.queue, &mut self.allowance)?;
+        let sent = self.stream.try_send(&self.queue, &mut self.budget)?;
         self.queue.drain(..sent);
         Ok(())
     }
 
     /// How long the peer may still let us wait until it takes something.
-    pub fn allowance(&mut self) -> &mut Allowance {
-        &mut self.allowance
+    pub fn budget(&mut self) -> &mut TimeBudget {
+        &mut self.budget
     }
 }
 
@@ -245,7 +245,7 @@ impl<'r, 'a> Head<'r, 'a> {
             return self.responder.flush(false);
         }
         self.responder.flush(true)?;
-        self.responder.stream.send_all(content, false, &mut self.responder.allowance)
+        self.responder.stream.send_all(content, false, &mut self.responder.budget)
     }
 
     /// Sends a response that has no content by its status: 204 and 304 (RFC 9110, section 8.6).
@@ -361,12 +361,6 @@ impl Content<'_, '_> {
         self.framed.queue(self.responder, bytes);
     }
 
-    /// Sends content.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
-        self.framed.queue(self.responder, bytes);
-        self.responder.flush(false)
-    }
-
     /// Sends a part of a file, together with what is queued. Not for content without a length.
     pub fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<(), Interrupted> {
         let count = count.min(self.framed.left);
@@ -375,7 +369,7 @@ impl Content<'_, '_> {
             return Ok(());
         }
         self.responder.flush(true)?;
-        self.responder.stream.send_file(file, offset, count, &mut self.responder.allowance)
+        self.responder.stream.send_file(file, offset, count, &mut self.responder.budget)
     }
 
     /// Ends the content, and sends what is still queued.

@@ -1,4 +1,4 @@
-//! The connection's socket, never waited for without a limit: until a deadline, or within an allowance that
+//! The connection's socket, never waited for without a limit: until a deadline, or within an budget that
 //! only the peer's progress can refill.
 
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use crate::scoreboard::{Phase, Slot};
 #[derive(Debug)]
 pub struct Stream<'a> {
     socket: BorrowedFd<'a>,
-    slot: &'static Slot,
+    slot: Slot,
     /// The end of the whole connection, whatever it is doing then.
     end: Option<Instant>,
     waited: Cell<bool>,
@@ -26,7 +26,7 @@ pub struct Stream<'a> {
 /// Why a stream operation ended.
 #[derive(Debug)]
 pub enum Interrupted {
-    /// The deadline passed, or the allowance is used up.
+    /// The deadline passed, or the budget is used up.
     TimedOut,
     /// The peer has reset the connection, or the network lost it.
     Gone(io::Error),
@@ -36,13 +36,13 @@ pub enum Interrupted {
 /// second for as many as `min_rate` says, never above where it began. So neither silence nor a trickle holds
 /// a process for long, and a large transfer may take as long as it takes.
 #[derive(Debug)]
-pub struct Allowance {
+pub struct TimeBudget {
     full: Duration,
     left: Duration,
     min_rate: u64,
 }
 
-impl Allowance {
+impl TimeBudget {
     /// `min_rate` is in bytes per second.
     pub fn new(full: Duration, min_rate: u64) -> Self {
         Self { full, left: full, min_rate: min_rate.max(1) }
@@ -63,7 +63,7 @@ impl Allowance {
 }
 
 impl<'a> Stream<'a> {
-    pub fn new(socket: BorrowedFd<'a>, slot: &'static Slot, end: Option<Instant>) -> Self {
+    pub fn new(socket: BorrowedFd<'a>, slot: Slot, end: Option<Instant>) -> Self {
         Self { socket, slot, end, waited: Cell::new(false) }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Stream<'a> {
 
     /// Lets the record tell that a response with that status has begun.
     pub fn note_response(&self, status: u16) {
-        self.slot.note_status(status);
+        self.slot.set_status(status);
         self.slot.enter(Phase::Writing);
     }
 
@@ -119,9 +119,9 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Waits for bytes to receive within `allowance`.
-    pub fn wait_for_more(&self, allowance: &mut Allowance) -> Result<(), Interrupted> {
-        self.wait_within(PollFlags::POLLIN, allowance)
+    /// Waits for bytes to receive within `budget`.
+    pub fn wait_for_more(&self, budget: &mut TimeBudget) -> Result<(), Interrupted> {
+        self.wait_within(PollFlags::POLLIN, budget)
     }
 
     /// Bytes wait to be received.
@@ -130,12 +130,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Sends all of `bytes`. `more`: others follow at once, and may share a packet with the last of these.
-    pub fn send_all(
-        &self,
-        mut bytes: &[u8],
-        more: bool,
-        allowance: &mut Allowance,
-    ) -> Result<(), Interrupted> {
+    pub fn send_all(&self, mut bytes: &[u8], more: bool, budget: &mut TimeBudget) -> Result<(), Interrupted> {
         let mut flags = MsgFlags::MSG_NOSIGNAL;
         if more {
             flags |= MsgFlags::from_bits_retain(libc::MSG_MORE);
@@ -143,10 +138,10 @@ impl<'a> Stream<'a> {
         while !bytes.is_empty() {
             match send(self.socket.as_raw_fd(), bytes, flags) {
                 Ok(count) => {
-                    self.note_sent(count, allowance);
+                    self.note_sent(count, budget);
                     bytes = &bytes[count..];
                 }
-                Err(Errno::EAGAIN) => self.wait_within(PollFlags::POLLOUT, allowance)?,
+                Err(Errno::EAGAIN) => self.wait_within(PollFlags::POLLOUT, budget)?,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Interrupted::Gone(errno.into())),
             }
@@ -155,11 +150,11 @@ impl<'a> Stream<'a> {
     }
 
     /// Sends what the peer takes now, and returns how much that was.
-    pub fn try_send(&self, bytes: &[u8], allowance: &mut Allowance) -> Result<usize, Interrupted> {
+    pub fn try_send(&self, bytes: &[u8], budget: &mut TimeBudget) -> Result<usize, Interrupted> {
         while !bytes.is_empty() {
             match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
                 Ok(count) => {
-                    self.note_sent(count, allowance);
+                    self.note_sent(count, budget);
                     return Ok(count);
                 }
                 Err(Errno::EAGAIN) => break,
@@ -180,7 +175,7 @@ impl<'a> Stream<'a> {
         file: BorrowedFd<'_>,
         offset: u64,
         count: u64,
-        allowance: &mut Allowance,
+        budget: &mut TimeBudget,
     ) -> Result<(), Interrupted> {
         let gone = |errno: Errno| Interrupted::Gone(errno.into());
         let mut position = i64::try_from(offset).map_err(|_| gone(Errno::EOVERFLOW))?;
@@ -190,10 +185,10 @@ impl<'a> Stream<'a> {
             match sendfile(self.socket, file, Some(&mut position), part) {
                 Ok(0) => return Err(gone(Errno::EIO)),
                 Ok(sent) => {
-                    self.note_sent(sent, allowance);
+                    self.note_sent(sent, budget);
                     left -= sent as u64;
                 }
-                Err(Errno::EAGAIN) => self.wait_within(PollFlags::POLLOUT, allowance)?,
+                Err(Errno::EAGAIN) => self.wait_within(PollFlags::POLLOUT, budget)?,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(gone(errno)),
             }
@@ -201,9 +196,9 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    fn note_sent(&self, count: usize, allowance: &mut Allowance) {
+    fn note_sent(&self, count: usize, budget: &mut TimeBudget) {
         self.slot.add_bytes_out(count);
-        allowance.earn(count);
+        budget.earn(count);
     }
 
     /// Closes so that the response arrives: a socket closed with unread input sends a reset, which can
@@ -252,10 +247,10 @@ impl<'a> Stream<'a> {
         self.poll(&mut [PollFd::new(self.socket.as_fd(), events)], deadline)
     }
 
-    fn wait_within(&self, events: PollFlags, allowance: &mut Allowance) -> Result<(), Interrupted> {
+    fn wait_within(&self, events: PollFlags, budget: &mut TimeBudget) -> Result<(), Interrupted> {
         let start = Instant::now();
-        let result = self.wait(events, start + allowance.left());
-        allowance.spend(start.elapsed());
+        let result = self.wait(events, start + budget.left());
+        budget.spend(start.elapsed());
         result
     }
 

@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::escape::{escape_for_journal, escape_for_line};
 use super::{IS_JOURNAL, LIMIT_REFUSED, PROGRAM_FAILED, PROGRAM_OUTPUT, SYSTEM_REFUSED, socket, stderr};
+use crate::capacity::Watch;
 use crate::connection::Identity;
-use crate::walls::Watch;
+use crate::escape::{escape_for_journal, escape_for_line};
 
 /// A child's program could not be started. To be called in the child.
-pub fn note_program_failed(identity: &Identity, service: &str, program: &Path, error: &io::Error) {
+pub fn log_program_failed(identity: &Identity, service: &str, program: &Path, error: &io::Error) {
     let wall = Watch::default().find_hit(error);
     let mut error = error.to_string();
     if error.starts_with("No such file")
@@ -41,14 +41,14 @@ fn read_interpreter(script: &Path) -> Option<(String, bool)> {
 }
 
 /// A limit of the service could not be set for the child. To be called in the child.
-pub fn note_limit_refused(identity: &Identity, service: &str, key: &str, error: &str) {
+pub fn log_limit_refused(identity: &Identity, service: &str, key: &str, error: &str) {
     let sentence = format!("unable to set {key} of the service {service}: ");
     let more = [("LSBAWS_LIMIT", key), ("LSBAWS_ERROR", error)];
     tell_from_child(false, identity, service, LIMIT_REFUSED, (&sentence, error.as_bytes()), &more);
 }
 
 /// The system has refused something that a child needs, such as to read a file. To be called in the child.
-pub fn note_system_refused(
+pub fn log_system_refused(
     identity: &Identity,
     service: &str,
     target: Option<&str>,
@@ -63,14 +63,14 @@ pub fn note_system_refused(
 }
 
 /// A program has not answered as it should. To be called in the child that runs it.
-pub fn note_program_fault(identity: &Identity, service: &str, target: &str, program: &Path, why: &str) {
+pub fn log_program_fault(identity: &Identity, service: &str, target: &str, program: &Path, why: &str) {
     let sentence = format!("{} has failed: ", escape_path(program));
     let more = [("LSBAWS_TARGET", target), ("LSBAWS_ERROR", why)];
     tell_from_child(false, identity, service, PROGRAM_FAILED, (&sentence, why.as_bytes()), &more);
 }
 
 /// A line that a program has written to its standard error. To be called in the child that runs it.
-pub fn note_program_output(identity: &Identity, service: &str, target: &str, line: &[u8]) {
+pub fn log_program_output(identity: &Identity, service: &str, target: &str, line: &[u8]) {
     tell_from_child(true, identity, service, PROGRAM_OUTPUT, ("", line), &[("LSBAWS_TARGET", target)]);
 }
 

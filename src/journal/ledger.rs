@@ -10,7 +10,7 @@ use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONNECTIONS_FOLDED, is_written, sink_name};
-use crate::child::outcome::Outcome;
+use crate::outcome::Outcome;
 
 /// Budgets are for whole seconds, and counts are written, or tried again, once in each.
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,12 +28,12 @@ pub enum Kind {
 impl Kind {
     const ALL: [Self; 8] = [
         Self::Ended(Outcome::Served),
-        Self::Ended(Outcome::Client),
-        Self::Ended(Outcome::Handler),
+        Self::Ended(Outcome::ClientError),
+        Self::Ended(Outcome::HandlerError),
         Self::Ended(Outcome::Refused),
         Self::Ended(Outcome::Bug),
-        Self::Ended(Outcome::System),
-        Self::Ended(Outcome::Config),
+        Self::Ended(Outcome::SystemError),
+        Self::Ended(Outcome::ConfigError),
         Self::Killed,
     ];
 

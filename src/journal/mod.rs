@@ -1,7 +1,8 @@
 //! The records: what goes to the journal, or to standard error where there is none. This is the only
 //! place that names journal fields. Every MESSAGE_ID has its text in `systemd/lsbaws.catalog`.
 
-mod escape;
+#![forbid(unsafe_code)]
+
 mod from_child;
 mod ledger;
 mod record;
@@ -18,16 +19,42 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, reload};
 
-use crate::config;
+use crate::capacity::{Wall, Warning};
 use crate::connection::Identity;
-use crate::scoreboard::Testimony;
+use crate::scoreboard::Snapshot;
 use crate::source::Source;
-use crate::walls::{Wall, Warning};
 pub use from_child::{
-    note_limit_refused, note_program_failed, note_program_fault, note_program_output, note_system_refused,
+    log_limit_refused, log_program_failed, log_program_fault, log_program_output, log_system_refused,
 };
 pub use ledger::{next_event, refresh};
-pub use record::{EndedBy, Record, Refused, record_connection, record_refusal};
+pub use record::{Record, Refused, record_connection, record_refusal};
+
+/// What is written, and where: `[log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) target: Target,
+    pub(crate) level: Level,
+    /// Records of one kind that are written in a second; 0 is no limit.
+    pub(crate) max_rate: u32,
+}
+
+/// Where entries go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The journal, if standard error leads there; standard error otherwise.
+    Auto,
+    Journal,
+    Stderr,
+}
+
+/// The least important entries that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
 
 /// Where records go, for children, which have closed the parent's way there.
 static IS_JOURNAL: AtomicBool = AtomicBool::new(false);
@@ -71,19 +98,15 @@ static IS_UNTAKEN: AtomicBool = AtomicBool::new(false);
 ///
 /// `stderr_is_peer`: standard error was the connection itself (inetd), so that nothing may go there and
 /// the journal is asked whatever `auto` would find.
-pub fn open(
-    target: config::LogTarget,
-    level: config::Level,
-    max_rate: u32,
-    stderr_is_peer: bool,
-) -> io::Result<()> {
+pub fn open(settings: Settings, stderr_is_peer: bool) -> io::Result<()> {
+    let Settings { target, level, max_rate } = settings;
     let (filter, handle) = reload::Layer::new(filter_of(level));
     let _ = LEVEL.set(handle); // opened once
     let registry = tracing_subscriber::registry().with(filter);
     let wants_journal = match target {
-        config::LogTarget::Journal => true,
-        config::LogTarget::Stderr => false,
-        config::LogTarget::Auto => stderr_is_peer || libsystemd::logging::connected_to_journal(),
+        Target::Journal => true,
+        Target::Stderr => false,
+        Target::Auto => stderr_is_peer || libsystemd::logging::connected_to_journal(),
     };
     IS_JOURNAL.store(wants_journal, Relaxed);
     ledger::set_max_rate(max_rate);
@@ -95,19 +118,20 @@ pub fn open(
 }
 
 /// From now on other records are left out: those below `level`, and those of one kind above `max_rate` in a second.
-pub fn change(level: config::Level, max_rate: u32) {
+pub fn change(settings: Settings) {
+    let Settings { level, max_rate, .. } = settings;
     ledger::set_max_rate(max_rate);
     if let Some(handle) = LEVEL.get() {
         let _ = handle.reload(filter_of(level)); // there is a subscriber for as long as the process lives
     }
 }
 
-fn filter_of(level: config::Level) -> LevelFilter {
+fn filter_of(level: Level) -> LevelFilter {
     match level {
-        config::Level::Error => LevelFilter::ERROR,
-        config::Level::Warn => LevelFilter::WARN,
-        config::Level::Info => LevelFilter::INFO,
-        config::Level::Debug => LevelFilter::DEBUG,
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
     }
 }
 
@@ -146,11 +170,11 @@ pub fn report_failure(sentence: &str) {
 }
 
 /// Every listener is armed.
-pub fn note_ready(listeners: &str) {
+pub fn log_ready(listeners: &str) {
     ledger::tell(|| tracing::info!(MESSAGE_ID = READY, "serving on {listeners}"));
 }
 
-pub fn note_draining(children: usize, timeout: Duration) {
+pub fn log_draining(children: usize, timeout: Duration) {
     ledger::tell(|| {
         tracing::info!(
             MESSAGE_ID = DRAINING,
@@ -160,7 +184,7 @@ pub fn note_draining(children: usize, timeout: Duration) {
     });
 }
 
-pub fn note_stopped(served: u64) {
+pub fn log_stopped(served: u64) {
     ledger::tell(|| tracing::info!(MESSAGE_ID = STOPPED, "stopped after {served} connections"));
 }
 
@@ -173,7 +197,7 @@ impl fmt::Display for Because<'_> {
     }
 }
 
-pub fn note_accept_exhausted(listener: &str, error: &io::Error, wall: Option<&Wall>) {
+pub fn log_accept_exhausted(listener: &str, error: &io::Error, wall: Option<&Wall>) {
     ledger::tell(|| {
         tracing::error!(
             MESSAGE_ID = ACCEPT_EXHAUSTED,
@@ -188,7 +212,7 @@ pub fn note_accept_exhausted(listener: &str, error: &io::Error, wall: Option<&Wa
     });
 }
 
-pub fn note_fork_exhausted(error: &io::Error, wall: Option<&Wall>) {
+pub fn log_fork_exhausted(error: &io::Error, wall: Option<&Wall>) {
     ledger::tell(|| {
         tracing::error!(
             MESSAGE_ID = FORK_EXHAUSTED,
@@ -203,7 +227,7 @@ pub fn note_fork_exhausted(error: &io::Error, wall: Option<&Wall>) {
 }
 
 /// A limit lies before those of the configuration.
-pub fn note_wall_ahead(warning: &Warning) {
+pub fn log_wall_ahead(warning: &Warning) {
     let wall = warning.wall.as_ref();
     ledger::tell(|| {
         tracing::warn!(
@@ -218,19 +242,19 @@ pub fn note_wall_ahead(warning: &Warning) {
 }
 
 /// Anything else that an administrator should know. The daemon goes on.
-pub fn note_warning(sentence: &str) {
+pub fn log_warning(sentence: &str) {
     ledger::tell(|| tracing::warn!("{sentence}"));
 }
 
 /// The configuration was read anew, and holds for every connection to come.
-pub fn note_reloaded(listeners: &str) {
+pub fn log_reloaded(listeners: &str) {
     ledger::tell(|| {
         tracing::info!(MESSAGE_ID = RELOADED, "configuration reloaded, serving on {listeners}");
     });
 }
 
 /// The new configuration is not usable: the old one stays.
-pub fn note_reload_failed(error: &str) {
+pub fn log_reload_failed(error: &str) {
     ledger::tell(|| {
         tracing::error!(
             MESSAGE_ID = RELOAD_FAILED,
@@ -241,7 +265,7 @@ pub fn note_reload_failed(error: &str) {
 }
 
 /// Nobody has come for so long that the daemon ends, until somebody does.
-pub fn note_idle(timeout: Duration) {
+pub fn log_idle(timeout: Duration) {
     ledger::tell(|| {
         tracing::info!(
             MESSAGE_ID = IDLE,
@@ -252,7 +276,7 @@ pub fn note_idle(timeout: Duration) {
 }
 
 /// How things stand: one line of the answer to SIGUSR1.
-pub fn note_state(sentence: &str) {
+pub fn log_state(sentence: &str) {
     ledger::tell(|| {
         tracing::info!(MESSAGE_ID = STATE, "{sentence}");
     });
@@ -264,12 +288,12 @@ pub struct Live<'a> {
     pub identity: &'a Identity,
     pub service: &'a str,
     pub pid: i32,
-    pub told: &'a Testimony,
+    pub told: &'a Snapshot,
     pub sentence: &'a str,
 }
 
 /// What a connection is doing now: another line of the answer to SIGUSR1.
-pub fn note_live(live: &Live<'_>) {
+pub fn log_live(live: &Live<'_>) {
     let Live { identity, told, .. } = live;
     ledger::tell(|| {
         tracing::info!(
@@ -291,7 +315,7 @@ pub fn note_live(live: &Live<'_>) {
 }
 
 /// A source was at fault so often that it is refused for that long.
-pub fn note_punished(source: Source, faults: u32, time: Duration) {
+pub fn log_punished(source: Source, faults: u32, time: Duration) {
     ledger::tell(|| {
         tracing::warn!(
             MESSAGE_ID = SOURCE_PUNISHED,
@@ -303,7 +327,7 @@ pub fn note_punished(source: Source, faults: u32, time: Duration) {
 }
 
 /// What was short is there again.
-pub fn note_shortage_over(what: &str, failures: u64) {
+pub fn log_shortage_over(what: &str, failures: u64) {
     ledger::tell(|| {
         tracing::info!(MESSAGE_ID = SHORTAGE_OVER, "able to {what} again: it had failed {failures} times");
     });

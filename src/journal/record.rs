@@ -8,34 +8,13 @@ use tracing::Level;
 
 use super::ledger::{self, Kind};
 use super::{CONNECTION_ENDED, CONNECTION_KILLED, CONNECTION_REFUSED};
-use crate::child::outcome::Outcome;
-use crate::child::rlimits::Rlimit;
+use crate::capacity::Wall;
 use crate::connection::Identity;
-use crate::scoreboard::{ProgramEnd, Testimony};
+use crate::limits::Rlimit;
+use crate::outcome::{Outcome, TerminatedBy};
+use crate::scoreboard::{ProgramEnd, Snapshot};
 use crate::source::Source;
 use crate::sys::{Exit, Usage};
-use crate::walls::Wall;
-
-/// Why lsbaws itself ended a child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndedBy {
-    /// It lasted longer than `max_duration`.
-    Deadline,
-    /// The drain took longer than `process.drain_timeout`.
-    Drain,
-    /// A second SIGTERM asked for an end at once.
-    Stop,
-}
-
-impl fmt::Display for EndedBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Deadline => "deadline",
-            Self::Drain => "drain",
-            Self::Stop => "stop",
-        })
-    }
-}
 
 /// What became of one connection.
 #[derive(Debug)]
@@ -47,14 +26,14 @@ pub struct Record<'a> {
     pub exit: Exit,
     /// The exit code is that of a program that the child has become, not an outcome.
     pub is_program: bool,
-    pub ended_by: Option<EndedBy>,
+    pub terminated_by: Option<TerminatedBy>,
     /// Processes of its program were left, and have been told to end.
     pub left_behind: bool,
     /// The limit of the service at which the kernel has ended it, or its program.
     pub limit: Option<&'a Rlimit>,
     pub usage: Usage,
     pub wall: Duration,
-    pub told: Testimony,
+    pub told: Snapshot,
 }
 
 /// Writes, or counts, the one record of a connection whose process has ended.
@@ -67,7 +46,7 @@ pub fn record_connection(record: &Record<'_>) {
     let kind = match (record.exit, outcome) {
         (Exit::Killed { .. }, _) => Kind::Killed,
         (Exit::Exited(_), Some(outcome)) => Kind::Ended(outcome),
-        (Exit::Exited(_), None) => Kind::Ended(Outcome::Handler), // a program's own exit code
+        (Exit::Exited(_), None) => Kind::Ended(Outcome::HandlerError), // a program's own exit code
     };
     let level = level_of(record, outcome);
     let now = record.identity.accepted_at + record.wall;
@@ -105,7 +84,7 @@ fn write_connection(record: &Record<'_>, outcome: Option<Outcome>, kind: Kind, l
                 LSBAWS_SIGNAL = signal.as_deref(),
                 LSBAWS_OUTCOME = kind.word(),
                 LSBAWS_LEFT_BEHIND = record.left_behind.then_some("yes"),
-                LSBAWS_ENDED_BY = record.ended_by.map(tracing::field::display),
+                LSBAWS_ENDED_BY = record.terminated_by.map(tracing::field::display),
                 LSBAWS_LIMIT = record.limit.map(|limit| limit.key),
                 LSBAWS_WALL_USEC = micros(record.wall),
                 LSBAWS_USER_USEC = micros(usage.user),
@@ -134,9 +113,9 @@ fn write_connection(record: &Record<'_>, outcome: Option<Outcome>, kind: Kind, l
 /// How much a person should care: a crash is an error, a handler's failure a warning.
 fn level_of(record: &Record<'_>, outcome: Option<Outcome>) -> Level {
     match (record.exit, outcome) {
-        _ if record.ended_by.is_some() => Level::WARN,
-        (Exit::Exited(_), Some(Outcome::Served | Outcome::Client | Outcome::Refused)) => Level::INFO,
-        (Exit::Exited(_), Some(Outcome::Handler) | None) => Level::WARN,
+        _ if record.terminated_by.is_some() => Level::WARN,
+        (Exit::Exited(_), Some(Outcome::Served | Outcome::ClientError | Outcome::Refused)) => Level::INFO,
+        (Exit::Exited(_), Some(Outcome::HandlerError) | None) => Level::WARN,
         _ => Level::ERROR,
     }
 }
@@ -150,7 +129,7 @@ struct Sentence<'a> {
 
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { identity, told, wall, exit, ended_by, .. } = self.record;
+        let Record { identity, told, wall, exit, terminated_by, .. } = self.record;
         write!(f, "{}: ", identity.peer)?;
         match (&told.method, &told.target) {
             (Some(method), Some(target)) => write!(f, "{method} {target}")?,
@@ -167,14 +146,14 @@ impl fmt::Display for Sentence<'_> {
             // Nothing was asked for.
             (_, Some(Outcome::Served), _) if told.requests == 0 && !self.record.is_program => Ok(()),
             (_, Some(Outcome::Served), _) => f.write_str(", served"),
-            (_, Some(Outcome::Client), _) => write!(f, ", the client's fault while {phase}"),
-            (_, Some(Outcome::Handler), _) => write!(f, ", the handler's fault while {phase}"),
+            (_, Some(Outcome::ClientError), _) => write!(f, ", the client's fault while {phase}"),
+            (_, Some(Outcome::HandlerError), _) => write!(f, ", the handler's fault while {phase}"),
             (_, Some(Outcome::Refused), _) => f.write_str(", refused by policy"),
             (_, Some(Outcome::Bug), _) => write!(f, ", a bug in lsbaws while {phase}"),
-            (_, Some(Outcome::System), _) => {
+            (_, Some(Outcome::SystemError), _) => {
                 write!(f, ", the system refused something while {phase}")
             }
-            (_, Some(Outcome::Config), _) => f.write_str(", the configuration cannot work"),
+            (_, Some(Outcome::ConfigError), _) => f.write_str(", the configuration cannot work"),
             (_, None, Exit::Exited(code)) => write!(f, ", the program ended with exit code {code}"),
             (_, None, Exit::Killed { .. }) => Ok(()),
         }?;
@@ -184,10 +163,10 @@ impl fmt::Display for Sentence<'_> {
         if let Some(limit) = self.record.limit {
             write!(f, " (the service's {} is {})", limit.key, limit.shown)?;
         }
-        f.write_str(match ended_by {
-            Some(EndedBy::Deadline) => " (ended by lsbaws: max_duration has passed)",
-            Some(EndedBy::Drain) => " (ended by lsbaws: process.drain_timeout has passed)",
-            Some(EndedBy::Stop) => " (ended by lsbaws: told to stop at once)",
+        f.write_str(match terminated_by {
+            Some(TerminatedBy::Deadline) => " (ended by lsbaws: max_duration has passed)",
+            Some(TerminatedBy::Drain) => " (ended by lsbaws: process.drain_timeout has passed)",
+            Some(TerminatedBy::Stop) => " (ended by lsbaws: told to stop at once)",
             None => "",
         })?;
         if self.record.left_behind {

@@ -17,8 +17,8 @@ use nix::unistd::write;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
 
-use super::escape::{escape_char, is_printable};
 use super::note_untaken;
+use crate::escape::{escape_char, is_printable};
 
 /// A write of more than this to a pipe may be torn, or wait (pipe(7), `PIPE_BUF`).
 const LINE_MAX: usize = libc::PIPE_BUF;

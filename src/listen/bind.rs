@@ -14,18 +14,18 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{self, umask};
 
-use super::{Error, Listener, Origin, SocketFile, local_address, set_no_delay};
-use crate::config::{Address, Listen, Mode};
+use super::address::{Address, Mode};
+use super::{Error, ListenTable, Listener, Origin, SocketFile, local_address, set_no_delay};
 
 /// Binds every address of `[listen.*]`. All or nothing, but for the default addresses: there those
 /// that this host does not have (no IPv6) are left out.
-pub fn bind_listeners(tables: &[Listen]) -> Result<Vec<Listener>, Error> {
+pub fn bind_listeners(tables: &[ListenTable]) -> Result<Vec<Listener>, Error> {
     let listeners = bind_missing(tables, &[])?;
     if listeners.is_empty() { Err(Error::NoLoopback) } else { Ok(listeners) }
 }
 
 /// The same for those addresses alone that are not `held` already.
-pub fn bind_missing(tables: &[Listen], held: &[&Address]) -> Result<Vec<Listener>, Error> {
+pub fn bind_missing(tables: &[ListenTable], held: &[&Address]) -> Result<Vec<Listener>, Error> {
     let all: Vec<&Address> = tables.iter().flat_map(|table| &table.addresses).collect();
     let mut listeners = Vec::new();
     for table in tables {
@@ -56,7 +56,7 @@ fn is_unavailable(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 
-fn bind_one(table: &Listen, address: &Address, all: &[&Address]) -> io::Result<OwnedFd> {
+fn bind_one(table: &ListenTable, address: &Address, all: &[&Address]) -> io::Result<OwnedFd> {
     let fd = match address {
         Address::Tcp(tcp) => bind_tcp(*tcp, shares_port_with_v4(*tcp, all))?,
         Address::Path(path) => bind_path(path, table.mode)?,

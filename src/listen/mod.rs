@@ -1,6 +1,9 @@
 //! Where connections come from: sockets that were handed in ([`activation`]), or bound here ([`bind`]).
 
+#![forbid(unsafe_code)]
+
 pub mod activation;
+pub mod address;
 pub mod bind;
 
 use std::fs;
@@ -12,9 +15,22 @@ use std::sync::Arc;
 
 use nix::sys::socket::{SockaddrStorage, getsockname, setsockopt, sockopt};
 
-use crate::config::Address;
 use crate::connection::Connection;
 use crate::sys;
+use address::{Address, Mode};
+
+/// A listener that lsbaws binds itself: `[listen.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListenTable {
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<Address>,
+    /// Connections that the kernel queues (listen(2)).
+    pub(crate) backlog: i32,
+    /// Of a Unix socket in the file system.
+    pub(crate) mode: Mode,
+    /// The addresses are the built-in ones: those that this host does not have are left out.
+    pub(crate) is_default: bool,
+}
 
 /// A listening socket and the name that leads to its service.
 #[derive(Debug)]

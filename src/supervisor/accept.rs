@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::Supervisor;
 use crate::connection::Connection;
-use crate::handler::Service;
 use crate::listen::Listener;
+use crate::service::Service;
 
 /// A listener and the service that its name leads to.
 #[derive(Debug)]

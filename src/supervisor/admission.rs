@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollTimeout, poll};
 
 use super::refusals::{Reason, Refusals};
+use crate::capacity::{Wall, Watch};
 use crate::connection::Connection;
-use crate::handler::Service;
 use crate::journal;
+use crate::service::Service;
 use crate::source::{Prefixes, Source};
-use crate::walls::{Wall, Watch};
 
 /// Rest after accept(2) has run out of something.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ impl Admission {
         self.prefixes = prefixes;
     }
 
-    /// Nothing of ours stands in the way of accepting.
+    /// Nothing of ours stands in the binding of accepting.
     pub fn is_open(&self) -> bool {
         self.resting_until.is_none() && self.waiting.is_none()
     }
@@ -121,7 +121,7 @@ impl Admission {
             return None; // that was it: tried again at once
         }
         if self.accept_shortage.note(now) {
-            journal::note_accept_exhausted(listener, error, self.watch.find_hit(error).as_ref());
+            journal::log_accept_exhausted(listener, error, self.watch.find_hit(error).as_ref());
         }
         let until = now + ACCEPT_REST;
         let is_shortage = is_full || matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS));
@@ -142,7 +142,7 @@ impl Admission {
     ) {
         if self.fork_shortage.note(now) {
             self.wall = self.watch.find_hit(&error);
-            journal::note_fork_exhausted(&error, self.wall.as_ref());
+            journal::log_fork_exhausted(&error, self.wall.as_ref());
         }
         // Who comes late to where nothing is to be had need not wait as long as the first.
         let since = connection.identity.accepted_at.min(*self.no_fork_since.get_or_insert(now));
@@ -171,7 +171,7 @@ impl Admission {
         self.refusals.refresh(now);
         for (what, shortage) in [("accept", &mut self.accept_shortage), ("fork", &mut self.fork_shortage)] {
             if let Some(failures) = shortage.take_over(now) {
-                journal::note_shortage_over(what, failures);
+                journal::log_shortage_over(what, failures);
             }
         }
     }

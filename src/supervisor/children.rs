@@ -12,18 +12,23 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpgrp};
 
 use super::orphans::Orphans;
+use super::settings::{AdmissionRules, Model, Process};
 use super::sources::Sources;
-use super::spares::Spares;
-use crate::child::outcome::Outcome;
-use crate::child::{self, Work};
-use crate::config::{Admission, Limits, Model, Process};
+use super::spares::{REST, Spare, Spares};
+use crate::child::session::RESPONSE_ROOM;
+use crate::child::spare;
+use crate::child::work::{Kit, Work};
+use crate::child::{self};
 use crate::connection::{Connection, Identity};
-use crate::handler::{Protocol, Service};
-use crate::http::connection::RESPONSE_ROOM;
+use crate::http::limits::Limits;
 use crate::http::{self, date::Date};
-use crate::journal::{self, EndedBy, Record};
+use crate::journal::{self, Record};
+use crate::outcome::Outcome;
+use crate::outcome::TerminatedBy;
 use crate::scoreboard::{Phase, Scoreboard, Slot};
+use crate::service::{Protocol, Service};
 use crate::sys::{self, Exit, Usage};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 /// Between being told to end and being killed.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -33,22 +38,29 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Child {
     pub(super) identity: Identity,
     pub(super) service: Arc<Service>,
-    pub(super) slot: &'static Slot,
+    pub(super) slot: Slot,
     /// This is the intermediate of a double fork; the child proper is named in the slot.
     pub(super) is_intermediate: bool,
-    pub(super) ended_by: Option<EndedBy>,
+    pub(super) terminated_by: Option<TerminatedBy>,
     /// When to act: to end it, or, when it was told to end already, to kill it.
     pub(super) due: Option<Instant>,
 }
 
 impl Child {
-    fn new(identity: Identity, service: &Arc<Service>, slot: &'static Slot) -> Self {
+    fn new(identity: Identity, service: &Arc<Service>, slot: Slot) -> Self {
         let due = service.max_duration.map(|duration| {
             // Whoever speaks HTTP looks at the time itself, and answers.
             let grace = if matches!(service.protocol, Protocol::Http(_)) { GRACE } else { Duration::ZERO };
             identity.accepted_at + duration + grace
         });
-        Self { identity, service: Arc::clone(service), slot, is_intermediate: false, ended_by: None, due }
+        Self {
+            identity,
+            service: Arc::clone(service),
+            slot,
+            is_intermediate: false,
+            terminated_by: None,
+            due,
+        }
     }
 
     /// Sends a signal to the process; where it has become a program, to its group, which is what it has started as well.
@@ -80,7 +92,7 @@ pub struct Children {
     pub(super) drain: (Option<UnixStream>, Option<UnixStream>),
     pub orphans: Orphans,
     pub(super) limits: Limits,
-    pub(super) rules: Admission,
+    pub(super) rules: AdmissionRules,
     pub(super) sources: Sources,
     pub(super) process: Process,
     /// Connections whose record has been written.
@@ -90,13 +102,13 @@ pub struct Children {
 }
 
 impl Children {
-    pub fn new(limits: Limits, process: Process, rules: Admission) -> io::Result<Self> {
-        http::warm_up();
+    pub fn new(limits: Limits, process: Process, rules: AdmissionRules) -> io::Result<Self> {
+        http::request::warm_up();
         Ok(Self {
-            by_pid: Vec::with_capacity(limits.max_connections),
+            by_pid: Vec::with_capacity(process.max_connections),
             next_due: None,
             spares: Spares::default(),
-            scoreboard: Scoreboard::new(limits.max_connections + process.spares)?,
+            scoreboard: Scoreboard::new(process.max_connections + process.spares)?,
             mask: child::signal_mask(),
             date: Date::now(),
             buffer: vec![0; limits.max_head_size + RESPONSE_ROOM],
@@ -127,7 +139,7 @@ impl Children {
 
     /// There is a slot for one more connection.
     pub fn has_room(&self) -> bool {
-        self.count() < self.limits.max_connections && !self.scoreboard.is_full()
+        self.count() < self.process.max_connections && !self.scoreboard.is_full()
     }
 
     /// Connections that have a process.
@@ -215,7 +227,7 @@ impl Children {
 
     /// Runs a program for a connection and waits for its end: becoming it would leave nobody to write the
     /// record.
-    fn run_here(&mut self, connection: Connection, service: &Arc<Service>, slot: &'static Slot) -> Outcome {
+    fn run_here(&mut self, connection: Connection, service: &Arc<Service>, slot: Slot) -> Outcome {
         let mut work = self.prepare(&connection, service, slot);
         let forked = sys::fork_child(|| child::run(&mut work));
         let Connection { socket, identity } = connection;
@@ -224,36 +236,30 @@ impl Children {
         let (pid, exit, usage) = match forked.and_then(|pid| child.wait_for_end(pid)) {
             Ok(end) => end,
             Err(error) => {
-                journal::note_warning(&format!(
-                    "{}: unable to run its program: {error}",
-                    child.identity.peer
-                ));
-                (Pid::this(), Exit::Exited(Outcome::System.code()), Usage::default())
+                journal::log_warning(&format!("{}: unable to run its program: {error}", child.identity.peer));
+                (Pid::this(), Exit::Exited(Outcome::SystemError.code()), Usage::default())
             }
         };
         self.record(&child, pid, exit, usage);
         match exit {
             Exit::Exited(0) => Outcome::Served,
-            _ => Outcome::Handler,
+            _ => Outcome::HandlerError,
         }
     }
 
-    fn prepare<'a>(
-        &'a mut self,
-        connection: &'a Connection,
-        service: &'a Service,
-        slot: &'static Slot,
-    ) -> Work<'a> {
+    fn prepare<'a>(&'a mut self, connection: &'a Connection, service: &'a Service, slot: Slot) -> Work<'a> {
         self.date.refresh();
         Work {
             connection,
             service,
-            limits: &self.limits,
-            drain: self.drain.1.as_ref().map(AsFd::as_fd),
-            slot,
-            mask: self.mask,
-            date: &mut self.date,
-            buffer: &mut self.buffer,
+            kit: Kit {
+                limits: &self.limits,
+                drain: self.drain.1.as_ref().map(AsFd::as_fd),
+                slot,
+                mask: self.mask,
+                date: &mut self.date,
+                buffer: &mut self.buffer,
+            },
         }
     }
 
@@ -289,7 +295,7 @@ impl Children {
             return;
         };
         child.is_intermediate = false;
-        if child.ended_by.is_some() {
+        if child.terminated_by.is_some() {
             child.send(pid, Signal::SIGKILL);
         }
         self.add(pid, child);
@@ -311,9 +317,9 @@ impl Children {
             is_program,
             pid: pid.as_raw(),
             exit,
-            ended_by: child.ended_by,
+            terminated_by: child.terminated_by,
             left_behind,
-            limit: rlimits.find_cause(exit, told.program, usage).filter(|_| child.ended_by.is_none()),
+            limit: rlimits.find_cause(exit, told.program, usage).filter(|_| child.terminated_by.is_none()),
             usage,
             wall: child.identity.accepted_at.elapsed(),
             told,
@@ -330,6 +336,59 @@ impl Children {
     }
 }
 
+impl Children {
+    /// Forks as many spares as there shall be.
+    pub fn refill_spares(&mut self, now: Instant) {
+        if self.process.model != Model::Fork {
+            return;
+        }
+        self.spares.resting_until.take_if(|until| now >= *until);
+        while self.spares.resting_until.is_none() && self.spares.count() < self.process.spares {
+            match self.fork_spare() {
+                Ok(true) => self.spares.is_short = false,
+                Ok(false) => return, // every slot is in use: a child's end makes room
+                Err(error) => {
+                    self.spares.resting_until = Some(now + REST);
+                    if !std::mem::replace(&mut self.spares.is_short, true) {
+                        journal::log_warning(&format!(
+                            "unable to fork spares: {error}; tried again each second"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    /// False: there is no slot for it.
+    fn fork_spare(&mut self) -> io::Result<bool> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        let Some(slot) = self.scoreboard.take() else { return Ok(false) };
+        let spare = spare::Spare {
+            channel: theirs.as_fd(),
+            bindings: &self.spares.bindings,
+            kit: Kit {
+                limits: &self.limits,
+                drain: self.drain.1.as_ref().map(AsFd::as_fd),
+                slot,
+                mask: self.mask,
+                date: &mut self.date,
+                buffer: &mut self.buffer,
+            },
+        };
+        match sys::fork_child(|| spare.run()) {
+            Ok(pid) => {
+                self.spares.waiting.push(Spare { pid, slot, channel: Some(ours) });
+                Ok(true)
+            }
+            Err(error) => {
+                self.scoreboard.give_back(slot);
+                Err(error)
+            }
+        }
+    }
+}
+
 /// Whether `pid` is a child of this process, dead or alive.
 fn is_child(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
@@ -341,7 +400,7 @@ fn is_child(pid: Pid) -> bool {
 ///
 /// When there is no second process to be had, the first is one: it serves the connection itself.
 fn fork_again(work: &mut Work<'_>) -> u8 {
-    let slot = work.slot;
+    let slot = work.kit.slot;
     let mut serve = || {
         slot.set_child(Pid::this().as_raw());
         child::run(work)

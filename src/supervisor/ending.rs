@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::children::{Child, Children, GRACE};
-use crate::journal::EndedBy;
+use crate::outcome::TerminatedBy;
 use crate::sys::{self, Exit, Usage};
 
 /// The bytes of each child, and when they were last seen to have moved.
@@ -19,9 +19,9 @@ pub type Movement = HashMap<Pid, (u64, Instant)>;
 
 impl Child {
     /// Ends it by SIGTERM, or, what was told to end already, by SIGKILL.
-    fn end(&mut self, pid: Pid, why: EndedBy, now: Instant) {
-        let signal = if self.ended_by.is_none() { Signal::SIGTERM } else { Signal::SIGKILL };
-        self.ended_by.get_or_insert(why);
+    fn end(&mut self, pid: Pid, why: TerminatedBy, now: Instant) {
+        let signal = if self.terminated_by.is_none() { Signal::SIGTERM } else { Signal::SIGKILL };
+        self.terminated_by.get_or_insert(why);
         // Again, for as long as it is there: who hangs in the kernel dies late, and an intermediate is killed by
         // the name of its child, once that is known.
         self.due = Some(now + GRACE);
@@ -38,7 +38,7 @@ impl Child {
             });
             match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
                 Ok(0) if self.due.is_some_and(|due| Instant::now() >= due) => {
-                    self.end(pid, EndedBy::Deadline, Instant::now());
+                    self.end(pid, TerminatedBy::Deadline, Instant::now());
                 }
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return sys::wait_for(pid),
@@ -64,7 +64,7 @@ impl Children {
         }
         for (pid, child) in &mut self.by_pid {
             if child.due.is_some_and(|due| now >= due) {
-                child.end(*pid, EndedBy::Deadline, now);
+                child.end(*pid, TerminatedBy::Deadline, now);
             }
         }
         self.next_due = self.by_pid.iter().filter_map(|(_, child)| child.due).min();
@@ -76,11 +76,11 @@ impl Children {
             movement.is_some_and(|(movement, since)| movement.get(pid).is_some_and(|(_, at)| *at >= since))
         };
         let mut count = 0;
-        for (pid, child) in self.by_pid.iter_mut().filter(|(_, child)| child.ended_by.is_none()) {
+        for (pid, child) in self.by_pid.iter_mut().filter(|(_, child)| child.terminated_by.is_none()) {
             if is_moving(pid) {
                 count += 1;
             } else {
-                child.end(*pid, EndedBy::Drain, now);
+                child.end(*pid, TerminatedBy::Drain, now);
             }
         }
         self.next_due = self.by_pid.iter().filter_map(|(_, child)| child.due).min();
@@ -101,7 +101,7 @@ impl Children {
     /// Kills all, at once.
     pub fn kill_all(&mut self) {
         for (pid, child) in &mut self.by_pid {
-            child.ended_by.get_or_insert(EndedBy::Stop);
+            child.terminated_by.get_or_insert(TerminatedBy::Stop);
             child.signal(*pid, Signal::SIGKILL);
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::children::Children;
 use super::ending::Movement;
-use crate::config::Process;
+use super::settings::Process;
 use crate::journal;
 
 /// How often a drain looks whether bytes still move, and for how long they may stand still: a client that takes them
@@ -52,7 +52,7 @@ impl Life {
     /// Told to stop: the first time drains, the second time ends at once.
     pub fn stop(&mut self, children: &mut Children, process: &Process, now: Instant) {
         if self.is_serving() {
-            journal::note_draining(children.count(), process.drain_timeout);
+            journal::log_draining(children.count(), process.drain_timeout);
             children.drain();
             let mut movement = Movement::default();
             children.note_movement(&mut movement, now);

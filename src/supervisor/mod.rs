@@ -2,6 +2,8 @@
 //! from the network, and waits for nothing but poll(2). (In the model `iterative`, and for a connection that
 //! was handed in, the parent is its own child.)
 
+#![forbid(unsafe_code)]
+
 mod accept;
 mod admission;
 mod children;
@@ -10,9 +12,10 @@ mod lifecycle;
 mod orphans;
 mod refusals;
 mod reload;
+pub mod settings;
 mod sources;
 mod spares;
-mod state;
+mod status;
 mod verdicts;
 
 use std::io;
@@ -27,19 +30,19 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::child::{self, outcome::Outcome};
-use crate::config::{Config, ListenTerms, LogTarget, Model, Process, find_service};
+use crate::child;
 use crate::connection::Connection;
-use crate::handler::{Protocol, Service};
 use crate::journal;
-use crate::listen::{self, activation::Activation};
+use crate::listen::{self, ListenTable, activation::Activation};
 use crate::notify::{Counts, Notifier};
+use crate::outcome::Outcome;
+use crate::service::{Protocol, Service, find_service};
 use crate::sys;
-use crate::walls;
 use accept::Entry;
 use admission::Admission;
 use children::Children;
 use lifecycle::Life;
+use settings::{Model, Process, Settings};
 
 /// Connections accepted from one listener before the others, and ended children, get their turn.
 const ACCEPT_BATCH: usize = 64;
@@ -64,17 +67,17 @@ impl Error {
     }
 }
 
-/// Reads the configuration anew.
-pub type Reread = Box<dyn FnMut() -> Result<Config, String>>;
+/// Reads the configuration again. The argument: connections that are served already.
+pub type Reload = Box<dyn FnMut(usize) -> Result<Settings, String>>;
 
-/// Serves what `activation` holds until told to stop. A single connection is served in this process. `reread`
+/// Serves what `activation` holds until told to stop. A single connection is served in this process. `reload_settings`
 /// is what SIGHUP asks for.
-pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Outcome, Error> {
+pub fn run(settings: Settings, activation: Activation, reload_settings: Reload) -> Result<Outcome, Error> {
     // A parent process that ignores SIGCHLD would have left us without any child's status, and Rust's
     // handlers for a stack overflow would swallow a SIGSEGV that somebody sends.
     sys::reset_signals();
-    let find = |name: &str| find_service(&config.services, name).map_err(Error::NoService);
-    let mut children = Children::new(config.limits, config.process, config.admission.clone())
+    let find = |name: &str| find_service(&settings.services, name).map_err(Error::NoService);
+    let mut children = Children::new(settings.http, settings.process, settings.admission.clone())
         .map_err(Error::system("map the scoreboard"))?;
     let is_inherited = matches!(activation, Activation::Listeners(_));
     let bound = match activation {
@@ -83,7 +86,7 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
             return Ok(serve_single(&mut children, connection, &service));
         }
         Activation::Listeners(listeners) => listeners,
-        Activation::None => listen::bind::bind_listeners(&config.listen)?,
+        Activation::None => listen::bind::bind_listeners(&settings.listen)?,
     };
     let mut listeners = Vec::new();
     for listener in bound {
@@ -93,32 +96,32 @@ pub fn run(config: Config, activation: Activation, reread: Reread) -> Result<Out
     sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
     let mut supervisor = Supervisor {
         signals: take_signals().map_err(Error::system("take over signals"))?,
-        admission: Admission::new(config.admission.prefixes),
+        admission: Admission::new(settings.admission.prefixes),
         life: Life::Serving,
         notifier: Notifier::from_environment(),
-        process: config.process,
-        log_target: config.log_target,
-        listen_terms: config.listen_terms(),
+        process: settings.process,
+        log: settings.log,
+        listen: settings.listen,
         is_inherited,
         idle_since: Instant::now(),
         started: Instant::now(),
-        reread,
+        reload_settings,
         shall_reload: false,
-        batch: if config.process.model == Model::Iterative { 1 } else { ACCEPT_BATCH },
+        batch: if settings.process.model == Model::Iterative { 1 } else { ACCEPT_BATCH },
         round: 0,
         children,
         listeners,
     };
     // Children of a double fork come to us, and what programs leave behind.
     prctl::set_child_subreaper(true).map_err(Error::system("become a subreaper"))?;
-    if config.process.model == Model::Iterative {
+    if settings.process.model == Model::Iterative {
         supervisor.notifier.disable_watchdog();
     }
-    for warning in walls::find_warnings(&config, 0) {
-        journal::note_wall_ahead(&warning);
+    for warning in &settings.warnings {
+        journal::log_wall_ahead(warning);
     }
     supervisor.children.open_drain().map_err(Error::system("make a pair of sockets"))?;
-    supervisor.apply_ways();
+    supervisor.apply_bindings();
     supervisor.run()?;
     Ok(Outcome::Served)
 }
@@ -138,7 +141,7 @@ fn serve_single(children: &mut Children, connection: Connection, service: &Arc<S
     {
         return outcome;
     }
-    children.serve_here(connection, service).unwrap_or(Outcome::System)
+    children.serve_here(connection, service).unwrap_or(Outcome::SystemError)
 }
 
 /// Signals become readable instead of interrupting: nothing is ever lost between two system calls.
@@ -159,14 +162,14 @@ struct Supervisor {
     notifier: Notifier,
     process: Process,
     /// What a reload does not change.
-    log_target: LogTarget,
-    listen_terms: ListenTerms,
+    log: journal::Settings,
+    listen: Vec<ListenTable>,
     /// systemd holds the listeners as well, and starts us again when somebody comes.
     is_inherited: bool,
     /// When a connection was last seen.
     idle_since: Instant,
     started: Instant,
-    reread: Reread,
+    reload_settings: Reload,
     shall_reload: bool,
     /// Connections that one listener may take before the others have their turn.
     batch: usize,
@@ -183,7 +186,7 @@ struct Ready {
 impl Supervisor {
     fn run(&mut self) -> Result<(), Error> {
         let addresses: Vec<_> = self.listeners.iter().map(Entry::describe).collect();
-        journal::note_ready(&addresses.join(", "));
+        journal::log_ready(&addresses.join(", "));
         self.children.refill_spares(Instant::now());
         self.notifier.ready(self.counts());
         loop {
@@ -212,7 +215,7 @@ impl Supervisor {
             }
             if self.is_over() {
                 self.admission.close(now);
-                journal::note_stopped(self.counts().ended);
+                journal::log_stopped(self.counts().ended);
                 return Ok(());
             }
             journal::refresh(now);
@@ -324,7 +327,7 @@ impl Supervisor {
         match self.idle_end() {
             None => self.idle_since = now,
             Some(end) if now >= end => {
-                journal::note_idle(self.process.idle_timeout.unwrap_or_default());
+                journal::log_idle(self.process.idle_timeout.unwrap_or_default());
                 self.stop(now);
             }
             Some(_) => {}

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::sources::TooMuch;
-use crate::child::outcome::Outcome;
+use crate::capacity::Wall;
 use crate::connection::Connection;
-use crate::handler::{Protocol, Service};
 use crate::journal::{self, Refused};
+use crate::outcome::Outcome;
+use crate::service::{Protocol, Service};
 use crate::source::Source;
 use crate::sys;
-use crate::walls::Wall;
 
 /// How long a refused socket stays open for its answer to be read, how often what arrives there is thrown away,
 /// and how many do at once.
@@ -49,7 +49,7 @@ impl Reason<'_> {
     }
 
     fn outcome(&self) -> Outcome {
-        if matches!(self, Self::NoProcess(..)) { Outcome::System } else { Outcome::Refused }
+        if matches!(self, Self::NoProcess(..)) { Outcome::SystemError } else { Outcome::Refused }
     }
 
     fn status(&self) -> u16 {

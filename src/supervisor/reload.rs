@@ -4,31 +4,33 @@
 use std::sync::Arc;
 
 use super::children::Children;
+use super::settings::{Process, Settings};
 use super::{Entry, Supervisor};
-use crate::child::spare::Way;
-use crate::config::{Address, Config, Limits, Process, find_service};
-use crate::http::connection::RESPONSE_ROOM;
+use crate::child::session::RESPONSE_ROOM;
+use crate::child::spare::Binding;
+use crate::http::limits::Limits;
 use crate::journal;
-use crate::listen::bind;
-use crate::walls;
+use crate::listen::address::Address;
+use crate::listen::{ListenTable, bind};
+use crate::service::find_service;
 
 impl Supervisor {
     /// Reads the configuration and applies it; or keeps the old one, and says why.
     pub(super) fn reload(&mut self) {
         self.notifier.reloading();
-        match (self.reread)().and_then(|config| self.apply(config)) {
+        match (self.reload_settings)(self.children.count()).and_then(|settings| self.apply(settings)) {
             Ok(()) => {
                 let addresses: Vec<_> = self.listeners.iter().map(Entry::describe).collect();
-                journal::note_reloaded(&addresses.join(", "));
+                journal::log_reloaded(&addresses.join(", "));
             }
-            Err(error) => journal::note_reload_failed(&error),
+            Err(error) => journal::log_reload_failed(&error),
         }
         self.notifier.ready(self.counts());
     }
 
     /// All or nothing. The process model and where records go stay as they are until the next start.
-    fn apply(&mut self, config: Config) -> Result<(), String> {
-        let find = |name: &str| find_service(&config.services, name);
+    fn apply(&mut self, settings: Settings) -> Result<(), String> {
+        let find = |name: &str| find_service(&settings.services, name);
         let fail = |error: &dyn std::error::Error| error.to_string();
         // One that is given up, and whose file is gone, is not held: another takes its place.
         let is_gone = |entry: &Entry| {
@@ -38,7 +40,7 @@ impl Supervisor {
         let held: Vec<_> = kept.filter_map(|entry| entry.listener.configured()).collect();
         let bound = match self.is_inherited {
             true => Vec::new(),
-            false => bind::bind_missing(&config.listen, &held).map_err(|error| fail(&error))?,
+            false => bind::bind_missing(&settings.listen, &held).map_err(|error| fail(&error))?,
         };
         // What becomes of each listener: the name that it has now, and the service of that name.
         let mut plans = Vec::new();
@@ -48,7 +50,7 @@ impl Supervisor {
                 None if is_gone(entry) => None,
                 None => Some(Arc::clone(&listener.name)),
                 Some(address) => {
-                    let table = config.listen.iter().find(|table| table.addresses.contains(address));
+                    let table = settings.listen.iter().find(|table| table.addresses.contains(address));
                     table.map(|table| Arc::from(table.name.as_str()))
                 }
             };
@@ -59,17 +61,16 @@ impl Supervisor {
             let service = find(&listener.name)?;
             added.push(Entry::new(listener, service));
         }
-        for warning in walls::find_warnings(&config, self.children.count()) {
-            journal::note_wall_ahead(&warning);
+        for warning in &settings.warnings {
+            journal::log_wall_ahead(warning);
         }
-        let process = Process { model: self.process.model, ..config.process };
-        self.children.reconfigure(config.limits, process).map_err(|error| fail(&error))?;
-        if config.admission.prefixes != self.children.rules.prefixes {
+        let process = Process { model: self.process.model, ..settings.process };
+        self.children.reconfigure(settings.http, process).map_err(|error| fail(&error))?;
+        if settings.admission.prefixes != self.children.rules.prefixes {
             self.children.sources.clear();
         }
-        self.admission.set_prefixes(config.admission.prefixes);
-        let terms = config.listen_terms();
-        self.children.rules = config.admission;
+        self.admission.set_prefixes(settings.admission.prefixes);
+        self.children.rules = settings.admission;
         for (entry, plan) in self.listeners.iter_mut().zip(plans) {
             entry.is_retiring = plan.is_none();
             match plan {
@@ -81,33 +82,44 @@ impl Supervisor {
         }
         self.listeners.extend(added);
         self.process = process;
-        self.apply_ways();
-        journal::change(config.log_level, config.log_max_rate);
+        self.apply_bindings();
+        journal::change(settings.log);
         for (key, is_changed) in [
-            ("process.model", config.process.model != process.model),
-            ("log.target", config.log_target != self.log_target),
-            ("listen.NAME.backlog and mode", !self.is_inherited && terms != self.listen_terms),
+            ("process.model", settings.process.model != process.model),
+            ("log.target", settings.log.target != self.log.target),
+            (
+                "listen.NAME.backlog and mode",
+                !self.is_inherited && has_other_terms(&settings.listen, &self.listen),
+            ),
         ] {
             if is_changed {
-                journal::note_warning(&format!("{key}: takes effect at the next start"));
+                journal::log_warning(&format!("{key}: takes effect at the next start"));
             }
         }
         Ok(())
     }
 
     /// Lets spares know where connections may come from.
-    pub(super) fn apply_ways(&mut self) {
-        let way = |entry: &Entry| (Arc::clone(&entry.listener.name), Arc::clone(&entry.service));
-        let ways: Vec<Way> = self.listeners.iter().map(way).collect();
-        self.children.spares.retire(ways);
+    pub(super) fn apply_bindings(&mut self) {
+        let binding = |entry: &Entry| (Arc::clone(&entry.listener.name), Arc::clone(&entry.service));
+        let bindings: Vec<Binding> = self.listeners.iter().map(binding).collect();
+        self.children.spares.retire(bindings);
     }
+}
+
+/// Backlog or mode of a listener differ, which bind(2) and listen(2) have fixed.
+fn has_other_terms(one: &[ListenTable], other: &[ListenTable]) -> bool {
+    let terms = |tables: &[ListenTable]| -> Vec<_> {
+        tables.iter().map(|table| (table.name.clone(), table.backlog, table.mode)).collect()
+    };
+    terms(one) != terms(other)
 }
 
 impl Children {
     /// What holds from the next fork on.
     fn reconfigure(&mut self, limits: Limits, process: Process) -> std::io::Result<()> {
-        self.scoreboard.resize(limits.max_connections + process.spares)?;
-        let missing = limits.max_connections.saturating_sub(self.by_pid.len());
+        self.scoreboard.resize(process.max_connections + process.spares)?;
+        let missing = process.max_connections.saturating_sub(self.by_pid.len());
         self.by_pid.reserve(missing);
         self.buffer.resize(limits.max_head_size + RESPONSE_ROOM, 0);
         (self.limits, self.process) = (limits, process);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::config::Admission;
+use super::settings::AdmissionRules;
 use crate::source::Source;
 
 /// Sources that something is kept of. An attacker has many addresses.
@@ -44,7 +44,12 @@ pub struct Sources {
 
 impl Sources {
     /// Takes the arrival of a connection into account, and says whether it is too much.
-    pub fn note_arrival(&mut self, source: Source, rules: &Admission, now: Instant) -> Result<(), TooMuch> {
+    pub fn note_arrival(
+        &mut self,
+        source: Source,
+        rules: &AdmissionRules,
+        now: Instant,
+    ) -> Result<(), TooMuch> {
         let rate = u64::from(rules.max_rate_per_source);
         if rate == 0 && self.accounts.is_empty() {
             return Ok(());
@@ -66,7 +71,7 @@ impl Sources {
     }
 
     /// A connection of that source has ended by its own fault. The penalty that it has earned, if any.
-    pub fn note_fault(&mut self, source: Source, rules: &Admission, now: Instant) -> Option<Penalty> {
+    pub fn note_fault(&mut self, source: Source, rules: &AdmissionRules, now: Instant) -> Option<Penalty> {
         if rules.penalty_after == 0 {
             return None;
         }
@@ -111,7 +116,7 @@ impl Sources {
     }
 
     /// Forgets whoever there is nothing to say of any more; and when that is not enough, half of the others.
-    fn make_room(&mut self, source: Source, rules: &Admission, now: Instant) {
+    fn make_room(&mut self, source: Source, rules: &AdmissionRules, now: Instant) {
         if self.accounts.len() < SOURCES_MAX || self.accounts.contains_key(&source) {
             return;
         }
@@ -144,12 +149,12 @@ impl Account {
     }
 
     /// So long without a fault, and out of penalty, that all is as if there had been none.
-    fn is_forgiven(&self, rules: &Admission, now: Instant) -> bool {
+    fn is_forgiven(&self, rules: &AdmissionRules, now: Instant) -> bool {
         let is_over = |at: Instant| now.saturating_duration_since(at) >= rules.penalty_time_max;
         self.last_fault.is_none_or(is_over) && self.penalty.is_none_or(|(_, until)| is_over(until))
     }
 
-    fn is_idle(&self, rules: &Admission, now: Instant) -> bool {
+    fn is_idle(&self, rules: &AdmissionRules, now: Instant) -> bool {
         let is_full = now.saturating_duration_since(self.last) >= Duration::from_secs(1);
         is_full && self.is_forgiven(rules, now)
     }
@@ -161,13 +166,13 @@ mod tests {
     use crate::connection::Peer;
     use crate::source::Prefixes;
 
-    fn rules() -> Admission {
-        Admission {
+    fn rules() -> AdmissionRules {
+        AdmissionRules {
             max_rate_per_source: 0,
             penalty_after: 3,
             penalty_time: Duration::from_secs(10),
             penalty_time_max: Duration::from_secs(60),
-            ..Admission::default()
+            ..AdmissionRules::default()
         }
     }
 
@@ -178,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_rate_lets_a_second_of_it_in_at_once_and_then_as_it_comes() {
-        let rules = Admission { max_rate_per_source: 2, ..rules() };
+        let rules = AdmissionRules { max_rate_per_source: 2, ..rules() };
         let (mut sources, start) = (Sources::default(), Instant::now());
         let mut arrive =
             |millis| sources.note_arrival(source(1), &rules, start + Duration::from_millis(millis));

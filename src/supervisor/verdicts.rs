@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::children::Children;
 use super::refusals::Reason;
-use crate::child::outcome::Outcome;
 use crate::connection::Peer;
-use crate::handler::Service;
 use crate::journal;
+use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
+use crate::service::Service;
 use crate::source::Source;
 
 impl Children {
@@ -21,7 +21,7 @@ impl Children {
     /// Whether a connection may have a process, or why not. It counts as an arrival of its source.
     pub fn admit(&mut self, peer: &Peer, service: &Service, now: Instant) -> Result<(), Reason<'static>> {
         let rules = &self.rules;
-        if !rules.guard.admits(peer) || !service.guard.admits(peer) {
+        if !rules.access.admits(peer) || !service.access.admits(peer) {
             return Err(Reason::Denied);
         }
         let Some(source) = self.find_source(peer) else { return Ok(()) };
@@ -53,9 +53,9 @@ impl Children {
         let Some(source) = self.find_source(peer) else { return };
         match outcome {
             Some(Outcome::Served) => self.sources.note_served(source),
-            Some(Outcome::Client) if phase != Phase::Writing => {
+            Some(Outcome::ClientError) if phase != Phase::Writing => {
                 if let Some(penalty) = self.sources.note_fault(source, &self.rules, Instant::now()) {
-                    journal::note_punished(source, penalty.faults, penalty.time);
+                    journal::log_punished(source, penalty.faults, penalty.time);
                 }
             }
             _ => {}

@@ -30,19 +30,19 @@ fn each_failure_has_its_status_and_its_record() {
         ],
     );
     for (name, expected, outcome, end) in [
-        ("silent", "502", "handler", "exit code 3"),
-        ("garbage", "502", "handler", ""), // it may have ended by then, or be ended
-        ("endless", "502", "handler", "exit code 0"),
-        ("killed", "502", "handler", "killed by SIGSEGV"),
-        ("slow", "504", "handler", "killed by SIGTERM"),
-        ("cut", "200", "handler", "killed by SIGKILL"),
-        ("late", "200", "handler", "killed by SIGTERM"),
-        ("short", "200", "handler", "exit code 0"),
+        ("silent", "502", "handler-error", "exit code 3"),
+        ("garbage", "502", "handler-error", ""), // it may have ended by then, or be ended
+        ("endless", "502", "handler-error", "exit code 0"),
+        ("killed", "502", "handler-error", "killed by SIGSEGV"),
+        ("slow", "504", "handler-error", "killed by SIGTERM"),
+        ("cut", "200", "handler-error", "killed by SIGKILL"),
+        ("late", "200", "handler-error", "killed by SIGTERM"),
+        ("short", "200", "handler-error", "exit code 0"),
         ("failing", "200", "served", "exit code 4"),
     ] {
         let answer = it.server.get(&format!("/cgi/{name}"));
         assert_eq!(status(&answer), expected, "{name}: {answer}");
-        if outcome == "handler" {
+        if outcome == "handler-error" {
             let line = it.server.wait_line(&format!("/{name} has failed: "));
             assert!(line.starts_with("ERROR ") && line.contains(" connection="), "{line}");
             assert!(!answer.ends_with("0\r\n\r\n"), "{name}: cut, not ended: {answer}");
@@ -122,7 +122,7 @@ fn the_clients_leaving_ends_the_program() {
     stream.read_exact(&mut [0; 1000]).unwrap();
     drop(stream);
     let record = it.server.record();
-    assert_eq!(record.get("outcome"), "client", "{}", record.line);
+    assert_eq!(record.get("outcome"), "client-error", "{}", record.line);
     assert_eq!(record.get("program_end"), "exit code 9", "{}", record.line);
     assert_eq!(fs::read_to_string(marker).unwrap(), "told\n");
 }
@@ -139,7 +139,7 @@ fn a_program_dies_with_its_child() {
         seen.push(char::from(byte[0]));
     }
     let program: u32 = seen.lines().last().unwrap().parse().unwrap();
-    let watched = lsbaws::sys::open_pidfd(program).unwrap();
+    let watched = crate::harness::open_pidfd(program).unwrap();
     kill(Pid::from_raw(it.server.children()[0]), Signal::SIGKILL).unwrap();
     let record = it.server.record();
     assert_eq!((record.get("end"), record.get("program_end")), ("killed", "still running"));
@@ -165,7 +165,7 @@ fn what_a_program_has_started_ends_with_its_child() {
             BufReader::new(stream).lines().map(Result::unwrap).skip_while(|line| !line.is_empty());
         let line = answer.nth(1).unwrap();
         let (sleeper, child) = line.split_once(' ').unwrap();
-        let watched = lsbaws::sys::open_pidfd(sleeper.parse().unwrap()).unwrap();
+        let watched = crate::harness::open_pidfd(sleeper.parse().unwrap()).unwrap();
         kill(Pid::from_raw(child.parse().unwrap()), Signal::SIGKILL).unwrap();
         assert_eq!(server.record().get("program_end"), "still running", "{model}");
         let mut fds = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
@@ -244,7 +244,7 @@ fn the_end_of_the_connection_is_the_programs_fault_while_it_runs() {
     ));
     assert_eq!(status(&server.get("/slow")), "504");
     server.wait_line("/slow has failed: it has not answered before the end of the connection (max_duration)");
-    assert_eq!(server.record().get("outcome"), "handler");
+    assert_eq!(server.record().get("outcome"), "handler-error");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn sizes_have_limits() {
     assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"0123456789")), "200");
     assert_eq!(it.server.record().get("outcome"), "served");
     assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"0123456789a")), "413");
-    assert_eq!(it.server.record().get("outcome"), "client");
+    assert_eq!(it.server.record().get("outcome"), "client-error");
     let chunked = "POST /cgi/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n";
     assert_eq!(status(&ask(it.server.connect(), chunked)), "413");
     let much = it.server.get("/cgi/much");
@@ -284,7 +284,7 @@ fn a_trickle_of_content_uses_up_its_time() {
     stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx").unwrap();
     let answer = read_to_end(stream);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert_eq!(server.record().get("outcome"), "client");
+    assert_eq!(server.record().get("outcome"), "client-error");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_trickle_uses_up_its_time_though_each_byte_is_in_time() {
         stream.write_all(b"x").unwrap();
     }
     assert_eq!(status(&read_to_end(stream)), "408");
-    assert_eq!(server.record().get("outcome"), "client");
+    assert_eq!(server.record().get("outcome"), "client-error");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nroot = '/srv'\n",
-            "FILE:2: service.web.route[0].root: unknown key for the handler hello, which is the default (it belongs to handler = \"files\", handler = \"cgi\"), expected one of path",
+            "FILE:2: service.web.route[0].root: unknown key for the handler respond, which is the default (it belongs to handler = \"files\", handler = \"cgi\"), expected one of path",
         ),
         (
             "[[service.web.route]]\nhandler = 'cgi'\nroot = '/'\ninterpreter = 'php-cgi'\n",
@@ -150,7 +150,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'magic'\n",
-            r#"FILE:2: service.web.route[0].handler: expected one of "hello", "files", "redirect", "cgi""#,
+            r#"FILE:2: service.web.route[0].handler: expected one of "respond", "files", "redirect", "cgi""#,
         ),
         (
             "[[service.web.route]]\nstatus = 99\n",
@@ -178,7 +178,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nbody = 'x'\n",
-            "FILE:4: service.web.route[0].body: unknown key for the handler redirect (it belongs to handler = \"hello\"), expected one of path, handler, host, extension, headers, to, status, keep_path",
+            "FILE:4: service.web.route[0].body: unknown key for the handler redirect (it belongs to handler = \"respond\"), expected one of path, handler, host, extension, headers, to, status, keep_path",
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\n",

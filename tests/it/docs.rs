@@ -65,7 +65,7 @@ fn every_key_of_every_handler_is_in_the_manual_and_in_the_shipped_file() {
     for handler in handlers {
         let route = format!("service.web.route=[{{handler='{handler}',no_such_key=1}}]");
         // Any key of another handler makes it list its own.
-        let foreign = if handler == "hello" { "to='/'" } else { "delay='1s'" };
+        let foreign = if handler == "respond" { "to='/'" } else { "delay='1s'" };
         let route = route.replace("no_such_key=1", foreign);
         let (_, _, message) = run(&["check", "--set", &route]);
         let (_, keys) = message.trim().split_once("expected one of ").expect(&message);

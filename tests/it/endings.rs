@@ -26,7 +26,7 @@ fn a_program_that_lasts_too_long_is_ended_with_all_that_it_has_started() {
         let mut line = [0; 16];
         let count = stream.read(&mut line).unwrap();
         let sleeper = std::str::from_utf8(&line[..count]).unwrap().trim().parse().unwrap();
-        let sleeper = lsbaws::sys::open_pidfd(sleeper).unwrap();
+        let sleeper = crate::harness::open_pidfd(sleeper).unwrap();
         let record = server.record();
         assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGTERM", "deadline"), "{model}");
         assert!(record.line.contains("(ended by lsbaws: max_duration has passed)"), "{}", record.line);

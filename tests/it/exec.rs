@@ -39,7 +39,7 @@ fn a_program_has_the_connection_and_a_clean_start() {
     assert!(answer.contains(&format!("UNIQUE_ID={}\n", record.get("connection"))), "{answer}");
     assert_eq!(
         (record.get("handler"), record.get("exit_code"), record.get("outcome"), record.get("pid")),
-        ("exec", "7", "handler", pid)
+        ("exec", "7", "handler-error", pid)
     );
     assert!(record.line.contains("the program ended with exit code 7"), "{}", record.line);
 }
@@ -78,7 +78,7 @@ fn every_model_runs_programs_and_records_them() {
         for _ in 0..2 {
             assert_eq!(read_to_end(server.connect()), "hi\n", "{model}");
             let record = server.record();
-            assert_eq!((record.get("exit_code"), record.get("outcome")), ("2", "handler"), "{model}");
+            assert_eq!((record.get("exit_code"), record.get("outcome")), ("2", "handler-error"), "{model}");
         }
     }
 }
@@ -93,7 +93,7 @@ fn a_program_that_has_gone_is_told_with_its_name() {
     assert_eq!(read_to_end(server.connect()), "");
     let line = server.wait_line("unable to run");
     assert!(line.contains(&program.display().to_string()) && line.contains("No such file"), "{line}");
-    assert_eq!(server.record().get("outcome"), "config");
+    assert_eq!(server.record().get("outcome"), "config-error");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_program_is_ended_with_all_that_it_has_started() {
         ));
         let mut sleeper = String::new();
         BufReader::new(server.connect()).read_line(&mut sleeper).unwrap();
-        let sleeper = lsbaws::sys::open_pidfd(sleeper.trim().parse().unwrap()).unwrap();
+        let sleeper = crate::harness::open_pidfd(sleeper.trim().parse().unwrap()).unwrap();
         server.signal(Signal::SIGTERM);
         let record = server.record();
         assert_eq!((record.get("ended_by"), record.get("signal")), ("drain", "SIGTERM"), "{}", record.line);

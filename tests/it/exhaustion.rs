@@ -69,7 +69,7 @@ fn without_processes_a_connection_is_refused_with_an_answer() {
     assert_eq!((record.get("wall"), record.get("wall_limit")), ("RLIMIT_NPROC", "1"), "{}", record.line);
     assert_eq!(
         (record.get("end"), record.get("status"), record.get("outcome")),
-        ("refused", "503", "system")
+        ("refused", "503", "system-error")
     );
     set_limit(&server, "--nproc=100:");
     assert!(server.get("/").ends_with("Hello, World!\n"), "it recovers by itself");

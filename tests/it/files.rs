@@ -300,5 +300,5 @@ fn without_descriptors_the_answer_says_so() {
     assert!(status.unwrap().success());
     let answer = ask(stream, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
-    assert_eq!(server.record().get("outcome"), "system");
+    assert_eq!(server.record().get("outcome"), "system-error");
 }

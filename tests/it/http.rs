@@ -49,7 +49,7 @@ fn hello_says_what_it_is_told_to() {
 fn a_path_without_a_route_is_not_found() {
     let server = serve("[[service.web.route]]\npath = '/a'\n");
     assert!(server.get("/a/b").starts_with("HTTP/1.1 200 "));
-    assert_eq!(server.record().get("handler"), "hello");
+    assert_eq!(server.record().get("handler"), "respond");
     assert!(server.get("/ab").starts_with("HTTP/1.1 404 "));
     assert_eq!(server.record().get("handler"), "");
 }
@@ -59,15 +59,15 @@ fn what_is_no_request_gets_the_status_that_says_so() {
     let server = serve("[limits]\nmax_head_size = '1 KiB'\n");
     let long = "x".repeat(2000);
     let cases = [
-        ("nonsense\r\n\r\n".to_owned(), "400", "client"),
-        ("\x16\x03\x01\x02\x00\x01\r\n\r\n".to_owned(), "400", "client"), // TLS on a plain port
-        ("GET / HTTP/1.1\n\n".to_owned(), "400", "client"),
-        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400", "client"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400", "client"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nA\0: b\r\n\r\n".to_owned(), "400", "client"),
-        ("GET / HTTP/3.0\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(), "505", "client"),
-        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), "414", "client"),
-        (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n"), "431", "client"),
+        ("nonsense\r\n\r\n".to_owned(), "400", "client-error"),
+        ("\x16\x03\x01\x02\x00\x01\r\n\r\n".to_owned(), "400", "client-error"), // TLS on a plain port
+        ("GET / HTTP/1.1\n\n".to_owned(), "400", "client-error"),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400", "client-error"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400", "client-error"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nA\0: b\r\n\r\n".to_owned(), "400", "client-error"),
+        ("GET / HTTP/3.0\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(), "505", "client-error"),
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), "414", "client-error"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n"), "431", "client-error"),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody".to_owned(),
             "405",
@@ -131,7 +131,7 @@ fn a_record_is_one_line_whatever_the_client_sends() {
         "GET /\u{1b}[31m\u{7}\" outcome=\"served HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     );
     let record = server.record();
-    assert_eq!(record.get("outcome"), "client");
+    assert_eq!(record.get("outcome"), "client-error");
     assert!(!record.line.contains('\u{1b}') && record.line.contains("\\\\x1b"), "{}", record.line);
 }
 
@@ -143,7 +143,7 @@ fn a_head_that_ends_too_early_is_told_so() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert!(read_to_end(stream).starts_with("HTTP/1.1 400 "));
     let record = server.record();
-    assert_eq!((record.get("outcome"), record.get("phase")), ("client", "reading"));
+    assert_eq!((record.get("outcome"), record.get("phase")), ("client-error", "reading"));
 }
 
 #[test]

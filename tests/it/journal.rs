@@ -164,7 +164,7 @@ fn a_restarted_journal_is_told_how_many_it_has_missed() {
         assert_eq!((&*entry["LSBAWS_END"], &*entry["PRIORITY"]), ("folded", "6"));
         counts.insert(entry["LSBAWS_OUTCOME"].clone(), entry["LSBAWS_COUNT"].clone());
     }
-    assert_eq!((&*counts["served"], &*counts["client"]), ("5", "1"));
+    assert_eq!((&*counts["served"], &*counts["client-error"]), ("5", "1"));
     server.get("/after");
     assert_eq!(journal.read_with("LSBAWS_OUTCOME")["LSBAWS_TARGET"], "/after");
 }
@@ -214,7 +214,7 @@ fn what_no_journal_takes_standard_error_tells_at_the_end() {
         }
         ask(server.connect(), "nonsense\r\n\r\n");
         server.stop();
-        let words = "lsbaws: the journal has not taken the records of connections: served 3, client 1,";
+        let words = "lsbaws: the journal has not taken the records of connections: served 3, client-error 1,";
         server.wait_line(words);
     }
 }

@@ -92,7 +92,7 @@ fn a_flood_over_the_rate_is_folded_by_outcome_and_adds_up() {
         assert!(single < 100, "{single} records are too many");
         // A kind of its own has its own budget.
         ask(server.connect(), "nonsense\r\n\r\n");
-        assert_eq!(server.record().get("outcome"), "client");
+        assert_eq!(server.record().get("outcome"), "client-error");
     }
 }
 

@@ -173,7 +173,7 @@ fn a_silent_client_is_told_and_does_not_outstay_its_time() {
     let record = server.record();
     assert_eq!(
         (record.get("outcome"), record.get("status"), record.get("exit_code")),
-        ("client", "408", "1")
+        ("client-error", "408", "1")
     );
     let dripping = ask(server.connect(), "GET / HTTP/1.1\r\nHost:");
     assert!(dripping.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
@@ -267,7 +267,7 @@ fn a_reader_that_does_not_read_is_left_at_the_write_timeout() {
     let record = server.record();
     assert_eq!(
         (record.get("outcome"), record.get("phase"), record.get("status")),
-        ("client", "writing", "200")
+        ("client-error", "writing", "200")
     );
 }
 

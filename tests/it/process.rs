@@ -93,7 +93,7 @@ fn a_killed_child_leaves_a_record_that_names_its_request() {
             ("method", "GET"),
             ("target", "/slow"),
             ("phase", "handling"),
-            ("handler", "hello"),
+            ("handler", "respond"),
             ("service", "web"),
             ("listener", "web"),
             ("requests", "1"),

@@ -145,7 +145,7 @@ fn a_limit_that_cannot_be_set_is_told() {
     crate::exhaustion::set_limit(&server, "--nofile=100:100");
     assert_eq!(read_to_end(server.connect()), "");
     server.wait_line("unable to set open_files of the service web: Operation not permitted");
-    assert_eq!(server.record().get("outcome"), "config");
+    assert_eq!(server.record().get("outcome"), "config-error");
 }
 
 #[test]

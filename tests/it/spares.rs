@@ -22,7 +22,7 @@ fn a_spare_serves_one_connection_and_another_takes_its_place() {
         assert!(server.get("/").ends_with("Hello, World!\n"));
         let record = server.record();
         assert!(spares.remove(&record.number("pid")), "{}", record.line);
-        assert_eq!((record.get("outcome"), record.get("handler")), ("served", "hello"));
+        assert_eq!((record.get("outcome"), record.get("handler")), ("served", "respond"));
         spares.extend(server.children().into_iter().map(i64::from));
     }
     server.stop();
@@ -70,7 +70,7 @@ fn a_spare_holds_nothing_but_what_it_needs() {
 fn killed_spares_are_replaced_and_lose_nothing() {
     let server = serve("[process]\nspares = 2\n");
     for spare in server.children() {
-        let dead = lsbaws::sys::open_pidfd(spare.unsigned_abs()).unwrap();
+        let dead = crate::harness::open_pidfd(spare.unsigned_abs()).unwrap();
         kill(Pid::from_raw(spare), Signal::SIGKILL).unwrap();
         poll(&mut [PollFd::new(dead.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
     }

@@ -210,7 +210,7 @@ fn a_file_of_5_gib_is_served_across_what_32_bits_hold() {
     stream.write_all(b"GET /sparse HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     stream.read_exact(&mut [0; 1000]).unwrap();
     drop(stream);
-    assert_eq!(site.server.record().get("outcome"), "client");
+    assert_eq!(site.server.record().get("outcome"), "client-error");
 }
 
 #[test]
@@ -233,6 +233,11 @@ fn a_file_that_shrinks_ends_the_connection() {
         assert!(rest.len() < 256 << 20, "{}", rest.len());
         site.server.wait_line("unable to read the file: ");
         let record = site.server.record();
-        assert_eq!((record.get("outcome"), record.get("phase")), ("system", "writing"), "{}", record.line);
+        assert_eq!(
+            (record.get("outcome"), record.get("phase")),
+            ("system-error", "writing"),
+            "{}",
+            record.line
+        );
     }
 }

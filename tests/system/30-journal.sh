@@ -23,7 +23,7 @@ jq --exit-status '
 # A client that sends nonsense has its record too, and is no alarm.
 answer=$(send_raw 8888 'nonsense\r\n\r\n')
 [[ $answer == "HTTP/1.1 400 "* ]]
-record=$(await_entry "$since" LSBAWS_OUTCOME=client)
+record=$(await_entry "$since" LSBAWS_OUTCOME=client-error)
 jq --exit-status '
     .PRIORITY == "6" and .LSBAWS_END == "exited" and .LSBAWS_EXIT_CODE == "1" and .LSBAWS_STATUS == "400"
     and .LSBAWS_TARGET == "nonsense" and (has("LSBAWS_METHOD") | not)

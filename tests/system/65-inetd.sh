@@ -19,7 +19,7 @@ jq --exit-status '
 
 # A client's fault is its exit code 1, and no failure of a unit.
 [[ $(send_raw 8889 'nonsense\r\n\r\n') == "HTTP/1.1 400 "* ]]
-await_entry "$since" LSBAWS_LISTENER=connection LSBAWS_OUTCOME=client LSBAWS_EXIT_CODE=1
+await_entry "$since" LSBAWS_LISTENER=connection LSBAWS_OUTCOME=client-error LSBAWS_EXIT_CODE=1
 
 # A crowd is served. One beyond MaxConnectionsPerSource= is not, and the socket is none the worse for it.
 lsbaws client --max-conns 32 http://127.0.0.1:8889/

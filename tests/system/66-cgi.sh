@@ -57,7 +57,7 @@ start_slow
 pkill --full --exact --signal KILL "/bin/sh /srv/cgi/slow"
 if wait "$client"; then fail "the client took what it got for the whole"; fi
 record=$(await_entry "$since" LSBAWS_HANDLER=cgi)
-jq --exit-status '.LSBAWS_PROGRAM_END == "killed by SIGKILL" and .LSBAWS_OUTCOME == "handler"' <<<"$record"
+jq --exit-status '.LSBAWS_PROGRAM_END == "killed by SIGKILL" and .LSBAWS_OUTCOME == "handler-error"' <<<"$record"
 
 # A restart lets a program finish.
 since=$(now)

@@ -19,7 +19,7 @@ pub enum Reply<'a> {
         length: Option<u64>,
     },
     /// What is at this path of the same site (section 6.2.2).
-    Elsewhere(&'a str),
+    InternalRedirect(&'a str),
 }
 
 /// Looks for the end of a head that comes in pieces, without looking at any byte twice.
@@ -44,6 +44,7 @@ impl Scanner {
     }
 }
 
+#[cfg(any(test, fuzzing))]
 /// The length of the head that `bytes` begin with, if it is whole.
 pub fn find_end(bytes: &[u8]) -> Option<usize> {
     Scanner::default().find_end(bytes)
@@ -107,7 +108,7 @@ pub fn parse(head: &[u8]) -> Result<Reply<'_>, String> {
     }
     if let (None, Some(path)) = (status, location.filter(|value| is_local(value))) {
         return std::str::from_utf8(path)
-            .map(Reply::Elsewhere)
+            .map(Reply::InternalRedirect)
             .map_err(|_| format!("its Location is {}, no path", quote(path)));
     }
     let status = status.unwrap_or(if location.is_some() { 302 } else { 200 });
@@ -145,7 +146,7 @@ mod tests {
     fn status(head: &str) -> Result<u16, String> {
         parse(head.as_bytes()).map(|reply| match reply {
             Reply::Document { status, .. } => status,
-            Reply::Elsewhere(_) => 0,
+            Reply::InternalRedirect(_) => 0,
         })
     }
 
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn locations_are_local_or_elsewhere() {
-        assert_eq!(parse(b"Location: /a?b\n\n"), Ok(Reply::Elsewhere("/a?b")));
+        assert_eq!(parse(b"Location: /a?b\n\n"), Ok(Reply::InternalRedirect("/a?b")));
         assert_eq!(status("Location: //host/a\n\n"), Ok(302));
         assert_eq!(status("Location: https://host/a\n\n"), Ok(302));
         assert_eq!(status("Status: 303\nLocation: /a\n\n"), Ok(303));

@@ -17,11 +17,11 @@ use self::program::Program;
 use self::pump::{Event, Pump, Want};
 pub use self::script::Programs;
 use self::script::Script;
-use super::{ALLOWED, Answer, Elsewhere, Exchange};
-use crate::child::outcome::Outcome;
-use crate::http::request::Failure;
+use super::exchange::{ALLOWED, Answer, Exchange, InternalRedirect};
+use crate::http::failure::Failure;
 use crate::http::response::Framed;
 use crate::journal;
+use crate::outcome::Outcome;
 use crate::scoreboard::ProgramEnd;
 
 /// Output that may wait for the client; the program waits when there is more.
@@ -64,7 +64,7 @@ impl Cgi {
         let script = match self.programs.find(exchange.route_path, &exchange.request.path) {
             Ok(script) => script,
             Err(missing) => {
-                missing.note(exchange);
+                exchange.log_lookup_error(missing);
                 let (status, why, outcome) = missing.describe();
                 return exchange.fail(status, why, outcome).map(Answer::Sent);
             }
@@ -72,7 +72,7 @@ impl Cgi {
         if let Some(limit) = self.max_body_size {
             exchange.body.set_limit(limit);
         }
-        if !exchange.is_detour {
+        if !exchange.is_internal_redirect {
             exchange.body.check_length()?;
             if self.require_length && exchange.body.length().is_none() {
                 exchange.response.error(411, "the program needs to know the length of the content")?;
@@ -81,7 +81,7 @@ impl Cgi {
         }
         let own = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
         let variables = variables::describe_request(exchange, &script).into_iter().chain(own);
-        let has_content = !exchange.is_detour && !exchange.body.is_done();
+        let has_content = !exchange.is_internal_redirect && !exchange.body.is_done();
         let program = match Program::start(&script, variables, has_content, exchange.slot) {
             Ok(program) => program,
             Err(error) => return self.fail_to_start(exchange, &script.program, &error),
@@ -99,7 +99,7 @@ impl Cgi {
         program: &Path,
         error: &io::Error,
     ) -> Result<Answer, Failure> {
-        journal::note_program_failed(exchange.identity, &exchange.service.name, program, error);
+        journal::log_program_failed(exchange.identity, exchange.service, program, error);
         let (status, why) = match error.raw_os_error() {
             Some(libc::EACCES | libc::EPERM) => (403, "the program may not be run"),
             Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {
@@ -108,7 +108,7 @@ impl Cgi {
             Some(libc::E2BIG) => (431, "a field of the request is larger than what a program can be given"),
             _ => (500, "the program cannot be run"),
         };
-        let outcome = if status == 431 { Outcome::Served } else { Outcome::Handler };
+        let outcome = if status == 431 { Outcome::Served } else { Outcome::HandlerError };
         exchange.fail(status, why, outcome).map(Answer::Sent)
     }
 
@@ -150,14 +150,14 @@ impl Cgi {
             }
         };
         let (status, fields, length) = match head::parse(&bytes[..end]) {
-            Ok(Reply::Elsewhere(path)) => {
+            Ok(Reply::InternalRedirect(path)) => {
                 let target = path.to_owned();
                 if exchange.request.at(&target, true).is_none() {
                     let why = format!("its Location is '{}', no target", target.escape_debug());
                     return self.blame(exchange, script, 502, &why);
                 }
                 self.finish(exchange, pump, script)?;
-                return Ok(Answer::Elsewhere(Elsewhere { target, as_get: true }));
+                return Ok(Answer::InternalRedirect(InternalRedirect { target, as_get: true }));
             }
             Ok(Reply::Document { status, fields, length }) => (status, fields, length),
             Err(why) => return self.blame(exchange, script, 502, &why),
@@ -277,7 +277,7 @@ impl Cgi {
         self.note_fault(exchange, script, why);
         let public =
             if status == 504 { "the program took too long" } else { "the program gave no valid answer" };
-        exchange.fail(status, public, Outcome::Handler).map(Answer::Sent)
+        exchange.fail(status, public, Outcome::HandlerError).map(Answer::Sent)
     }
 
     /// Leaves a response that has begun without its end, so that the client notices.
@@ -285,11 +285,11 @@ impl Cgi {
         self.note_fault(exchange, script, why);
         exchange.response.close_after();
         exchange.response.flush(false)?;
-        Ok(Answer::Sent(Outcome::Handler))
+        Ok(Answer::Sent(Outcome::HandlerError))
     }
 
     fn note_fault(&self, exchange: &Exchange<'_, '_>, script: &Script, why: &str) {
-        let (service, target) = (&exchange.service.name, exchange.request.target);
-        journal::note_program_fault(exchange.identity, service, target, &script.file, why);
+        let (service, target) = (exchange.service, exchange.request.target);
+        journal::log_program_fault(exchange.identity, service, target, &script.file, why);
     }
 }

@@ -1,6 +1,6 @@
 //! What a program writes to its standard error: lines for the journal, within a bound.
 
-use crate::handler::Exchange;
+use crate::handler::exchange::Exchange;
 use crate::journal;
 
 /// A longer line is cut into several.
@@ -54,5 +54,5 @@ impl Lines {
 }
 
 fn tell(exchange: &Exchange<'_, '_>, line: &[u8]) {
-    journal::note_program_output(exchange.identity, &exchange.service.name, exchange.request.target, line);
+    journal::log_program_output(exchange.identity, exchange.service, exchange.request.target, line);
 }

@@ -33,7 +33,7 @@ pub struct Program {
     pub stdin: Option<ChildStdin>,
     pub stdout: Option<ChildStdout>,
     pub stderr: Option<ChildStderr>,
-    slot: &'static Slot,
+    slot: Slot,
     end: Option<ProgramEnd>,
 }
 
@@ -45,7 +45,7 @@ impl Program {
         script: &Script,
         variables: impl IntoIterator<Item = (impl AsRef<std::ffi::OsStr>, impl AsRef<std::ffi::OsStr>)>,
         content: bool,
-        slot: &'static Slot,
+        slot: Slot,
     ) -> io::Result<Self> {
         let mut command = Command::new(&script.program);
         if script.program != script.file {
@@ -59,7 +59,7 @@ impl Program {
             .stdin(if content { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        sys::tie_to_parent(&mut command, slot);
+        sys::tie_to_parent(&mut command, move |pid| slot.set_group(pid.as_raw()));
         // What it leaves behind comes to us, to be ended and counted.
         prctl::set_child_subreaper(true)?;
         let mut child = command.spawn().inspect_err(|_| slot.set_group(0))?;
@@ -75,7 +75,7 @@ impl Program {
         for pipe in pipes.into_iter().flatten() {
             fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?; // fails for no pipe
         }
-        slot.note_program(ProgramEnd::Running);
+        slot.set_program(ProgramEnd::Running);
         Ok(Self { child, pidfd, stdin, stdout, stderr, slot, end: None })
     }
 
@@ -92,7 +92,7 @@ impl Program {
                 (None, signal) => ProgramEnd::Killed(signal.unwrap_or(0)),
             });
             if let Some(end) = self.end {
-                self.slot.note_program(end);
+                self.slot.set_program(end);
             }
         }
         Ok(self.end)

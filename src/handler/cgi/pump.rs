@@ -8,8 +8,8 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::output::Lines;
 use super::program::{Program, try_read, try_write};
-use crate::handler::Exchange;
-use crate::http::request::Failure;
+use crate::handler::exchange::Exchange;
+use crate::http::failure::Failure;
 use crate::http::stream::Interrupted;
 
 /// Bytes that a pipe holds (pipe(7)).
@@ -172,8 +172,8 @@ impl Pump {
         let is_clients_turn = awaits_content || want == Want::Room;
         let until = [
             (!is_clients_turn).then_some(self.deadline),
-            awaits_content.then(|| start + exchange.body.allowance().left()),
-            queued.then(|| start + exchange.response.allowance().left()),
+            awaits_content.then(|| start + exchange.body.budget().left()),
+            queued.then(|| start + exchange.response.budget().left()),
         ];
         let until = until.into_iter().flatten().min().unwrap_or(self.deadline);
         let waited = exchange.stream.poll(&mut fds, until);
@@ -184,10 +184,10 @@ impl Pump {
             return Err(Failure::Gone);
         }
         if awaits_content {
-            exchange.body.allowance().spend(elapsed);
+            exchange.body.budget().spend(elapsed);
         }
         if queued {
-            exchange.response.allowance().spend(elapsed);
+            exchange.response.budget().spend(elapsed);
         }
         if is_clients_turn {
             self.deadline += elapsed;
@@ -195,7 +195,7 @@ impl Pump {
         match waited {
             // Or the whole connection's time is over, and it was the program that used it up.
             Err(Interrupted::TimedOut)
-                if !(is_clients_turn || queued && exchange.response.allowance().left().is_zero()) =>
+                if !(is_clients_turn || queued && exchange.response.budget().left().is_zero()) =>
             {
                 return Ok(Some(Event::TimedOut));
             }

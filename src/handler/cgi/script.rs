@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::handler::lookup::{Kind, Missing, Root, is_hidden};
+use crate::handler::root::{Kind, LookupError, Root, is_hidden};
 
 /// Where programs are.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Script {
 
 impl Programs {
     /// Finds the program for a path, which is at or below `route_path`.
-    pub fn find(&self, route_path: &str, path: &[u8]) -> Result<Script, Missing> {
+    pub fn find(&self, route_path: &str, path: &[u8]) -> Result<Script, LookupError> {
         let below = &path[route_path.len()..];
         match self {
             Self::One { program, document_root } => {
@@ -55,7 +55,7 @@ impl Programs {
                 // `/upload.gif/x.php` is on the route of `.php`, and the upload is no program.
                 let suffix = extension.as_deref().unwrap_or_default();
                 if !rest[..length].ends_with(suffix.as_bytes()) {
-                    return Err(Missing::NotFound);
+                    return Err(LookupError::NotFound);
                 }
                 let file = directory.join(OsStr::from_bytes(&rest[..length]));
                 Ok(Script {
@@ -71,17 +71,17 @@ impl Programs {
 }
 
 /// The length of the shortest beginning of `path` that is a regular file.
-fn find_file(root: &Root, path: &[u8]) -> Result<usize, Missing> {
+fn find_file(root: &Root, path: &[u8]) -> Result<usize, LookupError> {
     let mut end = 0;
     for segment in path.split(|&byte| byte == b'/') {
         end += segment.len();
         if segment.is_empty() || is_hidden(segment) {
-            return Err(Missing::NotFound);
+            return Err(LookupError::NotFound);
         }
         match root.examine(&path[..end])?.kind {
             Kind::File => return Ok(end),
             Kind::Directory => end += 1,
         }
     }
-    Err(Missing::NotFound)
+    Err(LookupError::NotFound)
 }

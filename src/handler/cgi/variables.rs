@@ -5,8 +5,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::script::Script;
 use crate::connection::Peer;
-use crate::handler::Exchange;
-use crate::handler::exec::{PATH, local_address};
+use crate::environment::{PATH, local_address};
+use crate::handler::exchange::Exchange;
 
 pub const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
 
@@ -65,7 +65,7 @@ pub fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> Vec<(Os
             set("PATH_TRANSLATED", bytes(&[root, &script.path_info].concat()));
         }
     }
-    if !exchange.is_detour {
+    if !exchange.is_internal_redirect {
         if let Some(length) = exchange.body.length().filter(|&length| length > 0) {
             set("CONTENT_LENGTH", OsStr::new(&length.to_string()));
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use httpdate::{HttpDate, parse_http_date};
 
-use crate::handler::lookup::Facts;
+use crate::handler::root::Metadata;
 use crate::http::request::Request;
 
 /// Seconds after a change in which there may be another with the same time: that of coarse file systems has 1
@@ -41,10 +41,14 @@ impl Validators {
     /// The tag holds time, size and inode. The inode: where every file has the same time, as in reproducible
     /// builds, another file of the same size must not pass for the one before it. The price is that hosts
     /// with copies of a file differ.
-    pub fn new(facts: &Facts, now: u64) -> Self {
+    pub fn new(metadata: &Metadata, now: u64) -> Self {
         let mut tag = String::with_capacity(64);
-        let parts =
-            [facts.seconds.cast_unsigned(), facts.nanoseconds.cast_unsigned(), facts.size, facts.inode];
+        let parts = [
+            metadata.seconds.cast_unsigned(),
+            metadata.nanoseconds.cast_unsigned(),
+            metadata.size,
+            metadata.inode,
+        ];
         for (separator, part) in ['"', '-', '-', '-'].into_iter().zip(parts) {
             tag.push(separator);
             push_hexadecimal(&mut tag, part);
@@ -52,8 +56,8 @@ impl Validators {
         tag.push('"');
         let now = i64::try_from(now).unwrap_or(i64::MAX).min(LAST_SECOND);
         // Never after the Date of the response (RFC 9110, section 8.8.2.1).
-        let modified = u64::try_from(facts.seconds.min(now)).unwrap_or(0);
-        Self { tag, is_weak: facts.seconds > now - SETTLING, modified }
+        let modified = u64::try_from(metadata.seconds.min(now)).unwrap_or(0);
+        Self { tag, is_weak: metadata.seconds > now - SETTLING, modified }
     }
 
     /// The value of the field ETag.
@@ -167,7 +171,7 @@ impl<'a> Iterator for Tags<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::lookup::Kind;
+    use crate::handler::root::Kind;
     use crate::http::request::{new_field_room, parse};
 
     /// Sun, 06 Nov 1994 08:49:37 GMT.
@@ -175,8 +179,8 @@ mod tests {
     const TAG: &str = "\"2ebc98a1-7-64-5\"";
 
     fn validators(seconds: i64, now: i64) -> Validators {
-        let facts = Facts { kind: Kind::File, size: 100, inode: 5, seconds, nanoseconds: 7 };
-        Validators::new(&facts, now.try_into().unwrap())
+        let metadata = Metadata { kind: Kind::File, size: 100, inode: 5, seconds, nanoseconds: 7 };
+        Validators::new(&metadata, now.try_into().unwrap())
     }
 
     fn with_request<T>(fields: &str, ask: impl FnOnce(&Request<'_>) -> T) -> T {

@@ -7,7 +7,7 @@ use nix::dir::{Dir, Type};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
-use crate::handler::lookup::{Facts, Kind, Missing, Node, Root, is_hidden};
+use crate::handler::root::{Kind, LookupError, Metadata, Node, Root, is_hidden};
 
 /// The most names that are read of one directory: a page with more is of no use to a person.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -19,7 +19,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 pub struct Entry {
     /// Any bytes but NUL and `/`.
     pub name: Vec<u8>,
-    pub facts: Facts,
+    pub metadata: Metadata,
 }
 
 /// A directory's entries.
@@ -58,7 +58,7 @@ impl Order {
 }
 
 /// Reads a directory that was found at `path`, which ends with `/` unless it is empty.
-pub fn read_directory(root: &Root, path: &[u8], directory: Node) -> Result<Listing, Missing> {
+pub fn read_directory(root: &Root, path: &[u8], directory: Node) -> Result<Listing, LookupError> {
     let mut directory = Dir::from_fd(directory.fd)?;
     let mut listing = Listing { entries: Vec::new(), is_cut: false };
     let mut names = Vec::new();
@@ -78,15 +78,15 @@ pub fn read_directory(root: &Root, path: &[u8], directory: Node) -> Result<Listi
         if is_hidden(name.to_bytes()) {
             continue;
         }
-        let facts = match file_type {
+        let metadata = match file_type {
             // A link shows what it leads to, if a request would be let there.
             Some(Type::Symlink) | None => root.examine(&[path, name.to_bytes()].concat()).ok(),
             Some(_) => {
                 let stat = fstatat(&directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-                stat.ok().as_ref().and_then(Facts::new) // gone meanwhile, or nothing to serve
+                stat.ok().as_ref().and_then(Metadata::new) // gone meanwhile, or nothing to serve
             }
         };
-        listing.entries.extend(facts.map(|facts| Entry { name: name.into_bytes(), facts }));
+        listing.entries.extend(metadata.map(|metadata| Entry { name: name.into_bytes(), metadata }));
     }
     Ok(listing)
 }
@@ -94,15 +94,15 @@ pub fn read_directory(root: &Root, path: &[u8], directory: Node) -> Result<Listi
 impl Listing {
     pub fn sort(&mut self, order: Order) {
         self.entries.sort_by_cached_key(|entry| {
-            let facts = &entry.facts;
+            let metadata = &entry.metadata;
             let first = match order {
                 Order::Name => Reverse((0, 0)),
-                Order::Size if facts.kind == Kind::Directory => Reverse((0, 0)),
-                Order::Size => Reverse((i64::try_from(facts.size).unwrap_or(i64::MAX), 0)),
-                Order::Modified => Reverse((facts.seconds, facts.nanoseconds)),
+                Order::Size if metadata.kind == Kind::Directory => Reverse((0, 0)),
+                Order::Size => Reverse((i64::try_from(metadata.size).unwrap_or(i64::MAX), 0)),
+                Order::Modified => Reverse((metadata.seconds, metadata.nanoseconds)),
             };
             let name = String::from_utf8_lossy(&entry.name).to_lowercase();
-            (facts.kind != Kind::Directory, first, name, entry.name.clone())
+            (metadata.kind != Kind::Directory, first, name, entry.name.clone())
         });
     }
 }
@@ -208,15 +208,15 @@ mod tests {
 
     #[test]
     fn directories_come_first_in_any_order() {
-        let facts = |kind, size, seconds| Facts { kind, size, inode: 1, seconds, nanoseconds: 0 };
+        let metadata = |kind, size, seconds| Metadata { kind, size, inode: 1, seconds, nanoseconds: 0 };
         let entries = [
-            ("b", facts(Kind::File, 1, 3)),
-            ("A", facts(Kind::File, 2, 1)),
-            ("c", facts(Kind::File, 3, 2)),
-            ("y", facts(Kind::Directory, 4096, 1)),
-            ("z", facts(Kind::Directory, 8192, 9)),
+            ("b", metadata(Kind::File, 1, 3)),
+            ("A", metadata(Kind::File, 2, 1)),
+            ("c", metadata(Kind::File, 3, 2)),
+            ("y", metadata(Kind::Directory, 4096, 1)),
+            ("z", metadata(Kind::Directory, 8192, 9)),
         ];
-        let entries = entries.map(|(name, facts)| Entry { name: name.into(), facts });
+        let entries = entries.map(|(name, metadata)| Entry { name: name.into(), metadata });
         let mut listing = Listing { entries: entries.into(), is_cut: false };
         for (query, expected) in [
             (Some("sort=size"), ["y", "z", "c", "A", "b"]),

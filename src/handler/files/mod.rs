@@ -1,6 +1,6 @@
 //! The handler `files`: regular files below a directory, and on demand lists of them.
 //!
-//! [`Files::answer`] reads from top to bottom: the method, then [`super::lookup`] of the path, then what was
+//! [`Files::answer`] reads from top to bottom: the method, then [`super::root`] of the path, then what was
 //! found. A file goes through [`send`]: a twin by [`encoding`], [`conditions`], [`ranges`], and out. A
 //! directory gets a slash, its index, or a [`page`] of its [`listing`].
 
@@ -14,11 +14,11 @@ mod send;
 
 use std::borrow::Cow;
 
-use super::Exchange;
-use super::lookup::{self, Kind, Missing, Node, Root};
-use crate::child::outcome::Outcome;
-use crate::http::request::Failure;
+use super::exchange::Exchange;
+use super::root::{Kind, LookupError, Node, Root, is_hidden};
+use crate::http::failure::Failure;
 use crate::http::target;
+use crate::outcome::Outcome;
 use listing::Order;
 use media::MediaTypes;
 
@@ -68,13 +68,13 @@ impl Files {
     }
 
     /// Looks up a path below the route's; `is_slashed`: the whole path ends with a slash.
-    fn find<'a>(&self, path: &'a [u8], is_slashed: bool) -> Result<Found<'a>, Missing> {
-        if lookup::is_hidden(path) {
-            return Err(Missing::NotFound);
+    fn find<'a>(&self, path: &'a [u8], is_slashed: bool) -> Result<Found<'a>, LookupError> {
+        if is_hidden(path) {
+            return Err(LookupError::NotFound);
         }
         if !is_slashed {
             let node = self.root.find(path)?;
-            return Ok(match node.facts.kind {
+            return Ok(match node.metadata.kind {
                 Kind::File => Found::File(node, path.into()),
                 Kind::Directory => Found::Unslashed,
             });
@@ -83,16 +83,20 @@ impl Files {
             let path = [path, name.as_bytes()].concat();
             match self.root.find_file(&path) {
                 Ok(file) => return Ok(Found::File(file, path.into())),
-                Err(Missing::NotFound) => {}
+                Err(LookupError::NotFound) => {}
                 // An index that there is, and that cannot be read, must not make way for a listing.
                 Err(missing) => return Err(missing),
             }
         }
         if !self.listing {
-            return Err(Missing::NotFound);
+            return Err(LookupError::NotFound);
         }
         let node = self.root.find(path)?;
-        if node.facts.kind == Kind::Directory { Ok(Found::Directory(node)) } else { Err(Missing::NotFound) }
+        if node.metadata.kind == Kind::Directory {
+            Ok(Found::Directory(node))
+        } else {
+            Err(LookupError::NotFound)
+        }
     }
 
     fn send_listing(&self, exchange: &mut Exchange<'_, '_>, directory: Node) -> Result<Outcome, Failure> {
@@ -110,8 +114,12 @@ impl Files {
     }
 
     /// Says that there is nothing to send, and why: by the page for that status, if there is one.
-    fn send_missing(&self, exchange: &mut Exchange<'_, '_>, missing: Missing) -> Result<Outcome, Failure> {
-        missing.note(exchange);
+    fn send_missing(
+        &self,
+        exchange: &mut Exchange<'_, '_>,
+        missing: LookupError,
+    ) -> Result<Outcome, Failure> {
+        exchange.log_lookup_error(missing);
         let (status, why, outcome) = missing.describe();
         if outcome != Outcome::Served {
             exchange.response.close_after();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::listing::{ENTRIES_MAX, Entry, Listing, Order, show_number, show_size, show_time};
-use crate::handler::lookup::Kind;
+use crate::handler::root::Kind;
 use crate::http::target;
 
 /// What the page may do: nothing but look as it looks.
@@ -51,7 +51,7 @@ fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn push_table(page: &mut String, listing: &Listing, order: Order) {
-    let directories = listing.entries.iter().filter(|entry| entry.facts.kind == Kind::Directory).count();
+    let directories = listing.entries.iter().filter(|entry| entry.metadata.kind == Kind::Directory).count();
     let files = listing.entries.len() - directories;
     let plural = |count: usize, one, many| {
         format!("{} {}", show_number(count as u64), if count == 1 { one } else { many })
@@ -76,7 +76,7 @@ fn push_table(page: &mut String, listing: &Listing, order: Order) {
 }
 
 fn push_row(page: &mut String, entry: &Entry) {
-    let slash = if entry.facts.kind == Kind::Directory { "/" } else { "" };
+    let slash = if entry.metadata.kind == Kind::Directory { "/" } else { "" };
     // With `./` before it, no name is taken for a scheme, a host or a query.
     let link = escape(&target::encode_path(&entry.name));
     let name = show_name(&entry.name);
@@ -84,14 +84,14 @@ fn push_row(page: &mut String, entry: &Entry) {
         page,
         format_args!("<tr><th scope=\"row\"><a href=\"./{link}{slash}\"><bdi>{name}</bdi>{slash}</a></th>"),
     );
-    match entry.facts.kind {
+    match entry.metadata.kind {
         Kind::Directory => page.push_str("<td></td>"),
         Kind::File => {
-            let (size, exact) = (show_size(entry.facts.size), show_number(entry.facts.size));
+            let (size, exact) = (show_size(entry.metadata.size), show_number(entry.metadata.size));
             push(page, format_args!("<td><span title=\"{exact} bytes\">{size}</span></td>"));
         }
     }
-    let time = show_time(entry.facts.seconds);
+    let time = show_time(entry.metadata.seconds);
     let (date, clock) = (&time[..10], &time[11..16]);
     push(page, format_args!("<td><time datetime=\"{time}\">{date} <span>{clock}</span></time></td></tr>\n"));
 }
@@ -126,11 +126,12 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::lookup::Facts;
+    use crate::handler::root::Metadata;
 
     fn render_names(path: &[u8], names: &[&[u8]]) -> String {
-        let facts = Facts { kind: Kind::File, size: 1536, inode: 1, seconds: 784_111_777, nanoseconds: 0 };
-        let entries = names.iter().map(|name| Entry { name: name.to_vec(), facts }).collect();
+        let metadata =
+            Metadata { kind: Kind::File, size: 1536, inode: 1, seconds: 784_111_777, nanoseconds: 0 };
+        let entries = names.iter().map(|name| Entry { name: name.to_vec(), metadata }).collect();
         render(path, &Listing { entries, is_cut: false }, Order::Name, false)
     }
 

@@ -4,18 +4,18 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
+use super::Files;
 use super::conditions::{self, Validators, Verdict};
 use super::encoding::{self, Coding};
 use super::ranges::{self, Selection};
-use super::{Exchange, Files};
-use crate::child::outcome::Outcome;
 use crate::connection::Identity;
-use crate::handler::Service;
-use crate::handler::lookup::{Facts, Node};
-use crate::http::request::Failure;
+use crate::handler::exchange::Exchange;
+use crate::handler::root::{Metadata, Node};
+use crate::http::failure::Failure;
 use crate::http::response::{Content, Head};
 use crate::http::stream::Interrupted;
 use crate::journal;
+use crate::outcome::Outcome;
 
 /// What the responses about one file have in common.
 struct Description<'a> {
@@ -34,8 +34,8 @@ impl Files {
         path: &[u8],
     ) -> Result<Outcome, Failure> {
         let (file, coding) = self.choose_twin(exchange, file, path);
-        let size = file.facts.size;
-        let validators = Validators::new(&file.facts, exchange.response.now());
+        let size = file.metadata.size;
+        let validators = Validators::new(&file.metadata, exchange.response.now());
         let description = Description {
             media_type: &self.media_types.find(path),
             coding,
@@ -105,7 +105,7 @@ impl Files {
         path: &[u8],
         outcome: Outcome,
     ) -> Result<Outcome, Failure> {
-        let (size, reader) = (page.facts.size, Reader::of(exchange));
+        let (size, reader) = (page.metadata.size, Reader::of(exchange));
         let mut head = exchange.response.head(status);
         head.field("Content-Type", &*self.media_types.find(path)).field("X-Content-Type-Options", "nosniff");
         match send_parts(&reader, head.start(Some(size)), page, &[(String::new(), 0..size)], "")? {
@@ -120,7 +120,7 @@ impl Files {
             for coding in encoding::find_acceptable(exchange.request.field("Accept-Encoding")) {
                 let twin = self.root.find_file(&[path, coding.suffix().as_bytes()].concat());
                 if let Ok(twin) = twin
-                    && !is_stale(&twin.facts, &file.facts)
+                    && !is_stale(&twin.metadata, &file.metadata)
                 {
                     return (twin, Some(coding));
                 }
@@ -153,7 +153,7 @@ impl Files {
 
 /// The original was changed after its twin was made. In whole seconds: some programs that compress keep no
 /// more of the time that they copy.
-fn is_stale(twin: &Facts, original: &Facts) -> bool {
+fn is_stale(twin: &Metadata, original: &Metadata) -> bool {
     twin.seconds < original.seconds
 }
 
@@ -197,7 +197,7 @@ fn separate(
 /// For whom a file is read: what the journal is told when that fails.
 struct Reader<'a> {
     identity: &'a Identity,
-    service: &'a Service,
+    service: &'a str,
     target: &'a str,
 }
 
@@ -224,8 +224,8 @@ fn send_parts(
             // seem to be.
             Err(Interrupted::Gone(error)) if is_of_file(&error) => {
                 let Reader { identity, service, target } = reader;
-                journal::note_system_refused(identity, &service.name, Some(target), "read the file", &error);
-                return Ok(Outcome::System);
+                journal::log_system_refused(identity, service, Some(target), "read the file", &error);
+                return Ok(Outcome::SystemError);
             }
             Err(interrupted) => return Err(interrupted.into()),
         }

@@ -1,15 +1,22 @@
-//! Text of somebody else's making, as it may stand in the log: bytes that shall not be there are `\xNN`, as in
-//! what the scoreboard says of a request.
+//! Text of foreign origin, as it may stand in a log: every byte that must not be there becomes `\xNN`.
+
+#![forbid(unsafe_code)]
 
 use std::fmt::{self, Write};
 
-/// For a line of text, where it must neither leave its line nor pose as fields.
-pub fn escape_for_line(bytes: &[u8]) -> String {
-    escape(bytes, |c| is_printable(c) && c != '"' && c != '\\')
+/// For a field of a record: printable ASCII without quotes and backslashes, so that nothing in it can pose as
+/// another line or field.
+pub(crate) fn escape_ascii(bytes: &[u8]) -> String {
+    escape(bytes, |c| is_plain(c) && c.is_ascii())
 }
 
-/// For a field of the journal, where only what would act on the reader's terminal matters.
-pub fn escape_for_journal(bytes: &[u8]) -> String {
+/// For a line of text, which it can neither end nor continue with fields.
+pub(crate) fn escape_for_line(bytes: &[u8]) -> String {
+    escape(bytes, is_plain)
+}
+
+/// For a field of the journal, where only bytes that act on the reader's terminal matter.
+pub(crate) fn escape_for_journal(bytes: &[u8]) -> String {
     escape(bytes, |c| is_printable(c) || c == '\t')
 }
 
@@ -30,13 +37,18 @@ fn escape(bytes: &[u8], may_stay: impl Fn(char) -> bool) -> String {
     text
 }
 
-pub fn escape_char(out: &mut impl Write, c: char) -> fmt::Result {
+/// Writes each byte of a character as `\xNN`.
+pub(crate) fn escape_char(out: &mut impl Write, c: char) -> fmt::Result {
     c.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(out, "\\x{byte:02x}"))
 }
 
-/// Whether a character shows as itself: no control, nor one that turns or joins what is around it, such as
-/// U+202E.
-pub fn is_printable(c: char) -> bool {
+fn is_plain(c: char) -> bool {
+    is_printable(c) && c != '"' && c != '\\'
+}
+
+/// Whether a character shows as itself: no control character, and none that turns or joins its neighbours, such
+/// as U+202E.
+pub(crate) fn is_printable(c: char) -> bool {
     match c {
         ' '..='~' => true,
         c if c.is_ascii() => false,
@@ -49,14 +61,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_programs_say_cannot_pose_as_fields_or_lines() {
+    fn text_cannot_pose_as_fields_or_lines() {
         assert_eq!(escape_for_line(b"x outcome=\"served\"\n\\"), "x outcome=\\x22served\\x22\\x0a\\x5c");
         assert_eq!(escape_for_line("\u{202e}\u{9b}1m".as_bytes()), "\\xe2\\x80\\xae\\xc2\\x9b1m");
         assert_eq!(escape_for_line(b"caf\xc3\xa9 \xff"), "caf\u{e9} \\xff");
+        assert_eq!(escape_ascii(b"caf\xc3\xa9 \xff\""), "caf\\xc3\\xa9 \\xff\\x22");
     }
 
     #[test]
-    fn the_journal_keeps_text_as_it_came() {
+    fn the_journal_keeps_quotes_and_backslashes() {
         assert_eq!(escape_for_journal(b"\"a\\b\"\t\x1b[0m"), "\"a\\b\"\t\\x1b[0m");
     }
 }

@@ -31,6 +31,7 @@ impl Default for System {
 type Group = (String, PathBuf);
 
 impl System {
+    #[cfg(test)]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
-use super::sources::Layer;
+use super::layers::Layer;
 
 /// Keys and the places that set them last. The `config` crate keeps the origin of single values when it
 /// merges layers, but not that of tables.
 #[derive(Debug, Default)]
-pub struct Origins(BTreeMap<String, Origin>);
+pub struct Provenance(BTreeMap<String, Origin>);
 
 #[derive(Debug)]
 struct Origin {
@@ -17,7 +17,7 @@ struct Origin {
     is_table: bool,
 }
 
-impl Origins {
+impl Provenance {
     /// Notes all keys of a layer, which lies over those before it.
     pub fn add(&mut self, layer: &Layer) {
         for (key, value) in layer.keys() {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 
 /// A folder with these files.
-fn make_system(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn make_system(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = folder.path().join(path);
@@ -20,7 +20,7 @@ fn make_system(files: &[(&str, &str)]) -> TempDir {
 const OWN: &str = "sys/fs/cgroup/system.slice/lsbaws.service";
 
 /// A host with version 2 of control groups, and the daemon as a service of its own user.
-fn make_host() -> TempDir {
+pub(crate) fn make_host() -> TempDir {
     let own = |name: &str| format!("{OWN}/{name}");
     make_system(&[
         ("proc/self/cgroup", "0::/system.slice/lsbaws.service\n"),
@@ -120,52 +120,6 @@ fn the_limit_of_a_user_does_not_concern_the_privileged() {
         let walls = System::new(host.path()).processes();
         assert!(walls.iter().all(|wall| wall.name != "RLIMIT_NPROC"), "{status}");
     }
-}
-
-#[test]
-fn the_first_wall_is_told_first_and_those_beyond_not_at_all() {
-    let host = make_host();
-    let demand =
-        Demand { connections: 512, processes_each: 1, descriptors: DESCRIPTORS_OF_PARENT, children: 0 };
-    let tell = |demand: &Demand| -> Vec<String> {
-        let warnings = forecast(demand, System::new(host.path()).list_walls());
-        warnings.into_iter().map(|warning| warning.sentence).collect()
-    };
-    let sentences = tell(&demand);
-    assert_eq!(sentences.len(), 3, "{sentences:?}");
-    assert!(
-        sentences[0].starts_with("limits.max_connections is 512, but RLIMIT_NPROC is 200 and 3 are used")
-    );
-    assert!(sentences[0].ends_with(": room for 197 connections"), "{}", sentences[0]);
-    assert!(
-        sentences[1].starts_with("limits.max_connections is 512, but memory.max of "),
-        "{}",
-        sentences[1]
-    );
-    assert!(
-        sentences[1].contains(" is 50 MiB and 10 MiB are used (MemoryMax= of lsbaws.service): room for ")
-    );
-    assert_eq!(
-        sentences[2],
-        "limits.max_connections is 512, but pids.max of /system.slice/lsbaws.service is 300 and 12 are used \
-         (TasksMax= of lsbaws.service): room for 288 connections"
-    );
-    // Who is served already is among what is used.
-    let served = tell(&Demand { children: 10, ..demand });
-    assert!(served[0].ends_with(": room for 207 connections"), "{}", served[0]);
-    let programs = tell(&Demand { processes_each: 2, ..demand });
-    assert!(programs[0].ends_with(": room for 98 connections with a program each"), "{}", programs[0]);
-    assert!(programs.iter().any(|sentence| sentence.contains("kernel.threads-max")), "{programs:?}");
-    assert_eq!(tell(&Demand { connections: 197, ..demand }), [""; 0]);
-}
-
-#[test]
-fn a_parent_without_room_for_descriptors_is_told() {
-    let demand =
-        Demand { connections: 1, processes_each: 1, descriptors: DESCRIPTORS_OF_PARENT, children: 0 };
-    let told = forecast(&demand, vec![survey::descriptors(16, 10)]);
-    assert!(told[0].sentence.starts_with("RLIMIT_NOFILE is 16 and 10 are used"), "{told:?}");
-    assert!(forecast(&demand, vec![survey::descriptors(1024, 10)]).is_empty());
 }
 
 fn error(errno: i32) -> io::Error {

@@ -4,14 +4,15 @@ use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::body::{Body, BodyLimits, Leftover, Progress, Unread};
-use super::request::{self, Failure};
-use super::response::{Responder, Terms};
-use super::stream::{Allowance, Stream};
-use crate::child::Work;
-use crate::child::outcome::Outcome;
-use crate::handler::Exchange;
+use super::work::{Kit, Work};
+use crate::handler::exchange::Exchange;
 use crate::handler::site::Site;
+use crate::http::body::{Body, BodyLimits, Leftover, Progress, Unread};
+use crate::http::failure::Failure;
+use crate::http::request;
+use crate::http::response::{Responder, Terms};
+use crate::http::stream::{Stream, TimeBudget};
+use crate::outcome::Outcome;
 use crate::scoreboard::{Phase, Slot};
 
 /// How long, and for how much, an early close waits for the peer to read the answer. Many a client looks for one only
@@ -43,7 +44,7 @@ enum Next {
 
 /// Serves one connection to its end.
 pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
-    let (connection, slot, limits) = (work.connection, work.slot, work.limits);
+    let (connection, slot, limits) = (work.connection, work.kit.slot, work.kit.limits);
     let end = work.service.max_duration.map(|duration| connection.identity.accepted_at + duration);
     let stream = Stream::new(connection.socket.as_fd(), slot, end);
     let mut turn = Turn {
@@ -60,7 +61,7 @@ pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
                     if outcome == Outcome::Served {
                         slot.enter(Phase::Closing); // else the record says where it failed
                     }
-                    stream.close_lingering(work.buffer, LINGER_TIME, LINGER_BYTES);
+                    stream.close_lingering(work.kit.buffer, LINGER_TIME, LINGER_BYTES);
                 }
                 return outcome;
             }
@@ -68,7 +69,7 @@ pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
         if filled == 0 {
             slot.enter(Phase::Idle);
             let until = Instant::now() + limits.keepalive_timeout;
-            if !matches!(stream.wait_for_input(until, work.drain), Ok(true)) {
+            if !matches!(stream.wait_for_input(until, work.kit.drain), Ok(true)) {
                 return Outcome::Served;
             }
         }
@@ -81,7 +82,8 @@ pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
 
 /// Reads a request and answers it.
 fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn) -> Next {
-    let Work { connection, service, limits, drain, slot, date, buffer, .. } = work;
+    let Work { connection, service, kit: Kit { limits, drain, slot, date, buffer, .. } } = work;
+    let slot = *slot;
     slot.enter(Phase::Reading);
     let mut filled = turn.filled;
     let head = request::read_head(stream, &mut buffer[..limits.max_head_size], &mut filled, turn.deadline);
@@ -92,7 +94,7 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
         Err(failure) => Err(*failure),
     };
     let progress = Progress { unread: Cell::new(Unread::Nothing), has_begun: Cell::new(false) };
-    let write_allowance = Allowance::new(limits.write_timeout, limits.min_rate);
+    let write_budget = TimeBudget::new(limits.write_timeout, limits.min_rate);
     let (request, length) = match parsed {
         Ok(parsed) => parsed,
         Err(Failure::Silent) => {
@@ -110,11 +112,11 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
             note_first_line(slot, input);
             let is_head = input.trim_ascii_start().starts_with(b"HEAD ");
             let terms = Terms { is_head, minor: 1, keep_alive: false };
-            let mut response = Responder::new(stream, &progress, date, terms, room, write_allowance);
+            let mut response = Responder::new(stream, &progress, date, terms, room, write_budget);
             return refuse(&mut response, failure, slot);
         }
     };
-    slot.note_request(request.method.as_bytes(), request.target.as_bytes());
+    slot.set_request(request.method.as_bytes(), request.target.as_bytes());
     slot.enter(Phase::Handling);
     let terms = Terms {
         is_head: request.method == "HEAD",
@@ -122,29 +124,28 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
         keep_alive: request.keep_alive && !turn.is_last && !stream.is_draining(*drain),
     };
     let body_limits = BodyLimits {
-        allowance: Allowance::new(limits.body_timeout, limits.min_rate),
+        budget: TimeBudget::new(limits.body_timeout, limits.min_rate),
         size: limits.max_body_size,
         room: limits.max_head_size,
     };
     let mut body = Body::new(&request, &input[length..], stream, &progress, body_limits);
-    let mut response = Responder::new(stream, &progress, date, terms, room, write_allowance);
+    let mut response = Responder::new(stream, &progress, date, terms, room, write_budget);
     let mut exchange = Exchange {
         request: &request,
         body: &mut body,
         response: &mut response,
         stream,
         identity: &connection.identity,
-        service,
+        service: &service.name,
         slot,
-        limits,
         route_path: "",
         rest: &[],
-        is_detour: false,
+        is_internal_redirect: false,
     };
     let outcome = match site.answer(&mut exchange) {
         Ok(outcome) => outcome,
         Err(_) if response.has_begun() => {
-            return Next::Close { outcome: Outcome::Client, unread: false };
+            return Next::Close { outcome: Outcome::ClientError, unread: false };
         }
         Err(failure) => return refuse(&mut response, failure, slot),
     };
@@ -164,9 +165,11 @@ fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn)
 }
 
 /// Answers what is no request, or no content, with the status that says so.
-fn refuse(response: &mut Responder<'_>, failure: Failure, slot: &Slot) -> Next {
+fn refuse(response: &mut Responder<'_>, failure: Failure, slot: Slot) -> Next {
     let (status, why) = match failure {
-        Failure::Silent | Failure::Gone => return Next::Close { outcome: Outcome::Client, unread: false },
+        Failure::Silent | Failure::Gone => {
+            return Next::Close { outcome: Outcome::ClientError, unread: false };
+        }
         Failure::TimedOut => (408, "the request did not arrive in time"),
         Failure::Refused(status, why) => (status, why),
     };
@@ -174,13 +177,13 @@ fn refuse(response: &mut Responder<'_>, failure: Failure, slot: &Slot) -> Next {
     response.close_after();
     let _ = response.error(status, why); // a peer that does not take it: the outcome is the same
     slot.enter(phase); // the record says where it failed
-    Next::Close { outcome: Outcome::Client, unread: true }
+    Next::Close { outcome: Outcome::ClientError, unread: true }
 }
 
 /// Lets the record show what came instead of a request.
-fn note_first_line(slot: &Slot, bytes: &[u8]) {
+fn note_first_line(slot: Slot, bytes: &[u8]) {
     let line = bytes.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
     if let Some(line) = line {
-        slot.note_malformed(line);
+        slot.set_malformed(line);
     }
 }

@@ -1,14 +1,14 @@
-//! The handler `hello`: one fixed answer on every path, for a first start, for tests and for health checks.
+//! The handler `respond`: one fixed answer on every path, for a first start, for tests and for health checks.
 
 use std::time::{Duration, Instant};
 
-use super::Exchange;
-use crate::child::outcome::Outcome;
-use crate::http::request::Failure;
+use super::exchange::Exchange;
+use crate::http::failure::Failure;
+use crate::outcome::Outcome;
 
 /// The answer, ready to be sent.
 #[derive(Debug)]
-pub struct Hello {
+pub struct Respond {
     pub status: u16,
     pub content_type: String,
     pub content: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct Hello {
     pub delay: Option<Duration>,
 }
 
-impl Hello {
+impl Respond {
     pub fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
         if !exchange.check_method(&["GET", "HEAD"])? {
             return Ok(Outcome::Served);
@@ -27,7 +27,7 @@ impl Hello {
             std::thread::sleep(exchange.stream.end().map_or(delay, |end| delay.min(end - Instant::now())));
             exchange.response.note_waited();
             if exchange.stream.end().is_some_and(|end| Instant::now() >= end) {
-                return exchange.fail(504, "the connection has lasted too long", Outcome::Handler);
+                return exchange.fail(504, "the connection has lasted too long", Outcome::HandlerError);
             }
         }
         let mut head = exchange.response.head(self.status);

@@ -1,6 +1,8 @@
 //! What a service grants each of its children: limits of resources, priority, umask. Set in the child, after
 //! the fork and for good, so that the programs that it starts inherit them.
 
+#![forbid(unsafe_code)]
+
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;

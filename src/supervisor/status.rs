@@ -21,18 +21,18 @@ impl Supervisor {
             show_age(now.saturating_duration_since(self.started)),
             listeners.join(", "),
             children.count(),
-            children.limits.max_connections,
+            children.process.max_connections,
             children.spares.count(),
             self.counts().ended,
             self.admission.refused(),
             children.sources.count_punished(now),
             children.strangers,
         );
-        journal::note_state(&sentence);
+        journal::log_state(&sentence);
         for (pid, child) in children.by_age().into_iter().take(TOLD_MAX) {
             let told = child.slot.read();
             let sentence = Doing { child, now }.to_string();
-            journal::note_live(&Live {
+            journal::log_live(&Live {
                 identity: &child.identity,
                 service: &child.service.name,
                 pid: pid.as_raw(),
@@ -41,7 +41,7 @@ impl Supervisor {
             });
         }
         if children.by_pid.len() > TOLD_MAX {
-            journal::note_state(&format!(
+            journal::log_state(&format!(
                 "state: and {} younger connections",
                 children.by_pid.len() - TOLD_MAX
             ));

@@ -8,9 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
-use super::Exchange;
-use crate::child::outcome::Outcome;
-use crate::journal;
+use crate::outcome::Outcome;
 
 /// openat2(2) fails with EAGAIN when a file was renamed while a symbolic link with `..` was followed, and
 /// with EINTR on some network file systems. Both pass.
@@ -25,7 +23,7 @@ pub struct Root {
 
 /// Why there is nothing to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub enum LookupError {
     /// Nothing is there, or it is outside the root, or of a kind that is not served.
     NotFound,
     /// The file's permissions exclude us.
@@ -36,7 +34,7 @@ pub enum Missing {
     Failed(Errno),
 }
 
-impl From<Errno> for Missing {
+impl From<Errno> for LookupError {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::EACCES | Errno::EPERM => Self::Forbidden,
@@ -54,23 +52,14 @@ impl From<Errno> for Missing {
     }
 }
 
-impl Missing {
-    /// Tells the journal of an error that is nobody's absence: a disk, or a file system, in trouble.
-    pub fn note(self, exchange: &Exchange<'_, '_>) {
-        if let Self::Failed(errno) = self {
-            let (service, target) = (&exchange.service.name, exchange.request.target);
-            let what = "look for the file";
-            journal::note_system_refused(exchange.identity, service, Some(target), what, &errno.into());
-        }
-    }
-
+impl LookupError {
     /// The status that says so, a sentence for the client, and what that makes of the request.
     pub fn describe(self) -> (u16, &'static str, Outcome) {
         match self {
             Self::NotFound => (404, "there is no such file", Outcome::Served),
             Self::Forbidden => (403, "the file may not be read", Outcome::Served),
-            Self::Shortage => (503, "the system is short of descriptors or memory", Outcome::System),
-            Self::Failed(_) => (500, "the file cannot be read", Outcome::System),
+            Self::Shortage => (503, "the system is short of descriptors or memory", Outcome::SystemError),
+            Self::Failed(_) => (500, "the file cannot be read", Outcome::SystemError),
         }
     }
 }
@@ -84,7 +73,7 @@ pub enum Kind {
 
 /// What fstat(2) says of a file or directory.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts {
+pub struct Metadata {
     pub kind: Kind,
     /// In bytes.
     pub size: u64,
@@ -94,7 +83,7 @@ pub struct Facts {
     pub nanoseconds: i64,
 }
 
-impl Facts {
+impl Metadata {
     /// `None` for what is neither a regular file nor a directory.
     pub fn new(stat: &FileStat) -> Option<Self> {
         let kind = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
@@ -112,7 +101,7 @@ impl Facts {
 #[derive(Debug)]
 pub struct Node {
     pub fd: OwnedFd,
-    pub facts: Facts,
+    pub metadata: Metadata,
 }
 
 impl Root {
@@ -136,33 +125,33 @@ impl Root {
     }
 
     /// Opens a file or directory for reading. `path` is relative to the root, and empty for the root itself.
-    pub fn find(&self, path: &[u8]) -> Result<Node, Missing> {
+    pub fn find(&self, path: &[u8]) -> Result<Node, LookupError> {
         // Not blocking: a FIFO without a writer would hold the child. Regular files are not affected.
         self.find_by(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
     }
 
     /// Looks at a file or directory without opening it for reading.
-    pub fn examine(&self, path: &[u8]) -> Result<Facts, Missing> {
-        Ok(self.find_by(path, OFlag::O_PATH)?.facts)
+    pub fn examine(&self, path: &[u8]) -> Result<Metadata, LookupError> {
+        Ok(self.find_by(path, OFlag::O_PATH)?.metadata)
     }
 
     /// There is a regular file, which need not be readable.
     pub fn is_file(&self, path: &[u8]) -> bool {
-        self.examine(path).is_ok_and(|facts| facts.kind == Kind::File)
+        self.examine(path).is_ok_and(|metadata| metadata.kind == Kind::File)
     }
 
     /// The same as [`Root::find`], for regular files alone.
-    pub fn find_file(&self, path: &[u8]) -> Result<Node, Missing> {
-        self.find(path).and_then(|node| match node.facts.kind {
+    pub fn find_file(&self, path: &[u8]) -> Result<Node, LookupError> {
+        self.find(path).and_then(|node| match node.metadata.kind {
             Kind::File => Ok(node),
-            Kind::Directory => Err(Missing::NotFound),
+            Kind::Directory => Err(LookupError::NotFound),
         })
     }
 
-    fn find_by(&self, path: &[u8], flags: OFlag) -> Result<Node, Missing> {
+    fn find_by(&self, path: &[u8], flags: OFlag) -> Result<Node, LookupError> {
         let fd = self.resolve(if path.is_empty() { b"." } else { path }, flags)?;
-        let facts = Facts::new(&fstat(&fd)?).ok_or(Missing::NotFound)?;
-        Ok(Node { fd, facts })
+        let metadata = Metadata::new(&fstat(&fd)?).ok_or(LookupError::NotFound)?;
+        Ok(Node { fd, metadata })
     }
 
     fn resolve(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
@@ -214,7 +203,7 @@ mod tests {
         symlink("/dev/zero", at("root/zero")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("root/socket")).unwrap();
         let root = Root::open(&at("root"), true).unwrap();
-        let size = |path: &str| root.find_file(path.as_bytes()).map(|node| node.facts.size);
+        let size = |path: &str| root.find_file(path.as_bytes()).map(|node| node.metadata.size);
         assert_eq!(size("file"), Ok(4));
         assert_eq!(size("sub/inside"), Ok(4));
         let long = "x".repeat(5000);
@@ -236,13 +225,13 @@ mod tests {
             "nothing",
             &long,
         ] {
-            assert_eq!(size(path), Err(Missing::NotFound), "{path}");
+            assert_eq!(size(path), Err(LookupError::NotFound), "{path}");
         }
-        assert_eq!(root.find(b"").unwrap().facts.kind, Kind::Directory);
-        assert_eq!(root.find(b"sub/").unwrap().facts.kind, Kind::Directory);
+        assert_eq!(root.find(b"").unwrap().metadata.kind, Kind::Directory);
+        assert_eq!(root.find(b"sub/").unwrap().metadata.kind, Kind::Directory);
         let strict = Root::open(&at("root"), false).unwrap();
-        assert_eq!(strict.find_file(b"file").unwrap().facts.size, 4);
-        assert_eq!(strict.find_file(b"sub/inside").unwrap_err(), Missing::NotFound);
+        assert_eq!(strict.find_file(b"file").unwrap().metadata.size, 4);
+        assert_eq!(strict.find_file(b"sub/inside").unwrap_err(), LookupError::NotFound);
     }
 
     #[test]
@@ -254,7 +243,7 @@ mod tests {
         }
         let root = Root::open(folder.path(), true).unwrap();
         for name in every.chunks(85) {
-            assert_eq!(root.find_file(name).unwrap().facts.size, name.len() as u64);
+            assert_eq!(root.find_file(name).unwrap().metadata.size, name.len() as u64);
         }
     }
 
@@ -271,18 +260,18 @@ mod tests {
     #[test]
     fn each_failure_has_its_meaning() {
         for (errno, missing) in [
-            (Errno::EACCES, Missing::Forbidden),
-            (Errno::EMFILE, Missing::Shortage),
-            (Errno::ENFILE, Missing::Shortage),
-            (Errno::ENOMEM, Missing::Shortage),
-            (Errno::EXDEV, Missing::NotFound),
-            (Errno::ENAMETOOLONG, Missing::NotFound),
-            (Errno::ENOENT, Missing::NotFound),
-            (Errno::ENXIO, Missing::NotFound),
-            (Errno::EIO, Missing::Failed(Errno::EIO)),
-            (Errno::ETIMEDOUT, Missing::Failed(Errno::ETIMEDOUT)),
+            (Errno::EACCES, LookupError::Forbidden),
+            (Errno::EMFILE, LookupError::Shortage),
+            (Errno::ENFILE, LookupError::Shortage),
+            (Errno::ENOMEM, LookupError::Shortage),
+            (Errno::EXDEV, LookupError::NotFound),
+            (Errno::ENAMETOOLONG, LookupError::NotFound),
+            (Errno::ENOENT, LookupError::NotFound),
+            (Errno::ENXIO, LookupError::NotFound),
+            (Errno::EIO, LookupError::Failed(Errno::EIO)),
+            (Errno::ETIMEDOUT, LookupError::Failed(Errno::ETIMEDOUT)),
         ] {
-            assert_eq!(Missing::from(errno), missing, "{errno}");
+            assert_eq!(LookupError::from(errno), missing, "{errno}");
         }
     }
 }

@@ -2,29 +2,29 @@
 
 use std::fmt;
 
-use super::origins::Origins;
+use super::provenance::Provenance;
 
-/// The effective configuration. Its text is TOML again, with the origins as comments.
+/// The effective configuration. Its text is TOML again, with the provenance as comments.
 #[derive(Debug)]
 pub struct Effective {
     values: toml::Table,
-    origins: Origins,
+    provenance: Provenance,
 }
 
 impl Effective {
-    pub(super) fn new(values: toml::Table, origins: Origins) -> Self {
-        Self { values, origins }
+    pub(super) fn new(values: toml::Table, provenance: Provenance) -> Self {
+        Self { values, provenance }
     }
 
     /// Writes a table: its own keys first, then the tables in it under their headings. `key` is the table's
-    /// in [`Origins`], `heading` the same without list indices, as TOML writes it.
+    /// in [`Provenance`], `heading` the same without list indices, as TOML writes it.
     fn show(&self, f: &mut fmt::Formatter<'_>, key: &str, heading: &str, table: &toml::Table) -> fmt::Result {
         let join = |path: &str, name: &str| match path {
             "" => name.to_owned(),
             _ => format!("{path}.{name}"),
         };
         for (name, value) in table.iter().filter(|(_, value)| !is_nested(value)) {
-            let origin = self.origins.get(&join(key, name)).unwrap_or("default");
+            let origin = self.provenance.get(&join(key, name)).unwrap_or("default");
             let line = format!("{} = {}", quote_key(name), show_value(value));
             writeln!(f, "{line:<40} # {origin}")?;
         }

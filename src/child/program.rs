@@ -1,0 +1,69 @@
+//! The protocol `exec`: the child becomes a program, with the connection on its standard input and output
+//! (inetd(8), "nowait").
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::SigSet;
+
+use crate::connection::Connection;
+use crate::environment::{PATH, describe_connection};
+use crate::journal;
+use crate::outcome::Outcome;
+use crate::scoreboard::{Phase, Slot};
+use crate::service::Program;
+
+/// Turns this process into the program. Returns only when that fails, after logging why. The process must hold
+/// nothing but the connection and the standard descriptors.
+///
+/// The program gets a process group of its own, an empty signal mask, all signals at their defaults (the
+/// supervisor has reset those that were ignored at its start; the standard library's exec resets SIGPIPE),
+/// and a clean environment. Standard error stays that of the daemon: the journal.
+pub(crate) fn become_program(
+    program: &Program,
+    connection: &Connection,
+    service: &str,
+    slot: Slot,
+) -> Outcome {
+    slot.enter(Phase::Program);
+    let error = match exec(program, connection) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    slot.enter(Phase::Starting);
+    let error = match program.directory.is_dir() {
+        true => error,
+        false => {
+            io::Error::other(format!("its directory {} is missing: {error}", program.directory.display()))
+        }
+    };
+    journal::log_program_failed(&connection.identity, service, &program.program, &error);
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC | libc::ENOTDIR) => Outcome::ConfigError,
+        _ => Outcome::SystemError,
+    }
+}
+
+fn exec(program: &Program, connection: &Connection) -> io::Result<Infallible> {
+    let socket = connection.socket.as_fd();
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK))?;
+    let standard = || socket.try_clone_to_owned().map(Stdio::from);
+    let mut command = Command::new(&program.program);
+    command
+        .args(&program.arguments)
+        .current_dir(&program.directory)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(describe_connection(connection))
+        .envs(program.environment.iter().map(|(name, value)| (name, value)))
+        .process_group(0)
+        .stdin(standard()?)
+        .stdout(standard()?);
+    SigSet::empty().thread_set_mask()?;
+    Err(command.exec())
+}

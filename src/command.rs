@@ -1,0 +1,104 @@
+//! What each subcommand does. Errors are returned up to here, and printed here alone.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command, ConfigArgs};
+use crate::config::{self, Effective, Overrides};
+use crate::listen::activation;
+use crate::supervisor::settings::Settings;
+use crate::{child, client, journal, supervisor};
+
+/// Exit codes of sysexits.h, which systemd knows by name.
+const EXIT_USAGE: u8 = 64;
+const EXIT_SYSTEM: u8 = 71;
+const EXIT_CONFIG: u8 = 78;
+
+/// What to print and the exit code to end with.
+struct Failure(u8, String);
+
+/// Runs the program: everything but the process itself is here.
+pub fn main() -> ExitCode {
+    let cli = match Cli::parse_arguments() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // a closed terminal
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    child::end_on_panic();
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure(code, sentence)) => {
+            // journald takes the prefix for the priority of an error (sd-daemon(3)).
+            let priority = if libsystemd::logging::connected_to_journal() { "<3>" } else { "" };
+            let _ = writeln!(std::io::stderr(), "{priority}lsbaws: {sentence}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<u8, Failure> {
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(cli.source),
+        Command::Check { show } => check(cli.source, show),
+        Command::Client(args) => match client::run(&args) {
+            Ok(all_well) => Ok(u8::from(!all_well)),
+            Err(error @ client::Error::BadUrl(_)) => Err(Failure(EXIT_USAGE, error.to_string())),
+            Err(error) => Err(Failure(EXIT_SYSTEM, error.to_string())),
+        },
+    }
+}
+
+/// Reads the configuration. `children`: connections that are served already.
+fn load(source: &ConfigArgs, children: usize) -> Result<(Settings, Effective), Failure> {
+    // An empty variable is none.
+    let from_environment = || env::var_os("LSBAWS_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
+    let file = source.config.clone().or_else(from_environment);
+    let overrides = Overrides { file, set: source.set.clone() };
+    config::load(&overrides, env::vars_os(), children)
+        .map_err(|error| Failure(EXIT_CONFIG, error.to_string()))
+}
+
+fn serve(source: ConfigArgs) -> Result<u8, Failure> {
+    let fail = |error: &dyn std::error::Error| Failure(EXIT_SYSTEM, error.to_string());
+    // First of all: when standard error is the client's connection, no message may go there.
+    let activation = activation::receive().map_err(|error| fail(&error))?;
+    let took_stderr = activation.took_stderr();
+    let serve = || {
+        let (settings, _) = load(&source, 0)?;
+        journal::open(settings.log, took_stderr)
+            .map_err(|error| Failure(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
+        let reload = move |children| {
+            load(&source, children).map(|(settings, _)| settings).map_err(|Failure(_, sentence)| sentence)
+        };
+        let ended = supervisor::run(settings, activation, Box::new(reload));
+        journal::close();
+        match ended {
+            Ok(outcome) => Ok(outcome.code()),
+            Err(error @ supervisor::Error::NoService(_)) => Err(Failure(EXIT_CONFIG, error.to_string())),
+            Err(error) => Err(fail(&error)),
+        }
+    };
+    serve().inspect_err(|Failure(_, sentence)| {
+        if took_stderr {
+            journal::report_failure(sentence);
+        }
+    })
+}
+
+fn check(source: ConfigArgs, show: bool) -> Result<u8, Failure> {
+    let (settings, effective) = load(&source, 0)?;
+    let mut text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
+    for warning in &settings.warnings {
+        // What `--show` prints is TOML.
+        let comment = if show { "# " } else { "" };
+        text.push_str(&format!("{comment}warning: {}\n", warning.sentence));
+    }
+    let _ = std::io::stdout().write_all(text.as_bytes()); // a closed pipe
+    Ok(0)
+}

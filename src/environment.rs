@@ -1,0 +1,51 @@
+//! What programs learn from their environment about a connection.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::socket::{SockaddrStorage, getsockname};
+
+use crate::connection::{Connection, Peer};
+
+/// Where programs look for others, unless `environment` says something else.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The variables by which programs know their peer: those of systemd.exec(5) and of UCSPI-TCP 1.0, and the
+/// connection's id, by which its record is found.
+pub fn describe_connection(connection: &Connection) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("UNIQUE_ID", connection.identity.id.to_string())];
+    match connection.identity.peer {
+        Peer::Inet(peer) => {
+            let (address, port) = (peer.ip().to_string(), peer.port().to_string());
+            variables.extend([
+                ("PROTO", "TCP".to_owned()),
+                ("TCPREMOTEIP", address.clone()),
+                ("TCPREMOTEPORT", port.clone()),
+                ("REMOTE_ADDR", address),
+                ("REMOTE_PORT", port),
+            ]);
+            if let Some((address, port)) = local_address(connection.socket.as_fd()) {
+                variables.extend([("TCPLOCALIP", address), ("TCPLOCALPORT", port.to_string())]);
+            }
+        }
+        Peer::Unix { uid, pid } => variables.extend([
+            ("PROTO", "IPC".to_owned()),
+            ("IPCREMOTEEUID", uid.to_string()),
+            ("IPCREMOTEPID", pid.to_string()),
+        ]),
+        Peer::Unknown => {}
+    }
+    variables
+}
+
+/// The address and port of our end, of an Internet socket.
+pub fn local_address(socket: BorrowedFd<'_>) -> Option<(String, u16)> {
+    use std::os::fd::AsRawFd;
+    let address = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
+    match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+        (Some(v4), _) => Some((v4.ip().to_string(), v4.port())),
+        (_, Some(v6)) => Some((v6.ip().to_canonical().to_string(), v6.port())),
+        _ => None,
+    }
+}

@@ -1,0 +1,10 @@
+//! What the fuzz targets check. Compiled for them alone: see `fuzz/run`.
+
+#![forbid(unsafe_code)]
+
+pub mod cgi_head;
+pub mod chunked;
+pub mod config;
+pub mod path;
+pub mod request_head;
+pub mod requests;

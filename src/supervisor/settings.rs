@@ -1,0 +1,81 @@
+//! What the supervisor is told to do: built by the configuration, and handed in.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::capacity::Warning;
+use crate::http::limits::Limits;
+use crate::journal;
+use crate::listen::ListenTable;
+use crate::service::Services;
+use crate::source::{AccessList, Networks, Prefixes};
+
+/// Everything that the supervisor runs by. A reload brings another one.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// What to bind when no sockets are handed in; never empty.
+    pub(crate) listen: Vec<ListenTable>,
+    pub(crate) http: Limits,
+    pub(crate) admission: AdmissionRules,
+    pub(crate) process: Process,
+    pub(crate) log: journal::Settings,
+    /// Never empty.
+    pub(crate) services: Services,
+    /// What an administrator should know about these settings on this system.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// How a connection gets its process: `process.model`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Model {
+    /// The supervisor forks the child and reaps it.
+    Fork,
+    /// The supervisor forks an intermediate that forks the child and exits: the child is adopted.
+    DoubleFork,
+    /// No child: the supervisor itself serves one connection after another.
+    Iterative,
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fork => "fork",
+            Self::DoubleFork => "double-fork",
+            Self::Iterative => "iterative",
+        })
+    }
+}
+
+/// How connections get their processes, and how the daemon stops.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process {
+    pub(crate) model: Model,
+    /// Children at the same time; more connections wait in the backlog.
+    pub(crate) max_connections: usize,
+    /// Children that are forked ahead of their connections; only with the model `fork`.
+    pub(crate) spares: usize,
+    /// How long the children may finish after the stop signal.
+    pub(crate) drain_timeout: Duration,
+    /// The same for those whose bytes still move; never less.
+    pub(crate) drain_timeout_max: Duration,
+    /// A daemon whose sockets were handed in exits after this long without a connection.
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+/// Which connections get a process, and how many of one source.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AdmissionRules {
+    /// Connections of one source at the same time; 0 is no limit.
+    pub(crate) max_connections_per_source: u32,
+    /// Connections of one source in a second; 0 is no limit.
+    pub(crate) max_rate_per_source: u32,
+    pub(crate) prefixes: Prefixes,
+    /// Peers exempt from the per-source limits.
+    pub(crate) exempt: Networks,
+    pub(crate) access: AccessList,
+    /// Failed connections of one source that bring it a penalty; 0 is never.
+    pub(crate) penalty_after: u32,
+    /// The first penalty; each further one is twice as long, up to `penalty_time_max`.
+    pub(crate) penalty_time: Duration,
+    pub(crate) penalty_time_max: Duration,
+}

@@ -1,0 +1,73 @@
+//! Descriptors: inherited ones, and those that a child must not hold.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::sys::socket::{SockType, UnixAddr, getsockname, getsockopt, sockopt};
+
+/// Takes ownership of a descriptor that this process was started with (sockets handed in).
+///
+/// Fails when there is no such descriptor. Each number may be adopted once, before this process opens any
+/// descriptor of its own.
+pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD takes no pointer; it only asks whether the descriptor is open.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open (just asked) and was inherited at start, so that nothing in
+    // this process owns it; `listen::activation` adopts each number once, before any other is made.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A Unix datagram socket that somebody else in this process owns and does not show, by its number. Fails where
+/// the number is of anything else.
+///
+/// For sockets that stay open until the process ends: those of crates that keep them in a static.
+pub fn borrow_unix_datagram(number: RawFd) -> io::Result<BorrowedFd<'static>> {
+    getsockname::<UnixAddr>(number)?;
+    // SAFETY: the kernel has just known the number as a socket, so it is open; that it stays so is the caller's word.
+    let socket = unsafe { BorrowedFd::borrow_raw(number) };
+    match getsockopt(&socket, sockopt::SockType)? == SockType::Datagram {
+        true => Ok(socket),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what
+/// a child must not hold. For a child of [`fork_child`] only, which never uses or drops an owner of what is
+/// closed.
+pub fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
+    let mut next = 3;
+    // Few, and in no order: looked for again and again rather than sorted, which would take memory.
+    while let Some(fd) = kept.clone().filter(|&fd| fd >= next).min() {
+        if fd > next {
+            close_range(next, fd - 1)?;
+        }
+        next = fd + 1;
+    }
+    close_range(next, RawFd::MAX)
+}
+
+/// Fails where this kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
+pub fn require_close_range() -> io::Result<()> {
+    close_range(RawFd::MAX, RawFd::MAX) // there is no such descriptor
+}
+
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
+    // SAFETY: the child that calls this never uses, nor drops, an owner of what is closed: it ends
+    // by `_exit` (see fork_child).
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Throws away up to `limit` bytes that have arrived at a TCP socket, without copying them (tcp(7), `MSG_TRUNC`).
+/// Returns how many; 0 is the end of input. Other sockets cannot do that: EFAULT.
+pub fn discard_input(socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: TCP writes nothing with MSG_TRUNC, and whoever writes to null is told that it is a bad address.
+    let count = unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), limit, flags) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}

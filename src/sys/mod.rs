@@ -1,0 +1,20 @@
+//! The one door to the kernel's dangerous calls: everything `unsafe` in lsbaws is in this folder, each block with
+//! the reason why it is sound. What `nix` offers as a safe call is used directly.
+
+mod address;
+mod descriptors;
+mod fork;
+mod memory;
+mod passing;
+mod process;
+mod wait;
+
+pub(crate) use address::{RemoteAddress, accept, remote_address};
+pub(crate) use descriptors::{
+    adopt_fd, borrow_unix_datagram, close_all_but, discard_input, require_close_range,
+};
+pub(crate) use fork::{exit_now, fork_child};
+pub(crate) use memory::map_shared_words;
+pub(crate) use passing::{receive_socket, send_socket};
+pub(crate) use process::{open_pidfd, reset_signals, set_priority, tie_to_parent};
+pub(crate) use wait::{Exit, Usage, own_usage, reap_one, wait_for};

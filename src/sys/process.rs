@@ -1,0 +1,66 @@
+//! What this process is to the kernel, and what its programs start with.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::Pid;
+
+/// Gives this process a priority, -20 to 19 (setpriority(2)), which nix does not have.
+pub fn set_priority(nice: i32) -> nix::Result<()> {
+    // SAFETY: setpriority takes three integers.
+    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
+}
+
+/// Gives every signal but SIGPIPE its default disposition (signal(2)). An ignored SIGCHLD, which a parent
+/// process may leave behind, would make the kernel reap our children and lose their status; and programs that
+/// children become inherit what is ignored. SIGPIPE stays ignored, as Rust does at start.
+pub fn reset_signals() {
+    // The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.
+    let default = [0_u64; 4];
+    // Past the C library, which keeps its hands on two signals of its own: posix_spawn(3) leaves those
+    // ignored.
+    for signal in (1..=libc::SIGRTMAX()).filter(|&signal| signal != libc::SIGPIPE) {
+        // SAFETY: the pointer is to a structure as large as the kernel's, with a signal set of 8 bytes;
+        // SIG_DFL installs no handler. (For signals that have no disposition it fails, and that is
+        // all.)
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null::<u64>(), 8) };
+    }
+}
+
+/// Prepares a program that `command` starts: it has no signal blocked, and gets SIGTERM when this process dies
+/// (PR_SET_PDEATHSIG(2const)). `on_start` runs in the new process with its pid, before the exec; it must not
+/// allocate.
+pub(crate) fn tie_to_parent(command: &mut Command, on_start: impl Fn(Pid) + Send + Sync + 'static) {
+    let parent = std::process::id();
+    let prepare = move || {
+        SigSet::empty().thread_set_mask()?;
+        prctl::set_pdeathsig(Signal::SIGTERM)?;
+        // The parent may have died before this process could ask for its signal.
+        if std::os::unix::process::parent_id() == parent {
+            on_start(Pid::this());
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    };
+    // SAFETY: after the fork and before the exec this makes system calls and runs `on_start`, which writes to
+    // shared memory alone; it touches nothing that a fork could leave half-done.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// A descriptor that becomes readable when the child `pid` ends (pidfd_open(2)).
+pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match RawFd::try_from(fd) {
+        // SAFETY: pidfd_open has just made this descriptor, close-on-exec; nothing else owns it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,5 +1,5 @@
-//! Bad days on purpose: each row injects a fault into a daemon under load, and asks what was lost. Prints the table of
-//! README's section "Reliability". A measurement, so it may sleep and take its time; see `run`.
+//! Injects a fault into a daemon under load, one for each row, and counts what was lost. Prints the table of
+//! docs/reliability.md. A measurement, so it may sleep; see `run`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = env::args().skip(1).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     println!(
-        "| what is done to it | offered | answered | refused | lost | zombies | descriptors leaked | in the records | |"
+        "| fault | offered | answered | refused | lost | zombies | descriptors leaked | in the records | |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |");
     let mut is_well = true;
@@ -31,10 +31,10 @@ fn main() -> ExitCode {
             Some(row) => {
                 println!("{}", show(name, &row));
                 is_well &= row.is_well();
-                let verdict = if row.is_well() { "well" } else { "NOT WELL" };
+                let verdict = if row.is_well() { "passed" } else { "FAILED" };
                 eprintln!("{verdict}: {name}, {:.0} s", start.elapsed().as_secs_f64());
             }
-            None => eprintln!("left out, this host cannot do it: {name}"),
+            None => eprintln!("skipped, not possible on this host: {name}"),
         }
     }
     ExitCode::from(u8::from(!is_well))

@@ -19,21 +19,21 @@ use crate::slow::{self, LARGE};
 type Run = fn() -> Option<Row>;
 
 pub const ALL: &[(&str, Run)] = &[
-    ("nothing", nothing),
-    ("100,000 connections, 100 records of a kind a second", flood),
+    ("no fault", nothing),
+    ("100,000 connections, log.max_rate = 100", flood),
     ("no descriptors for 3 s", no_descriptors),
     ("no processes for 3 s (RLIMIT_NPROC)", no_processes),
-    ("a full process table for 3 s (pid_max)", full_table),
+    ("full process table for 3 s (pid_max)", full_table),
     ("300 children killed", kill_children),
     ("spares killed 100 times", kill_spares),
-    ("the parent killed 30 times", kill_parent),
-    ("10,000 connections held open together", hold_many),
-    ("300 clients that send slowly, besides", slow_senders),
-    ("300 clients that read nothing, besides", slow_readers),
-    ("slowhttptest: 200 slow heads, besides", slowhttptest),
-    ("one source over its share, besides", greedy_source),
-    ("a log that nobody reads for 3 s", unread_log),
-    ("stopped in a download of 1 GiB", stop_in_download),
+    ("supervisor killed 30 times", kill_parent),
+    ("10,000 connections open at the same time", hold_many),
+    ("300 slow senders", slow_senders),
+    ("300 clients that read nothing", slow_readers),
+    ("slowhttptest: 200 slow heads", slowhttptest),
+    ("one source over its per-source limit", greedy_source),
+    ("standard error not read for 3 s", unread_log),
+    ("SIGTERM during a download of 1 GiB", stop_in_download),
     ("1000 reloads", reload),
     ("100 restarts", restart),
 ];
@@ -96,7 +96,7 @@ impl Watched {
         let back = back.as_millis();
         let mut row = day.end(counts, String::new());
         row.note = format!(
-            "parent: {busy:.1}% of a core meanwhile; {meanwhile} served then; all again after {back} ms"
+            "supervisor: {busy:.1}% of a core; {meanwhile} served during the fault; normal after {back} ms"
         );
         row.is_as_asked = busy < 5.0 && back < 1000 && meanwhile < counts.answered / 4;
         row
@@ -198,7 +198,7 @@ fn kill_children() -> Option<Row> {
         killed += kill_all(&day);
         thread::sleep(Duration::from_millis(10));
     }
-    let mut row = day.end(load.finish(), "lost are at most those whose child was killed".into());
+    let mut row = day.end(load.finish(), "at most one connection lost for each child killed".into());
     row.spent = killed;
     Some(row)
 }
@@ -211,7 +211,7 @@ fn kill_spares() -> Option<Row> {
         killed += kill_all(&day);
         thread::sleep(Duration::from_millis(20));
     }
-    let mut row = day.end(load.finish(), "children that serve are killed as well as spares".into());
+    let mut row = day.end(load.finish(), "serving children are killed as well".into());
     row.spent = killed;
     Some(row)
 }
@@ -224,7 +224,7 @@ fn kill_parent() -> Option<Row> {
         day.end_life(Signal::SIGKILL);
         day.start();
     }
-    let mut row = day.end(load.finish(), "nobody is left to write the records of its last children".into());
+    let mut row = day.end(load.finish(), "the records of its last children are not written".into());
     // Whoever was accepted in the moment of the death, and not forked for yet.
     row.spent = 30;
     row.recorded = None;
@@ -248,7 +248,7 @@ fn hold_many() -> Option<Row> {
             Err(_) => counts.lost += 1,
         }
     }
-    let note = format!("{} processes at the same time, with {each} KiB of their own each", children.len());
+    let note = format!("{} processes, {each} KiB of private memory each", children.len());
     Some(day.end(counts, note))
 }
 
@@ -259,7 +259,7 @@ fn slow_senders() -> Option<Row> {
     let mut counts = load.finish();
     counts.refused += slow.refused;
     counts.lost += slow.lost;
-    let mut row = day.end(counts, format!("{} were told 408", slow.refused));
+    let mut row = day.end(counts, format!("{} received 408", slow.refused));
     row.is_as_asked = slow.refused == 300;
     Some(row)
 }
@@ -273,7 +273,7 @@ fn slow_readers() -> Option<Row> {
     let day = Day::begin(&format!("[limits]\nwrite_timeout = '3s'\n{route}"));
     let load = Load::start(day.address(), 4, LOCAL);
     let left = slow::read_nothing(day.address(), 300, Duration::from_secs(5));
-    let mut row = day.end(load.finish(), format!("{left} were left alone after write_timeout"));
+    let mut row = day.end(load.finish(), format!("{left} closed after write_timeout"));
     row.besides = 300;
     row.is_as_asked = left == 300;
     Some(row)
@@ -289,7 +289,7 @@ fn slowhttptest() -> Option<Row> {
     let mut row = day.end(load.finish(), String::new());
     // Its own, and the one by which it sees whether the server is there.
     row.besides = row.recorded.unwrap_or(0).saturating_sub(row.counts.offered());
-    row.note = format!("its own {} connections besides", row.besides);
+    row.note = format!("in addition its own {} connections", row.besides);
     row.is_as_asked = (200..=210).contains(&row.besides);
     Some(row)
 }
@@ -306,7 +306,7 @@ fn greedy_source() -> Option<Row> {
         refused: greedy.refused + modest.refused,
         lost: greedy.lost + modest.lost,
     };
-    let note = format!("refused: {} of the greedy one, {} of the other", greedy.refused, modest.refused);
+    let note = format!("refused: {} of this source, {} of another", greedy.refused, modest.refused);
     let mut row = day.end(counts, note);
     row.may_refuse = true;
     row.is_as_asked = greedy.refused > 0 && modest.refused == 0;
@@ -348,7 +348,7 @@ fn stop_in_download() -> Option<Row> {
         true => counts.answered += 1,
         false => counts.lost += 1,
     }
-    Some(day.end(counts, format!("{arrived} bytes of head and content have arrived")))
+    Some(day.end(counts, format!("{arrived} bytes of head and content received")))
 }
 
 fn reload() -> Option<Row> {

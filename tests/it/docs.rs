@@ -1,4 +1,4 @@
-//! What the program says of itself, its manuals, completions and catalog say too.
+//! The documents agree with the program: manuals, completions, catalog, examples.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -89,8 +89,8 @@ fn literal_blocks(page: &str) -> Vec<String> {
     blocks
 }
 
-/// Where configurations are shown, and how many at least.
-const EXAMPLES: [(&str, usize); 5] = [
+/// Pages with configurations, and their minimum number.
+const PAGES: [(&str, usize); 5] = [
     ("README.md", 1),
     ("etc/lsbaws.toml", 6),
     ("packaging/lsbaws.8", 0),
@@ -98,8 +98,8 @@ const EXAMPLES: [(&str, usize); 5] = [
     ("packaging/lsbaws-migration.7", 6),
 ];
 
-/// The configurations that a page shows: what has a table of ours.
-fn examples(page: &str) -> Vec<String> {
+/// The configurations on a page: the blocks that contain a table of lsbaws.toml(5).
+fn examples_on(page: &str) -> Vec<String> {
     let text = read(page);
     let fenced = text.split("```toml\n").skip(1).map(|text| text.split_once("```").unwrap().0.to_owned());
     let mut examples: Vec<_> = literal_blocks(&text).into_iter().chain(fenced).collect();
@@ -115,8 +115,8 @@ fn examples(page: &str) -> Vec<String> {
     examples
 }
 
-/// Makes what an example expects on the reader's host, below `folder`: directories, and programs. Returns
-/// the paths, as the example has them.
+/// Creates the directories and programs that an example names, below `folder`. Returns their paths as they are in the
+/// example.
 fn stand_in(value: &toml::Value, key: &str, folder: &Path) -> Vec<String> {
     let below = |path: &str| folder.join(path.trim_start_matches('/'));
     match (key, value) {
@@ -148,25 +148,65 @@ fn stand_in(value: &toml::Value, key: &str, folder: &Path) -> Vec<String> {
     }
 }
 
+/// Runs `lsbaws check` on an example. Its directories and programs need not exist on this host.
+fn check_example(page: &str, example: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let table = toml::from_str(example).unwrap_or_else(|error| panic!("{page}: {error}\n{example}"));
+    let mut paths = stand_in(&toml::Value::Table(table), "", folder.path());
+    paths.sort();
+    paths.dedup();
+    let mut text = example.to_owned();
+    for path in paths {
+        let here = format!("\"{}{path}\"", folder.path().display());
+        text = text.replace(&format!("\"{path}\""), &here);
+    }
+    let config = folder.path().join("example.toml");
+    fs::write(&config, &text).unwrap();
+    let (code, _, message) = run(&["check", "-c", config.to_str().unwrap()]);
+    assert_eq!(code, 0, "{page}: {message}\n{text}");
+}
+
 #[test]
-fn every_example_of_a_configuration_is_one() {
-    for (page, least) in EXAMPLES {
-        let examples = examples(page);
+fn every_configuration_on_a_page_is_valid() {
+    for (page, least) in PAGES {
+        let examples = examples_on(page);
         assert!(examples.len() >= least, "{page}: {examples:?}");
-        for mut example in examples {
-            let folder = tempfile::tempdir().unwrap();
-            let table = toml::from_str(&example).unwrap_or_else(|error| panic!("{page}: {error}\n{example}"));
-            let mut paths = stand_in(&toml::Value::Table(table), "", folder.path());
-            paths.sort();
-            paths.dedup();
-            for path in paths {
-                let here = format!("\"{}{path}\"", folder.path().display());
-                example = example.replace(&format!("\"{path}\""), &here);
-            }
-            let config = folder.path().join("example.toml");
-            fs::write(&config, &example).unwrap();
-            let (code, _, message) = run(&["check", "-c", config.to_str().unwrap()]);
-            assert_eq!(code, 0, "{page}: {message}\n{example}");
+        for example in examples {
+            check_example(page, &example);
+        }
+    }
+}
+
+#[test]
+fn every_example_file_is_valid_and_in_the_readme() {
+    let readme = read("README.md");
+    let folder = format!("{}/examples", env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let page = format!("examples/{}", entry.unwrap().file_name().into_string().unwrap());
+        check_example(&page, &read(&page));
+        assert!(readme.contains(&format!("({page})")), "README.md does not link to {page}");
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
+}
+
+/// The target of each link within the repository.
+fn links_of(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets.filter(|target| !target.contains("://") && !target.starts_with('#')).collect()
+}
+
+#[test]
+fn links_between_documents_lead_to_files() {
+    for page in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(["architecture", "release", "reliability"].map(|name| format!("docs/{name}.md")))
+    {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&page).parent().unwrap().to_owned();
+        for link in links_of(&read(&page)) {
+            assert!(folder.join(link).exists(), "{page} links to {link}");
         }
     }
 }
@@ -238,7 +278,9 @@ fn every_journal_field_is_in_the_manual() {
 }
 
 #[test]
-fn the_changelog_is_of_this_version() {
-    let changelog = read("packaging/changelog");
-    assert!(changelog.starts_with(&format!("lsbaws ({}", env!("CARGO_PKG_VERSION"))), "{changelog}");
+fn changelog_describes_this_version() {
+    let changelog = read("CHANGELOG.md");
+    let latest = changelog.lines().find(|line| line.starts_with("## [") && !line.contains("Unreleased"));
+    let heading = format!("## [{}] - ", env!("CARGO_PKG_VERSION"));
+    assert!(latest.is_some_and(|line| line.starts_with(&heading)), "{latest:?}");
 }

@@ -278,6 +278,34 @@ fn every_journal_field_is_in_the_manual() {
 }
 
 #[test]
+fn every_outcome_is_in_the_manual() {
+    let source = read("src/outcome.rs");
+    let words = source.split("=> \"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0));
+    let words: Vec<_> = words.chain(["killed"]).collect();
+    assert!(words.len() >= 8 && words.contains(&"client-error"), "{words:?}");
+    let manual = read("packaging/lsbaws.8").replace("\\-", "-");
+    let (_, fields) = manual.split_once("\n.Sh JOURNAL FIELDS\n").unwrap();
+    for word in words {
+        assert!(fields.split([' ', '\n']).any(|part| part == word), "lsbaws.8 lacks {word}");
+    }
+}
+
+#[test]
+fn architecture_page_has_the_floors() {
+    let source = read("tests/architecture.rs");
+    let (_, table) = source.split_once("const FLOORS: &[&[&str]] = &[\n").unwrap();
+    let (table, _) = table.split_once("];\n").unwrap();
+    let names = |line: &str, quote: char| -> Vec<String> {
+        line.split(quote).skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let floors: Vec<_> = table.lines().map(|line| names(line, '"')).collect();
+    let page = read("docs/architecture.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let rows: Vec<_> = rows.map(|(names_of_row, _)| names(&format!("`{names_of_row}"), '`')).collect();
+    assert_eq!(rows, floors, "docs/architecture.md and tests/architecture.rs differ");
+}
+
+#[test]
 fn changelog_describes_this_version() {
     let changelog = read("CHANGELOG.md");
     let latest = changelog.lines().find(|line| line.starts_with("## [") && !line.contains("Unreleased"));

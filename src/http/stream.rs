@@ -12,6 +12,7 @@ use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use crate::scoreboard::{Phase, Slot};
+use crate::sys;
 
 /// A non-blocking socket whose traffic is counted in a slot.
 #[derive(Debug)]
@@ -259,13 +260,11 @@ impl<'a> Stream<'a> {
         self.waited.set(true);
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let now = Instant::now();
+            if now >= deadline {
                 return Err(Interrupted::TimedOut);
             }
-            // Rounded up: a wait that ends a moment early would only go round again.
-            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-            match poll(fds, timeout) {
+            match poll(fds, sys::poll_timeout(deadline, now)) {
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(()),
                 Err(errno) => return Err(Interrupted::Gone(errno.into())),

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollTimeout, poll};
+use nix::poll::poll;
 
 use super::refusals::{Reason, Refusals};
 use crate::capacity::{Wall, Watch};
@@ -14,6 +14,7 @@ use crate::connection::Connection;
 use crate::journal;
 use crate::service::Service;
 use crate::source::{Prefixes, Source};
+use crate::sys;
 
 /// Rest after accept(2) has run out of something.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
@@ -193,8 +194,7 @@ impl Admission {
     /// Stays until refusals have been read: this process ends with them.
     pub fn wait_for_refusals(&mut self) {
         while let Some(at) = self.refusals.next_event() {
-            let left = at.saturating_duration_since(Instant::now());
-            let _ = poll(&mut [], PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX));
+            let _ = poll(&mut [], sys::poll_timeout(at, Instant::now()));
             self.refusals.refresh(Instant::now());
         }
     }

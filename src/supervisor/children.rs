@@ -6,9 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpgrp};
 
 use super::orphans::Orphans;
@@ -27,11 +25,8 @@ use crate::outcome::Outcome;
 use crate::outcome::TerminatedBy;
 use crate::scoreboard::{Phase, Scoreboard, Slot};
 use crate::service::{Protocol, Service};
-use crate::sys::{self, Exit, Usage};
+use crate::sys::{self, Exit, GRACE, Usage};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-
-/// Between being told to end and being killed.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// A process that serves, or is about to serve, one connection.
 #[derive(Debug)]
@@ -288,7 +283,7 @@ impl Children {
     /// us in the moment in which the intermediate became reapable, so that it cannot have been reaped.
     fn adopt(&mut self, mut child: Child, intermediate: Pid, exit: Exit, usage: Usage) {
         // Only a child of ours that has no connection yet: a slot may say anything.
-        let is_new = |pid: &Pid| is_child(*pid) && !self.is_listed(*pid);
+        let is_new = |pid: &Pid| sys::is_own_child(*pid) && !self.is_listed(*pid);
         let named = child.slot.child().map(Pid::from_raw).filter(is_new);
         let Some(pid) = named else {
             self.record(&child, intermediate, exit, usage);
@@ -387,12 +382,6 @@ impl Children {
             }
         }
     }
-}
-
-/// Whether `pid` is a child of this process, dead or alive.
-fn is_child(pid: Pid) -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    !matches!(waitid(Id::Pid(pid), flags), Err(Errno::ECHILD))
 }
 
 /// The intermediate of a double fork: forks the child proper, which names itself in the slot, and ends. The

@@ -10,9 +10,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::children::{Child, Children, GRACE};
+use super::children::{Child, Children};
 use crate::outcome::TerminatedBy;
-use crate::sys::{self, Exit, Usage};
+use crate::sys::{self, Exit, GRACE, Usage};
 
 /// The bytes of each child, and when they were last seen to have moved.
 pub type Movement = HashMap<Pid, (u64, Instant)>;
@@ -32,10 +32,7 @@ impl Child {
     pub(super) fn wait_for_end(&mut self, pid: Pid) -> io::Result<(Pid, Exit, Usage)> {
         let pidfd = sys::open_pidfd(pid.as_raw().unsigned_abs())?;
         loop {
-            let left = self.due.map(|due| due.saturating_duration_since(Instant::now()));
-            let timeout = left.map_or(PollTimeout::NONE, |left| {
-                PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-            });
+            let timeout = self.due.map_or(PollTimeout::NONE, |due| sys::poll_timeout(due, Instant::now()));
             match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
                 Ok(0) if self.due.is_some_and(|due| Instant::now() >= due) => {
                     self.end(pid, TerminatedBy::Deadline, Instant::now());

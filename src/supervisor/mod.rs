@@ -254,16 +254,13 @@ impl Supervisor {
             self.notifier.next_tick(self.counts()),
             self.admission.next_event(),
             self.listeners.iter().filter_map(|entry| entry.resting_until.filter(|&until| until > now)).min(),
-            self.children.orphans.next_event(now),
+            self.children.orphans.next_event(),
             self.children.next_event(),
             self.life.next_event(),
             self.idle_end(),
             journal::next_event(),
         ];
-        deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |at| {
-            let left = at.saturating_duration_since(now);
-            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-        })
+        deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |at| sys::poll_timeout(at, now))
     }
 
     /// Acts on one signal. True: children have ended, so that processes and memory are free again.

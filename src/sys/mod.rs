@@ -4,9 +4,12 @@
 mod address;
 mod descriptors;
 mod fork;
+mod groups;
 mod memory;
 mod passing;
 mod process;
+mod termination;
+mod time;
 mod wait;
 
 pub(crate) use address::{RemoteAddress, accept, remote_address};
@@ -14,7 +17,10 @@ pub(crate) use descriptors::{
     adopt_fd, borrow_unix_datagram, close_all_but, discard_input, require_close_range,
 };
 pub(crate) use fork::{exit_now, fork_child};
+pub(crate) use groups::{is_own_child, is_own_group, reap_group};
 pub(crate) use memory::map_shared_words;
 pub(crate) use passing::{receive_socket, send_socket};
 pub(crate) use process::{open_pidfd, reset_signals, set_priority, tie_to_parent};
+pub(crate) use termination::{Escalation, GRACE};
+pub(crate) use time::poll_timeout;
 pub(crate) use wait::{Exit, Usage, own_usage, reap_one, wait_for};

@@ -5,22 +5,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::killpg;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::script::Script;
 use crate::scoreboard::{ProgramEnd, Slot};
-use crate::sys;
+use crate::sys::{self, Escalation, GRACE};
 
-/// Between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
 /// How often to look whether a process group is empty, in milliseconds; nothing tells.
 const LOOK: u8 = 10;
 
@@ -102,11 +100,13 @@ impl Program {
     /// after some grace SIGKILL. Returns when all are gone; at once, when they are already.
     pub fn end(&mut self) {
         let group = Pid::from_raw(self.child.id().cast_signed());
-        let until = Instant::now() + GRACE;
-        let mut signal = Some(Signal::SIGTERM);
-        // A process that hangs in the kernel outlives even SIGKILL: not waited for without end.
-        while self.is_anybody_left(group) && killpg(group, signal).is_ok() && Instant::now() < until + GRACE {
-            signal = (Instant::now() >= until).then_some(Signal::SIGKILL);
+        let start = Instant::now();
+        let mut escalation = Escalation::new(start);
+        // A process that is blocked in the kernel outlives even SIGKILL, so the wait has an end.
+        while self.is_anybody_left(group)
+            && killpg(group, escalation.take_signal(Instant::now())).is_ok()
+            && start.elapsed() < 2 * GRACE
+        {
             let mut fds: Vec<_> =
                 self.pidfd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
             let _ = poll(&mut fds, LOOK); // cut short: looks again
@@ -125,13 +125,7 @@ impl Program {
         if !matches!(self.has_ended(), Ok(Some(_))) {
             return true;
         }
-        loop {
-            match waitpid(Pid::from_raw(-group.as_raw()), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => return true,
-                Err(Errno::ECHILD) => return false,
-                _ => {}
-            }
-        }
+        sys::reap_group(group)
     }
 }
 

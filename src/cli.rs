@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
@@ -58,43 +58,21 @@ pub enum Command {
         #[arg(long)]
         show: bool,
     },
-    /// Open many connections to a server at once, then ask on each of them
-    Client(ClientArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct ClientArgs {
-    /// What to ask, and where.
-    #[arg(help = "What to ask for: http://HOST[:PORT]/PATH, where HOST is an address or localhost, or \
-                  unix:SOCKET[:/PATH], where SOCKET is an absolute path or @NAME")]
-    pub url: String,
-    /// Number of client processes
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub max_clients: u32,
-    /// Number of connections that each client process holds open together
-    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub max_conns: u32,
-    /// Longest wait for one connection or one answer
-    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_timeout)]
-    pub timeout: Duration,
-    /// Print the result as one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// Load-test a server: open many connections, then send one request on each
+    #[command(
+        disable_help_flag = true,
+        override_help = "The options of the load client: lsbaws client --help\n"
+    )]
+    Client {
+        /// Arguments of the load client
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn parse_pair(text: &str) -> Result<String, String> {
     match text.split_once('=') {
         Some((key, _)) if !key.trim().is_empty() => Ok(text.to_owned()),
         _ => Err("expected KEY=VALUE, such as limits.max_connections=10".into()),
-    }
-}
-
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let day = Duration::from_secs(24 * 60 * 60);
-    if time.is_zero() || time > day {
-        Err("expected a time above zero and up to a day".into())
-    } else {
-        Ok(time)
     }
 }

@@ -15,6 +15,7 @@ use crate::{child, client, journal, supervisor};
 
 /// Exit codes of sysexits.h, which systemd knows by name.
 const EXIT_USAGE: u8 = 64;
+const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_SYSTEM: u8 = 71;
 const EXIT_CONFIG: u8 = 78;
 
@@ -46,11 +47,10 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(cli.source),
         Command::Check { show } => check(cli.source, show),
-        Command::Client(args) => match client::run(&args) {
-            Ok(all_well) => Ok(u8::from(!all_well)),
-            Err(error @ client::Error::BadUrl(_)) => Err(Failure(EXIT_USAGE, error.to_string())),
-            Err(error) => Err(Failure(EXIT_SYSTEM, error.to_string())),
-        },
+        Command::Client { arguments } => Err(match client::become_client(&arguments) {
+            error @ client::Error::Missing { .. } => Failure(EXIT_UNAVAILABLE, error.to_string()),
+            error => Failure(EXIT_SYSTEM, error.to_string()),
+        }),
     }
 }
 

@@ -23,6 +23,7 @@
 mod command;
 
 mod cli;
+mod client;
 mod config;
 
 mod supervisor;
@@ -49,8 +50,6 @@ mod source;
 
 #[expect(unsafe_code, reason = "the one door to the kernel's dangerous calls")]
 mod sys;
-
-mod client;
 
 #[cfg(fuzzing)]
 pub mod fuzzing;

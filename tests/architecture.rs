@@ -15,8 +15,7 @@ use syn::{ItemMod, ItemUse, UseTree};
 const FLOORS: &[&[&str]] = &[
     &["fuzzing"],
     &["command"],
-    &["client"],
-    &["cli", "config"],
+    &["cli", "client", "config"],
     &["supervisor"],
     &["child"],
     &["service"],

@@ -33,7 +33,7 @@ _lsbaws() {
     case $command in
         "") options+=" --version serve check client help" ;;
         check) options+=" --show" ;;
-        client) options+=" --max-clients --max-conns --timeout --json" ;;
+        client) options="--help --version --max-clients --max-conns --timeout --json" ;;
         help) options="serve check client" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")

@@ -41,12 +41,19 @@ pub fn read_to_end(mut stream: impl Read) -> String {
     answer
 }
 
-/// What `lsbaws client` finds when it asks `address`, by its `--json`.
+/// The JSON report of `lsbaws client` about `address`.
 pub fn run_client(address: SocketAddr, arguments: &[&str]) -> serde_json::Value {
+    require_client();
     let url = format!("http://{address}/");
     let output = Command::new(LSBAWS).args(["client", &url, "--json"]).args(arguments).output().unwrap();
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Fails if the load client, which is a package of its own, was not built beside the daemon.
+pub fn require_client() {
+    let client = Path::new(LSBAWS).with_file_name("lsbaws-client");
+    assert!(client.exists(), "{} does not exist; run: cargo build -p lsbaws-client", client.display());
 }
 
 /// Runs `lsbaws` to its end: exit code, standard output, standard error.

@@ -5,15 +5,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::harness::run;
+use crate::harness::{require_client, run};
 
 fn read(path: &str) -> String {
     fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")))
         .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The long flags that `--help` of all subcommands names.
+/// The long flags in the help of all subcommands. That of `client` is the load client's own.
 fn flags() -> BTreeSet<String> {
+    require_client();
     let helps = [&["--help"][..], &["serve", "--help"], &["check", "--help"], &["client", "--help"]];
     let mut flags = BTreeSet::new();
     for arguments in helps {

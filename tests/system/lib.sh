@@ -106,7 +106,7 @@ await_delayed_child() { # PARENT [EXCEPT]
 # together. What fails is told in $load/failures.
 start_load() {
     load=$(mktemp -d)
-    cp /usr/bin/lsbaws "$load/lsbaws" # an upgrade may replace the other one meanwhile
+    cp /usr/libexec/lsbaws/lsbaws-client "$load/" # an upgrade may replace the installed one
     touch "$load/failures" "$load/requests"
     for _ in 1 2 3; do
         request_on_and_on 2>>"$load/failures" &
@@ -125,7 +125,7 @@ request_on_and_on() {
 crowd_on_and_on() {
     { set +x; } 2>/dev/null
     while [[ ! -e $load/stop ]]; do
-        "$load/lsbaws" client --max-conns 64 --timeout 60s "$web/" >"$load/report" 2>&1 || cat "$load/report" >&2
+        "$load/lsbaws-client" --max-conns 64 --timeout 60s "$web/" >"$load/report" 2>&1 || cat "$load/report" >&2
         echo >>"$load/crowds"
     done
 }

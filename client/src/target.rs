@@ -1,45 +1,45 @@
-//! What the client asks for: the URL of the command line, as socket addresses and a request.
+//! The URL of the command line, as socket addresses and a request.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// An address that a connection can be opened to.
+/// An address to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum Address {
     Inet(SocketAddr),
     /// A Unix socket in the file system.
     Path(PathBuf),
-    /// A Unix socket in Linux's abstract name space, without its leading `@`.
+    /// A Unix socket in the abstract namespace (unix(7)), without its leading `@`.
     Abstract(String),
 }
 
-/// A usable URL.
+/// A valid URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    /// The addresses to try, in this order; never empty.
+pub(crate) struct Target {
+    /// The addresses to try, in this order. Never empty.
     pub addresses: Vec<Address>,
-    /// Value of the Host field.
+    /// Value of the field Host.
     host: String,
     /// Path and query, as in the request line.
     path: String,
 }
 
-/// Why a URL cannot be used.
+/// Why a URL is invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unable to use the URL {url:?}: {reason}")]
-pub struct BadUrl {
+#[error("invalid URL {url:?}: {reason}")]
+pub(crate) struct InvalidUrl {
     url: String,
     reason: &'static str,
 }
 
 impl Target {
-    /// Reads `http://HOST[:PORT][/PATH][?QUERY]` or `unix:SOCKET[:/PATH]`.
+    /// Parses `http://HOST[:PORT][/PATH][?QUERY]` or `unix:SOCKET[:/PATH]`.
     ///
-    /// Names are not looked up but for `localhost`: the program is linked statically, and glibc's
-    /// resolver needs shared libraries.
-    pub(super) fn parse(url: &str) -> Result<Self, BadUrl> {
+    /// The only host name is `localhost`: the program is linked statically, and the resolver of glibc needs
+    /// shared libraries.
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let reason = if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-            "it holds spaces, control or non-ASCII characters; write those as %XX"
+            "it contains spaces, control characters or non-ASCII characters; encode them as %XX"
         } else if let Some(rest) = strip_scheme(url, "http://") {
             match parse_http(rest) {
                 Ok(target) => return Ok(target),
@@ -51,15 +51,15 @@ impl Target {
                 Err(reason) => reason,
             }
         } else if strip_scheme(url, "https://").is_some() {
-            "https is not supported; ask the server behind the TLS proxy by http://"
+            "https is not supported; use http:// and the address of the server behind the TLS proxy"
         } else {
-            "it begins neither with http:// nor with unix:"
+            "it must start with http:// or unix:"
         };
-        Err(BadUrl { url: url.to_owned(), reason })
+        Err(InvalidUrl { url: url.to_owned(), reason })
     }
 
-    /// The bytes that ask for this target on one connection.
-    pub(super) fn request(&self) -> Vec<u8> {
+    /// The request, as it is sent on each connection.
+    pub(crate) fn request(&self) -> Vec<u8> {
         let agent = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
         format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {agent}\r\nConnection: close\r\n\r\n",
@@ -69,7 +69,7 @@ impl Target {
     }
 }
 
-/// The part after `scheme`, whose letters may be of either case.
+/// Removes `scheme`, in upper or lower case.
 fn strip_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
     let (head, rest) = url.split_at_checked(scheme.len())?;
     head.eq_ignore_ascii_case(scheme).then_some(rest)
@@ -84,23 +84,23 @@ fn parse_http(rest: &str) -> Result<Target, &'static str> {
     let (host, port) = split_port(authority)?;
     let port = match port {
         None | Some("") => 80,
-        Some(digits) => parse_port(digits).ok_or("its port is not a number from 1 to 65535")?,
+        Some(digits) => parse_port(digits).ok_or("the port is not a number from 1 to 65535")?,
     };
     let addresses =
         parse_host(host)?.into_iter().map(|ip| Address::Inet(SocketAddr::new(ip, port))).collect();
     Ok(Target { addresses, host: authority.to_owned(), path: origin_form(path) })
 }
 
-/// Splits `HOST:PORT`, where the host may be an IPv6 address in brackets.
+/// Splits `HOST:PORT`. The host may be an IPv6 address in brackets.
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), &'static str> {
     if !authority.starts_with('[') {
         return Ok(authority.split_once(':').map_or((authority, None), |(h, p)| (h, Some(p))));
     }
-    let end = authority.find(']').ok_or("its IPv6 address has no ]")?;
+    let end = authority.find(']').ok_or("the IPv6 address has no ]")?;
     match authority.split_at(end + 1) {
         (host, "") => Ok((host, None)),
         (host, port) => {
-            let port = port.strip_prefix(':').ok_or("there is no : between host and port")?;
+            let port = port.strip_prefix(':').ok_or("host and port must be separated by :")?;
             Ok((host, Some(port)))
         }
     }
@@ -117,35 +117,35 @@ fn parse_host(host: &str) -> Result<Vec<IpAddr>, &'static str> {
     }
     if let Some(inner) = host.strip_prefix('[') {
         let literal = inner.trim_end_matches(']');
-        let v6: Ipv6Addr = literal.parse().map_err(|_| "its host is not an IPv6 address")?;
+        let v6: Ipv6Addr = literal.parse().map_err(|_| "the host is not an IPv6 address")?;
         return Ok(vec![v6.into()]);
     }
     if host.is_empty() {
-        return Err("it names no host");
+        return Err("the host is missing");
     }
     let v4: Ipv4Addr = host.parse().map_err(
-        |_| "host names other than localhost are not looked up; use an address, such as 127.0.0.1 or [::1]",
+        |_| "localhost is the only host name that is supported; use an address such as 127.0.0.1 or [::1]",
     )?;
     Ok(vec![v4.into()])
 }
 
-/// `SOCKET` or `SOCKET:/PATH`; the socket is an absolute path or `@NAME`.
+/// Parses `SOCKET` or `SOCKET:/PATH`. The socket is an absolute path or `@NAME`.
 fn parse_unix(rest: &str) -> Result<Target, &'static str> {
     let (socket, path) = rest.find(":/").map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]));
     let address = match socket.strip_prefix('@') {
-        Some("") => return Err("it names no socket"),
+        Some("") => return Err("the socket is missing"),
         Some(name) => Address::Abstract(name.to_owned()),
         None if socket.starts_with('/') => Address::Path(socket.into()),
-        None => return Err("its socket is neither an absolute path nor @NAME"),
+        None => return Err("the socket is neither an absolute path nor @NAME"),
     };
     let length = socket.len();
     if length > 107 {
-        return Err("its socket is longer than the 107 bytes that a Unix address holds");
+        return Err("the socket is longer than 107 bytes");
     }
     Ok(Target { addresses: vec![address], host: "localhost".into(), path: origin_form(path) })
 }
 
-/// Path and query as a request line has them: with a leading slash and without a fragment.
+/// Path and query, as in a request line: with a leading slash and without a fragment.
 fn origin_form(path: &str) -> String {
     let path = path.split('#').next().unwrap_or_default();
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
@@ -180,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_both_loopbacks_ipv4_first() {
+    fn localhost_is_127_0_0_1_then_ipv6() {
         let target = Target::parse("http://LocalHost:8888/").unwrap();
         assert_eq!(target.addresses, [inet("127.0.0.1:8888"), inet("[::1]:8888")]);
     }
 
     #[test]
-    fn requests_name_target_and_host() {
+    fn requests_have_target_and_host() {
         let agent = concat!("User-Agent: lsbaws/", env!("CARGO_PKG_VERSION"), "\r\n");
         let expect = |target: &str, host: &str| {
             format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{agent}Connection: close\r\n\r\n")
@@ -199,27 +199,27 @@ mod tests {
     }
 
     #[test]
-    fn other_urls_are_refused_with_the_reason() {
+    fn invalid_urls_are_rejected_with_a_reason() {
         for (url, reason) in [
-            ("127.0.0.1:8888", "begins neither"),
-            ("", "begins neither"),
+            ("127.0.0.1:8888", "must start"),
+            ("", "must start"),
             ("https://127.0.0.1/", "https"),
-            ("http://", "no host"),
-            ("http://:8888/", "no host"),
-            ("http://example.org/", "not looked up"),
-            ("http://127.0.0.1.2/", "not looked up"),
+            ("http://", "host is missing"),
+            ("http://:8888/", "host is missing"),
+            ("http://example.org/", "only host name"),
+            ("http://127.0.0.1.2/", "only host name"),
             ("http://me@127.0.0.1/", "user name"),
             ("http://127.0.0.1:0/", "port"),
             ("http://127.0.0.1:+80/", "port"),
             ("http://127.0.0.1:65536/", "port"),
             ("http://[::1/", "no ]"),
             ("http://[::1%25lo]/", "IPv6"),
-            ("http://[::1]80/", "no :"),
+            ("http://[::1]80/", "separated"),
             ("http://127.0.0.1/a b", "%XX"),
             ("http://127.0.0.1/\r\nEvil: yes", "%XX"),
             ("http://127.0.0.1/é", "%XX"),
             ("unix:web.sock", "absolute"),
-            ("unix:@", "no socket"),
+            ("unix:@", "socket is missing"),
             (&format!("unix:/{}", "x".repeat(107)), "107 bytes"),
         ] {
             let error = Target::parse(url).unwrap_err().to_string();

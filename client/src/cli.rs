@@ -1,0 +1,51 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Load-test a server: open many connections, then send one request on each
+#[derive(Debug, Parser)]
+#[command(
+    name = "lsbaws-client",
+    bin_name = "lsbaws client",
+    version,
+    after_help = "Full manual: man lsbaws"
+)]
+pub(crate) struct Arguments {
+    #[arg(help = "URL to request: http://HOST[:PORT]/PATH, where HOST is an address or localhost, or \
+                  unix:SOCKET[:/PATH], where SOCKET is an absolute path or @NAME")]
+    pub url: String,
+    /// Number of client processes
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_clients: u32,
+    /// Number of connections that each client process holds open at the same time
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_conns: u32,
+    /// Time limit for opening the connections, and again for the responses
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_timeout)]
+    pub timeout: Duration,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Be one of the client processes: the program starts itself with this flag.
+    #[arg(long, hide = true)]
+    pub client_process: bool,
+}
+
+impl Arguments {
+    /// Number of connections of all client processes.
+    pub(crate) fn connections(&self) -> u64 {
+        u64::from(self.max_clients) * u64::from(self.max_conns)
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let day = Duration::from_secs(24 * 60 * 60);
+    if time.is_zero() || time > day {
+        Err("expected a time greater than zero and at most one day".into())
+    } else {
+        Ok(time)
+    }
+}

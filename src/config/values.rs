@@ -167,19 +167,30 @@ impl Scalar for ProgramPath {
     }
 }
 
-/// A length of time above zero and up to a year, written like "1m 30s".
+/// A length of time above zero and up to a year, written like "1m 30s" or as a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Duration);
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+impl Time {
+    fn within_bounds(time: Duration) -> Option<Self> {
+        (time > Duration::ZERO && time <= YEAR).then_some(Self(time))
+    }
+}
+
 impl Scalar for Time {
     fn expected() -> String {
-        r#"a time above zero and up to a year, such as "500ms", "30s" or "1m 30s""#.into()
+        r#"a time above zero and up to a year, such as 30, "30s", "1m 30s" or "500ms""#.into()
+    }
+    fn from_integer(seconds: i64) -> Option<Self> {
+        Self::within_bounds(Duration::from_secs(seconds.try_into().ok()?))
     }
     fn from_text(text: &str) -> Option<Self> {
-        let time = humantime::parse_duration(text).ok()?;
-        (time > Duration::ZERO && time <= YEAR).then_some(Self(time))
+        match text.parse() {
+            Ok(seconds) => Self::from_integer(seconds),
+            Err(_) => Self::within_bounds(humantime::parse_duration(text).ok()?),
+        }
     }
 }
 
@@ -189,12 +200,13 @@ impl Serialize for Time {
     }
 }
 
-/// A number of bytes above zero and up to `MAX`, written like "16 KiB".
+/// A number of bytes above zero and up to `MAX`, written like "16 KiB" or as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size<const MAX: i64>(i64);
 
 pub const MIB: i64 = 1 << 20;
 pub const TIB: i64 = 1 << 40;
+/// The units that a size is printed in.
 const UNITS: [(&str, i64); 5] = [("TiB", TIB), ("GiB", 1 << 30), ("MiB", MIB), ("KiB", 1 << 10), ("B", 1)];
 
 impl<const MAX: i64> Size<MAX> {
@@ -211,14 +223,15 @@ impl<const MAX: i64> Size<MAX> {
 
 impl<const MAX: i64> Scalar for Size<MAX> {
     fn expected() -> String {
-        format!(r#"a size above zero and up to {}, such as "512 B", "16 KiB" or "1 MiB""#, show_size(MAX))
+        format!(r#"a size above zero and up to {}, such as 4096, "16 KiB", "16K" or "1 MB""#, show_size(MAX))
+    }
+    fn from_integer(bytes: i64) -> Option<Self> {
+        (bytes > 0 && bytes <= MAX).then_some(Self(bytes))
     }
     fn from_text(text: &str) -> Option<Self> {
-        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let unit = text[digits.len()..].trim_start();
-        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        let size = digits.parse::<i64>().ok()?.checked_mul(*factor)?;
-        (size > 0 && size <= MAX).then_some(Self(size))
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(end);
+        Self::from_integer(digits.parse::<i64>().ok()?.checked_mul(unit_factor(unit.trim_start())?)?)
     }
 }
 
@@ -226,6 +239,20 @@ impl<const MAX: i64> Serialize for Size<MAX> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&show_size(self.0))
     }
+}
+
+/// The number of bytes in a unit of any case. K and KiB are 1024 bytes, KB is 1000, and so on, as systemd and
+/// nginx read the former and IEC 80000-13 the latter.
+fn unit_factor(unit: &str) -> Option<i64> {
+    let unit = unit.to_ascii_uppercase();
+    if unit.is_empty() || unit == "B" {
+        return Some(1);
+    }
+    ["K", "M", "G", "T"].into_iter().zip(1..).find_map(|(prefix, exponent)| match unit.strip_prefix(prefix)? {
+        "" | "IB" => Some(1024_i64.pow(exponent)),
+        "B" => Some(1000_i64.pow(exponent)),
+        _ => None,
+    })
 }
 
 pub(super) fn show_size(size: i64) -> String {
@@ -327,11 +354,14 @@ pub struct CoreSize(pub u64);
 
 impl Scalar for CoreSize {
     fn expected() -> String {
-        r#"a size such as "64 MiB", or "0 B""#.into()
+        r#"a size such as "64 MiB", or 0"#.into()
+    }
+    fn from_integer(bytes: i64) -> Option<Self> {
+        if bytes == 0 { Some(Self(0)) } else { Size::<TIB>::from_integer(bytes).map(|size| Self(size.get())) }
     }
     fn from_text(text: &str) -> Option<Self> {
         match text {
-            "0 B" => Some(Self(0)),
+            "0" | "0 B" => Some(Self(0)),
             _ => Size::<TIB>::from_text(text).map(|size| Self(size.get())),
         }
     }
@@ -355,31 +385,68 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_need_a_unit_and_stay_in_bounds() {
-        assert_eq!(Size::<TIB>::from_text("16 KiB"), Some(Size(16384)));
-        assert_eq!(Size::<TIB>::from_text("1TiB"), Some(Size(TIB)));
+    fn sizes_have_units_by_1024_and_by_1000() {
+        for (text, bytes) in [
+            ("512 B", 512),
+            ("512b", 512),
+            ("4096", 4096),
+            ("16 KiB", 16 << 10),
+            ("16K", 16 << 10),
+            ("16k", 16 << 10),
+            ("16 kB", 16_000),
+            ("16KB", 16_000),
+            ("10M", 10 << 20),
+            ("10MB", 10_000_000),
+            ("10 MiB", 10 << 20),
+            ("3G", 3 << 30),
+            ("3 GB", 3_000_000_000),
+            ("3gib", 3 << 30),
+            ("1TiB", TIB),
+            ("1 T", TIB),
+            ("1TB", 1_000_000_000_000),
+        ] {
+            assert_eq!(Size::<TIB>::from_text(text), Some(Size(bytes)), "{text:?}");
+        }
+        assert_eq!(Size::<TIB>::from_integer(1_000_000), Some(Size(1_000_000)));
+    }
+
+    #[test]
+    fn sizes_stay_in_bounds() {
         assert_eq!(Size::<MIB>::from_text("2 MiB"), None);
+        assert_eq!(Size::<MIB>::from_integer(MIB + 1), None);
+        assert_eq!((Size::<MIB>::from_integer(0), Size::<MIB>::from_integer(-1)), (None, None));
         for bad in [
             "",
             "KiB",
-            "16",
-            "16 KB",
             "-1 B",
+            "+1 B",
             "0 B",
+            "0",
             "2 TiB",
             "1.5 KiB",
             "99999999999999999999 B",
+            "99999999999999999999",
             "16 KiB x",
+            "16 Ki",
+            "16 iB",
+            "16 PB",
+            "1 6",
         ] {
             assert_eq!(Size::<TIB>::from_text(bad), None, "{bad:?}");
         }
     }
 
     #[test]
-    fn times_are_above_zero() {
-        assert_eq!(Time::from_text("1m 30s"), Some(Time(Duration::from_secs(90))));
-        for bad in ["", "30", "0s", "-1s", "2years", "soon"] {
+    fn times_are_seconds_or_have_units() {
+        for (text, millis) in [("1m 30s", 90_000), ("500ms", 500), ("2h", 7_200_000), ("30", 30_000)] {
+            assert_eq!(Time::from_text(text), Some(Time(Duration::from_millis(millis))), "{text:?}");
+        }
+        assert_eq!(Time::from_integer(30), Some(Time(Duration::from_secs(30))));
+        for bad in ["", "0s", "0", "-1s", "-1", "2years", "31536001", "soon", "30 x"] {
             assert_eq!(Time::from_text(bad), None, "{bad:?}");
+        }
+        for bad in [0, -1, 31_536_001, i64::MAX, i64::MIN] {
+            assert_eq!(Time::from_integer(bad), None, "{bad}");
         }
     }
 

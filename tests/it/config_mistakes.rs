@@ -42,12 +42,12 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found 0",
         ),
         (
-            "[limits]\n\nhead_timeout = 10\n",
-            r#"FILE:3: limits.head_timeout: expected a time above zero and up to a year, such as "500ms", "30s" or "1m 30s", found 10"#,
+            "[limits]\n\nhead_timeout = 0\n",
+            r#"FILE:3: limits.head_timeout: expected a time above zero and up to a year, such as 30, "30s", "1m 30s" or "500ms", found 0"#,
         ),
         (
-            "[limits]\nmax_head_size = '16'\n",
-            r#"FILE:2: limits.max_head_size: expected a size above zero and up to 1 MiB, such as "512 B", "16 KiB" or "1 MiB", found "16""#,
+            "[limits]\nmax_head_size = '16 Kb/s'\n",
+            r#"FILE:2: limits.max_head_size: expected a size above zero and up to 1 MiB, such as 4096, "16 KiB", "16K" or "1 MB", found "16 Kb/s""#,
         ),
         ("limits = 3\n", "FILE:1: limits: expected a table, found integer `3`"),
         (

@@ -171,10 +171,10 @@ fn values_that_cannot_be_are_errors() {
     for (setting, expected) in [
         ("cpu_time='0s'", "cpu_time: expected a time"),
         ("memory='1 MiB'", "memory: expected at least "),
-        ("file_size=100", "file_size: expected a size"),
+        ("file_size=-100", "file_size: expected a size"),
         ("open_files=3", "open_files: expected a whole number from 16"),
         ("processes=0", "processes: expected a whole number from 1"),
-        ("core='0'", "core: expected a size such as \"64 MiB\", or \"0 B\", found"),
+        ("core='-1'", "core: expected a size such as \"64 MiB\", or 0, found"),
         ("nice=20", "nice: expected a whole number from -20 to 19, found 20"),
         ("umask='999'", "umask: expected an octal mask in quotes"),
     ] {

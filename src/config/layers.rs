@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
@@ -227,14 +228,26 @@ fn single(key: &str, value: &str, origin: &String) -> Result<Layer, Error> {
     if key.split('.').count() > DEPTH_MAX {
         return Err(Error::new(origin, "", format!("expected a key of at most {DEPTH_MAX} names")));
     }
-    Ok(Layer(Map::from_iter([(key.to_owned(), parse_value(value, origin))])))
+    let value = parse_value(value, origin).map_err(|problem| Error::new(origin, key, problem))?;
+    Ok(Layer(Map::from_iter([(key.to_owned(), value)])))
 }
 
-/// A value outside a file is TOML, or a bare string where it is not: `10` is a number, `30s` a string.
-fn parse_value(text: &str, origin: &String) -> Value {
+/// A value outside a file is TOML, or a bare string: `10` is a number, `30s` a string.
+fn parse_value(text: &str, origin: &String) -> Result<Value, String> {
     let kind = match DeValue::parse(text) {
         Ok(value) => convert_value(value.get_ref(), &|_| origin.clone()),
+        Err(error) if is_meant_as_toml(text) => {
+            let start = error.span().map_or(0, |span| span.start);
+            let position = 1 + text.char_indices().take_while(|(at, _)| *at < start).count();
+            let (_, problem) = describe_syntax(&error, text);
+            return Err(format!("invalid TOML at character {position} of the value: {problem}"));
+        }
         Err(_) => ValueKind::String(text.to_owned()),
     };
-    Value::new(Some(origin), kind)
+    Ok(Value::new(Some(origin), kind))
+}
+
+/// A bare string begins with none of these characters, except for an IPv6 address with a port.
+fn is_meant_as_toml(text: &str) -> bool {
+    text.trim_start().starts_with(['[', '{', '"', '\'']) && text.parse::<SocketAddr>().is_err()
 }

@@ -126,7 +126,10 @@ mod tests {
         }
         assert_eq!(CoreSize::from_text("0 B"), Some(CoreSize(0)));
         assert_eq!(CoreSize::from_text("1 KiB"), Some(CoreSize(1024)));
-        assert_eq!((CoreSize::from_text("0"), CoreSize::from_integer(0)), (Some(CoreSize(0)), Some(CoreSize(0))));
+        assert_eq!(
+            (CoreSize::from_text("0"), CoreSize::from_integer(0)),
+            (Some(CoreSize(0)), Some(CoreSize(0)))
+        );
         assert_eq!((CoreSize::from_text("-1"), CoreSize::from_integer(-1)), (None, None));
     }
 

@@ -248,10 +248,12 @@ fn unit_factor(unit: &str) -> Option<i64> {
     if unit.is_empty() || unit == "B" {
         return Some(1);
     }
-    ["K", "M", "G", "T"].into_iter().zip(1..).find_map(|(prefix, exponent)| match unit.strip_prefix(prefix)? {
-        "" | "IB" => Some(1024_i64.pow(exponent)),
-        "B" => Some(1000_i64.pow(exponent)),
-        _ => None,
+    ["K", "M", "G", "T"].into_iter().zip(1..).find_map(|(prefix, exponent)| {
+        match unit.strip_prefix(prefix)? {
+            "" | "IB" => Some(1024_i64.pow(exponent)),
+            "B" => Some(1000_i64.pow(exponent)),
+            _ => None,
+        }
     })
 }
 

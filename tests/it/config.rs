@@ -89,6 +89,57 @@ fn a_key_that_is_given_alone_has_no_index() {
 }
 
 #[test]
+fn values_outside_files_are_toml_or_bare_strings() {
+    for (pair, shown) in [
+        ("limits.head_timeout=1m 30s", "head_timeout = \"1m 30s\""),
+        ("limits.head_timeout=30", "head_timeout = \"30s\""),
+        ("limits.max_body_size=10 MiB", "max_body_size = \"10 MiB\""),
+        ("limits.max_body_size=1000000", "max_body_size = \"1000000 B\""),
+        ("log.level=info", "level = \"info\""),
+        ("log.level='warn'", "level = \"warn\""),
+        ("service.web.route=[{body='x'}]", "body = \"x\""),
+        ("listen.web.address=[::1]:80", "address = [\"[::1]:80\"]"),
+        ("listen.web.mode=0600", "mode = \"0600\""),
+    ] {
+        let (code, text, stderr) = run(&["check", "--show", "--set", pair]);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{pair}");
+        assert!(text.lines().any(|line| line.starts_with(shown)), "{pair}: {text}");
+    }
+}
+
+#[test]
+fn values_that_only_begin_like_toml_are_errors() {
+    for (pair, key, problem) in [
+        ("limits.max_connections=[1", "limits.max_connections", "character 3 of the value: unclosed array"),
+        (
+            "service.web.route=[{path=\"/\"",
+            "service.web.route",
+            "character 11 of the value: unclosed inline table",
+        ),
+        ("log.level=\"info", "log.level", "character 6 of the value: invalid basic string"),
+        ("log.level='é", "log.level", "character 3 of the value: invalid literal string"),
+        (
+            "listen.web.address=[@a]",
+            "listen.web.address",
+            "character 2 of the value: expected a value; a string is written in quotes",
+        ),
+    ] {
+        let (code, _, stderr) = run(&["check", "--set", pair]);
+        assert_eq!(code, 78);
+        let expected = format!("lsbaws: --set {pair}: {key}: invalid TOML at {problem}");
+        assert!(stderr.starts_with(&expected), "{stderr}");
+    }
+    let output = lsbaws().arg("check").env("LSBAWS_LISTEN__WEB__ADDRESS", "[\"a\"").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.starts_with(
+            "lsbaws: environment variable LSBAWS_LISTEN__WEB__ADDRESS: listen.web.address: invalid TOML at character 5"
+        ),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn a_stray_variable_is_a_mistake() {
     let output = Command::new(LSBAWS).args(["check", "-c", "/dev/null"]).output().unwrap();
     assert_eq!(

@@ -9,7 +9,7 @@ report "$record"
 jq --exit-status '
     .MESSAGE_ID == "86f3a1d04c7b4e0f9a52c8e1b7d36401" and .PRIORITY == "6"
     and .SYSLOG_IDENTIFIER == "lsbaws" and ._SYSTEMD_UNIT == "lsbaws.service" and ._TRANSPORT == "journal"
-    and .LSBAWS_LISTENER == "web" and .LSBAWS_SERVICE == "web" and .LSBAWS_HANDLER == "hello"
+    and .LSBAWS_LISTENER == "web" and .LSBAWS_SERVICE == "web" and .LSBAWS_HANDLER == "respond"
     and .LSBAWS_END == "exited" and .LSBAWS_EXIT_CODE == "0" and .LSBAWS_OUTCOME == "served"
     and .LSBAWS_METHOD == "GET" and .LSBAWS_STATUS == "200" and .LSBAWS_REQUESTS == "1"
     and (.LSBAWS_PEER | startswith("127.0.0.1:")) and .LSBAWS_CONNECTION != "" and .LSBAWS_PHASE != ""

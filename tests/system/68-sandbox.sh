@@ -1,6 +1,6 @@
 #!/bin/bash
-# What lsbaws(8) says of programs in the sandbox: what they cannot do as shipped, and that each part of its drop-in
-# gives that back, alone.
+# "Programs in the sandbox" of lsbaws(8): what programs cannot do by default. Each part of its drop-in permits one thing,
+# without the other parts.
 . ./lib.sh
 
 drop_in=/etc/systemd/system/lsbaws.service.d
@@ -50,6 +50,9 @@ write_program write <<<'touch /srv/cgi/mine 2>&1 | sed "s/.*: //"; touch /tmp/mi
 cat >/srv/cgi/page.php <<'PHP'
 <?php echo preg_match('/^(a+)+$/', str_repeat('a', 100)), ' ', json_encode(['php' => true]), "\n";
 PHP
+cat >/srv/cgi/session.php <<'PHP'
+<?php echo @session_start() ? "session" : "no session", "\n";
+PHP
 
 configure <<'TOML'
 [[service.web.route]]
@@ -79,6 +82,7 @@ needs ProtectHome=read-only /cgi/home content
 needs PrivateNetwork=no /cgi/network lsbaws
 needs ProcSubset=all /cgi/load readable
 needs UMask=0022 /cgi/umask 0022
+needs ReadWritePaths=/var/lib/php/sessions /cgi/session.php session
 
 # PHP compiles its regular expressions to machine code where it may. Where not, it works as well, but complains.
 get_php() {

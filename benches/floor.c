@@ -3,7 +3,7 @@
  * It does what the last server of "Let's Build A Web Server" does, in C and linked statically: accept,
  * fork, let the child read once, write a fixed answer and _exit; close the parent's copy; reap in a
  * SIGCHLD handler that loops until nothing is left. It parses nothing, keeps no record, and answers
- * with as many bytes as lsbaws' handler `hello`.
+ * with as many bytes as lsbaws' handler `respond`.
  *
  *     cc -O2 -static -o floor floor.c && ./floor 18880
  *

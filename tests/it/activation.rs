@@ -5,13 +5,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
-use crate::harness::{LSBAWS, PATIENCE, Record, Setup, ask, connect, find_program, lsbaws, read_to_end};
+use crate::harness::{
+    LSBAWS, Record, Setup, ask, command, connect, connect_unix, find_program, lsbaws, make_folder,
+    read_to_end,
+};
 
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
@@ -67,10 +70,10 @@ fn three_sockets_without_names_lead_to_the_only_service() {
 
 #[test]
 fn a_unix_socket_tells_who_is_there() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("web.sock");
     let server = Setup::new("").socket(UnixListener::bind(&path).unwrap()).names("web").start();
-    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    assert!(ask(connect_unix(&path), REQUEST).ends_with("Hello, World!\n"));
     let (uid, pid) = (nix::unistd::geteuid(), std::process::id());
     assert_eq!(server.record().get("peer"), format!("unix:uid={uid},pid={pid}"));
 }
@@ -78,12 +81,12 @@ fn a_unix_socket_tells_who_is_there() {
 #[test]
 fn sockets_of_another_process_are_left_alone() {
     // LISTEN_PID is set by the harness when there are sockets; here it is wrong from the start.
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("bound.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
     let setup = Setup::new(&config).prelude("set -- env LISTEN_PID=1 \"$@\"").socket(tcp());
     let server = setup.start();
-    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    assert!(ask(connect_unix(&path), REQUEST).ends_with("Hello, World!\n"));
     drop(server);
 }
 
@@ -178,7 +181,7 @@ fn a_listening_socket_on_standard_input_is_served() {
 
 #[test]
 fn a_pair_of_sockets_for_standard_input_and_output_is_no_inetd() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let address = format!("--set=listen.web.address={}/web.sock", folder.path().display());
     let (ours, theirs) = UnixStream::pair().unwrap();
     let theirs = OwnedFd::from(theirs);
@@ -227,7 +230,7 @@ fn an_inherited_socket_outlives_the_daemon() {
 
 #[test]
 fn an_inherited_unix_socket_keeps_its_file() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("web.sock");
     let mut server = Setup::new("").socket(UnixListener::bind(&path).unwrap()).start();
     server.stop();
@@ -240,7 +243,7 @@ fn tcpserver_hands_over_its_connections() {
         return;
     };
     // -1 prints the port that was chosen for 0.
-    let mut server = Command::new(tcpserver)
+    let mut server = command(tcpserver)
         .args(["-1", "-HRl0", "127.0.0.1", "0", LSBAWS, "--set", "log.target=stderr"])
         .env("LSBAWS_CONFIG", SHIPPED)
         .stdout(Stdio::piped())
@@ -290,10 +293,11 @@ fn nothing_but_the_answer_goes_to_the_client_of_inetd() {
 /// Starts the real systemd-socket-activate, which listens on the Unix sockets named.
 fn socket_activate(arguments: &[&str], paths: &[String]) -> Option<std::process::Child> {
     let program = find_program("systemd-socket-activate")?;
-    let mut command = Command::new(program);
+    let mut command = command(program);
     for path in paths {
         command.args(["-l", path]);
     }
+    command.args(["-E", &format!("LSBAWS_CONFIG={SHIPPED}")]);
     command.args(arguments).arg(LSBAWS).args(["--set", "log.target=stderr"]);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -307,7 +311,7 @@ fn socket_activate(arguments: &[&str], paths: &[String]) -> Option<std::process:
 
 #[test]
 fn systemd_socket_activate_starts_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let paths: Vec<_> = (0..3).map(|number| format!("{}/{number}.sock", folder.path().display())).collect();
     for (arguments, count) in
         [(&[][..], 1), (&["--fdname=web"][..], 1), (&[][..], 3), (&["--fdname=a:b:c"][..], 3)]
@@ -316,9 +320,7 @@ fn systemd_socket_activate_starts_it() {
             return;
         };
         for path in &paths[..count] {
-            let stream = UnixStream::connect(path).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            assert!(ask(stream, REQUEST).ends_with("Hello, World!\n"), "{arguments:?}");
+            assert!(ask(connect_unix(path), REQUEST).ends_with("Hello, World!\n"), "{arguments:?}");
             fs::remove_file(path).unwrap();
         }
         server.kill().unwrap();
@@ -328,16 +330,14 @@ fn systemd_socket_activate_starts_it() {
 
 #[test]
 fn systemd_socket_activate_hands_over_connections() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     for arguments in [&["--accept"][..], &["--accept", "--inetd"][..]] {
         let path = format!("{}/{}.sock", folder.path().display(), arguments.len());
         let Some(mut server) = socket_activate(arguments, std::slice::from_ref(&path)) else {
             return;
         };
         for _ in 0..2 {
-            let stream = UnixStream::connect(&path).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            assert!(ask(stream, REQUEST).ends_with("Hello, World!\n"), "{arguments:?}");
+            assert!(ask(connect_unix(&path), REQUEST).ends_with("Hello, World!\n"), "{arguments:?}");
         }
         kill(Pid::from_raw(server.id().cast_signed()), Signal::SIGTERM).unwrap();
         server.wait().unwrap();

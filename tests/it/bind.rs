@@ -1,48 +1,39 @@
 //! Sockets that the daemon binds itself.
 
 use std::fs;
-use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 
-use crate::harness::{Setup, ask, connect};
+use crate::harness::{Setup, ask, connect, connect_unix, make_folder, reserve_port};
 
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
-/// A port that is free and below those that the kernel gives to clients (ip_local_port_range), so that no
-/// other test can take it in between.
-fn free_port() -> u16 {
-    let first = 20_000 + u16::try_from(std::process::id() % 5_000).unwrap();
-    let is_free = |port: &u16| TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok();
-    (first..32_000).find(is_free).unwrap()
-}
-
 #[test]
 fn no_sockets_at_all_means_binding() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
     let server = Setup::new(&config).prelude("export LISTEN_FDS=0").start();
-    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    assert!(ask(connect_unix(&path), REQUEST).ends_with("Hello, World!\n"));
     drop(server);
 }
 
 #[test]
 fn a_socket_file_of_a_successor_stays() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
     let mut first = Setup::new(&config).start();
     fs::remove_file(&path).unwrap();
     let second = Setup::new(&config).start();
     first.stop();
-    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    assert!(ask(connect_unix(&path), REQUEST).ends_with("Hello, World!\n"));
     drop(second);
 }
 
 #[test]
 fn a_bound_unix_socket_has_its_mode_and_goes_with_the_daemon() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\nmode = '0620'\n", path.display());
     let mut server = Setup::new(&config).start();
@@ -55,7 +46,7 @@ fn a_bound_unix_socket_has_its_mode_and_goes_with_the_daemon() {
 
 #[test]
 fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
     drop(UnixListener::bind(&path).unwrap()); // std leaves the file
@@ -64,13 +55,13 @@ fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
     assert_eq!(other.wait().code(), Some(71));
     let line = other.wait_line("unable to listen on");
     assert!(line.ends_with("(listen.web): Address already in use (os error 98)"), "{line}");
-    assert!(ask(UnixStream::connect(&path).unwrap(), REQUEST).ends_with("Hello, World!\n"));
+    assert!(ask(connect_unix(&path), REQUEST).ends_with("Hello, World!\n"));
     drop(server);
 }
 
 #[test]
 fn a_file_that_is_no_socket_is_never_removed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("precious");
     fs::write(&path, "data").unwrap();
     let mut server = Setup::new(&format!("[listen.web]\naddress = '{}'\n", path.display())).spawn();
@@ -80,7 +71,7 @@ fn a_file_that_is_no_socket_is_never_removed() {
 
 #[test]
 fn ipv4_and_ipv6_share_a_port() {
-    let port = free_port();
+    let (_reserved, port) = reserve_port();
     for addresses in
         [format!("['127.0.0.1:{port}', '[::1]:{port}']"), format!("['0.0.0.0:{port}', '[::]:{port}']")]
     {
@@ -95,7 +86,7 @@ fn ipv4_and_ipv6_share_a_port() {
 
 #[test]
 fn a_dual_stack_socket_tells_ipv4_peers_by_their_address() {
-    let port = free_port();
+    let (_reserved, port) = reserve_port();
     let server = Setup::new(&format!("[listen.web]\naddress = '[::]:{port}'\n")).start();
     let address = format!("127.0.0.1:{port}").parse().unwrap();
     assert!(ask(connect(address), REQUEST).ends_with("Hello, World!\n"));

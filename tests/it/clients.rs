@@ -1,15 +1,19 @@
 //! Clients of the daemon, and runs of the program to its end.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, getsockname, setsockopt, socket,
+    sockopt,
+};
 
-use super::{LSBAWS, PATIENCE, lsbaws, skip};
+use super::{LSBAWS, PATIENCE, command, lsbaws, skip};
 
 /// A connection from another address of the loopback interface.
 pub fn connect_from(from: Ipv4Addr, address: SocketAddr) -> TcpStream {
@@ -29,6 +33,22 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+pub fn connect_unix(path: impl AsRef<Path>) -> UnixStream {
+    let stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// A port of all addresses that only the daemon can bind while the socket is held: it is bound too, and both permit
+/// that by SO_REUSEADDR as long as this one does not listen (socket(7)).
+pub fn reserve_port() -> (OwnedFd, u16) {
+    let socket = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&socket, sockopt::ReuseAddr, &true).unwrap();
+    bind(socket.as_raw_fd(), &SockaddrIn6::from("[::]:0".parse::<SocketAddrV6>().unwrap())).unwrap();
+    let port = getsockname::<SockaddrIn6>(socket.as_raw_fd()).unwrap().port();
+    (socket, port)
+}
+
 /// Sends `request` and reads to the end of the answer.
 pub fn ask(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
@@ -45,7 +65,7 @@ pub fn read_to_end(mut stream: impl Read) -> String {
 pub fn run_client(address: SocketAddr, arguments: &[&str]) -> serde_json::Value {
     require_client();
     let url = format!("http://{address}/");
-    let output = Command::new(LSBAWS).args(["client", &url, "--json"]).args(arguments).output().unwrap();
+    let output = command(LSBAWS).args(["client", &url, "--json"]).args(arguments).output().unwrap();
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&output.stderr)))
 }

@@ -1,10 +1,9 @@
 //! The configuration from outside: its layers, and where values come from.
 
 use std::fs;
-use std::process::Command;
 
 use crate::config_mistakes::check;
-use crate::harness::{LSBAWS, lsbaws, run};
+use crate::harness::{LSBAWS, command, lsbaws, make_folder, run};
 
 #[test]
 fn start_up_runs_the_same_check() {
@@ -18,7 +17,7 @@ fn start_up_runs_the_same_check() {
 
 #[test]
 fn layers_lie_over_one_another_and_show_where_they_are_from() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let (file, drop_ins) = (folder.path().join("x.toml"), folder.path().join("x.d"));
     fs::create_dir(&drop_ins).unwrap();
     fs::write(
@@ -34,7 +33,7 @@ fn layers_lie_over_one_another_and_show_where_they_are_from() {
     fs::write(drop_ins.join("20.toml"), "\n[limits]\nwrite_timeout = '3s'\nmax_head_size = '3 KiB'\n")
         .unwrap();
     fs::write(drop_ins.join("ignored.txt"), "nonsense").unwrap();
-    let output = Command::new(LSBAWS)
+    let output = command(LSBAWS)
         .args(["check", "--show", "-c", file.to_str().unwrap(), "--set", "log.level=debug"])
         .env("LSBAWS_LIMITS__MAX_HEAD_SIZE", "4 KiB")
         .output()
@@ -141,7 +140,7 @@ fn values_that_only_begin_like_toml_are_errors() {
 
 #[test]
 fn a_stray_variable_is_a_mistake() {
-    let output = Command::new(LSBAWS).args(["check", "-c", "/dev/null"]).output().unwrap();
+    let output = command(LSBAWS).args(["check", "-c", "/dev/null"]).output().unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
         "lsbaws: /dev/null: unable to read: not a regular file\n"
@@ -164,7 +163,7 @@ fn a_table_that_a_single_key_has_made_is_from_where_the_key_is() {
         "{stderr}"
     );
     // It has replaced the list of the file, and the file is not at fault.
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let file = folder.path().join("lsbaws.toml");
     fs::write(&file, "[[service.web.route]]\nbody = 'x'\n").unwrap();
     let pair = "service.web.route.body=y";
@@ -209,7 +208,7 @@ const UNSET: [&str; 15] = [
 fn the_shipped_file_names_every_key_at_its_default() {
     let shipped = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml")).unwrap();
     assert_eq!(check(&shipped), (0, String::new()), "as it is shipped");
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let file = folder.path().join("lsbaws.toml");
     let show = || {
         let (code, shown, stderr) = run(&["check", "--show", "-c", file.to_str().unwrap()]);

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use crate::harness::run;
+use crate::harness::{make_folder, run};
 
 /// Runs `lsbaws check` over this text; gives exit code and standard error, the file's path as FILE.
 pub fn check(text: &str) -> (i32, String) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let file = folder.path().join("lsbaws.toml");
     fs::write(&file, text).unwrap();
     let (code, _, stderr) = run(&["check", "-c", file.to_str().unwrap()]);

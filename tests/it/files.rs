@@ -9,8 +9,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::harness::{Setup, ask, find_program, serve};
-use crate::site::{Site, configure, make_root, set_time};
+use crate::harness::{Setup, ask, command, find_program, make_folder, serve};
+use crate::site::{Site, configure, set_time};
 
 #[test]
 fn a_file_is_sent_with_what_describes_it() {
@@ -71,7 +71,7 @@ fn a_connection_carries_files_and_errors_alike() {
 
 #[test]
 fn routes_lead_to_the_folder_and_not_out_of_it() {
-    let root = make_root();
+    let root = make_folder();
     let at = |name: &str| root.path().join(name);
     fs::create_dir_all(at("www/a")).unwrap();
     fs::create_dir(at("www/.git")).unwrap();
@@ -163,7 +163,7 @@ fn directories_have_a_slash_and_perhaps_an_index() {
 
 #[test]
 fn an_index_that_another_route_answers_is_not_sent() {
-    let root = make_root();
+    let root = make_folder();
     fs::create_dir(root.path().join("app")).unwrap();
     fs::write(root.path().join("app/index.cgi"), "secret source").unwrap();
     let server = serve(&format!(
@@ -176,7 +176,7 @@ fn an_index_that_another_route_answers_is_not_sent() {
 
 #[test]
 fn a_root_without_a_slash_gets_one() {
-    let root = make_root();
+    let root = make_folder();
     fs::write(root.path().join("index.html"), "index").unwrap();
     let server = serve(&configure(root.path(), "path = '/docs'"));
     let answer = server.get("/docs?q");
@@ -187,7 +187,7 @@ fn a_root_without_a_slash_gets_one() {
 
 #[test]
 fn errors_have_pages() {
-    let root = make_root();
+    let root = make_folder();
     fs::create_dir(root.path().join(".errors")).unwrap();
     fs::write(root.path().join(".errors/404.html"), "<p>Not here</p>").unwrap();
     let server = serve(&configure(root.path(), "error_pages = { 404 = '.errors/404.html' }"));
@@ -265,7 +265,7 @@ fn a_listing_is_a_page_that_can_do_nothing() {
 
 #[test]
 fn the_root_is_the_directory_that_was_opened() {
-    let folder = make_root();
+    let folder = make_folder();
     let at = |name: &str| folder.path().join(name);
     for name in ["one", "two"] {
         fs::create_dir(at(name)).unwrap();
@@ -281,7 +281,7 @@ fn the_root_is_the_directory_that_was_opened() {
 
 #[test]
 fn without_descriptors_the_answer_says_so() {
-    let root = make_root();
+    let root = make_folder();
     fs::write(root.path().join("a"), "").unwrap();
     let Some(prlimit) = find_program("prlimit") else { return };
     let server = serve(&configure(root.path(), ""));
@@ -295,8 +295,7 @@ fn without_descriptors_the_answer_says_so() {
     }
     let [child] = server.children()[..] else { panic!() };
     // It has the standard descriptors, the root and its connection.
-    let status =
-        std::process::Command::new(prlimit).args(["--nofile=3:3", "--pid", &child.to_string()]).status();
+    let status = command(prlimit).args(["--nofile=3:3", "--pid", &child.to_string()]).status();
     assert!(status.unwrap().success());
     let answer = ask(stream, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nConnection: close\r\n"), "{answer}");

@@ -1,7 +1,7 @@
 //! Starts the daemon with a listening socket handed in and a notification socket of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{Signal, kill};
@@ -20,18 +20,26 @@ use nix::sys::socket::{Backlog, listen};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+#[path = "caller.rs"]
+mod caller;
 #[path = "clients.rs"]
 mod clients;
 #[path = "record.rs"]
 mod record;
+#[path = "waiting.rs"]
+mod waiting;
+#[allow(unused_imports)] // the soak has others
+pub use caller::*;
 #[allow(unused_imports)] // the soak has others
 pub use clients::*;
 pub use record::Record;
+pub use waiting::*;
 
 pub const LSBAWS: &str = env!("CARGO_BIN_EXE_lsbaws");
 
-/// No test waits for time to pass; this is when one that waits for something gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Closes the descriptors of the caller: those from $FIRST on.
+const CLOSE_OTHERS: &str =
+    r#"for link in /proc/$$/fd/*; do number=${link##*/}; ((number < FIRST)) || exec {number}>&-; done"#;
 
 /// Gives `command` the shell's `$$` as LISTEN_PID: exec keeps the process.
 const WITH_LISTEN_PID: &str = r#"LISTEN_PID=$$ exec "$@""#;
@@ -88,10 +96,7 @@ impl Setup {
 
     /// The same, after `prepare` has seen the notification socket.
     fn spawn_with(self, prepare: impl FnOnce(&Path)) -> Server {
-        let folder = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .tempdir()
-            .unwrap();
+        let folder = make_folder();
         let config = folder.path().join("lsbaws.toml");
         fs::write(&config, &self.config).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
@@ -103,8 +108,9 @@ impl Setup {
         .unwrap();
 
         prepare(&folder.path().join("notify"));
-        let script = format!("{}\n{WITH_LISTEN_PID}", self.prelude);
-        let mut command = Command::new("bash");
+        let script = format!("{CLOSE_OTHERS}\nunset FIRST link number\n{}\n{WITH_LISTEN_PID}", self.prelude);
+        let mut command = command("bash");
+        command.env("FIRST", (3 + self.sockets.len()).to_string());
         command.args(["-euc", &script, "bash", LSBAWS, "-c"]).arg(&config).arg("serve");
         command.env("NOTIFY_SOCKET", folder.path().join("notify"));
         if !self.sockets.is_empty() {
@@ -271,6 +277,16 @@ impl Server {
         Record::parse(&self.wait_line(" connection="))
     }
 
+    /// The next record of a connection whose last request was for `target`.
+    pub fn record_of(&self, target: &str) -> Record {
+        loop {
+            let record = Record::parse(&self.wait_line(" outcome="));
+            if record.get("target") == target {
+                return record;
+            }
+        }
+    }
+
     /// Waits until the records, and the counts of folded ones, tell of so many connections more. How many had a
     /// record of their own.
     pub fn wait_recorded(&self, connections: usize) -> usize {
@@ -316,20 +332,18 @@ impl Server {
     /// Waits until the one child there is sleeps in `hello`'s delay, and gives its PID. The kernel has no
     /// event for that, so this looks again and again.
     pub fn wait_delayed_child(&self) -> Pid {
-        let start = Instant::now();
-        loop {
-            if let [child] = self.children()[..]
-                && fs::read_to_string(format!("/proc/{child}/wchan")).is_ok_and(|at| at.contains("nanosleep"))
-            {
-                return Pid::from_raw(child);
-            }
-            assert!(start.elapsed() < PATIENCE, "no child sleeps: {:?}", self.children());
-            thread::yield_now();
-        }
+        let mut pid = 0;
+        wait_until("no child sleeps", || {
+            let [child] = self.children()[..] else { return false };
+            pid = child;
+            fs::read_to_string(format!("/proc/{child}/wchan")).is_ok_and(|at| at.contains("nanosleep"))
+        });
+        Pid::from_raw(pid)
     }
 
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
+        wait_dead(self.pid());
         self.process.wait().unwrap()
     }
 
@@ -365,20 +379,9 @@ pub fn fill(path: &Path) {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
-/// Says that a test is skipped, past the capture of the test runner and into the list of tests/run; fails it
-/// where skipping is forbidden.
-pub fn skip(why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
-    if let Some(list) = std::env::var_os("TESTS_SKIPPED") {
-        let mut list = fs::File::options().create(true).append(true).open(list).unwrap();
-        writeln!(list, "{why}").unwrap();
-    }
-    assert!(std::env::var_os("TESTS_NO_SKIP").is_none(), "skipping is forbidden: {why}");
-}
-
 /// The program, with the shipped configuration, which is the default, whatever this host has.
 pub fn lsbaws() -> Command {
-    let mut command = Command::new(LSBAWS);
+    let mut command = command(LSBAWS);
     command.env("LSBAWS_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml"));
     command
 }

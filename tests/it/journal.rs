@@ -6,13 +6,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::cgi::{say, write_program};
-use crate::harness::{PATIENCE, Server, Setup, ask, connect, fill, run_client, skip};
+use crate::harness::{PATIENCE, Server, Setup, ask, command, connect, fill, make_folder, run_client, skip};
 
 const MOUNT: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && \
     mount --bind \"$JOURNAL\" /run/systemd/journal && exec \"$@\"";
@@ -26,14 +25,14 @@ struct Journal {
 impl Journal {
     /// None, and the test is skipped, where no file system may be mounted.
     fn missing() -> Option<Self> {
-        let mut mount = Command::new("unshare");
+        let mut mount = command("unshare");
         mount.args([Self::unshare(), "mount", "-t", "tmpfs", "tmpfs", "/run"]);
         let works = mount.status().is_ok_and(|status| status.success());
         if !works {
             skip("no mount namespace to be had");
             return None;
         }
-        Some(Self { folder: tempfile::tempdir().unwrap(), socket: None })
+        Some(Self { folder: make_folder(), socket: None })
     }
 
     /// Listens, and reads nothing yet.
@@ -139,7 +138,7 @@ fn parse_entry(mut bytes: &[u8]) -> HashMap<String, String> {
 fn a_journal_that_does_not_read_holds_nobody_up_and_every_connection_is_counted() {
     let Some(journal) = Journal::listening() else { return };
     let server = journal.serve("");
-    let result = run_client(server.address(), &["--max-clients", "8", "--max-conns", "250"]);
+    let result = run_client(server.address(), &["--max-clients", "10", "--max-conns", "200"]);
     assert_eq!(result["answered"]["200"], 2000, "{result}");
     assert!(journal.read_recorded(2000) > 1000, "a queue holds few");
 }
@@ -249,7 +248,7 @@ fn the_end_waits_a_moment_for_a_journal_that_reads_again() {
 #[test]
 fn a_stopped_journal_does_not_hold_up_what_programs_say() {
     let Some(journal) = Journal::listening() else { return };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let script = say("i=0; while [ $i -lt 100 ]; do echo x$i >&2; i=$((i+1)); done; echo done");
     write_program(&folder.path().join("loud"), &format!("#!/bin/sh\n{script}\n"));
     let route = format!("handler = 'cgi'\nroot = '{}'\n", folder.path().display());

@@ -10,11 +10,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, ttyname};
 
 use crate::cgi::{programs, say};
-use crate::harness::{Record, Setup, ask, run_client, serve};
+use crate::harness::{Record, Setup, ask, make_folder, run_client, serve};
 
 #[test]
 fn a_pipe_that_nobody_reads_holds_nobody_up_and_every_connection_is_counted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("stderr");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
     let pipe = File::options().read(true).write(true).open(&path).unwrap();
@@ -55,7 +55,7 @@ fn count_folded(log: impl Read, connections: usize) -> usize {
 
 #[test]
 fn the_terminal_of_others_stays_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("stderr");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
     let pipe = File::options().read(true).write(true).open(&path).unwrap();
@@ -70,7 +70,7 @@ fn the_terminal_of_others_stays_as_it_is() {
 
 #[test]
 fn a_file_gets_all_lines() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let path = folder.path().join("stderr");
     let mut server = Setup::new("").prelude(&format!("exec 2>>{}; echo first >&2", path.display())).serve();
     for _ in 0..20 {
@@ -99,7 +99,7 @@ fn a_flood_over_the_rate_is_folded_by_outcome_and_adds_up() {
 #[test]
 fn without_a_rate_nothing_is_folded() {
     let server = serve("[log]\nmax_rate = 0\n");
-    let result = run_client(server.address(), &["--max-clients", "4", "--max-conns", "300"]);
+    let result = run_client(server.address(), &["--max-clients", "6", "--max-conns", "200"]);
     assert_eq!(result["answered"]["200"], 1200, "{result}");
     assert_eq!(server.wait_recorded(1200), 1200);
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use tempfile::TempDir;
 
 use crate::cgi::{dechunk, post, status, write_program};
-use crate::harness::{Record, find_program, serve};
+use crate::harness::{Record, command, find_program, make_folder, serve};
 
 /// A folder to work in, and git as it is without anybody's configuration.
 struct Work {
@@ -17,7 +17,7 @@ struct Work {
 
 impl Work {
     fn new(git: PathBuf) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = make_folder();
         let config = "[user]\nname = Test\nemail = test@example.org\n[init]\ndefaultBranch = main\n[http]\npostBuffer = 70000\n\
                       [safe]\ndirectory = *\n";
         fs::write(folder.path().join(".gitconfig"), config).unwrap();
@@ -29,8 +29,8 @@ impl Work {
     }
 
     fn try_git(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(&self.git);
-        command.env_clear().env("HOME", self.folder.path()).env("PATH", "/usr/bin:/bin");
+        let mut command = command(&self.git);
+        command.env("HOME", self.folder.path());
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0");
         command.current_dir(self.folder.path()).args(arguments).output().unwrap()
     }
@@ -136,7 +136,7 @@ fn cgit_shows_a_repository() {
 #[test]
 fn php_runs_by_its_extension() {
     let Some(php) = find_program("php-cgi") else { return };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let root = folder.path().display();
     let server = serve(&format!(
         "[[service.web.route]]\nhandler = 'files'\nroot = '{root}'\nindex = ['index.php']\n\
@@ -162,7 +162,7 @@ fn php_runs_by_its_extension() {
     assert!(status(&broken) == "500" && !broken.contains("no program"), "{broken}");
     let told = server.wait_line("syntax error");
     assert!(told.contains("target=\"/broken.php\""), "{told}");
-    let record = server.record();
+    let record = server.record_of("/broken.php");
     assert_eq!(
         (record.get("status"), record.get("program_end")),
         ("500", "exit code 255"),
@@ -170,7 +170,7 @@ fn php_runs_by_its_extension() {
         record.line
     );
     assert_eq!(dechunk(&server.get("/ended.php")), "whole");
-    let record = server.record();
+    let record = server.record_of("/ended.php");
     assert_eq!(
         (record.get("outcome"), record.get("program_end")),
         ("served", "exit code 3"),
@@ -206,7 +206,7 @@ fn git_daemon_serves_its_own_protocol() {
 #[test]
 fn rsync_goes_both_ways() {
     let Some(rsync) = find_program("rsync") else { return };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let at = |name: &str| folder.path().join(name);
     for name in ["module", "from", "to"] {
         fs::create_dir(at(name)).unwrap();
@@ -226,7 +226,7 @@ fn rsync_goes_both_ways() {
     let port = format!("--port={}", server.address().port());
     let copy = |from: &str, to: &str| {
         let output =
-            Command::new(&rsync).args(["-a", &port, from, to]).current_dir(folder.path()).output().unwrap();
+            command(&rsync).args(["-a", &port, from, to]).current_dir(folder.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let record = server.record();
         assert_eq!((record.get("exit_code"), record.get("outcome")), ("0", "served"), "{}", record.line);

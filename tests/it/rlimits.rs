@@ -2,10 +2,10 @@
 //! into.
 
 use crate::cgi::{dechunk, programs, say, status, write_program};
-use crate::harness::{Record, Server, Setup, ask, lsbaws, read_to_end, run, serve};
+use crate::harness::{Record, Server, Setup, ask, lsbaws, make_folder, read_to_end, run, serve, unique_user};
 
 const KEYS: &str = "cpu_time = '1500ms'\nmemory = '256 MiB'\nfile_size = '64 KiB'\nopen_files = 40\n\
-                    processes = 4000\ncore = '0 B'\nnice = 7\numask = '0137'\n";
+                    processes = 4000\ncore = '0 B'\nnice = 19\numask = '0137'\n";
 
 /// What `cat /proc/self/limits; nice; umask` says under [`KEYS`].
 fn assert_limited(text: &str) {
@@ -22,7 +22,8 @@ fn assert_limited(text: &str) {
         assert_eq!(values, [soft, hard], "{name}");
     }
     let rest: Vec<_> = text.lines().filter(|line| line.bytes().all(|byte| byte.is_ascii_digit())).collect();
-    assert_eq!(rest, ["7", "0137"], "nice and umask\n{text}");
+    // Every user may go to 19 from wherever the caller is.
+    assert_eq!(rest, ["19", "0137"], "nice and umask\n{text}");
 }
 
 const SHOW: &str = "cat /proc/self/limits; nice; umask";
@@ -43,16 +44,16 @@ fn programs_have_the_limits_of_their_service() {
 #[test]
 fn a_single_connection_has_the_limits_too() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let program = folder.path().join("program");
     write_program(&program, &format!("#!/bin/sh\n{}\n", say("nice")));
     let config = format!(
-        "[service.web]\nnice = 7\n[[service.web.route]]\nhandler = 'cgi'\nprogram = '{}'\n",
+        "[service.web]\nnice = 19\n[[service.web.route]]\nhandler = 'cgi'\nprogram = '{}'\n",
         program.display()
     );
     let _server = Setup::new(&config).socket(theirs).names("connection").spawn();
     let answer = ask(ours, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert_eq!(dechunk(&answer), "7\n", "{answer}");
+    assert_eq!(dechunk(&answer), "19\n", "{answer}");
 }
 
 /// The record of a connection, after whatever its child had to tell.
@@ -118,20 +119,12 @@ fn an_end_of_another_kind_names_no_limit() {
     assert!(!record.line.contains("the service's"), "{}", record.line);
 }
 
-/// A daemon as a user of its own, so that its limits are nobody else's; none without root.
-fn serve_as(user: u32, config: &str, prelude: &str) -> Option<Server> {
-    if nix::unistd::geteuid().is_root() {
-        return Some(Setup::new(config).user(user).prelude(prelude).serve());
-    }
-    crate::harness::skip("needs root to be a user without other processes");
-    None
-}
-
 #[test]
 fn a_program_without_a_process_is_told_with_the_limit() {
     let config =
         "[service.web]\nprocesses = 1\n[[service.web.route]]\nhandler = 'cgi'\nprogram = '/bin/true'\n";
-    let Some(server) = serve_as(65_520, config, "") else { return };
+    let Some(user) = unique_user() else { return };
+    let server = Setup::new(config).user(user).serve();
     assert!(server.get("/").starts_with("HTTP/1.1 5"));
     let line = server.wait_line("unable to run /bin/true: ");
     assert!(line.contains(": RLIMIT_NPROC is 1 and 2 are used ("), "{line}");
@@ -141,7 +134,8 @@ fn a_program_without_a_process_is_told_with_the_limit() {
 #[test]
 fn a_limit_that_cannot_be_set_is_told() {
     let config = "[service.web]\nopen_files = 200\n";
-    let Some(server) = serve_as(65_521, config, "") else { return };
+    let Some(user) = unique_user() else { return };
+    let server = Setup::new(config).user(user).serve();
     crate::exhaustion::set_limit(&server, "--nofile=100:100");
     assert_eq!(read_to_end(server.connect()), "");
     server.wait_line("unable to set open_files of the service web: Operation not permitted");
@@ -150,15 +144,13 @@ fn a_limit_that_cannot_be_set_is_told() {
 
 #[test]
 fn what_may_not_be_set_is_found_before() {
-    for (user, prelude, key, expected) in [
-        (65_522, "ulimit -n 100", "open_files = 101", "open_files: expected at most 100, the hard limit"),
-        (65_523, "ulimit -v 1048576", "memory = '2 GiB'", "memory: expected at most 1 GiB, the hard limit"),
-        (65_524, "", "nice = -1", "nice: expected at least 0, "),
+    for (prelude, key, expected) in [
+        ("ulimit -n 100", "open_files = 101", "open_files: expected at most 100, the hard limit"),
+        ("ulimit -v 1048576", "memory = '2 GiB'", "memory: expected at most 1 GiB, the hard limit"),
+        // Every user may go to 19 from wherever the caller is.
+        ("set -- nice -n 19 \"$@\"", "nice = 18", "nice: expected at least 19, "),
     ] {
-        if !nix::unistd::geteuid().is_root() {
-            crate::harness::skip("needs root to be a user without privileges");
-            return;
-        }
+        let Some(user) = unique_user() else { return };
         let config = format!("[service.web]\n{key}\n");
         let mut server = Setup::new(&config).user(user).prelude(prelude).spawn();
         server.wait_line(&format!("service.web.{expected}"));

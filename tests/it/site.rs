@@ -3,13 +3,12 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use crate::harness::{Server, serve};
+use crate::harness::{Server, make_folder, serve};
 
 /// A document root, and a daemon that serves it below `/`.
 pub struct Site {
@@ -20,7 +19,7 @@ pub struct Site {
 impl Site {
     /// `keys` are of the route, or of tables after it.
     pub fn new(keys: &str) -> Self {
-        let root = make_root();
+        let root = make_folder();
         let server = serve(&configure(root.path(), keys));
         Self { root, server }
     }
@@ -51,10 +50,6 @@ impl Site {
         stream.read_to_end(&mut bytes).unwrap();
         Response::parse(&bytes)
     }
-}
-
-pub fn make_root() -> TempDir {
-    tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().unwrap()
 }
 
 pub fn configure(root: &Path, keys: &str) -> String {

@@ -21,7 +21,7 @@ use std::net::{Shutdown, TcpStream};
 use tempfile::TempDir;
 
 use crate::cgi::write_program;
-use crate::harness::{Server, serve};
+use crate::harness::{Server, make_folder, serve};
 
 /// What some bytes on a connection lead to.
 pub struct Case {
@@ -99,7 +99,7 @@ printf 'Content-Type: text/plain\n\n%s' "$content$line"
 "#;
 
 fn start() -> (Server, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let program = folder.path().join("echo");
     write_program(&program, ECHO);
     (serve(&CONFIG.replace("ECHO", program.to_str().unwrap())), folder)

@@ -1,0 +1,88 @@
+//! What a test takes over from the caller of the test run: nothing. Limits, umask, environment and temporary folder
+//! are the same whoever runs the tests. (Signals that the caller ignores stay ignored: that the daemon resets them is
+//! its own promise.)
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
+use tempfile::TempDir;
+
+/// Descriptors that this process and what it starts may open, where the caller permits it.
+const FILES: u64 = 4096;
+
+/// Debian's default.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Gives this process a known umask and known limits, once. Everything here that makes files or processes calls this
+/// first.
+fn prepare() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        umask(Mode::S_IWGRP | Mode::S_IWOTH);
+        let (_, hard) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+        setrlimit(Resource::RLIMIT_CORE, 0, hard).unwrap();
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        // Root may raise the hard limit.
+        if setrlimit(Resource::RLIMIT_NOFILE, FILES, hard.max(FILES)).is_err() {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+        }
+    });
+}
+
+/// A program with an environment of PATH alone.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    prepare();
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", PATH);
+    command
+}
+
+/// A folder that every user may enter, with a short path: the name of a Unix socket has at most 107 bytes (unix(7)).
+pub fn make_folder() -> TempDir {
+    prepare();
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// A user that no other process runs as, so that limits on its processes count only those of the test. `None`, and
+/// the test is skipped, without root.
+pub fn unique_user() -> Option<u32> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    if !geteuid().is_root() {
+        skip("needs root to run the daemon as a user without other processes");
+        return None;
+    }
+    let count = COUNT.fetch_add(1, Relaxed);
+    assert!(count < 64);
+    Some(20_000 + std::process::id() % 700 * 64 + count)
+}
+
+/// True where a process may open so many descriptors. The test is skipped elsewhere.
+pub fn can_open(files: u64) -> bool {
+    prepare();
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if soft < files {
+        skip(&format!("needs a limit of {files} open files (ulimit -n), and may not raise it"));
+    }
+    soft >= files
+}
+
+/// Says that a test is skipped, past the capture of the test runner and into the list of tests/run; fails it
+/// where skipping is forbidden.
+pub fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    if let Some(list) = std::env::var_os("TESTS_SKIPPED") {
+        let mut list = fs::File::options().create(true).append(true).open(list).unwrap();
+        writeln!(list, "{why}").unwrap();
+    }
+    assert!(std::env::var_os("TESTS_NO_SKIP").is_none(), "skipping is forbidden: {why}");
+}

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use crate::harness::{Server, ask, read_to_end, serve};
+use crate::harness::{Server, ask, command, make_folder, read_to_end, serve};
 
 /// A folder of shell scripts by their names, and a server that runs them below `/cgi`.
 pub struct Programs {
@@ -17,12 +17,17 @@ pub struct Programs {
 
 pub fn write_program(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    // Another process writes the file. A process that another test forks meanwhile would inherit a descriptor of this
+    // one for a moment, and a file that is open for writing cannot be executed (ETXTBSY in execve(2)).
+    let mut writer = command("sh");
+    writer.args(["-euc", "cat >\"$0\"; chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut writer = writer.spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(writer.wait().unwrap().success());
 }
 
 pub fn programs(keys: &str, scripts: &[(&str, &str)]) -> Programs {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     for (name, script) in scripts {
         write_program(&folder.path().join(name), &format!("#!/bin/sh\n{script}\n"));
     }
@@ -255,7 +260,7 @@ fn heads_of_programs_decide_the_response() {
 
 #[test]
 fn extensions_and_interpreters_choose_programs() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let root = folder.path().display();
     fs::write(
         folder.path().join("index.sh"),
@@ -285,7 +290,7 @@ fn extensions_and_interpreters_choose_programs() {
 
 #[test]
 fn one_program_may_answer_for_a_whole_route() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let program = folder.path().join("one");
     write_program(
         &program,

@@ -385,10 +385,3 @@ pub fn lsbaws() -> Command {
     command.env("LSBAWS_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml"));
     command
 }
-
-/// A descriptor that becomes readable when the process `pid` has exited (pidfd_open(2)).
-pub fn open_pidfd(pid: u32) -> std::io::Result<OwnedFd> {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    let pid = pid.ok_or(ErrorKind::InvalidInput)?;
-    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
-}

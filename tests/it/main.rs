@@ -4,6 +4,7 @@
 // A test asserts, so it may stop at the first surprise, and it may run threads: it does not fork.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod gate;
 mod harness;
 mod site;
 

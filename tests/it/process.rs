@@ -6,7 +6,8 @@ use std::io::{Read, Write};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Server, read_to_end, run_client, serve};
+use crate::gate::Gate;
+use crate::harness::{Server, command, read_to_end, run_client, serve};
 
 const SLOW: &str = "[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '1h'\n";
 
@@ -118,7 +119,7 @@ fn a_killed_child_leaves_a_record_that_names_its_request() {
 #[test]
 fn a_realtime_signal_has_no_name_and_loses_no_record() {
     let (server, _stream) = slow_server("fork");
-    std::process::Command::new("kill").args(["-40", &server.children()[0].to_string()]).status().unwrap();
+    command("kill").args(["-40", &server.children()[0].to_string()]).status().unwrap();
     let record = server.record();
     assert_eq!(record.get("end"), "killed");
     assert!(record.line.contains("signal=\"signal 40\""), "{}", record.line);
@@ -126,11 +127,13 @@ fn a_realtime_signal_has_no_name_and_loses_no_record() {
 
 #[test]
 fn an_adopted_child_outlives_a_killed_daemon() {
-    let mut server = serve("[process]\nmodel = 'double-fork'\n[[service.web.route]]\ndelay = '2s'\n");
+    let mut gate = Gate::new();
+    let mut server = serve(&format!("[process]\nmodel = 'double-fork'\n{}", gate.route("/")));
     let mut stream = server.connect();
     stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
-    server.wait_delayed_child();
+    gate.wait_reached();
     server.signal(Signal::SIGKILL);
     server.wait();
-    assert!(read_to_end(stream).ends_with("Hello, World!\n"));
+    gate.open();
+    assert!(read_to_end(stream).ends_with("passed"));
 }

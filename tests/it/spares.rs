@@ -4,14 +4,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::fd::AsFd;
-use std::time::Instant;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{PATIENCE, Setup, ask, connect, run, run_client, serve};
+use crate::harness::{Setup, ask, connect, make_folder, run, run_client, serve, wait_dead, wait_until};
 
 #[test]
 fn a_spare_serves_one_connection_and_another_takes_its_place() {
@@ -43,16 +40,14 @@ fn a_crowd_larger_than_the_spares_is_served() {
 /// Waits until a spare waits for its connection: it has shed what is not its own by then. The kernel has no event
 /// for that, so this looks again and again.
 fn wait_ready(spare: i32) {
-    let start = Instant::now();
-    while !fs::read_to_string(format!("/proc/{spare}/wchan")).unwrap().contains("wait_for_more_packets") {
-        assert!(start.elapsed() < PATIENCE, "{spare} does not wait");
-        std::thread::yield_now();
-    }
+    wait_until("a spare waits", || {
+        fs::read_to_string(format!("/proc/{spare}/wchan")).unwrap().contains("wait_for_more_packets")
+    });
 }
 
 #[test]
 fn a_spare_holds_nothing_but_what_it_needs() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let server = serve(&format!(
         "[process]\nspares = 2\n[[service.web.route]]\nhandler = 'files'\nroot = '{}'\n",
         folder.path().display()
@@ -70,9 +65,8 @@ fn a_spare_holds_nothing_but_what_it_needs() {
 fn killed_spares_are_replaced_and_lose_nothing() {
     let server = serve("[process]\nspares = 2\n");
     for spare in server.children() {
-        let dead = crate::harness::open_pidfd(spare.unsigned_abs()).unwrap();
         kill(Pid::from_raw(spare), Signal::SIGKILL).unwrap();
-        poll(&mut [PollFd::new(dead.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        wait_dead(Pid::from_raw(spare));
     }
     for _ in 0..3 {
         assert!(server.get("/").ends_with("Hello, World!\n"));

@@ -1,15 +1,16 @@
-//! Waits for what the kernel has no event for.
+//! Waits for what no record and no notification announces.
 
-use std::fs;
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 /// No test waits for time to pass; this is when one that waits for something gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks every millisecond until `is_so`.
+/// Looks every millisecond until `is_so`, where the kernel has no event for it.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -18,11 +19,14 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until a process has ended, whether it is reaped or not.
+/// Waits until a process has ended, whether it is reaped or not (pidfd_open(2)).
 pub fn wait_dead(pid: Pid) {
-    wait_until(&format!("process {pid} ends"), || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The state follows the name, which is in parentheses and may contain some (proc_pid_stat(5)).
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-    });
+    let known = rustix::process::Pid::from_raw(pid.as_raw()).unwrap();
+    let process = match rustix::process::pidfd_open(known, rustix::process::PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return, // reaped
+        process => process.unwrap(),
+    };
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    let count = poll(&mut fds, PollTimeout::try_from(PATIENCE).unwrap()).unwrap();
+    assert_eq!(count, 1, "process {pid} has not ended within {PATIENCE:?}");
 }

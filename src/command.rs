@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
         }
     };
-    child::end_on_panic();
+    child::exit_on_panic();
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(Failure(code, sentence)) => {

@@ -54,7 +54,7 @@ impl Rlimits {
 
     /// Sets nothing at all.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.limits.is_empty() && self.nice.is_none() && self.umask.is_none()
     }
 
     /// The key of the first thing that is set.

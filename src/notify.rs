@@ -119,8 +119,7 @@ impl Notifier {
         }
         if now >= self.next_status && (self.told != Some(counts) || !counts.is_serving) {
             let oldest = if counts.is_serving { None } else { oldest() };
-            let status =
-                oldest.map_or(counts.to_string(), |oldest| format!("{counts}; the oldest: {oldest}"));
+            let status = oldest.map_or(counts.to_string(), |oldest| format!("{counts}; oldest: {oldest}"));
             if self.send(&[NotifyState::Status(&status)]) {
                 self.told = Some(counts);
             }

@@ -323,11 +323,6 @@ impl Scoreboard {
     pub fn is_full(&self) -> bool {
         self.in_use >= self.room
     }
-
-    /// Slots in use.
-    pub fn in_use(&self) -> usize {
-        self.in_use
-    }
 }
 
 #[cfg(test)]
@@ -369,7 +364,7 @@ mod tests {
         assert!(scoreboard.take().is_none(), "one is in use still");
         scoreboard.give_back(slots[1]);
         assert!(scoreboard.take().is_some() && scoreboard.take().is_none());
-        assert_eq!(scoreboard.in_use(), 1);
+        assert_eq!(scoreboard.in_use, 1);
     }
 
     #[test]

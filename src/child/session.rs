@@ -45,7 +45,7 @@ enum Next {
 /// Serves one connection to its end.
 pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let (connection, slot, limits) = (work.connection, work.kit.slot, work.kit.limits);
-    let end = work.service.max_duration.map(|duration| connection.identity.accepted_at + duration);
+    let end = work.service.deadline(&connection.identity);
     let stream = Stream::new(connection.socket.as_fd(), slot, end);
     let mut turn = Turn {
         is_first: true,

@@ -1,47 +1,49 @@
-//! The life of the daemon: serving, draining, killing its children, over.
+//! The lifecycle of the daemon: serving, draining, killing its children.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::children::Children;
-use super::ending::Movement;
+use nix::unistd::Pid;
+
+use super::connections::Connections;
 use super::settings::Process;
 use crate::journal;
 
-/// How often a drain looks whether bytes still move, and for how long they may stand still: a client that takes them
-/// slowly takes many at a time.
-const LOOK: Duration = Duration::from_secs(1);
-const STILL: Duration = Duration::from_secs(5);
+/// How often a drain checks whether bytes still move.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long they may stand still: a client that reads slowly reads much at a time.
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where in its life the daemon is.
+/// Where in its lifecycle the daemon is.
 #[derive(Debug)]
-pub enum Life {
+pub(crate) enum Lifecycle {
     Serving,
-    /// Accepts nobody new; the children may finish.
+    /// No new connections; the children may finish.
     Draining(Drain),
     /// The children were killed.
     Killing,
 }
 
-/// How long the children may still go on.
+/// How long the children may still run.
 #[derive(Debug)]
-pub struct Drain {
-    /// All may go on until then.
+pub(crate) struct Drain {
+    /// All may run until then.
     until: Instant,
-    /// Those whose bytes still move may go on until then.
-    longest: Instant,
-    next_look: Instant,
+    /// Those whose bytes still move may run until then.
+    max: Instant,
+    next_check: Instant,
     is_accepting: bool,
-    /// Of each child at the last look.
-    movement: Movement,
+    /// The bytes of each child, and when they were last seen to have moved.
+    movement: HashMap<Pid, (u64, Instant)>,
 }
 
-impl Life {
-    pub fn is_serving(&self) -> bool {
+impl Lifecycle {
+    pub(crate) fn is_serving(&self) -> bool {
         matches!(self, Self::Serving)
     }
 
-    /// Connections may be accepted: anybody's, or while draining those that were in a backlog before.
-    pub fn is_accepting(&self) -> bool {
+    /// Connections may be accepted: new ones, or while draining those that were in a backlog before.
+    pub(crate) fn is_accepting(&self) -> bool {
         match self {
             Self::Serving => true,
             Self::Draining(drain) => drain.is_accepting,
@@ -49,52 +51,71 @@ impl Life {
         }
     }
 
-    /// Told to stop: the first time drains, the second time ends at once.
-    pub fn stop(&mut self, children: &mut Children, process: &Process, now: Instant) {
-        if self.is_serving() {
-            journal::log_draining(children.count(), process.drain_timeout);
-            children.drain();
-            let mut movement = Movement::default();
-            children.note_movement(&mut movement, now);
-            let (until, longest) = (now + process.drain_timeout, now + process.drain_timeout_max);
-            let mut drain = Drain { until, longest, next_look: now, is_accepting: true, movement };
-            drain.plan_look(now);
-            *self = Self::Draining(drain);
-        } else {
-            children.kill_all();
-            children.orphans.kill_all(now);
+    /// Acts on a stop signal: the first one drains, the second one kills.
+    pub(crate) fn stop(&mut self, connections: &mut Connections, process: &Process, now: Instant) {
+        if !self.is_serving() {
+            connections.kill_all(now);
             *self = Self::Killing;
+            return;
         }
+        journal::log_draining(connections.children().count(), process.drain_timeout);
+        connections.drain();
+        let mut drain = Drain {
+            until: now + process.drain_timeout,
+            max: now + process.drain_timeout_max,
+            next_check: now,
+            is_accepting: true,
+            movement: HashMap::new(),
+        };
+        drain.record_movement(connections, now);
+        drain.plan_check(now);
+        *self = Self::Draining(drain);
     }
 
-    /// What the passing of time changes. True: the end is put off, since bytes still move.
-    pub fn advance(&mut self, children: &mut Children, now: Instant) -> bool {
+    /// Does what is due. True: the drain is extended, since bytes still move.
+    pub(crate) fn advance(&mut self, connections: &mut Connections, now: Instant) -> bool {
         let Self::Draining(drain) = self else { return false };
-        if now < drain.next_look {
+        if now < drain.next_check {
             return false;
         }
-        drain.plan_look(now);
-        children.note_movement(&mut drain.movement, now);
+        drain.plan_check(now);
+        drain.record_movement(connections, now);
         if now < drain.until {
             return false;
         }
         drain.is_accepting = false;
-        let since = now.checked_sub(STILL).filter(|_| now < drain.longest);
-        children.end_still(since.map(|since| (&drain.movement, since)), now) > 0
+        let is_moving = |pid| now < drain.max && drain.is_moving(pid, now);
+        connections.children_mut().terminate_for_drain(now, is_moving) > 0
     }
 
-    pub fn next_event(&self) -> Option<Instant> {
+    /// When [`Self::advance`] has something to do.
+    pub(crate) fn next_event(&self) -> Option<Instant> {
         match self {
-            Self::Draining(drain) => Some(drain.next_look),
+            Self::Draining(drain) => Some(drain.next_check),
             Self::Serving | Self::Killing => None,
         }
     }
 }
 
 impl Drain {
-    /// Looks again soon, and at each of the two ends.
-    fn plan_look(&mut self, now: Instant) {
-        let ends = [self.until, self.longest].into_iter().filter(|&end| end > now);
-        self.next_look = ends.fold(now + LOOK, Instant::min);
+    /// The next check is soon, or at one of the two ends.
+    fn plan_check(&mut self, now: Instant) {
+        let ends = [self.until, self.max].into_iter().filter(|&end| end > now);
+        self.next_check = ends.fold(now + CHECK_INTERVAL, Instant::min);
+    }
+
+    fn record_movement(&mut self, connections: &Connections, now: Instant) {
+        for (pid, child) in connections.children().iter() {
+            let bytes = child.slot().bytes();
+            let (before, at) = self.movement.entry(pid).or_insert((bytes, child.identity().accepted_at));
+            if *before != bytes {
+                (*before, *at) = (bytes, now);
+            }
+        }
+    }
+
+    fn is_moving(&self, pid: Pid, now: Instant) -> bool {
+        let moved_at = self.movement.get(&pid).map(|(_, at)| *at);
+        moved_at.is_some_and(|at| now.saturating_duration_since(at) <= STALL_TIMEOUT)
     }
 }

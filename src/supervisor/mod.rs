@@ -1,22 +1,26 @@
-//! The parent: one thread, one poll set. It accepts, counts, forks, reaps and records; it reads no byte
-//! from the network, and waits for nothing but poll(2). (In the model `iterative`, and for a connection that
-//! was handed in, the parent is its own child.)
+//! The supervisor: one thread, one poll set. It accepts, admits, hands over, reaps and records; it reads no byte from
+//! the network, and waits for nothing but poll(2). (In the model `iterative`, and for a single connection that was
+//! handed in, the supervisor is its own child.)
 
 #![forbid(unsafe_code)]
 
-mod accept;
 mod admission;
+mod backpressure;
 mod children;
-mod ending;
+mod connections;
+mod handover;
 mod lifecycle;
+mod listeners;
 mod orphans;
-mod refusals;
+mod reap;
+mod refusal;
 mod reload;
-pub mod settings;
+pub(crate) mod settings;
 mod sources;
 mod spares;
+mod start;
 mod status;
-mod verdicts;
+mod supplies;
 
 use std::io;
 use std::mem;
@@ -26,218 +30,107 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 
-use crate::child;
-use crate::connection::Connection;
 use crate::journal;
-use crate::listen::{self, ListenTable, activation::Activation};
 use crate::notify::{Counts, Notifier};
-use crate::outcome::Outcome;
-use crate::service::{Protocol, Service, find_service};
 use crate::sys;
-use accept::Entry;
-use admission::Admission;
-use children::Children;
-use lifecycle::Life;
+use connections::Connections;
+use lifecycle::Lifecycle;
+use listeners::Listeners;
+use reload::Plan;
 use settings::{Model, Process, Settings};
+pub(crate) use start::{Error, Reload, run};
 
-/// Connections accepted from one listener before the others, and ended children, get their turn.
+/// Connections accepted from one listener before the others, and children that have exited, get their turn.
 const ACCEPT_BATCH: usize = 64;
-/// What a drain asks of systemd again and again, once a second, while bytes still move.
+/// How much more time a drain requests from systemd, once a second, while bytes still move.
 const EXTENSION: Duration = Duration::from_secs(10);
 
-/// Why the daemon could not start, or had to give up.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Listen(#[from] listen::Error),
-    #[error("{0}")]
-    NoService(String),
-    #[error("unable to {action}: {source}")]
-    System { action: &'static str, source: io::Error },
-}
-
-impl Error {
-    /// What fits `map_err`: says what was tried.
-    fn system<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::System { action, source: source.into() }
-    }
-}
-
-/// Reads the configuration again. The argument: connections that are served already.
-pub type Reload = Box<dyn FnMut(usize) -> Result<Settings, String>>;
-
-/// Serves what `activation` holds until told to stop. A single connection is served in this process. `reload_settings`
-/// is what SIGHUP asks for.
-pub fn run(settings: Settings, activation: Activation, reload_settings: Reload) -> Result<Outcome, Error> {
-    // A parent process that ignores SIGCHLD would have left us without any child's status, and Rust's
-    // handlers for a stack overflow would swallow a SIGSEGV that somebody sends.
-    sys::reset_signals();
-    let find = |name: &str| find_service(&settings.services, name).map_err(Error::NoService);
-    let mut children = Children::new(settings.http, settings.process, settings.admission.clone())
-        .map_err(Error::system("map the scoreboard"))?;
-    let is_inherited = matches!(activation, Activation::Listeners(_));
-    let bound = match activation {
-        Activation::Connection { connection, .. } => {
-            let service = find(&connection.identity.listener)?;
-            return Ok(serve_single(&mut children, connection, &service));
-        }
-        Activation::Listeners(listeners) => listeners,
-        Activation::None => listen::bind::bind_listeners(&settings.listen)?,
-    };
-    let mut listeners = Vec::new();
-    for listener in bound {
-        let service = find(&listener.name)?;
-        listeners.push(Entry::new(listener, service));
-    }
-    sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
-    let mut supervisor = Supervisor {
-        signals: take_signals().map_err(Error::system("take over signals"))?,
-        admission: Admission::new(settings.admission.prefixes),
-        life: Life::Serving,
-        notifier: Notifier::from_environment(),
-        process: settings.process,
-        log: settings.log,
-        listen: settings.listen,
-        is_inherited,
-        idle_since: Instant::now(),
-        started: Instant::now(),
-        reload_settings,
-        shall_reload: false,
-        batch: if settings.process.model == Model::Iterative { 1 } else { ACCEPT_BATCH },
-        round: 0,
-        children,
-        listeners,
-    };
-    // Children of a double fork come to us, and what programs leave behind.
-    prctl::set_child_subreaper(true).map_err(Error::system("become a subreaper"))?;
-    if settings.process.model == Model::Iterative {
-        supervisor.notifier.disable_watchdog();
-    }
-    for warning in &settings.warnings {
-        journal::log_wall_ahead(warning);
-    }
-    supervisor.children.open_drain().map_err(Error::system("make a pair of sockets"))?;
-    supervisor.apply_bindings();
-    supervisor.run()?;
-    Ok(Outcome::Served)
-}
-
-/// Serves a connection that was handed in: this process is its parent and its child. (A program gets one of its own, and
-/// its limits there.)
-fn serve_single(children: &mut Children, connection: Connection, service: &Arc<Service>) -> Outcome {
-    let now = connection.identity.accepted_at;
-    if let Err(reason) = children.admit(&connection.identity.peer, service, now) {
-        let mut admission = Admission::new(children.rules.prefixes);
-        admission.refuse(connection, service, &reason, now);
-        admission.wait_for_refusals();
-        return Outcome::Refused;
-    }
-    if let Protocol::Http(_) = service.protocol
-        && let Err(outcome) = child::limit(&connection, service)
-    {
-        return outcome;
-    }
-    children.serve_here(connection, service).unwrap_or(Outcome::SystemError)
-}
-
-/// Signals become readable instead of interrupting: nothing is ever lost between two system calls.
-fn take_signals() -> nix::Result<SignalFd> {
-    let mask: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1]
-        .into_iter()
-        .collect();
-    mask.thread_set_mask()?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-}
-
 struct Supervisor {
-    listeners: Vec<Entry>,
+    listeners: Listeners,
+    connections: Connections,
     signals: SignalFd,
-    children: Children,
-    admission: Admission,
-    life: Life,
+    lifecycle: Lifecycle,
     notifier: Notifier,
-    process: Process,
-    /// What a reload does not change.
-    log: journal::Settings,
-    listen: Vec<ListenTable>,
-    /// systemd holds the listeners as well, and starts us again when somebody comes.
+    /// What is in effect.
+    settings: Settings,
+    load_settings: Reload,
+    /// systemd holds the listeners as well, and starts the daemon again for the next connection.
     is_inherited: bool,
+    reload_requested: bool,
+    started: Instant,
     /// When a connection was last seen.
     idle_since: Instant,
-    started: Instant,
-    reload_settings: Reload,
-    shall_reload: bool,
-    /// Connections that one listener may take before the others have their turn.
-    batch: usize,
-    round: usize,
 }
 
 /// What one wait has found.
 struct Ready {
     signals: bool,
-    /// Indices of the listeners at which somebody waits.
+    /// Indices of the listeners that have connections.
     listeners: Vec<usize>,
 }
 
 impl Supervisor {
-    fn run(&mut self) -> Result<(), Error> {
-        let addresses: Vec<_> = self.listeners.iter().map(Entry::describe).collect();
-        journal::log_ready(&addresses.join(", "));
-        self.children.refill_spares(Instant::now());
+    /// Serves until the daemon has stopped. The steps of a round have their order for a reason each.
+    fn run(&mut self) -> io::Result<()> {
+        journal::log_ready(&self.listeners.describe());
+        self.connections.refill_spares(Instant::now());
         self.notifier.ready(self.counts());
         loop {
-            let ready = self.wait().map_err(Error::system("wait for events"))?;
+            let ready = self.wait()?;
             let now = Instant::now();
-            let reaped = ready.signals && self.handle_signal(now)?;
-            self.admission.refresh(now, reaped);
-            self.children.orphans.refresh(now);
-            self.children.end_due(now);
-            if self.life.is_accepting()
-                && let Some((connection, service)) = self.admission.take_waiting(now, reaped)
-            {
-                self.serve(connection, &service);
+            // Signals first: a reaped child frees the slot that a later step may need, and after a stop signal no
+            // step may accept.
+            let has_reaped = ready.signals && self.handle_signal(now)?;
+            // Then what is due, so that nothing below acts on a pause or a deadline that is over.
+            self.connections.refresh(now, has_reaped);
+            // The connection that waits for a process was accepted before those in the backlogs.
+            if self.lifecycle.is_accepting() {
+                self.connections.retry_waiting(now, has_reaped);
             }
-            if self.life.is_serving() {
+            if self.lifecycle.is_serving() {
                 self.accept_from(ready.listeners);
-                self.children.refill_spares(now);
-                self.end_idleness(now);
-                if mem::take(&mut self.shall_reload) {
+                // After the connections: a spare must not take the slot of one that is there.
+                self.connections.refill_spares(now);
+                self.stop_when_idle(now);
+                // After accepting: what the wait has found are indices of the listeners as they were.
+                if mem::take(&mut self.reload_requested) {
                     self.reload();
                 }
             }
+            // After a stop or a reload in this very round.
             self.drain_listeners();
-            if self.life.advance(&mut self.children, now) {
+            if self.lifecycle.advance(&mut self.connections, now) {
                 self.notifier.extend_stop(EXTENSION);
             }
             if self.is_over() {
-                self.admission.close(now);
-                journal::log_stopped(self.counts().ended);
+                self.connections.refuse_waiting(now);
+                journal::log_stopped(self.connections.count_ended());
                 return Ok(());
             }
+            // Last, since both report what the round has done.
             journal::refresh(now);
-            self.tell_status(now);
+            self.report_status(now);
         }
     }
 
-    /// Waits for a signal, a connection or the next deadline, whichever comes first.
+    /// Waits for a signal, a connection or the next deadline.
     fn wait(&self) -> nix::Result<Ready> {
-        let mut fds = Vec::with_capacity(1 + self.listeners.len());
+        let now = Instant::now();
+        let mut fds = Vec::with_capacity(1 + self.listeners.count());
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
         let mut polled = Vec::new();
-        if self.is_accepting() {
-            let has_room = |(_, entry): &(usize, &Entry)| {
-                !entry.is_resting() && self.children.has_room_for(&entry.service)
-            };
-            for (index, entry) in self.listeners.iter().enumerate().filter(has_room) {
-                fds.push(PollFd::new(entry.listener.as_fd(), PollFlags::POLLIN));
+        for (index, entry) in self.listeners.iter().enumerate() {
+            // The others queue in the kernel's backlog.
+            if self.can_accept_from(index, now) {
+                fds.push(PollFd::new(entry.listener().as_fd(), PollFlags::POLLIN));
                 polled.push(index);
             }
         }
-        match poll(&mut fds, self.timeout()) {
+        let timeout = self.next_event(now).map_or(PollTimeout::NONE, |at| sys::poll_timeout(at, now));
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -247,102 +140,175 @@ impl Supervisor {
         Ok(Ready { signals: is_ready(&fds[0]), listeners })
     }
 
-    /// Until the nearest deadline, rounded up to the milliseconds of poll(2).
-    fn timeout(&self) -> PollTimeout {
-        let now = Instant::now();
-        let deadlines = [
+    /// The nearest deadline.
+    fn next_event(&self, now: Instant) -> Option<Instant> {
+        let events = [
             self.notifier.next_tick(self.counts()),
-            self.admission.next_event(),
-            self.listeners.iter().filter_map(|entry| entry.resting_until.filter(|&until| until > now)).min(),
-            self.children.orphans.next_event(),
-            self.children.next_event(),
-            self.life.next_event(),
+            self.connections.next_event(),
+            self.listeners.next_event(now),
+            self.lifecycle.next_event(),
             self.idle_end(),
             journal::next_event(),
         ];
-        deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |at| sys::poll_timeout(at, now))
+        events.into_iter().flatten().min()
     }
 
-    /// Acts on one signal. True: children have ended, so that processes and memory are free again.
-    fn handle_signal(&mut self, now: Instant) -> Result<bool, Error> {
-        let Some(info) = self.signals.read_signal().map_err(Error::system("read a signal"))? else {
+    /// Acts on one signal. True: children may have exited, so that processes and memory are free again.
+    fn handle_signal(&mut self, now: Instant) -> io::Result<bool> {
+        let Some(info) = self.signals.read_signal()? else {
             return Ok(false);
         };
         match i32::try_from(info.ssi_signo).map(Signal::try_from) {
             Ok(Ok(Signal::SIGCHLD)) => {
-                self.children.reap().map_err(Error::system("reap children"))?;
+                self.connections.reap()?;
                 return Ok(true);
             }
             Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now),
-            // Later: what this round has found stands for the listeners as they are.
-            Ok(Ok(Signal::SIGHUP)) => self.shall_reload = true,
-            Ok(Ok(Signal::SIGUSR1)) => self.report_state(now),
+            Ok(Ok(Signal::SIGHUP)) => self.reload_requested = true,
+            Ok(Ok(Signal::SIGUSR1)) => {
+                let verb = if self.lifecycle.is_serving() { "serving" } else { "draining" };
+                status::log_status(verb, self.started, &self.listeners, &self.connections, now);
+            }
             _ => {}
         }
         Ok(false)
     }
 
-    /// The first time accepts nobody new and lets the children finish, the second time ends them.
+    /// Accepts from the listeners that have connections.
+    fn accept_from(&mut self, ready: Vec<usize>) {
+        for index in self.listeners.take_turns(ready) {
+            self.accept_batch(index);
+        }
+    }
+
+    /// Accepts a batch of connections from one listener. True: its backlog is empty.
+    fn accept_batch(&mut self, index: usize) -> bool {
+        // The model `iterative` serves a connection before it accepts another.
+        let batch = if self.settings.process.model == Model::Iterative { 1 } else { ACCEPT_BATCH };
+        for _ in 0..batch {
+            if !self.can_accept_from(index, Instant::now()) {
+                return false;
+            }
+            let entry = self.listeners.get(index);
+            match entry.listener().accept() {
+                Ok(Some(connection)) => {
+                    let service = Arc::clone(entry.service());
+                    self.connections.admit(connection, &service);
+                }
+                Ok(None) => return true,
+                Err(error) => {
+                    let name = Arc::clone(&entry.listener().name);
+                    let until = self.connections.pause_accepting(&name, &error, Instant::now());
+                    self.listeners.get_mut(index).pause(until);
+                }
+            }
+        }
+        false
+    }
+
+    fn can_accept_from(&self, index: usize, now: Instant) -> bool {
+        let entry = self.listeners.get(index);
+        self.lifecycle.is_accepting()
+            && self.connections.has_room()
+            && !entry.is_paused(now)
+            && self.connections.has_room_for(entry.service())
+    }
+
+    /// Serves the backlogs of the listeners that are given up, and closes those that are empty.
+    fn drain_listeners(&mut self) {
+        if !self.lifecycle.is_accepting() {
+            self.listeners.clear();
+        }
+        for index in self.listeners.list_retiring() {
+            if self.accept_batch(index) {
+                self.listeners.remove(index);
+            }
+        }
+    }
+
+    /// Loads the settings again and applies all of them, or none.
+    fn reload(&mut self) {
+        self.notifier.reloading();
+        let children = self.connections.children().count();
+        match (self.load_settings)(children).and_then(|settings| self.apply(settings)) {
+            Ok(()) => journal::log_reloaded(&self.listeners.describe()),
+            Err(error) => journal::log_reload_failed(&error),
+        }
+        self.notifier.ready(self.counts());
+    }
+
+    fn apply(&mut self, new: Settings) -> Result<(), String> {
+        let plan = Plan::new(&new, &self.listeners, self.is_inherited)?;
+        // The process model and the target of the log stay as they are until the next start.
+        let process = Process { model: self.settings.process.model, ..new.process };
+        self.connections
+            .reconfigure(new.http, &process, new.admission.clone())
+            .map_err(|error| format!("unable to enlarge the scoreboard: {error}"))?;
+        plan.apply(&mut self.listeners);
+        self.connections.set_bindings(self.listeners.bindings());
+        journal::change(new.log);
+        for warning in &new.warnings {
+            journal::log_wall_ahead(warning);
+        }
+        reload::warn_of_restart(&self.settings, &new, self.is_inherited);
+        let log = journal::Settings { target: self.settings.log.target, ..new.log };
+        let listen = mem::take(&mut self.settings.listen);
+        self.settings = Settings { process, log, listen, ..new };
+        Ok(())
+    }
+
+    /// Stops: the first time drains, the second time kills.
     fn stop(&mut self, now: Instant) {
-        if self.life.is_serving() {
-            // systemd's sockets live on: who waits there is served by our successor. Who is in the backlog of
-            // a socket that ends with us has been accepted in the eyes of the client: see
-            // `drain_listeners`.
-            self.listeners.retain_mut(|entry| {
-                entry.listener.unlink();
-                entry.is_retiring = true;
-                entry.listener.is_owned()
-            });
+        if self.lifecycle.is_serving() {
+            self.listeners.retire_all();
         } else {
             self.listeners.clear();
         }
-        self.life.stop(&mut self.children, &self.process, now);
+        self.lifecycle.stop(&mut self.connections, &self.settings.process, now);
         self.notifier.stopping(self.counts());
     }
 
-    /// Everything has come to its end after a stop.
+    /// The daemon has stopped and everything has ended.
     fn is_over(&self) -> bool {
-        let is_drained = self.listeners.is_empty() && self.admission.is_idle();
-        !self.life.is_serving() && self.children.is_alone() && (is_drained || !self.life.is_accepting())
+        let is_drained = self.listeners.count() == 0 && self.connections.is_settled();
+        !self.lifecycle.is_serving()
+            && self.connections.is_over()
+            && (is_drained || !self.lifecycle.is_accepting())
     }
 
-    fn is_accepting(&self) -> bool {
-        self.life.is_accepting() && self.admission.is_open() && self.children.has_room()
-    }
-
-    /// Whoever has sockets that live on without it need not wait for connections itself.
+    /// When the daemon has been idle for long enough to exit. Only where systemd holds the sockets, and waits for
+    /// connections in its place.
     fn idle_end(&self) -> Option<Instant> {
-        let timeout = self.process.idle_timeout.filter(|_| self.is_inherited && self.life.is_serving())?;
-        let is_idle =
-            self.children.count() == 0 && self.children.orphans.is_empty() && self.admission.is_idle();
-        is_idle.then(|| self.idle_since + timeout)
+        let timeout = self.settings.process.idle_timeout;
+        let timeout = timeout.filter(|_| self.is_inherited && self.lifecycle.is_serving())?;
+        self.connections.is_idle().then(|| self.idle_since + timeout)
     }
 
-    /// Stops when nobody has come for `process.idle_timeout`. Who comes from now on waits in the backlog, and
-    /// systemd starts a successor for them.
-    fn end_idleness(&mut self, now: Instant) {
+    /// Stops after `process.idle_timeout` without a connection. Later connections wait in the backlog, and systemd starts
+    /// the daemon again for them.
+    fn stop_when_idle(&mut self, now: Instant) {
         match self.idle_end() {
             None => self.idle_since = now,
             Some(end) if now >= end => {
-                journal::log_idle(self.process.idle_timeout.unwrap_or_default());
+                journal::log_idle(self.settings.process.idle_timeout.unwrap_or_default());
                 self.stop(now);
             }
             Some(_) => {}
         }
     }
 
-    /// Feeds the watchdog, and tells how many connections there are; while draining also what the oldest does.
-    fn tell_status(&mut self, now: Instant) {
-        let oldest = || self.children.describe_oldest(now);
-        self.notifier.tick(now, self.counts(), oldest);
+    /// Feeds the watchdog and shows the number of connections; while draining also the oldest one.
+    fn report_status(&mut self, now: Instant) {
+        let children = self.connections.children();
+        self.notifier.tick(now, self.counts(), || status::describe_oldest(children, now));
     }
 
     fn counts(&self) -> Counts {
         Counts {
-            listeners: self.listeners.len(),
-            connections: self.children.count(),
-            ended: self.children.recorded() + self.admission.refused(),
-            is_serving: self.life.is_serving(),
+            listeners: self.listeners.count(),
+            connections: self.connections.children().count(),
+            ended: self.connections.count_ended(),
+            is_serving: self.lifecycle.is_serving(),
         }
     }
 }

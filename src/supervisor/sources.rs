@@ -1,5 +1,5 @@
-//! What is kept of a source between its connections: how fast it comes, and how often it was at fault. Only of
-//! those for whom there is something to keep; how many connections a source has now, the children tell.
+//! Per-source state between connections: a token bucket for the rate, failures and penalties. Kept only for sources
+//! that need it; how many connections a source has now is counted in the table of children.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,44 +7,44 @@ use std::time::{Duration, Instant};
 use super::settings::AdmissionRules;
 use crate::source::Source;
 
-/// Sources that something is kept of. An attacker has many addresses.
+/// The largest number of sources: an attacker may have many addresses.
 const SOURCES_MAX: usize = 16_384;
 
-/// Why a source is refused now, and for how long it will be.
+/// Why a source is refused now, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TooMuch {
+pub(crate) enum TooMuch {
     Rate(Duration),
     Penalty(Duration),
 }
 
-/// A penalty that has just begun.
+/// A penalty that begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Penalty {
-    pub faults: u32,
-    pub time: Duration,
+pub(crate) struct Penalty {
+    pub(crate) failures: u32,
+    pub(crate) time: Duration,
 }
 
 #[derive(Debug)]
 struct Account {
-    /// Connections that may come at once, in thousandths, at the time of the last one.
+    /// Connections that may arrive at once, in thousandths, as of `last`.
     tokens: u64,
     last: Instant,
-    /// Faults that no served connection has made up for.
-    faults: u32,
-    last_fault: Option<Instant>,
-    /// The penalty that was last imposed.
+    /// Failed connections, less those that were served since.
+    failures: u32,
+    last_failure: Option<Instant>,
+    /// The last penalty and its end.
     penalty: Option<(Duration, Instant)>,
 }
 
-/// By source. Empty where no source was at fault and rates are not limited.
+/// By source. Empty while no connection has failed and rates are not limited.
 #[derive(Debug, Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     accounts: HashMap<Source, Account>,
 }
 
 impl Sources {
-    /// Takes the arrival of a connection into account, and says whether it is too much.
-    pub fn note_arrival(
+    /// Counts the arrival of a connection. Fails when it is one too many.
+    pub(crate) fn record_arrival(
         &mut self,
         source: Source,
         rules: &AdmissionRules,
@@ -70,8 +70,13 @@ impl Sources {
         if rate > 0 { account.take_token(rate, now) } else { Ok(()) }
     }
 
-    /// A connection of that source has ended by its own fault. The penalty that it has earned, if any.
-    pub fn note_fault(&mut self, source: Source, rules: &AdmissionRules, now: Instant) -> Option<Penalty> {
+    /// Counts a failed connection. Returns the penalty that begins with it, if one does.
+    pub(crate) fn record_failure(
+        &mut self,
+        source: Source,
+        rules: &AdmissionRules,
+        now: Instant,
+    ) -> Option<Penalty> {
         if rules.penalty_after == 0 {
             return None;
         }
@@ -79,43 +84,43 @@ impl Sources {
         let rate = u64::from(rules.max_rate_per_source);
         let account = self.accounts.entry(source).or_insert_with(|| Account::new(rate, now));
         if account.is_forgiven(rules, now) {
-            (account.faults, account.penalty) = (0, None);
+            (account.failures, account.penalty) = (0, None);
         }
-        // Those that were there already when it was punished are punished with it.
+        // Connections from before the penalty do not count twice.
         if account.penalty.is_some_and(|(_, until)| now < until) {
             return None;
         }
-        account.faults += 1;
-        account.last_fault = Some(now);
-        if account.faults < rules.penalty_after {
+        account.failures += 1;
+        account.last_failure = Some(now);
+        if account.failures < rules.penalty_after {
             return None;
         }
         let time = account.penalty.map_or(rules.penalty_time, |(time, _)| time.saturating_mul(2));
         let time = time.min(rules.penalty_time_max);
-        let faults = std::mem::take(&mut account.faults);
+        let failures = std::mem::take(&mut account.failures);
         account.penalty = Some((time, now + time));
-        Some(Penalty { faults, time })
+        Some(Penalty { failures, time })
     }
 
-    /// A connection of that source was served: that makes up for a fault.
-    pub fn note_served(&mut self, source: Source) {
+    /// Counts a served connection: it makes up for a failed one.
+    pub(crate) fn record_served(&mut self, source: Source) {
         if let Some(account) = self.accounts.get_mut(&source) {
-            account.faults = account.faults.saturating_sub(1);
+            account.failures = account.failures.saturating_sub(1);
         }
     }
 
-    /// Sources that are being punished now.
-    pub fn count_punished(&self, now: Instant) -> usize {
-        let is_punished = |account: &&Account| account.penalty.is_some_and(|(_, until)| now < until);
-        self.accounts.values().filter(is_punished).count()
+    /// Sources that are penalized now.
+    pub(crate) fn count_penalized(&self, now: Instant) -> usize {
+        let is_penalized = |account: &&Account| account.penalty.is_some_and(|(_, until)| now < until);
+        self.accounts.values().filter(is_penalized).count()
     }
 
-    /// What was kept is of no use under other rules.
-    pub fn clear(&mut self) {
+    /// Forgets every source.
+    pub(crate) fn clear(&mut self) {
         self.accounts.clear();
     }
 
-    /// Forgets whoever there is nothing to say of any more; and when that is not enough, half of the others.
+    /// Evicts idle entries, and when that is not enough every second entry.
     fn make_room(&mut self, source: Source, rules: &AdmissionRules, now: Instant) {
         if self.accounts.len() < SOURCES_MAX || self.accounts.contains_key(&source) {
             return;
@@ -133,14 +138,14 @@ impl Sources {
 
 impl Account {
     fn new(rate: u64, now: Instant) -> Self {
-        Self { tokens: rate * 1000, last: now, faults: 0, last_fault: None, penalty: None }
+        Self { tokens: rate * 1000, last: now, failures: 0, last_failure: None, penalty: None }
     }
 
-    /// Takes a token of a bucket that holds as many as come in a second.
+    /// Takes a token of a bucket that holds as many as arrive in a second.
     fn take_token(&mut self, rate: u64, now: Instant) -> Result<(), TooMuch> {
         let micros = u64::try_from((now - self.last).as_micros()).unwrap_or(u64::MAX);
         let filled = self.tokens.saturating_add(micros.saturating_mul(rate) / 1000).min(rate * 1000);
-        // A part of a token that has not come yet is not lost by asking again and again.
+        // A refused arrival does not reset the part of a token that has accrued.
         if filled < 1000 {
             return Err(TooMuch::Rate(Duration::from_millis((1000 - filled).div_ceil(rate))));
         }
@@ -148,10 +153,10 @@ impl Account {
         Ok(())
     }
 
-    /// So long without a fault, and out of penalty, that all is as if there had been none.
+    /// So long without a failure, and out of penalty, that the count is reset.
     fn is_forgiven(&self, rules: &AdmissionRules, now: Instant) -> bool {
         let is_over = |at: Instant| now.saturating_duration_since(at) >= rules.penalty_time_max;
-        self.last_fault.is_none_or(is_over) && self.penalty.is_none_or(|(_, until)| is_over(until))
+        self.last_failure.is_none_or(is_over) && self.penalty.is_none_or(|(_, until)| is_over(until))
     }
 
     fn is_idle(&self, rules: &AdmissionRules, now: Instant) -> bool {
@@ -182,65 +187,65 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_lets_a_second_of_it_in_at_once_and_then_as_it_comes() {
+    fn a_rate_admits_one_second_at_once_and_then_accrues() {
         let rules = AdmissionRules { max_rate_per_source: 2, ..rules() };
         let (mut sources, start) = (Sources::default(), Instant::now());
         let mut arrive =
-            |millis| sources.note_arrival(source(1), &rules, start + Duration::from_millis(millis));
+            |millis| sources.record_arrival(source(1), &rules, start + Duration::from_millis(millis));
         assert_eq!([arrive(0), arrive(0)], [Ok(()), Ok(())]);
         assert_eq!(arrive(0), Err(TooMuch::Rate(Duration::from_millis(500))));
         assert_eq!(arrive(400), Err(TooMuch::Rate(Duration::from_millis(100))));
-        assert_eq!(arrive(500), Ok(()), "asking meanwhile has cost nothing");
+        assert_eq!(arrive(500), Ok(()), "the refused arrival has cost nothing");
         assert!(arrive(500).is_err());
         assert_eq!([arrive(60_000), arrive(60_000)], [Ok(()), Ok(())]);
-        assert!(arrive(60_000).is_err(), "no more than a second's is saved up");
+        assert!(arrive(60_000).is_err(), "one second accrues at most");
     }
 
     #[test]
-    fn penalties_grow_to_their_most_and_end_and_are_forgiven() {
+    fn penalties_double_up_to_a_maximum_and_are_reset() {
         let (mut sources, start, rules) = (Sources::default(), Instant::now(), rules());
         let mut now = start;
-        let punish = |sources: &mut Sources, now: Instant| {
+        let penalize = |sources: &mut Sources, now: Instant| {
             for _ in 0..2 {
-                assert_eq!(sources.note_fault(source(1), &rules, now), None);
+                assert_eq!(sources.record_failure(source(1), &rules, now), None);
             }
-            sources.note_fault(source(1), &rules, now).unwrap().time.as_secs()
+            sources.record_failure(source(1), &rules, now).unwrap().time.as_secs()
         };
         for expected in [10, 20, 40, 60, 60] {
-            assert_eq!(punish(&mut sources, now), expected);
-            assert!(matches!(sources.note_arrival(source(1), &rules, now), Err(TooMuch::Penalty(_))));
-            assert_eq!(sources.note_arrival(source(2), &rules, now), Ok(()), "another one");
+            assert_eq!(penalize(&mut sources, now), expected);
+            assert!(matches!(sources.record_arrival(source(1), &rules, now), Err(TooMuch::Penalty(_))));
+            assert_eq!(sources.record_arrival(source(2), &rules, now), Ok(()), "another source");
             now += Duration::from_secs(expected);
-            assert_eq!(sources.note_arrival(source(1), &rules, now), Ok(()), "it is over by itself");
+            assert_eq!(sources.record_arrival(source(1), &rules, now), Ok(()), "the penalty ends by itself");
         }
         now += Duration::from_secs(61);
-        assert_eq!(punish(&mut sources, now), 10, "long ago");
+        assert_eq!(penalize(&mut sources, now), 10, "the count was reset");
     }
 
     #[test]
-    fn who_is_served_makes_up_for_it() {
+    fn served_connections_make_up_for_failed_ones() {
         let (mut sources, now, rules) = (Sources::default(), Instant::now(), rules());
         for _ in 0..10 {
-            assert_eq!(sources.note_fault(source(1), &rules, now), None);
-            sources.note_served(source(1));
+            assert_eq!(sources.record_failure(source(1), &rules, now), None);
+            sources.record_served(source(1));
         }
     }
 
     #[test]
-    fn the_table_has_an_end() {
+    fn the_table_is_bounded() {
         let (mut sources, now, rules) = (Sources::default(), Instant::now(), rules());
         for number in 0..3 * u32::try_from(SOURCES_MAX).unwrap() {
-            sources.note_fault(source(number), &rules, now);
+            sources.record_failure(source(number), &rules, now);
             assert!(sources.accounts.len() <= SOURCES_MAX);
         }
         let later = now + Duration::from_secs(120);
         for number in 0..u32::try_from(SOURCES_MAX).unwrap() {
-            sources.note_fault(source(u32::MAX - number), &rules, later);
+            sources.record_failure(source(u32::MAX - number), &rules, later);
         }
         assert!(sources.accounts.len() <= SOURCES_MAX);
         assert!(
-            sources.accounts.values().all(|account| account.last_fault == Some(later)),
-            "the old ones first"
+            sources.accounts.values().all(|account| account.last_failure == Some(later)),
+            "old entries are evicted first"
         );
     }
 }

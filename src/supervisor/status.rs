@@ -1,85 +1,63 @@
-//! What is going on right now, for people: SIGUSR1 writes it to the journal, a drain tells systemd.
+//! The status for people: SIGUSR1 writes it to the journal, and a drain shows the oldest connection to systemd.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::Supervisor;
 use super::children::{Child, Children};
+use super::connections::Connections;
+use super::listeners::Listeners;
 use crate::journal::{self, Live};
 
-/// Connections that are told one by one. The rest are counted.
-const TOLD_MAX: usize = 256;
+/// Connections that have a line of their own. The others are counted.
+const LINES_MAX: usize = 256;
 
-impl Supervisor {
-    /// Writes how things stand, and a line for each connection, the oldest first.
-    pub(super) fn report_state(&self, now: Instant) {
-        let children = &self.children;
-        let listeners: Vec<_> = self.listeners.iter().map(super::Entry::describe).collect();
-        let sentence = format!(
-            "state: {} for {} on {}; connections {} of {}, spares {}, ended {}, refused {}, sources punished {}, left behind by programs {}",
-            if self.life.is_serving() { "serving" } else { "draining" },
-            show_age(now.saturating_duration_since(self.started)),
-            listeners.join(", "),
-            children.count(),
-            children.process.max_connections,
-            children.spares.count(),
-            self.counts().ended,
-            self.admission.refused(),
-            children.sources.count_punished(now),
-            children.strangers,
-        );
-        journal::log_state(&sentence);
-        for (pid, child) in children.by_age().into_iter().take(TOLD_MAX) {
-            let told = child.slot.read();
-            let sentence = Doing { child, now }.to_string();
-            journal::log_live(&Live {
-                identity: &child.identity,
-                service: &child.service.name,
-                pid: pid.as_raw(),
-                told: &told,
-                sentence: &sentence,
-            });
-        }
-        if children.by_pid.len() > TOLD_MAX {
-            journal::log_state(&format!(
-                "state: and {} younger connections",
-                children.by_pid.len() - TOLD_MAX
-            ));
-        }
+/// Writes a line for the daemon, and one for each connection, the oldest first.
+pub(crate) fn log_status(
+    verb: &str,
+    since: Instant,
+    listeners: &Listeners,
+    connections: &Connections,
+    now: Instant,
+) {
+    let age = show_age(now.saturating_duration_since(since));
+    let (listeners, connections_now) = (listeners.describe(), connections.describe(now));
+    journal::log_state(&format!("status: {verb} for {age} on {listeners}; {connections_now}"));
+    let children = connections.children();
+    for (pid, child) in children.by_age().into_iter().take(LINES_MAX) {
+        journal::log_live(&Live {
+            identity: child.identity(),
+            service: &child.service().name,
+            pid: pid.as_raw(),
+            told: &child.slot().read(),
+            sentence: &Activity { child, now }.to_string(),
+        });
+    }
+    if let Some(more @ 1..) = children.count().checked_sub(LINES_MAX) {
+        journal::log_state(&format!("status: {more} younger connections are not listed"));
     }
 }
 
-impl Children {
-    /// The oldest first.
-    fn by_age(&self) -> Vec<(nix::unistd::Pid, &Child)> {
-        let mut children: Vec<_> = self.by_pid.iter().map(|(pid, child)| (*pid, child)).collect();
-        children.sort_unstable_by_key(|(_, child)| child.identity.accepted_at);
-        children
-    }
-
-    /// What the oldest connection does.
-    pub(super) fn describe_oldest(&self, now: Instant) -> Option<String> {
-        let oldest = self.by_pid.iter().min_by_key(|(_, child)| child.identity.accepted_at);
-        oldest.map(|(_, child)| Doing { child, now }.to_string())
-    }
+/// What the oldest connection is doing.
+pub(crate) fn describe_oldest(children: &Children, now: Instant) -> Option<String> {
+    children.oldest().map(|child| Activity { child, now }.to_string())
 }
 
 /// What a connection is doing, in a few words.
-struct Doing<'a> {
+struct Activity<'a> {
     child: &'a Child,
     now: Instant,
 }
 
-impl fmt::Display for Doing<'_> {
+impl fmt::Display for Activity<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Child { identity, service, slot, .. } = self.child;
-        let told = slot.read();
+        let (identity, service) = (self.child.identity(), self.child.service());
+        let snapshot = self.child.slot().read();
         write!(f, "{} at {}: ", identity.peer, service.name)?;
-        if let (Some(method), Some(target)) = (told.method, told.target) {
+        if let (Some(method), Some(target)) = (snapshot.method, snapshot.target) {
             write!(f, "{method} {target}, ")?;
         }
         let age = self.now.saturating_duration_since(identity.accepted_at);
-        write!(f, "{}, since {}", told.phase, show_age(age))
+        write!(f, "{}, for {}", snapshot.phase, show_age(age))
     }
 }
 

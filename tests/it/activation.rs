@@ -119,9 +119,7 @@ fn a_file_is_an_error() {
 fn a_name_without_a_service_is_an_error() {
     let mut server = Setup::new(THREE_SERVICES).socket(tcp()).names("d").spawn();
     assert_eq!(server.wait().code(), Some(78));
-    server.wait_line(
-        "listener \"d\" leads to no service: there is no [service.d], and several others (a, b, c)",
-    );
+    server.wait_line("no [service.d] for listener \"d\" (configured: a, b, c)");
 }
 
 #[test]

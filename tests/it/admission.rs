@@ -64,7 +64,7 @@ fn a_source_over_its_share_is_refused_and_others_are_not() {
             ["refused", "refused", "max_connections_per_source", "127.0.0.2", "503"]
         );
         assert!(
-            record.line.contains("2 connections of its source already (limits.max_connections_per_source)"),
+            record.line.contains("its source already has 2 connections (limits.max_connections_per_source)"),
             "{}",
             record.line
         );
@@ -123,7 +123,7 @@ fn who_comes_too_fast_is_refused_for_a_moment() {
     let refused = answers.iter().find(|answer| !answer.starts_with("HTTP/1.1 200 ")).expect("a refusal");
     assert!(is_refused(refused, 1), "{refused}");
     assert!(get_from(&server, 3).starts_with("HTTP/1.1 200 "));
-    server.wait_line("its source comes too fast (limits.max_rate_per_source)");
+    server.wait_line("connection rate of its source exceeds limits.max_rate_per_source");
     wait_served(&server, 2);
 }
 
@@ -220,7 +220,7 @@ fn faults_bring_penalties_that_grow_and_end() {
         );
         let answer = ask(next, CLOSE);
         assert!(is_refused(&answer, 1), "{answer}");
-        server.wait_line("its source was at fault too often");
+        server.wait_line("its source is penalized for another");
         assert!(get_from(&server, 3).starts_with("HTTP/1.1 200 "));
         wait_served(&server, 2);
     }

@@ -132,7 +132,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ("'a.b' = 1\n", "FILE:1: a.b: unknown key"),
         (
             "[listen.a]\n[service.b]\n[service.c]\n",
-            "FILE:1: listen.a: the listener \"a\" leads to no service: there is no [service.a], and several others (b, c)",
+            "FILE:1: listen.a: no [service.a] for listener \"a\" (configured: b, c)",
         ),
         (
             "[listen.a]\naddress = '@x'\n[listen.b]\naddress = '@x'\n",

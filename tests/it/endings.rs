@@ -95,7 +95,7 @@ fn a_drain_waits_for_bytes_that_move_and_says_so() {
             extensions += 1;
         } else {
             assert!(told.starts_with("STATUS=Draining: connections left 1"), "{told}");
-            assert!(told.contains(" at web: GET /large, writing, since "), "{told}");
+            assert!(told.contains(" at web: GET /large, writing, for "), "{told}");
         }
     }
     let rest = std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
@@ -155,10 +155,10 @@ fn sigusr1_tells_what_goes_on() {
     stream.write_all(b"GET /slow?a=b HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let child = server.wait_delayed_child();
     server.signal(Signal::SIGUSR1);
-    let line = server.wait_line("state: serving for ");
+    let line = server.wait_line("status: serving for ");
     assert!(line.contains("s on 127.0.0.1:"), "{line}");
-    assert!(line.contains("connections 1 of 512, spares 0, ended 0, refused 0"), "{line}");
-    let line = server.wait_line("at web: GET /slow?a=b, handling, since ");
+    assert!(line.contains("1/512 connections, 0 spares, 0 ended, 0 refused"), "{line}");
+    let line = server.wait_line("at web: GET /slow?a=b, handling, for ");
     assert!(line.contains(&format!("pid={child} ")), "{line}");
 }
 

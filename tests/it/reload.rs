@@ -47,7 +47,7 @@ fn a_bad_configuration_changes_nothing() {
     // Nor may a listener lose its service.
     server.reload("[service.a]\n[service.b]\n");
     let line = server.wait_line("unable to reload");
-    assert!(line.contains("the listener \\\"web\\\" leads to no service"), "{line}");
+    assert!(line.contains("no [service.web] for listener \\\"web\\\""), "{line}");
     assert!(server.get("/").ends_with("old"));
     server.reload(&saying("new"));
     server.wait_line("configuration reloaded");

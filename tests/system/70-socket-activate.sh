@@ -72,7 +72,7 @@ activate --listen=127.0.0.1:9001 lsbaws --config /tmp/services.toml
 (! get http://127.0.0.1:9001/)
 cat <&"$output" >/tmp/said
 exec {output}<&-
-grep --quiet 'leads to no service' /tmp/said
+grep --quiet 'for listener' /tmp/said
 
 # Each connection by itself, by LISTEN_FDS and as inetd does.
 for way in "" --inetd; do

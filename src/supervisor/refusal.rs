@@ -1,4 +1,4 @@
-//! Refusals: a connection that gets no process is answered by the parent, without reading and without waiting.
+//! Refusals: a connection that gets no process is answered by the supervisor, without reading and without waiting.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::poll::poll;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::sources::TooMuch;
@@ -17,31 +18,36 @@ use crate::service::{Protocol, Service};
 use crate::source::Source;
 use crate::sys;
 
-/// How long a refused socket stays open for its answer to be read, how often what arrives there is thrown away,
-/// and how many do at once.
+/// How long a refused socket stays open for the client to read the answer.
 const LINGER: Duration = Duration::from_secs(2);
-const SWEEP: Duration = Duration::from_millis(50);
+/// How often the input of those sockets is discarded.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
+/// How many stay open at once.
 const LINGERING_MAX: usize = 256;
-/// So much of what a refused client sends is thrown away at a time.
+/// Bytes of input that are discarded at a time.
 const DISCARD_MAX: usize = 1 << 20;
 
 /// Why a connection gets no process.
 #[derive(Debug)]
-pub enum Reason<'a> {
-    /// The lists of `[limits]` or of its service do not let it in.
+pub(crate) enum Reason {
+    /// The access lists of `[limits]` or of the service exclude the client.
     Denied,
-    /// Its source has so many connections already, by the key of that name.
-    Share(u32, &'static str),
+    /// Its source has that many connections already, which the key allows at most.
+    PerSourceLimit {
+        count: u32,
+        key: &'static str,
+    },
     TooMuch(TooMuch),
-    NoProcess(&'a io::Error, Option<&'a Wall>),
+    /// fork(2) has failed, at that limit if it is known.
+    NoProcess(io::Error, Option<Wall>),
 }
 
-impl Reason<'_> {
-    /// As LSBAWS_REASON has it.
+impl Reason {
+    /// The value of `LSBAWS_REASON`.
     fn word(&self) -> &'static str {
         match self {
             Self::Denied => "denied",
-            Self::Share(..) => "max_connections_per_source",
+            Self::PerSourceLimit { .. } => "max_connections_per_source",
             Self::TooMuch(TooMuch::Rate(_)) => "max_rate_per_source",
             Self::TooMuch(TooMuch::Penalty(_)) => "penalty",
             Self::NoProcess(..) => "no_process",
@@ -56,26 +62,25 @@ impl Reason<'_> {
         if matches!(self, Self::Denied) { 403 } else { 503 }
     }
 
-    /// When it is worth another try.
+    /// Seconds after which another try is worthwhile.
     fn retry_after(&self) -> Option<u64> {
-        let seconds = |time: &Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
         match self {
             Self::Denied => None,
-            Self::TooMuch(TooMuch::Rate(time) | TooMuch::Penalty(time)) => Some(seconds(time).max(1)),
-            Self::Share(..) | Self::NoProcess(..) => Some(5),
+            Self::TooMuch(TooMuch::Rate(time) | TooMuch::Penalty(time)) => Some(round_up(*time).max(1)),
+            Self::PerSourceLimit { .. } | Self::NoProcess(..) => Some(5),
         }
     }
 
-    /// What the client is told.
-    fn answer(&self) -> String {
+    /// The response to a client that speaks HTTP.
+    fn response(&self) -> String {
         let content = match self {
             Self::Denied => "403 Forbidden: this address is not allowed to connect",
-            Self::Share(..) => "503 Service Unavailable: too many connections from this address",
+            Self::PerSourceLimit { .. } => "503 Service Unavailable: too many connections from this address",
             Self::TooMuch(TooMuch::Rate(_)) => {
                 "503 Service Unavailable: too many connections in a short time"
             }
             Self::TooMuch(TooMuch::Penalty(_)) => "503 Service Unavailable: too many bad requests",
-            Self::NoProcess(..) => "503 Service Unavailable: the server is out of processes",
+            Self::NoProcess(..) => "503 Service Unavailable: the server cannot start another process",
         };
         let line = content.split(':').next().unwrap_or(content);
         let retry = self.retry_after().map_or(String::new(), |seconds| format!("Retry-After: {seconds}\r\n"));
@@ -88,30 +93,36 @@ impl Reason<'_> {
 }
 
 /// For the record.
-impl fmt::Display for Reason<'_> {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Denied => f.write_str("denied by allow and deny"),
-            Self::Share(count, key) => write!(f, "{count} connections of its source already ({key})"),
+            Self::Denied => f.write_str("denied by \"allow\" and \"deny\""),
+            Self::PerSourceLimit { count, key } => {
+                write!(f, "its source already has {count} connections ({key})")
+            }
             Self::TooMuch(TooMuch::Rate(_)) => {
-                f.write_str("its source comes too fast (limits.max_rate_per_source)")
+                f.write_str("connection rate of its source exceeds limits.max_rate_per_source")
             }
             Self::TooMuch(TooMuch::Penalty(left)) => {
-                let left = Duration::from_secs(left.as_secs() + 1);
-                let left = humantime::format_duration(left);
-                write!(f, "its source was at fault too often, {left} to go (limits.penalty_after)")
+                let left = humantime::format_duration(Duration::from_secs(round_up(*left)));
+                write!(f, "its source is penalized for another {left} (limits.penalty_after)")
             }
-            Self::NoProcess(error, wall) => {
-                write!(f, "no process for it: {error}")?;
-                wall.map_or(Ok(()), |wall| write!(f, ": {wall}"))
+            Self::NoProcess(error, limit) => {
+                write!(f, "unable to fork a child: {error}")?;
+                limit.as_ref().map_or(Ok(()), |limit| write!(f, ": {limit}"))
             }
         }
     }
 }
 
-/// Sockets whose refusal is still to be read.
+/// Whole seconds.
+fn round_up(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Sockets whose refusal the client has still to read.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     lingering: VecDeque<(Instant, OwnedFd)>,
     next_sweep: Option<Instant>,
     count: u64,
@@ -119,19 +130,19 @@ pub struct Refusals {
 
 impl Refusals {
     /// Connections that were refused.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    /// Answers whoever speaks HTTP with a status; others get the text of their service, or nothing, and the end.
-    /// The socket stays open for a while: closing it now, over a request that nobody has read, would reset
-    /// the connection and lose the answer.
-    pub fn refuse(
+    /// Answers a client of an HTTP service with a status, another with the text of its service, and closes. The
+    /// socket stays open for a while: closing it now, over a request that was not read, would reset the connection
+    /// and lose the answer.
+    pub(crate) fn refuse(
         &mut self,
         connection: Connection,
         service: &Service,
         source: Option<Source>,
-        reason: &Reason<'_>,
+        reason: &Reason,
         now: Instant,
     ) {
         let is_http = matches!(service.protocol, Protocol::Http(_));
@@ -143,34 +154,34 @@ impl Refusals {
             reason: reason.word(),
             source,
             sentence: format_args!("{reason}"),
-            wall: if let Reason::NoProcess(_, wall) = reason { *wall } else { None },
+            wall: if let Reason::NoProcess(_, limit) = reason { limit.as_ref() } else { None },
         });
         self.count += 1;
         let fd = connection.socket.as_raw_fd();
-        let answer = if is_http { reason.answer() } else { service.refusal.clone() };
+        let answer = if is_http { reason.response() } else { service.refusal.clone() };
         if !answer.is_empty() {
-            // A peer that cannot take 300 bytes, or is gone, gets no answer.
+            // A peer that has gone, or cannot take 300 bytes, gets no answer.
             let _ = send(fd, answer.as_bytes(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
         }
-        let _ = shutdown(fd, Shutdown::Write);
+        let _ = shutdown(fd, Shutdown::Write); // the peer may have gone
         if self.lingering.len() >= LINGERING_MAX {
             self.close_oldest();
         }
         self.lingering.push_back((now + LINGER, connection.socket));
-        self.next_sweep.get_or_insert(now + SWEEP);
+        self.next_sweep.get_or_insert(now + SWEEP_INTERVAL);
     }
 
-    /// Throws away what has arrived at refused sockets, and closes those whose client or time is at its end.
-    pub fn refresh(&mut self, now: Instant) {
+    /// Discards what has arrived at refused sockets, and closes those whose client or time has ended.
+    pub(crate) fn refresh(&mut self, now: Instant) {
         if self.next_sweep.is_none_or(|at| now < at) {
             return;
         }
-        self.lingering.retain(|(until, socket)| goes_on(socket) && now < *until);
-        self.next_sweep = (!self.lingering.is_empty()).then(|| now + SWEEP);
+        self.lingering.retain(|(until, socket)| is_open(socket) && now < *until);
+        self.next_sweep = (!self.lingering.is_empty()).then(|| now + SWEEP_INTERVAL);
     }
 
-    /// Closes them all, since descriptors are short. False: there were none.
-    pub fn close_all(&mut self) -> bool {
+    /// Closes all refused sockets, since descriptors are short. False: there were none.
+    pub(crate) fn close_all(&mut self) -> bool {
         let is_any = !self.lingering.is_empty();
         while !self.lingering.is_empty() {
             self.close_oldest();
@@ -180,23 +191,31 @@ impl Refusals {
 
     fn close_oldest(&mut self) {
         if let Some((_, socket)) = self.lingering.pop_front() {
-            goes_on(&socket); // with nothing unread, closing resets nothing
+            is_open(&socket); // closing resets nothing when no input is left
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    /// Blocks until the clients have read their refusals, or their time is over: for a process that exits then.
+    pub(crate) fn wait(&mut self) {
+        while let Some(at) = self.next_sweep {
+            let _ = poll(&mut [], sys::poll_timeout(at, Instant::now())); // interrupted: sweeps early
+            self.refresh(Instant::now());
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.lingering.is_empty()
     }
 
-    pub fn next_event(&self) -> Option<Instant> {
+    pub(crate) fn next_event(&self) -> Option<Instant> {
         self.next_sweep
     }
 }
 
-/// Throws away what has arrived. False: the client has ended its side, or is gone.
-fn goes_on(socket: &OwnedFd) -> bool {
+/// Discards what has arrived. False: the client has closed its side, or has gone.
+fn is_open(socket: &OwnedFd) -> bool {
     let result = match sys::discard_input(socket.as_fd(), DISCARD_MAX) {
-        // A Unix socket cannot throw away, and closing over unread bytes resets it as well.
+        // A Unix socket cannot discard, and closing it over unread input resets the connection as well.
         Err(error) if error.raw_os_error() == Some(libc::EFAULT) => {
             let mut some = [0; 4096];
             recv(socket.as_raw_fd(), &mut some, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from)

@@ -1,0 +1,82 @@
+//! A connection that this very process serves, as its own supervisor and child: the model `iterative`, and a single
+//! connection that was handed in.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{kill, killpg};
+use nix::unistd::Pid;
+
+use super::work::Work;
+use crate::journal;
+use crate::outcome::{Outcome, TerminatedBy};
+use crate::service::Protocol;
+use crate::sys::{self, Escalation, Exit, Usage};
+
+/// How the process ended that served a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) pid: Pid,
+    pub(crate) exit: Exit,
+    pub(crate) usage: Usage,
+    pub(crate) terminated_by: Option<TerminatedBy>,
+}
+
+impl End {
+    /// The outcome of a process that is to end with the connection.
+    pub(crate) fn outcome(&self, protocol: &Protocol) -> Outcome {
+        match (self.exit, protocol) {
+            (Exit::Exited(0), _) => Outcome::Served,
+            (Exit::Exited(code), Protocol::Http(_)) => Outcome::from_code(code).unwrap_or(Outcome::Bug),
+            _ => Outcome::HandlerError,
+        }
+    }
+}
+
+/// Serves the connection to its end. A program gets a child of its own: a process that became the program could not
+/// write the record.
+pub(crate) fn serve(work: &mut Work<'_>) -> End {
+    match work.service.protocol {
+        Protocol::Http(_) => {
+            let before = sys::own_usage();
+            let outcome = super::serve(work);
+            let usage = sys::own_usage().since(before);
+            End { pid: Pid::this(), exit: Exit::Exited(outcome.code()), usage, terminated_by: None }
+        }
+        Protocol::Exec(_) => run_program(work).unwrap_or_else(|error| {
+            let peer = work.connection.identity.peer;
+            journal::log_warning(&format!("{peer}: unable to run its program: {error}"));
+            let exit = Exit::Exited(Outcome::SystemError.code());
+            End { pid: Pid::this(), exit, usage: Usage::default(), terminated_by: None }
+        }),
+    }
+}
+
+/// Forks a child that becomes the program, waits for it, and terminates it when the connection lasts too long.
+fn run_program(work: &mut Work<'_>) -> io::Result<End> {
+    let mut escalation = work.service.deadline(&work.connection.identity).map(Escalation::new);
+    let mut terminated_by = None;
+    let pid = sys::fork_child(|| super::run(work))?;
+    let pidfd = sys::open_pidfd(pid.as_raw().unsigned_abs())?;
+    loop {
+        let due = escalation.map(|escalation| escalation.due());
+        let timeout = due.map_or(PollTimeout::NONE, |due| sys::poll_timeout(due, Instant::now()));
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => {
+                let (pid, exit, usage) = sys::wait_for(pid)?;
+                return Ok(End { pid, exit, usage, terminated_by });
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        if let Some(signal) =
+            escalation.as_mut().and_then(|escalation| escalation.take_signal(Instant::now()))
+        {
+            terminated_by = Some(TerminatedBy::Deadline);
+            let _ = killpg(pid, signal).or_else(|_| kill(pid, signal)); // it has exited meanwhile
+        }
+    }
+}

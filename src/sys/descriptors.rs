@@ -35,7 +35,7 @@ pub fn borrow_unix_datagram(number: RawFd) -> io::Result<BorrowedFd<'static>> {
 }
 
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what
-/// a child must not hold. For a child of [`fork_child`] only, which never uses or drops an owner of what is
+/// a child must not hold. For a child of [`super::fork_child`] only, which never uses or drops an owner of what is
 /// closed.
 pub fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
     let mut next = 3;

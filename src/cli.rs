@@ -1,4 +1,4 @@
-//! The command line: what the program can be asked to do.
+//! The command line.
 
 #![forbid(unsafe_code)]
 
@@ -11,18 +11,19 @@ use clap::{Args, Parser, Subcommand};
 /// A process for every connection: a socket-activated web server.
 #[derive(Debug, Parser)]
 #[command(name = "lsbaws", version, after_help = "Full manual: man lsbaws, man lsbaws.toml")]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
-    pub source: ConfigArgs,
+    pub(crate) source: ConfigArgs,
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 }
 
 impl Cli {
-    /// Parses the arguments of this process. Who gives the name of a file alone is told of `-c`.
+    /// Parses the arguments of this process. Suggests `-c` when a stray argument looks like a file name.
     ///
-    /// Fails with what to print, which is the help if that was asked for.
-    pub fn parse_arguments() -> Result<Self, clap::Error> {
+    /// # Errors
+    /// What to print, which is the help if that was requested.
+    pub(crate) fn parse_arguments() -> Result<Self, clap::Error> {
         Self::try_parse().map_err(|mut error| {
             let stray = error.get(ContextKind::InvalidArg).or(error.get(ContextKind::InvalidSubcommand));
             if let Some(ContextValue::String(word)) = stray
@@ -38,21 +39,21 @@ impl Cli {
 
 /// Where the configuration comes from, for every subcommand that needs one.
 #[derive(Debug, Args)]
-pub struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     /// Read this file (or the one in LSBAWS_CONFIG) instead of /etc/lsbaws.toml, and after it the *.toml
     /// files in the folder of the same name ending in .d
     #[arg(short, long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Set one key, on top of files and environment, such as limits.max_connections=10
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = parse_pair)]
-    pub set: Vec<String>,
+    pub(crate) set: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Serve connections (the default)
     Serve,
-    /// Check the configuration as start-up would, and say what is wrong with it
+    /// Check the configuration and exit
     Check {
         /// Print the effective configuration and where each value came from
         #[arg(long)]

@@ -1,4 +1,4 @@
-//! A connection: an accepted socket and its identity, which is made once and used in every record.
+//! A connection: an accepted socket, and the identity that every record of it uses.
 
 #![forbid(unsafe_code)]
 
@@ -15,14 +15,14 @@ use crate::sys::RemoteAddress;
 
 /// The remote end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     Inet(SocketAddr),
-    /// Who connected to a Unix socket, by the kernel's word (unix(7), `SO_PEERCRED`).
+    /// The process that connected to a Unix socket, as the kernel knows it (unix(7), `SO_PEERCRED`).
     Unix {
         uid: u32,
         pid: i32,
     },
-    /// Gone before it could be asked for, or of an address family that we cannot tell.
+    /// The peer had gone before its address could be read, or the address family is unknown.
     Unknown,
 }
 
@@ -36,22 +36,22 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A connection's number: unique among the connections of this host. Shown as `START-NUMBER`.
+/// The id of a connection, unique on this host. Shown as `START-NUMBER`.
 #[derive(Debug, Clone, Copy)]
-pub struct Id {
-    /// Microseconds of the first connection since the epoch.
+pub(crate) struct Id {
+    /// When the first connection came: microseconds since the epoch.
     start: u64,
     number: u64,
 }
 
 impl Id {
-    /// As bytes, for another process of this program.
-    pub fn to_bytes(self) -> [u8; 16] {
+    /// The bytes that another process of lsbaws reads by [`Self::from_bytes`].
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
         (u128::from(self.start) << 64 | u128::from(self.number)).to_ne_bytes()
     }
 
-    #[allow(clippy::cast_possible_truncation)] // the two halves
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    #[expect(clippy::cast_possible_truncation, reason = "these are the two halves")]
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         let both = u128::from_ne_bytes(bytes);
         Self { start: (both >> 64) as u64, number: both as u64 }
     }
@@ -63,32 +63,32 @@ impl fmt::Display for Id {
     }
 }
 
-/// What a connection is called in records. Making one allocates nothing: the parent makes it between
-/// two forks, where each page that it writes to is a page fault.
+/// What records call a connection. Making one allocates nothing: the supervisor makes it between two forks, where
+/// each page that it writes to is a page fault.
 #[derive(Debug, Clone)]
-pub struct Identity {
-    pub id: Id,
-    pub peer: Peer,
-    /// Name of the listener that it came through.
-    pub listener: Arc<str>,
-    pub accepted_at: Instant,
+pub(crate) struct Identity {
+    pub(crate) id: Id,
+    pub(crate) peer: Peer,
+    /// Name of the listener that accepted it.
+    pub(crate) listener: Arc<str>,
+    pub(crate) accepted_at: Instant,
 }
 
 /// An accepted socket and its identity.
 #[derive(Debug)]
-pub struct Connection {
-    pub socket: OwnedFd,
-    pub identity: Identity,
+pub(crate) struct Connection {
+    pub(crate) socket: OwnedFd,
+    pub(crate) identity: Identity,
 }
 
 impl Connection {
-    /// Gives a freshly accepted or inherited socket its identity.
-    pub fn new(socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
+    /// Gives an accepted or inherited socket its identity.
+    pub(crate) fn new(socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
         Self::with_id(next_id(), socket, address, listener)
     }
 
-    /// The same for one that has its number already: another process has accepted it.
-    pub fn with_id(id: Id, socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
+    /// The same for a connection that another process has accepted and given its id.
+    pub(crate) fn with_id(id: Id, socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
         let peer = match address {
             RemoteAddress::Inet(address) => Peer::Inet(address),
             RemoteAddress::Unnamed => getsockopt(&socket.as_fd(), sockopt::PeerCredentials)

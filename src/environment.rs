@@ -8,12 +8,12 @@ use nix::sys::socket::{SockaddrStorage, getsockname};
 
 use crate::connection::{Connection, Peer};
 
-/// Where programs look for others, unless `environment` says something else.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The default search path of programs; the key `environment` may replace it.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variables by which programs know their peer: those of systemd.exec(5) and of UCSPI-TCP 1.0, and the
-/// connection's id, by which its record is found.
-pub fn describe_connection(connection: &Connection) -> Vec<(&'static str, String)> {
+/// The variables that describe a connection: those of systemd.exec(5) and of UCSPI-TCP 1.0, and the connection's
+/// id, which its record has as well.
+pub(crate) fn describe_connection(connection: &Connection) -> Vec<(&'static str, String)> {
     let mut variables = vec![("UNIQUE_ID", connection.identity.id.to_string())];
     match connection.identity.peer {
         Peer::Inet(peer) => {
@@ -39,8 +39,8 @@ pub fn describe_connection(connection: &Connection) -> Vec<(&'static str, String
     variables
 }
 
-/// The address and port of our end, of an Internet socket.
-pub fn local_address(socket: BorrowedFd<'_>) -> Option<(String, u16)> {
+/// The local address and port of an Internet socket.
+pub(crate) fn local_address(socket: BorrowedFd<'_>) -> Option<(String, u16)> {
     use std::os::fd::AsRawFd;
     let address = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
     match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {

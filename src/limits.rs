@@ -13,33 +13,33 @@ use crate::sys::{self, Exit, Usage};
 
 /// One limit of a resource (setrlimit(2)).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rlimit {
+pub(crate) struct Rlimit {
     /// The key that sets it.
-    pub key: &'static str,
-    pub resource: Resource,
+    pub(crate) key: &'static str,
+    pub(crate) resource: Resource,
     /// Seconds, bytes or a count, by the resource.
-    pub value: u64,
+    pub(crate) value: u64,
     /// The value as it is written.
-    pub shown: String,
+    pub(crate) shown: String,
 }
 
 /// Everything of this kind that a service sets. What it does not set costs nothing and stays as the daemon has
 /// it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rlimits {
-    pub limits: Vec<Rlimit>,
+pub(crate) struct Rlimits {
+    pub(crate) limits: Vec<Rlimit>,
     /// The priority, -20 to 19 (setpriority(2)).
-    pub nice: Option<i32>,
+    pub(crate) nice: Option<i32>,
     /// Permissions that new files do not get (umask(2)).
-    pub umask: Option<u32>,
+    pub(crate) umask: Option<u32>,
 }
 
 /// The key of what could not be set, and why.
-pub type Refused = (&'static str, Errno);
+pub(crate) type Refused = (&'static str, Errno);
 
 impl Rlimits {
     /// Sets everything for this process.
-    pub fn apply(&self) -> Result<(), Refused> {
+    pub(crate) fn apply(&self) -> Result<(), Refused> {
         for limit in &self.limits {
             limit.apply().map_err(|errno| (limit.key, errno))?;
         }
@@ -53,19 +53,24 @@ impl Rlimits {
     }
 
     /// Sets nothing at all.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.limits.is_empty() && self.nice.is_none() && self.umask.is_none()
     }
 
     /// The key of the first thing that is set.
-    pub fn name_first(&self) -> &'static str {
+    pub(crate) fn name_first(&self) -> &'static str {
         let rest = if self.nice.is_some() { "nice" } else { "umask" };
         self.limits.first().map_or(rest, |limit| limit.key)
     }
 
     /// The limit by which the kernel has ended a process with this end, or its program with that one. An abort
     /// is what a failed allocation comes to in Rust and many a C++ program, so it names the limit of memory.
-    pub fn find_cause(&self, exit: Exit, program: Option<ProgramEnd>, usage: Usage) -> Option<&Rlimit> {
+    pub(crate) fn find_cause(
+        &self,
+        exit: Exit,
+        program: Option<ProgramEnd>,
+        usage: Usage,
+    ) -> Option<&Rlimit> {
         let signal = match (exit, program) {
             (Exit::Killed { signal, .. }, _) | (_, Some(ProgramEnd::Killed(signal))) => signal,
             _ => return None,

@@ -1,6 +1,6 @@
-//! The scoreboard: one shared mapping with a slot for each connection. The child writes into its slot
-//! how far it has come, and the parent reads that when the child is dead: the black box that survives
-//! SIGKILL. What stands there is a child's testimony, so the parent takes it as data, never as truth.
+//! The scoreboard: one shared mapping with a slot for each connection. A child writes its progress into its slot, and the
+//! supervisor reads the slot when the child is dead: a flight recorder that survives SIGKILL. A child can write anything
+//! there, so the supervisor reports what it reads, and never acts on it unchecked.
 
 #![forbid(unsafe_code)]
 
@@ -11,21 +11,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::escape::escape_ascii;
 use crate::sys;
 
-/// How far a child has come with its connection.
+/// What a child is doing with its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Phase {
-    /// Forked, nothing done yet.
+pub(crate) enum Phase {
+    /// Forked, and nothing done yet.
     Starting,
-    /// Waiting for a request, or reading one.
+    /// Waiting for the first request, or reading one.
     Reading,
-    /// A handler is at work on a request.
+    /// A handler works on a request.
     Handling,
     /// Sending the response.
     Writing,
-    /// The last response is sent; waiting for the peer to take it.
+    /// The last response is sent; waiting for the client to read it.
     Closing,
-    /// A response is sent; waiting for another request.
+    /// A response is sent; waiting for the next request.
     Idle,
     /// The child has become a program.
     Program,
@@ -56,13 +56,13 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How a program has ended that a handler has started.
+/// How a program ended that a handler started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProgramEnd {
-    /// It has not: it was still running when the child ended.
+pub(crate) enum ProgramEnd {
+    /// It did not: it still ran when the child exited.
     Running,
     Exited(u8),
-    /// By the signal of this number.
+    /// The signal of this number killed it.
     Killed(i32),
 }
 
@@ -255,44 +255,44 @@ fn load_text(words: &[AtomicU64], length: u64) -> Option<String> {
     (length > 0).then(|| escape_ascii(&bytes[..length.min(bytes.len())]) + cut)
 }
 
-/// A copy of what a slot said.
+/// A copy of what a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    pub phase: Phase,
-    pub requests: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    /// Index of the route that took the last request.
-    pub route: Option<usize>,
-    /// Status of the last response, once it was decided.
-    pub status: Option<u16>,
+pub(crate) struct Snapshot {
+    pub(crate) phase: Phase,
+    pub(crate) requests: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Index of the route of the last request.
+    pub(crate) route: Option<usize>,
+    /// Status of the last response, once it has begun.
+    pub(crate) status: Option<u16>,
     /// The end of the program that was started for it.
-    pub program: Option<ProgramEnd>,
-    pub method: Option<String>,
-    pub target: Option<String>,
+    pub(crate) program: Option<ProgramEnd>,
+    pub(crate) method: Option<String>,
+    pub(crate) target: Option<String>,
 }
 
 /// All slots, and which are free.
 #[derive(Debug)]
-pub struct Scoreboard {
-    /// Last freed, first used: its page is the one most likely to be at hand.
+pub(crate) struct Scoreboard {
+    /// The last one that was freed is used first: its page is the most likely to be cached.
     free: Vec<Slot>,
     mapped: usize,
     in_use: usize,
-    /// So many may be in use.
+    /// How many may be in use.
     room: usize,
 }
 
 impl Scoreboard {
     /// Maps slots for `count` connections at the same time.
-    pub fn new(count: usize) -> io::Result<Self> {
+    pub(crate) fn new(count: usize) -> io::Result<Self> {
         let mut scoreboard = Self { free: Vec::new(), mapped: 0, in_use: 0, room: 0 };
         scoreboard.resize(count)?;
         Ok(scoreboard)
     }
 
     /// Changes how many slots may be in use. More are mapped when needed; fewer leave those in use alone.
-    pub fn resize(&mut self, room: usize) -> io::Result<()> {
+    pub(crate) fn resize(&mut self, room: usize) -> io::Result<()> {
         if room > self.mapped {
             let words = sys::map_shared_words((room - self.mapped) * WORDS)?;
             let (slots, _) = words.as_chunks::<WORDS>();
@@ -305,7 +305,7 @@ impl Scoreboard {
     }
 
     /// A cleared slot, or none when all are in use.
-    pub fn take(&mut self) -> Option<Slot> {
+    pub(crate) fn take(&mut self) -> Option<Slot> {
         if self.is_full() {
             return None;
         }
@@ -315,12 +315,12 @@ impl Scoreboard {
         Some(slot)
     }
 
-    pub fn give_back(&mut self, slot: Slot) {
+    pub(crate) fn give_back(&mut self, slot: Slot) {
         self.in_use -= 1;
         self.free.push(slot);
     }
 
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.in_use >= self.room
     }
 }
@@ -330,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_tells_what_was_noted_and_nothing_after_it_is_taken_again() {
+    fn a_slot_is_cleared_when_it_is_taken_again() {
         let mut scoreboard = Scoreboard::new(1).unwrap();
         let slot = scoreboard.take().unwrap();
         assert!(scoreboard.is_full() && scoreboard.take().is_none());
@@ -339,20 +339,23 @@ mod tests {
         slot.set_status(200);
         slot.add_bytes_in(7);
         slot.enter(Phase::Writing);
-        let told = slot.read();
-        assert_eq!(told.method.as_deref(), Some("GET"));
-        assert_eq!(told.target.as_deref(), Some("/a\\x0a\\xff\\x5c\\x22b"));
+        let snapshot = slot.read();
+        assert_eq!(snapshot.method.as_deref(), Some("GET"));
+        assert_eq!(snapshot.target.as_deref(), Some("/a\\x0a\\xff\\x5c\\x22b"));
         assert_eq!(
-            (told.phase, told.status, told.route, told.bytes_in),
+            (snapshot.phase, snapshot.status, snapshot.route, snapshot.bytes_in),
             (Phase::Writing, Some(200), Some(2), 7)
         );
         scoreboard.give_back(slot);
-        let told = scoreboard.take().unwrap().read();
-        assert_eq!((told.phase, told.requests, told.method, told.status), (Phase::Starting, 0, None, None));
+        let snapshot = scoreboard.take().unwrap().read();
+        assert_eq!(
+            (snapshot.phase, snapshot.requests, snapshot.method, snapshot.status),
+            (Phase::Starting, 0, None, None)
+        );
     }
 
     #[test]
-    fn room_grows_and_shrinks_around_what_is_in_use() {
+    fn room_grows_and_shrinks_around_slots_in_use() {
         let mut scoreboard = Scoreboard::new(2).unwrap();
         let slots = [scoreboard.take().unwrap(), scoreboard.take().unwrap()];
         scoreboard.resize(3).unwrap();
@@ -361,19 +364,19 @@ mod tests {
         scoreboard.resize(1).unwrap();
         scoreboard.give_back(third);
         scoreboard.give_back(slots[0]);
-        assert!(scoreboard.take().is_none(), "one is in use still");
+        assert!(scoreboard.take().is_none(), "one is still in use");
         scoreboard.give_back(slots[1]);
         assert!(scoreboard.take().is_some() && scoreboard.take().is_none());
         assert_eq!(scoreboard.in_use, 1);
     }
 
     #[test]
-    fn long_requests_are_cut_to_their_room() {
+    fn long_requests_are_cut() {
         let mut scoreboard = Scoreboard::new(2).unwrap();
         let slot = scoreboard.take().unwrap();
         slot.set_request(&[b'M'; 40], &[b'/'; 5000]);
-        let told = slot.read();
-        assert_eq!(told.method.map(|m| m.len()), Some(METHOD_MAX + 3));
-        assert_eq!(told.target.map(|t| t.len()), Some(TARGET_MAX + 3));
+        let snapshot = slot.read();
+        assert_eq!(snapshot.method.map(|m| m.len()), Some(METHOD_MAX + 3));
+        assert_eq!(snapshot.target.map(|t| t.len()), Some(TARGET_MAX + 3));
     }
 }

@@ -1,4 +1,4 @@
-//! Who connects, as lists and limits see it: a network of addresses, or a user of this host.
+//! Where connections come from, as access lists and limits see it: a network of addresses, or a user of this host.
 
 #![forbid(unsafe_code)]
 
@@ -12,21 +12,21 @@ use crate::connection::Peer;
 
 /// How many bits of an address make a source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Prefixes {
-    pub v4: u8,
-    pub v6: u8,
+pub(crate) struct Prefixes {
+    pub(crate) v4: u8,
+    pub(crate) v6: u8,
 }
 
-/// What limits count by: all addresses with a common prefix, or a user who connects by a Unix socket.
+/// What limits count by: all addresses with a common prefix, or a user, on a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
+pub(crate) enum Source {
     Inet(IpNet),
     User(u32),
 }
 
 impl Source {
-    /// None: nobody knows where it comes from.
-    pub fn of(peer: &Peer, prefixes: Prefixes) -> Option<Self> {
+    /// `None` for an unknown peer.
+    pub(crate) fn of(peer: &Peer, prefixes: Prefixes) -> Option<Self> {
         match peer {
             Peer::Inet(address) => {
                 let prefix = if address.is_ipv4() { prefixes.v4 } else { prefixes.v6 };
@@ -54,16 +54,16 @@ fn show_network(network: &IpNet, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// An entry of a list: `10.0.0.0/8`, `2001:db8::1`, `uid:1000`, or `unix` for every user of this host.
+/// An entry of an access list: `10.0.0.0/8`, `2001:db8::1`, `uid:1000`, or `unix` for every user of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
+pub(crate) enum Network {
     Inet(IpNet),
     User(u32),
     Unix,
 }
 
 impl Network {
-    /// How closely it describes that peer: the more, the closer. None: not at all.
+    /// How specific the entry is for that peer, such as the length of its prefix. `None`: it does not match.
     fn specificity(&self, peer: &Peer) -> Option<u8> {
         match (self, peer) {
             (Self::Inet(network), Peer::Inet(address)) => {
@@ -79,7 +79,7 @@ impl Network {
 impl FromStr for Network {
     type Err = ();
 
-    /// Refuses bits of an address beyond its prefix: one of the two is a mistake.
+    /// Fails for address bits beyond the prefix: one of the two is a mistake.
     fn from_str(text: &str) -> Result<Self, ()> {
         if text == "unix" {
             return Ok(Self::Unix);
@@ -92,7 +92,7 @@ impl FromStr for Network {
             Ok(address) => address.into(),
             Err(_) => text.parse().map_err(drop)?,
         };
-        // The address of an IPv4 peer is never written in IPv6, whatever socket it comes by.
+        // An IPv4 peer has its IPv4 address, even on an IPv6 socket.
         let is_mapped = matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some());
         if network.addr() == network.network() && !is_mapped { Ok(Self::Inet(network)) } else { Err(()) }
     }
@@ -108,31 +108,31 @@ impl fmt::Display for Network {
     }
 }
 
-/// Peers that a list names.
+/// The peers that a list matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Networks(pub Vec<Network>);
+pub(crate) struct Networks(pub(crate) Vec<Network>);
 
 impl Networks {
-    pub fn contains(&self, peer: &Peer) -> bool {
-        self.closest(peer).is_some()
+    pub(crate) fn contains(&self, peer: &Peer) -> bool {
+        self.most_specific(peer).is_some()
     }
 
-    fn closest(&self, peer: &Peer) -> Option<u8> {
+    fn most_specific(&self, peer: &Peer) -> Option<u8> {
         self.0.iter().filter_map(|network| network.specificity(peer)).max()
     }
 }
 
-/// Who may connect at all: of the entries of both lists the closest decides, between equals `deny`. Who is in
-/// neither may connect if there is no list `allow`.
+/// Which peers may connect at all: the most specific matching entry of both lists wins, on a tie `deny`. A peer that
+/// no entry matches may connect if `allow` is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AccessList {
-    pub allow: Networks,
-    pub deny: Networks,
+pub(crate) struct AccessList {
+    pub(crate) allow: Networks,
+    pub(crate) deny: Networks,
 }
 
 impl AccessList {
-    pub fn admits(&self, peer: &Peer) -> bool {
-        match (self.allow.closest(peer), self.deny.closest(peer)) {
+    pub(crate) fn admits(&self, peer: &Peer) -> bool {
+        match (self.allow.most_specific(peer), self.deny.most_specific(peer)) {
             (Some(allow), Some(deny)) => allow > deny,
             (Some(_), None) => true,
             (None, Some(_)) => false,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_written_in_one_way() {
+    fn every_entry_has_one_spelling() {
         for good in ["10.0.0.0/8", "192.0.2.7", "::1", "2001:db8::/32", "uid:0", "unix", "0.0.0.0/0"] {
             assert_eq!(good.parse::<Network>().unwrap().to_string(), good);
         }
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn the_closest_entry_decides() {
+    fn the_most_specific_entry_wins() {
         let access =
             AccessList { allow: networks(&["10.0.0.0/8", "10.1.2.3"]), deny: networks(&["10.1.0.0/16"]) };
         let cases = [("10.9.9.9", true), ("10.1.9.9", false), ("10.1.2.3", true), ("192.0.2.1", false)];
         for (address, expected) in cases {
             assert_eq!(access.admits(&inet(address)), expected, "{address}");
         }
-        assert!(!access.admits(&Peer::Unix { uid: 0, pid: 1 }), "a list of addresses lets nobody else in");
+        assert!(!access.admits(&Peer::Unix { uid: 0, pid: 1 }), "a list of addresses admits no users");
         let access = AccessList { allow: Networks::default(), deny: networks(&["unix"]) };
         assert!(access.admits(&inet("10.0.0.1")) && access.admits(&Peer::Unknown));
         assert!(!access.admits(&Peer::Unix { uid: 0, pid: 1 }));

@@ -1,7 +1,6 @@
-//! Sockets handed in: by systemd (sd_listen_fds(3)), or as the connection on standard input by inetd,
-//! xinetd, tcpserver and their like.
+//! Sockets handed in: by systemd (sd_listen_fds(3)), or on standard input by inetd, xinetd, tcpserver and the like.
 //!
-//! The environment is read, never changed: a child's is emptied anyway.
+//! The environment is read, never changed: programs get one of their own.
 
 use std::env;
 use std::fs::File;
@@ -16,15 +15,15 @@ use super::{Error, Listener, Origin, local_address, set_no_delay};
 use crate::connection::Connection;
 use crate::sys::{self, RemoteAddress};
 
-/// The name of a socket when nobody gave it one, as in sd_listen_fds_with_names(3).
+/// The name of a socket without one, as in sd_listen_fds_with_names(3).
 const NO_NAME: &str = "unknown";
 
-/// More sockets than anybody hands in.
+/// More sockets than a service manager hands in.
 const LISTEN_FDS_MAX: u64 = 65_536;
 
 /// What this process was started with.
 #[derive(Debug)]
-pub enum Activation {
+pub(crate) enum Activation {
     /// No sockets: bind some.
     None,
     Listeners(Vec<Listener>),
@@ -36,14 +35,14 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Standard error was the client's connection and leads nowhere now.
-    pub fn took_stderr(&self) -> bool {
+    /// Standard error was the client's connection, and is /dev/null now.
+    pub(crate) fn took_stderr(&self) -> bool {
         matches!(self, Self::Connection { took_stderr: true, .. })
     }
 }
 
 /// Takes over all sockets that were handed in, and checks that each is one that lsbaws can serve.
-pub fn receive() -> Result<Activation, Error> {
+pub(crate) fn receive() -> Result<Activation, Error> {
     let sockets = receive_from_systemd()?;
     if sockets.is_empty() {
         return receive_from_inetd();
@@ -72,14 +71,14 @@ pub fn receive() -> Result<Activation, Error> {
 /// The descriptors of `LISTEN_FDS` with their names, if they are for this process.
 fn receive_from_systemd() -> Result<Vec<(String, OwnedFd)>, Error> {
     let fail = |problem: String| Error::Activation(problem);
-    // libsystemd makes room for as many as it is told.
+    // libsystemd allocates for any number.
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let is_ours = number("LISTEN_PID") == Some(std::process::id().into());
     if let Some(count) = number("LISTEN_FDS").filter(|&count| is_ours && count > LISTEN_FDS_MAX) {
         return Err(fail(format!("LISTEN_FDS={count} is more than {LISTEN_FDS_MAX}")));
     }
-    // Without names, or with too few, libsystemd's `receive_descriptors_with_names` would lose
-    // sockets without a word: so descriptors from there, names from here.
+    // Without names, or with too few, libsystemd's `receive_descriptors_with_names` silently drops sockets: so the
+    // descriptors come from there, and the names from here.
     let descriptors =
         libsystemd::activation::receive_descriptors(false).map_err(|error| fail(error.to_string()))?;
     let names: Vec<String> = match env::var("LISTEN_FDNAMES") {
@@ -105,7 +104,7 @@ enum Socket {
     Connected(Connection),
 }
 
-/// Tells listening from connected stream sockets, and refuses everything else.
+/// Distinguishes listening from connected stream sockets, and refuses everything else.
 fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
     let fd = socket.as_raw_fd();
     let fail = |problem: &str| Error::Activation(format!("socket \"{name}\" (descriptor {fd}): {problem}"));
@@ -121,8 +120,7 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
             return Err(fail(&format!("expected a stream socket (ListenStream=), found {found}")));
         }
     }
-    // Accepting until nobody waits needs a socket that does not block, and so does a connection with
-    // deadlines.
+    // Accepting until the backlog is empty needs a non-blocking socket, and so does a connection with deadlines.
     set_nonblocking(&socket).map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
     set_no_delay(&socket);
     if query(&socket, sockopt::AcceptConn) == Some(true) {
@@ -139,8 +137,8 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
     Ok(Socket::Connected(Connection::new(socket, address, &name.into())))
 }
 
-/// The peer of a connected socket; `None` for one that never was connected. A peer that has reset the
-/// connection meanwhile counts as one: what it leaves behind is a socket with a port of its own.
+/// The peer of a connected socket; `None` for a socket that never was connected. A socket that its peer has reset still
+/// has a local port.
 fn connected_to(socket: BorrowedFd<'_>) -> Option<RemoteAddress> {
     sys::remote_address(socket).ok().or_else(|| {
         let local = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
@@ -153,11 +151,10 @@ fn connected_to(socket: BorrowedFd<'_>) -> Option<RemoteAddress> {
     })
 }
 
-/// The connection that inetd and its like put on standard input, if that is how we were started.
+/// The connection that inetd and the like put on standard input, if one of them started this process.
 ///
-/// An Internet socket there can be nothing else; one that listens comes from inetd's `wait`. A Unix socket
-/// counts only when it was accepted from one with a name: a pair of sockets, which ssh and others use for a
-/// pipe, has none.
+/// An Internet socket there can be nothing else; a listening one comes from inetd's `wait`. A Unix socket counts only
+/// when it was accepted from a named one: a socket pair, which ssh and others use for a pipe, has no name.
 fn receive_from_inetd() -> Result<Activation, Error> {
     let stdin = std::io::stdin();
     let stdin = stdin.as_fd();
@@ -187,8 +184,8 @@ fn has_unix_name(socket: BorrowedFd<'_>) -> bool {
         .is_ok_and(|address| address.path().is_some() || address.as_abstract().is_some())
 }
 
-/// Puts /dev/null where inetd put the connection, so that the client never reads a log line or a panic.
-/// Standard error stays when it is something else (tcpserver's log).
+/// Puts /dev/null where inetd put the connection, so that the client never reads a log line or a panic message.
+/// Standard error stays when it is something else, such as tcpserver's log.
 fn free_standard_descriptors(null: &File, took_stderr: bool) -> nix::Result<()> {
     dup2_stdin(null)?;
     dup2_stdout(null)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     Tcp(SocketAddr),
     /// A socket in the file system.
     Path(PathBuf),

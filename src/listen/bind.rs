@@ -19,13 +19,13 @@ use super::{Error, ListenTable, Listener, Origin, SocketFile, local_address, set
 
 /// Binds every address of `[listen.*]`. All or nothing, but for the default addresses: there those
 /// that this host does not have (no IPv6) are left out.
-pub fn bind_listeners(tables: &[ListenTable]) -> Result<Vec<Listener>, Error> {
+pub(crate) fn bind_listeners(tables: &[ListenTable]) -> Result<Vec<Listener>, Error> {
     let listeners = bind_missing(tables, &[])?;
     if listeners.is_empty() { Err(Error::NoLoopback) } else { Ok(listeners) }
 }
 
-/// The same for those addresses alone that are not `held` already.
-pub fn bind_missing(tables: &[ListenTable], held: &[&Address]) -> Result<Vec<Listener>, Error> {
+/// The same, but for addresses that are `held` already.
+pub(crate) fn bind_missing(tables: &[ListenTable], held: &[&Address]) -> Result<Vec<Listener>, Error> {
     let all: Vec<&Address> = tables.iter().flat_map(|table| &table.addresses).collect();
     let mut listeners = Vec::new();
     for table in tables {
@@ -75,8 +75,8 @@ fn open_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
     socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)
 }
 
-/// `[::]` takes IPv4 as well, whatever `net.ipv6.bindv6only` says, unless an IPv4 address with that port is
-/// configured too.
+/// `[::]` accepts IPv4 as well, whatever `net.ipv6.bindv6only` is, unless an IPv4 address with that port is configured
+/// too.
 fn shares_port_with_v4(address: SocketAddr, all: &[&Address]) -> bool {
     all.iter().any(|other| matches!(other, Address::Tcp(SocketAddr::V4(v4)) if v4.port() == address.port()))
 }
@@ -84,7 +84,7 @@ fn shares_port_with_v4(address: SocketAddr, all: &[&Address]) -> bool {
 fn bind_tcp(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = open_socket(family)?;
-    // A port whose old connections are in TIME-WAIT is free for a restart.
+    // A restart can bind a port whose old connections are in TIME-WAIT.
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     if address.ip() == Ipv6Addr::UNSPECIFIED {
         setsockopt(&fd, sockopt::Ipv6V6Only, &v6_only)?;
@@ -104,8 +104,8 @@ fn bind_path(path: &Path, Mode(mode): Mode) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Removes the socket file that a killed daemon left behind. One that still answers is in use, and
-/// anything but a socket is not ours to remove.
+/// Removes the socket file of a daemon that was killed. A socket that answers is in use, and a file that is no socket
+/// stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -113,9 +113,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !metadata.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is no socket"));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is not a socket"));
     }
-    // The socket does not block: one that answers may have a full backlog.
+    // This does not block, and the backlog of a socket in use may be full: an error other than this one.
     match connect(open_socket(AddressFamily::Unix)?.as_raw_fd(), &UnixAddr::new(path)?) {
         Err(Errno::ECONNREFUSED) => fs::remove_file(path),
         _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),

@@ -1,10 +1,10 @@
-//! Where connections come from: sockets that were handed in ([`activation`]), or bound here ([`bind`]).
+//! Listening sockets: handed in ([`activation`]) or bound here ([`bind`]).
 
 #![forbid(unsafe_code)]
 
-pub mod activation;
-pub mod address;
-pub mod bind;
+pub(crate) mod activation;
+pub(crate) mod address;
+pub(crate) mod bind;
 
 use std::fs;
 use std::io;
@@ -34,20 +34,20 @@ pub(crate) struct ListenTable {
 
 /// A listening socket and the name that leads to its service.
 #[derive(Debug)]
-pub struct Listener {
-    pub name: Arc<str>,
-    /// Its address, for people.
-    pub address: String,
+pub(crate) struct Listener {
+    pub(crate) name: Arc<str>,
+    /// Its address, for messages.
+    pub(crate) address: String,
     socket: OwnedFd,
     origin: Origin,
 }
 
-/// Who made a listening socket, and so who may end it.
+/// Where a listening socket comes from, and so whether lsbaws may end it.
 #[derive(Debug)]
 enum Origin {
-    /// Handed in: it lives on without us, and is never unlinked or shut down.
+    /// Handed in: it outlives the daemon, which never unlinks it or shuts it down.
     Inherited,
-    /// Bound here, at this file if it is a Unix socket in the file system: it ends with us.
+    /// Bound here, at this file if it is a Unix socket in the file system: it ends with the daemon.
     Bound { configured: Address, file: Option<SocketFile> },
 }
 
@@ -58,42 +58,42 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    /// Bound here, so that its backlog dies with this process.
-    pub fn is_owned(&self) -> bool {
+    /// Bound here, so that its backlog ends with this process.
+    pub(crate) fn is_owned(&self) -> bool {
         matches!(self.origin, Origin::Bound { .. })
     }
 
-    /// The address that it was bound to as it is configured, if it was bound here.
-    pub fn configured(&self) -> Option<&Address> {
+    /// The configured address of a listener that was bound here.
+    pub(crate) fn configured(&self) -> Option<&Address> {
         match &self.origin {
             Origin::Bound { configured, .. } => Some(configured),
             Origin::Inherited => None,
         }
     }
 
-    /// Removes the file of a Unix socket that was bound here: nobody new can connect, while the backlog can
-    /// still be accepted. A file that somebody else has put in its place stays.
-    pub fn unlink(&mut self) {
+    /// Removes the file of a Unix socket that was bound here: no further client can connect, while the backlog can
+    /// still be accepted. A file that has taken its place stays.
+    pub(crate) fn unlink(&mut self) {
         if let Origin::Bound { file, .. } = &mut self.origin
             && let Some(file) = file.take()
             && SocketFile::at(&file.path).is_ok_and(|now| now == file)
         {
-            let _ = fs::remove_file(&file.path); // not allowed any more: there is nobody to tell
+            let _ = fs::remove_file(&file.path); // no permission any more: the file stays
         }
     }
 
-    /// Accepts one connection; `None` when nobody is waiting any more.
+    /// Accepts one connection; `None` when the backlog is empty. Connections that failed in the backlog are skipped.
     ///
-    /// A peer that has gone away meanwhile is that peer's affair: the next one is tried. The other errors of
-    /// accept(2), such as running out of descriptors, are returned.
-    pub fn accept(&self) -> io::Result<Option<Connection>> {
+    /// # Errors
+    /// The other errors of accept(2), such as running out of descriptors.
+    pub(crate) fn accept(&self) -> io::Result<Option<Connection>> {
         loop {
             match sys::accept(self.socket.as_fd()) {
                 Ok((socket, address)) => return Ok(Some(Connection::new(socket, address, &self.name))),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => return Ok(None),
-                    // Each of these takes a connection out of the backlog, so this comes to an end: it was
-                    // reset, or the network or a firewall has something against it.
+                    // Each of these takes a connection out of the backlog, so this ends: the connection was
+                    // reset, or a network or firewall error is pending on it.
                     Some(
                         libc::EINTR
                         | libc::ECONNABORTED
@@ -113,14 +113,13 @@ impl Listener {
     }
 }
 
-/// Lets nothing that is sent wait for the peer's acknowledgement (TCP_NODELAY, tcp(7)): a response may be the
-/// last thing for a while. What is accepted from a listener inherits it, so that no connection needs a system
-/// call of its own for it.
+/// Sends without waiting for acknowledgements (TCP_NODELAY, tcp(7)). An accepted socket inherits the option, so that
+/// no connection needs a system call for it.
 fn set_no_delay(socket: &OwnedFd) {
-    let _ = setsockopt(socket, sockopt::TcpNoDelay, &true); // fails for Unix sockets, which know no delay
+    let _ = setsockopt(socket, sockopt::TcpNoDelay, &true); // fails for Unix sockets, which have no delay
 }
 
-/// The file of a Unix socket, and which one it is.
+/// The file of a Unix socket, with its identity.
 #[derive(Debug, PartialEq, Eq)]
 struct SocketFile {
     path: PathBuf,
@@ -135,7 +134,7 @@ impl SocketFile {
     }
 }
 
-/// The address that a listening socket is bound to, for people: with the port that was chosen for 0.
+/// The address that a listening socket is bound to, for messages: with the port that the kernel chose for 0.
 fn local_address(socket: &OwnedFd) -> String {
     getsockname::<SockaddrStorage>(socket.as_raw_fd())
         .map_or_else(|_| "unknown address".into(), |address| address.to_string())
@@ -147,9 +146,9 @@ impl AsFd for Listener {
     }
 }
 
-/// Why there is nothing to serve on.
+/// Why no listener is available.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("unable to use the sockets handed in: {0}")]
     Activation(String),
     #[error("this host has neither 127.0.0.1 nor ::1 to listen on")]

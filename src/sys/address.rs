@@ -1,23 +1,23 @@
-//! Accepted sockets, and who is at their other end.
+//! Accepted sockets, and the addresses of their peers.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// The remote address of an accepted socket, as far as the address family tells it.
+/// The remote address of an accepted socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RemoteAddress {
+pub(crate) enum RemoteAddress {
     Inet(SocketAddr),
-    /// `AF_UNIX` and anything else: the address says nothing about who is there.
+    /// `AF_UNIX` and others, where the address does not identify the peer.
     Unnamed,
-    /// The peer has reset the connection, and the kernel has forgotten it.
+    /// The peer has reset the connection, and the kernel does not know its address any more.
     Gone,
 }
 
 /// Accepts one connection, close-on-exec and non-blocking (accept4(2)), with the peer's address, which
-/// the kernel gives in the same call; nix's `accept4` does not pass it on.
-pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, RemoteAddress)> {
+/// the kernel gives in the same call; nix's `accept4` does not return it.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, RemoteAddress)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = socklen::<libc::sockaddr_storage>();
     // SAFETY: the address pointer is to a live local as long as `length` says.
@@ -38,7 +38,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, RemoteAddress)> 
 }
 
 /// The peer's address of a connected socket (getpeername(2)); an error when it is not connected.
-pub fn remote_address(socket: BorrowedFd<'_>) -> io::Result<RemoteAddress> {
+pub(crate) fn remote_address(socket: BorrowedFd<'_>) -> io::Result<RemoteAddress> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = socklen::<libc::sockaddr_storage>();
     // SAFETY: the address pointer is to a live local as long as `length` says.
@@ -50,7 +50,7 @@ pub fn remote_address(socket: BorrowedFd<'_>) -> io::Result<RemoteAddress> {
     Ok(decode_address(&storage))
 }
 
-#[allow(clippy::cast_possible_truncation)] // a sockaddr is 128 bytes
+#[expect(clippy::cast_possible_truncation, reason = "a socket address has 128 bytes")]
 fn socklen<T>() -> libc::socklen_t {
     mem::size_of::<T>() as libc::socklen_t
 }
@@ -72,7 +72,7 @@ fn decode_address(storage: &MaybeUninit<libc::sockaddr_storage>) -> RemoteAddres
             let raw = unsafe { &*pointer.cast::<libc::sockaddr_in6>() };
             let (ip, port) = (raw.sin6_addr.s6_addr.into(), u16::from_be(raw.sin6_port));
             let v6 = SocketAddrV6::new(ip, port, 0, raw.sin6_scope_id);
-            // An IPv4 client of a dual-stack listener is that IPv4 client.
+            // An IPv4 client of a dual-stack listener has its IPv4 address.
             let canonical = v6.ip().to_canonical();
             RemoteAddress::Inet(if canonical.is_ipv4() {
                 SocketAddr::new(canonical, port)

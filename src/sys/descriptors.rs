@@ -10,7 +10,7 @@ use nix::sys::socket::{SockType, UnixAddr, getsockname, getsockopt, sockopt};
 ///
 /// Fails when there is no such descriptor. Each number may be adopted once, before this process opens any
 /// descriptor of its own.
-pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD takes no pointer; it only asks whether the descriptor is open.
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
         return Err(io::Error::last_os_error());
@@ -24,7 +24,7 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
 /// the number is of anything else.
 ///
 /// For sockets that stay open until the process ends: those of crates that keep them in a static.
-pub fn borrow_unix_datagram(number: RawFd) -> io::Result<BorrowedFd<'static>> {
+pub(crate) fn borrow_unix_datagram(number: RawFd) -> io::Result<BorrowedFd<'static>> {
     getsockname::<UnixAddr>(number)?;
     // SAFETY: the kernel has just known the number as a socket, so it is open; that it stays so is the caller's word.
     let socket = unsafe { BorrowedFd::borrow_raw(number) };
@@ -37,9 +37,9 @@ pub fn borrow_unix_datagram(number: RawFd) -> io::Result<BorrowedFd<'static>> {
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what
 /// a child must not hold. For a child of [`super::fork_child`] only, which never uses or drops an owner of what is
 /// closed.
-pub fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
+pub(crate) fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
     let mut next = 3;
-    // Few, and in no order: looked for again and again rather than sorted, which would take memory.
+    // Few, and in no order: searched again and again rather than sorted, which would take memory.
     while let Some(fd) = kept.clone().filter(|&fd| fd >= next).min() {
         if fd > next {
             close_range(next, fd - 1)?;
@@ -49,9 +49,9 @@ pub fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()
     close_range(next, RawFd::MAX)
 }
 
-/// Fails where this kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
-pub fn require_close_range() -> io::Result<()> {
-    close_range(RawFd::MAX, RawFd::MAX) // there is no such descriptor
+/// Fails where the kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
+pub(crate) fn require_close_range() -> io::Result<()> {
+    close_range(RawFd::MAX, RawFd::MAX) // never open
 }
 
 fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
@@ -63,11 +63,11 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     }
 }
 
-/// Throws away up to `limit` bytes that have arrived at a TCP socket, without copying them (tcp(7), `MSG_TRUNC`).
-/// Returns how many; 0 is the end of input. Other sockets cannot do that: EFAULT.
-pub fn discard_input(socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
+/// Discards up to `limit` bytes that have arrived at a TCP socket, without copying them (tcp(7), `MSG_TRUNC`).
+/// Returns how many; 0 is the end of input. Other sockets fail with EFAULT.
+pub(crate) fn discard_input(socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
     let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
-    // SAFETY: TCP writes nothing with MSG_TRUNC, and whoever writes to null is told that it is a bad address.
+    // SAFETY: TCP writes nothing with MSG_TRUNC, and for other sockets the kernel reports null as a bad address.
     let count = unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), limit, flags) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 ///
 /// # Errors
 /// Those of fork(2); and `Other` when this process has more than one thread.
-pub fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
+pub(crate) fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
     unsafe extern "C" {
         /// fork(3) without the handlers of pthread_atfork and without resetting the C library's locks,
         /// which matter to processes of several threads only: each is a page for every child to copy.
@@ -43,7 +43,7 @@ fn require_one_thread() -> io::Result<()> {
 }
 
 /// Exits at once, without destructors, exit handlers or flushing (`_exit(2)`).
-pub fn exit_now(code: u8) -> ! {
+pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit touches no memory of this process and does not return.
     unsafe { libc::_exit(i32::from(code)) }
 }

@@ -7,7 +7,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 
 /// Sends `bytes`, and with them a copy of `socket`, as one message over a pair of sequenced-packet sockets.
 /// Never waits.
-pub fn send_socket(channel: BorrowedFd<'_>, bytes: &[u8], socket: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn send_socket(channel: BorrowedFd<'_>, bytes: &[u8], socket: BorrowedFd<'_>) -> io::Result<()> {
     let rights = [socket.as_raw_fd()];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     sendmsg::<()>(
@@ -21,7 +21,7 @@ pub fn send_socket(channel: BorrowedFd<'_>, bytes: &[u8], socket: BorrowedFd<'_>
 }
 
 /// Waits for a message of [`send_socket`] that is exactly as long as `bytes`. `None`: the other end was closed.
-pub fn receive_socket(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn receive_socket(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
     let length = bytes.len();
     let mut space = nix::cmsg_space!(RawFd);
     let mut parts = [IoSliceMut::new(bytes)];

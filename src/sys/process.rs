@@ -11,24 +11,23 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
-/// Gives this process a priority, -20 to 19 (setpriority(2)), which nix does not have.
-pub fn set_priority(nice: i32) -> nix::Result<()> {
+/// Sets the nice value of this process, -20 to 19 (setpriority(2)); nix has no such call.
+pub(crate) fn set_priority(nice: i32) -> nix::Result<()> {
     // SAFETY: setpriority takes three integers.
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
 }
 
-/// Gives every signal but SIGPIPE its default disposition (signal(2)). An ignored SIGCHLD, which a parent
-/// process may leave behind, would make the kernel reap our children and lose their status; and programs that
-/// children become inherit what is ignored. SIGPIPE stays ignored, as Rust does at start.
-pub fn reset_signals() {
+/// Gives every signal but SIGPIPE its default disposition (signal(2)). With an ignored SIGCHLD, which a parent process may
+/// have set, the kernel reaps children itself and their status is lost; and programs that children become inherit what is
+/// ignored. SIGPIPE stays ignored, as Rust sets it at start.
+pub(crate) fn reset_signals() {
     // The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.
     let default = [0_u64; 4];
-    // Past the C library, which keeps its hands on two signals of its own: posix_spawn(3) leaves those
+    // Not through the C library, which refuses the two signals that it uses itself: posix_spawn(3) leaves those
     // ignored.
     for signal in (1..=libc::SIGRTMAX()).filter(|&signal| signal != libc::SIGPIPE) {
-        // SAFETY: the pointer is to a structure as large as the kernel's, with a signal set of 8 bytes;
-        // SIG_DFL installs no handler. (For signals that have no disposition it fails, and that is
-        // all.)
+        // SAFETY: the pointer is to a structure as large as the kernel's, with a signal set of 8 bytes; SIG_DFL
+        // installs no handler. (SIGKILL and SIGSTOP fail, without effect.)
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null::<u64>(), 8) };
     }
 }
@@ -54,8 +53,8 @@ pub(crate) fn tie_to_parent(command: &mut Command, on_start: impl Fn(Pid) + Send
     unsafe { command.pre_exec(prepare) };
 }
 
-/// A descriptor that becomes readable when the child `pid` ends (pidfd_open(2)).
-pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+/// A descriptor that becomes readable when the process `pid` has exited (pidfd_open(2)).
+pub(crate) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     match RawFd::try_from(fd) {

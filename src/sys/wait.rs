@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 /// How a process ended (wait(2)). Signals are numbers here: real-time signals have no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// It exited with this code.
     Exited(u8),
     /// This signal killed it; `dumped`: the kernel has written a core.
@@ -17,18 +17,18 @@ pub enum Exit {
 
 /// What a process used, from its `rusage` (getrusage(2)).
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Usage {
-    pub user: Duration,
-    pub system: Duration,
+pub(crate) struct Usage {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
     /// Peak resident set in KiB.
-    pub max_rss_kib: u64,
-    pub minor_faults: u64,
+    pub(crate) max_rss_kib: u64,
+    pub(crate) minor_faults: u64,
 }
 
 impl Usage {
-    /// What was used since `earlier`. The peak resident set is not a sum and stays as it is.
+    /// What was used since `earlier`. The peak resident set is not a sum, and stays as it is.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Self {
+    pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             user: self.user.saturating_sub(earlier.user),
             system: self.system.saturating_sub(earlier.system),
@@ -53,8 +53,8 @@ impl From<libc::rusage> for Usage {
     }
 }
 
-/// Waits for the end of `pid`, a child of this process (wait4(2)).
-pub fn wait_for(pid: Pid) -> io::Result<(Pid, Exit, Usage)> {
+/// Waits until the child `pid` has exited, and reaps it (wait4(2)).
+pub(crate) fn wait_for(pid: Pid) -> io::Result<(Pid, Exit, Usage)> {
     loop {
         match wait(pid, 0) {
             Ok(Some(end)) => return Ok(end),
@@ -65,18 +65,18 @@ pub fn wait_for(pid: Pid) -> io::Result<(Pid, Exit, Usage)> {
     }
 }
 
-/// Reaps one ended child, or says that none has ended (wait4(2), `WNOHANG`).
+/// Reaps one child that has exited; `None` when none has (wait4(2), `WNOHANG`).
 ///
 /// Not nix's `waitpid`: that has no rusage, and fails *after* reaping a child that a real-time
 /// signal killed, which would lose its record.
-pub fn reap_one() -> io::Result<Option<(Pid, Exit, Usage)>> {
+pub(crate) fn reap_one() -> io::Result<Option<(Pid, Exit, Usage)>> {
     match wait(Pid::from_raw(-1), libc::WNOHANG) {
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
         result => result,
     }
 }
 
-/// wait4(2); `None` with `WNOHANG` when no such child has ended.
+/// wait4(2); `None` with `WNOHANG` when no such child has exited.
 fn wait(pid: Pid, options: i32) -> io::Result<Option<(Pid, Exit, Usage)>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
@@ -93,8 +93,8 @@ fn wait(pid: Pid, options: i32) -> io::Result<Option<(Pid, Exit, Usage)>> {
     }
 }
 
-/// The status word of wait(2). Stopped and continued children are never asked for.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // WEXITSTATUS is 8 bits
+/// The status word of wait(2). Without `WUNTRACED` and `WCONTINUED` it is never that of a stopped child.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "WEXITSTATUS has 8 bits")]
 fn decode_status(status: i32) -> Exit {
     if libc::WIFSIGNALED(status) {
         Exit::Killed { signal: libc::WTERMSIG(status), dumped: libc::WCOREDUMP(status) }
@@ -103,8 +103,8 @@ fn decode_status(status: i32) -> Exit {
     }
 }
 
-/// What this process itself has used so far (getrusage(2), `RUSAGE_SELF`).
-pub fn own_usage() -> Usage {
+/// What this process has used so far (getrusage(2), `RUSAGE_SELF`).
+pub(crate) fn own_usage() -> Usage {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is to a live local of the type that getrusage fills in.
     unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };

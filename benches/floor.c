@@ -1,9 +1,9 @@
-/* The floor of the model: the least that a process for every connection can cost.
+/* The floor: the least that a process for every connection can cost.
  *
- * It does what the last server of "Let's Build A Web Server" does, in C and linked statically: accept,
- * fork, let the child read once, write a fixed answer and _exit; close the parent's copy; reap in a
- * SIGCHLD handler that loops until nothing is left. It parses nothing, keeps no record, and answers
- * with as many bytes as lsbaws' handler `respond`.
+ * It does what the last server of "Let's Build A Web Server" does, in C and linked statically. It accepts
+ * and forks. The child reads once, writes a fixed answer and calls _exit. The parent closes its copy and
+ * reaps in a SIGCHLD handler. It parses nothing and keeps no record. Its answer has as many bytes as that
+ * of the handler `respond` of lsbaws.
  *
  *     cc -O2 -static -o floor floor.c && ./floor 18880
  *
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
             if (errno == EINTR || errno == ECONNABORTED) {
                 continue;
             }
-            if (errno == EINVAL) { /* told to stop */
+            if (errno == EINVAL) { /* SIGTERM */
                 break;
             }
             fail("accept");

@@ -1,4 +1,4 @@
-//! A daemon over as many lives as the day takes, and its books: what it says of itself in the end.
+//! A daemon under a fault, over one or several processes, and its result.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use nix::sys::socket::{Backlog, listen};
 use crate::harness::{Server, Setup};
 use crate::load::Counts;
 
-/// How long the last children may take to end.
+/// The maximum time for the last children to exit.
 const SETTLING: Duration = Duration::from_secs(30);
 
 pub struct Day {
@@ -19,26 +19,26 @@ pub struct Day {
     config: String,
     prelude: String,
     user: Option<u32>,
-    /// Those that have ended, and last the one that runs.
+    /// The processes that have exited, and last the one that runs.
     lives: Vec<Server>,
     fds: usize,
 }
 
-/// What a day has come to.
+/// The result of a day.
 #[derive(Debug)]
 pub struct Row {
     pub counts: Counts,
-    /// Connections that are lost since that was the fault itself, such as those of a process that was killed.
+    /// Connections that the fault itself may lose, such as one for each process that was killed.
     pub spent: u64,
     pub zombies: usize,
     pub leaked: usize,
-    /// Connections of others, which are in the records as well.
+    /// Connections of the fault itself, which are in the records as well.
     pub besides: u64,
-    /// Refusals are what is tried here.
+    /// The fault causes refusals.
     pub may_refuse: bool,
-    /// Whatever else the row is about.
+    /// What the row also requires.
     pub is_as_asked: bool,
-    /// Connections in the records; none where the one who writes them was killed.
+    /// Connections in the records; None if the supervisor was killed.
     pub recorded: Option<u64>,
     pub note: String,
 }
@@ -58,7 +58,7 @@ impl Row {
         }
     }
 
-    /// From a line of the table.
+    /// Parses a line of the table.
     pub fn parse(line: &str) -> Option<Self> {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let number = |index: usize| cells.get(index)?.parse().ok();
@@ -68,7 +68,7 @@ impl Row {
         Some(Self { zombies, leaked, recorded: number(8), ..Self::new(counts, note) })
     }
 
-    /// Nothing is lost that must not be.
+    /// No connection is lost that the fault does not explain.
     pub fn is_well(&self) -> bool {
         let in_records = self.counts.offered() + self.besides;
         let has_records = self.recorded.is_none_or(|recorded| recorded == in_records);
@@ -97,7 +97,7 @@ impl Day {
         self.listener.local_addr().unwrap()
     }
 
-    /// Another life, with the same socket.
+    /// Starts another process with the same socket.
     pub fn start(&mut self) {
         let setup = Setup::new(&self.config).prelude(&self.prelude);
         let setup = self.user.into_iter().fold(setup, Setup::user);
@@ -105,26 +105,26 @@ impl Day {
         self.lives.push(server);
     }
 
-    /// The daemon as it is now.
+    /// The process that runs now.
     pub fn now(&self) -> &Server {
         self.lives.last().unwrap()
     }
 
-    /// Ends this life by a signal.
+    /// Terminates the process by a signal.
     pub fn end_life(&mut self, signal: Signal) {
         let server = self.lives.last_mut().unwrap();
         server.signal(signal);
         server.wait();
     }
 
-    /// Processor time of the parent so far, in ticks of a hundredth of a second.
+    /// Processor time of the supervisor so far, in hundredths of a second.
     pub fn ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.now().pid())).unwrap();
         let (_, rest) = stat.rsplit_once(')').unwrap();
         rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
-    /// Waits for the last children, stops the daemon and looks at the books.
+    /// Waits for the last children, stops the daemon and counts its records.
     pub fn end(mut self, counts: Counts, note: String) -> Row {
         let server = self.lives.last_mut().unwrap();
         let start = Instant::now();
@@ -142,7 +142,7 @@ impl Day {
     }
 }
 
-/// Memory that a process shares with nobody.
+/// Private memory of a process, in KiB.
 pub fn private_kib(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let lines = text.lines().filter(|line| line.starts_with("Private_"));
@@ -154,12 +154,12 @@ pub fn state_of(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// It waits for its connection.
+/// The process is a spare that waits for its connection.
 fn is_spare(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("skb_wait_for_more_packets"))
 }
 
-/// How many connections a line of the log stands for.
+/// The number of connections in a line of the log.
 fn count_line(line: &str) -> u64 {
     if line.contains(" end=\"folded\"") {
         let (_, count) = line.split_once(" count=").unwrap();

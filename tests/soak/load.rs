@@ -1,4 +1,4 @@
-//! Clients that ask again and again, each time on a new connection, and count what became of it.
+//! Clients that send requests in a loop, each on a new connection, and count the results.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n";
-/// Longer than any fault lasts.
+/// Longer than any fault.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
@@ -21,14 +21,14 @@ struct Tally {
     lost: AtomicU64,
 }
 
-/// What became of the connections that were offered.
+/// The results of the connections.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Counts {
-    /// With the status 200, to the last byte.
+    /// A complete answer with the status 200.
     pub answered: u64,
-    /// With another status.
+    /// A complete answer with another status.
     pub refused: u64,
-    /// Without a whole answer.
+    /// No complete answer.
     pub lost: u64,
 }
 
@@ -38,7 +38,7 @@ impl Counts {
     }
 }
 
-/// Clients at work.
+/// Running clients.
 pub struct Load {
     tally: Arc<Tally>,
     shall_stop: Arc<AtomicBool>,
@@ -46,7 +46,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// So many clients begin to ask `server`, from that address.
+    /// Starts `clients` clients of `server`, with that source address.
     pub fn start(server: SocketAddr, clients: usize, from: Ipv4Addr) -> Self {
         let (tally, shall_stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
         let client = |_| {
@@ -74,7 +74,7 @@ impl Load {
         self.clients.len() as u64
     }
 
-    /// Waits until so many more have been answered, for a minute at most.
+    /// Waits for that number of further answers, for a minute at most.
     pub fn wait_answered(&self, more: u64) {
         let (until, start) = (self.answered() + more, Instant::now());
         while self.answered() < until && start.elapsed() < PATIENCE {
@@ -82,7 +82,7 @@ impl Load {
         }
     }
 
-    /// Lets each client finish what it is at.
+    /// Waits until each client has finished its request.
     pub fn finish(self) -> Counts {
         self.shall_stop.store(true, Relaxed);
         for client in self.clients {
@@ -94,7 +94,7 @@ impl Load {
     }
 }
 
-/// A connection from one of the addresses of the loopback interface.
+/// A connection from an address of the loopback interface.
 pub fn open(server: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
     let SocketAddr::V4(server) = server else { return Err(io::ErrorKind::Unsupported.into()) };
     let fd: OwnedFd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
@@ -106,14 +106,14 @@ pub fn open(server: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The status of a whole answer.
+/// The status of a complete answer.
 fn ask(server: SocketAddr, from: Ipv4Addr) -> io::Result<u16> {
     let mut stream = open(server, from)?;
     stream.write_all(REQUEST)?;
     read_answer(&mut stream)
 }
 
-/// Reads to the end, and compares the length with what was announced.
+/// Reads to the end, and compares the length with Content-Length.
 pub fn read_answer(stream: &mut TcpStream) -> io::Result<u16> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

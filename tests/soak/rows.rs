@@ -1,4 +1,4 @@
-//! The rows of the table: a fault each.
+//! The rows of the table, one for each fault.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -59,14 +59,14 @@ fn flood() -> Option<Row> {
     Some(day.end(load.finish(), String::new()))
 }
 
-/// Changes a limit of the running daemon, as the user that it runs as.
+/// Changes a limit of the running daemon, as its user.
 fn set_limit(day: &Day, limit: &str, user: u32) {
     let pid = format!("--pid={}", day.now().pid());
     assert!(Command::new("prlimit").args([&pid, limit]).uid(user).gid(user).status().unwrap().success());
 }
 
-/// What the parent does with its time while something lasts, and how soon all is well after it: when twice as many were
-/// served as there are clients.
+/// Measures the supervisor's processor time during a fault, and the time until service is normal after it: until each
+/// client has received two answers on average.
 fn watch(day: &Day, load: &Load, begin: impl FnOnce(), end: impl FnOnce()) -> Watched {
     pause();
     begin();
@@ -82,15 +82,15 @@ fn watch(day: &Day, load: &Load, begin: impl FnOnce(), end: impl FnOnce()) -> Wa
 }
 
 struct Watched {
-    /// Of the parent, in percent of a core.
+    /// Processor time of the supervisor, in percent of a core.
     busy: f64,
-    /// Connections that were served nevertheless.
+    /// Connections served during the fault.
     meanwhile: u64,
     back: Duration,
 }
 
 impl Watched {
-    /// What is asked for: no spinning, and full service within a second. And the fault was one.
+    /// Requires that the supervisor does not spin, that service is normal within a second, and that the fault had an effect.
     fn finish(self, day: Day, counts: Counts) -> Row {
         let Self { busy, meanwhile, back } = self;
         let back = back.as_millis();
@@ -103,7 +103,7 @@ impl Watched {
     }
 }
 
-/// Ticks of a hundredth of a second, of [`WHILE`].
+/// Hundredths of a second in [`WHILE`], as percent.
 #[allow(clippy::cast_precision_loss)]
 fn to_percent(ticks: u64) -> f64 {
     ticks as f64 / WHILE.as_secs_f64()
@@ -126,7 +126,7 @@ fn no_processes() -> Option<Row> {
     if !geteuid().is_root() {
         return None;
     }
-    // A user of its own: the limit counts all processes of a user.
+    // Another user, since the limit counts all processes of a user.
     let user = 65_529;
     let day = Day::begin_as("", "ulimit -Su 100", Some(user));
     let load = Load::start(day.address(), 8, LOCAL);
@@ -135,14 +135,14 @@ fn no_processes() -> Option<Row> {
     Some(watched.finish(day, load.finish()))
 }
 
-/// Before Linux 6.14 there is one for the whole host.
+/// Before Linux 6.14, `pid_max` is one value for the whole host.
 fn has_own_pid_max() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     (numbers.next(), numbers.next()) >= (Some(6), Some(14))
 }
 
-/// In a PID namespace of its own, which has a `pid_max` of its own since Linux 6.14.
+/// Runs in a PID namespace, which has its own `pid_max` since Linux 6.14.
 fn full_table() -> Option<Row> {
     const HERE: &str = "SOAK_PID_NAMESPACE";
     if !geteuid().is_root() || !has_own_pid_max() {
@@ -164,7 +164,7 @@ fn full_table() -> Option<Row> {
     let load = Load::start(day.address(), 4, LOCAL);
     let sleepers = RefCell::new(Vec::new());
     let fill = || {
-        // Again and again: the daemon's own children make room by ending.
+        // Repeatedly, since children that exit make room.
         let mut failures = 0;
         while failures < 200 {
             match Command::new("sleep").arg("1000").spawn() {
@@ -184,7 +184,7 @@ fn full_table() -> Option<Row> {
     Some(watched.finish(day, load.finish()))
 }
 
-/// Kills all children that live, and counts them.
+/// Kills all living children. Returns their number.
 fn kill_all(day: &Day) -> u64 {
     let children = day.now().children().into_iter().filter(|&child| day::state_of(child) != Some('Z'));
     children.map(|child| u64::from(kill(Pid::from_raw(child), Signal::SIGKILL).is_ok())).sum()
@@ -225,7 +225,7 @@ fn kill_parent() -> Option<Row> {
         day.start();
     }
     let mut row = day.end(load.finish(), "the records of its last children are not written".into());
-    // Whoever was accepted in the moment of the death, and not forked for yet.
+    // At each kill, one connection may be accepted and not forked for yet.
     row.spent = 30;
     row.recorded = None;
     Some(row)
@@ -287,14 +287,14 @@ fn slowhttptest() -> Option<Row> {
     let arguments = ["-H", "-c", "200", "-r", "200", "-i", "1", "-l", "5", "-u", &url];
     assert!(Command::new("slowhttptest").args(arguments).stdout(Stdio::null()).status().unwrap().success());
     let mut row = day.end(load.finish(), String::new());
-    // Its own, and the one by which it sees whether the server is there.
+    // Its own connections, and one with which it checks the server.
     row.besides = row.recorded.unwrap_or(0).saturating_sub(row.counts.offered());
     row.note = format!("in addition its own {} connections", row.besides);
     row.is_as_asked = (200..=210).contains(&row.besides);
     Some(row)
 }
 
-/// The greedy one is answered 503 without a process; the others do not notice.
+/// The source over its limit receives 503 without a process. Another source is not affected.
 fn greedy_source() -> Option<Row> {
     let day = Day::begin("[limits]\nexempt = []\nmax_connections_per_source = 8\n");
     let greedy = Load::start(day.address(), 24, Ipv4Addr::new(127, 0, 0, 2));

@@ -1,4 +1,4 @@
-//! Clients that are slow on purpose.
+//! Slow clients.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::load::{Counts, open, read_answer};
 
-/// So many that send a byte of a head at a time, and never come to its end. What they are told.
+/// Clients that send a head byte by byte, without an end. Returns their answers.
 pub fn send_slowly(server: SocketAddr, clients: usize) -> Counts {
     let mut streams: Vec<Option<TcpStream>> =
         (0..clients).map(|_| open(server, Ipv4Addr::LOCALHOST).ok()).collect();
@@ -17,7 +17,7 @@ pub fn send_slowly(server: SocketAddr, clients: usize) -> Counts {
     for _ in 0..8 {
         thread::sleep(Duration::from_millis(500));
         for stream in streams.iter_mut().flatten() {
-            let _ = stream.write_all(b"x"); // it may have been told to leave already
+            let _ = stream.write_all(b"x"); // the server may have closed
         }
     }
     let mut counts = Counts::default();
@@ -30,7 +30,7 @@ pub fn send_slowly(server: SocketAddr, clients: usize) -> Counts {
     counts
 }
 
-/// So many that ask for something large and take nothing of it. How many were left for that: the response ends early.
+/// Clients that request a large file and read nothing. Returns how many the server has closed before the end.
 pub fn read_nothing(server: SocketAddr, clients: usize, patience: Duration) -> usize {
     let streams: Vec<_> = (0..clients)
         .filter_map(|_| {
@@ -48,5 +48,5 @@ pub fn read_nothing(server: SocketAddr, clients: usize, patience: Duration) -> u
     streams.into_iter().map(is_left).filter(|is_left| *is_left).count()
 }
 
-/// What they ask for, in bytes: more than the buffers of both ends take.
+/// The size of the file in bytes: more than the socket buffers of both ends.
 pub const LARGE: u64 = 64 << 20;

@@ -1,8 +1,8 @@
 #!/bin/bash
-# The package installs on a fresh Debian: its socket is enabled and waits, nothing else runs.
+# The package installs on a fresh Debian. Its socket is enabled and active; nothing else runs.
 . ./lib.sh
 
-# What is there before, for 90-remove.sh to compare.
+# The state before, for 90-remove.sh to compare.
 ./list-files >/var/tmp/files-before
 [[ $(systemctl is-system-running) == running ]]
 
@@ -15,7 +15,7 @@ systemctl is-enabled lsbaws.socket
 [[ $(systemctl is-active lsbaws-inetd.socket) == inactive ]]
 [[ $(systemctl is-enabled lsbaws-inetd.socket) == disabled ]]
 
-# Both loopback addresses, and the whole queue that the kernel grants.
+# Both loopback addresses, with the longest queue that the kernel permits.
 queue=$(cat /proc/sys/net/core/somaxconn)
 [[ $(ss -ltnH "sport = :8888" | awk '{ print $4, $3 }' | sort) == "127.0.0.1:8888 $queue
 [::1]:8888 $queue" ]]
@@ -37,7 +37,7 @@ for page in "8 lsbaws" "5 lsbaws.toml" "7 lsbaws-migration"; do
     [[ -s /tmp/page ]]
 done
 
-# What the program knows, the manuals and the completions know: every option, every key.
+# Every option and every key of the program is in the manuals and completions.
 for option in $({ lsbaws --help; lsbaws check --help; lsbaws client --help; } | grep -o -- '--[a-z-]*' | sort -u); do
     for file in man/man8/lsbaws.8.gz bash-completion/completions/lsbaws zsh/vendor-completions/_lsbaws \
         fish/vendor_completions.d/lsbaws.fish; do

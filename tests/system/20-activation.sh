@@ -1,5 +1,5 @@
 #!/bin/bash
-# The first connection starts the service; IPv4 and IPv6 are answered alike.
+# The first connection starts the service. IPv4 and IPv6 receive the same answer.
 . ./lib.sh
 
 [[ $(systemctl is-active lsbaws.service) == inactive ]]
@@ -13,6 +13,6 @@ status=$(show lsbaws.service StatusText)
 [[ -n $status ]]
 report "status: $status"
 
-# It is the user of its own, and knows its listener by the name that the socket unit gives.
+# It runs as its own user, and its listener has the name from the socket unit.
 [[ $(ps -o user= -p "$(main_pid)") == lsbaws ]]
 await_entry --identifier=lsbaws LSBAWS_LISTENER=web LSBAWS_TARGET=/any/path LSBAWS_SERVICE=web

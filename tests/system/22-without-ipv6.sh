@@ -1,5 +1,5 @@
 #!/bin/bash
-# A host with IPv6 switched off still has its IPv4 socket; switched on again, the other one works too.
+# With IPv6 switched off, the IPv4 socket works. With IPv6 switched on again, both work.
 . ./lib.sh
 
 switch_ipv6() {
@@ -8,7 +8,7 @@ switch_ipv6() {
 trap 'switch_ipv6 0; finish' EXIT
 
 switch_ipv6 1
-(! get --globoff "http://[::1]:8888/") # it is off indeed
+(! get --globoff "http://[::1]:8888/") # it is off
 systemctl restart lsbaws.socket
 systemctl is-active lsbaws.socket
 get "$web/"

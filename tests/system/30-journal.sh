@@ -20,7 +20,7 @@ jq --exit-status '
     and (has("LSBAWS_SIGNAL") or has("LSBAWS_ENDED_BY") or has("LSBAWS_ERROR") | not)
 ' <<<"$record"
 
-# A client that sends nonsense has its record too, and is no alarm.
+# A malformed request has a record as well, at info.
 answer=$(send_raw 8888 'nonsense\r\n\r\n')
 [[ $answer == "HTTP/1.1 400 "* ]]
 record=$(await_entry "$since" LSBAWS_OUTCOME=client-error)
@@ -29,11 +29,11 @@ jq --exit-status '
     and .LSBAWS_TARGET == "nonsense" and (has("LSBAWS_METHOD") | not)
 ' <<<"$record"
 
-# Two connections, two records: when the daemon has ended, all of them are written.
+# Two connections, two records. All are written before the daemon exits.
 systemctl stop lsbaws.service
 journalctl --sync
 [[ $(journalctl "$since" --output=json MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36401 | wc -l) == 2 ]]
 [[ $(journalctl "$since" --output=json --identifier=lsbaws LSBAWS_OUTCOME=served | wc -l) == 1 ]]
 
-# Nothing that an administrator must act on, so no explanation.
+# None of these needs an administrator, so there is no explanation.
 [[ $(journalctl "$since" --catalog --identifier=lsbaws) != *"Defined-By: lsbaws"* ]]

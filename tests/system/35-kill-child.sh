@@ -16,7 +16,7 @@ TOML
 since=$(now)
 curl --silent "$web/victim" &
 victim_client=$!
-get "$web/" # the service is up
+get "$web/" # the service has started
 child=$(await_delayed_child "$(main_pid)")
 get "$web/neighbour" >/tmp/neighbour &
 neighbour_client=$!

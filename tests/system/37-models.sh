@@ -1,5 +1,5 @@
 #!/bin/bash
-# The other process models work in the confines of the unit, and nobody is left unreaped.
+# The other process models work in the sandbox of the unit, and leave no zombie.
 . ./lib.sh
 
 for model in double-fork iterative; do
@@ -10,18 +10,18 @@ TOML
     since=$(now)
     lsbaws client --max-conns 50 "$web/"
     get "$web/last"
-    parent=$(main_pid)
+    supervisor=$(main_pid)
     record=$(await_entry "$since" --identifier=lsbaws LSBAWS_TARGET=/last)
-    jq --exit-status --arg parent "$parent" --arg model "$model" '
-        .LSBAWS_OUTCOME == "served" and .LSBAWS_END == "exited" and ._PID == $parent
-        and (.LSBAWS_PID == $parent) == ($model == "iterative")
+    jq --exit-status --arg supervisor "$supervisor" --arg model "$model" '
+        .LSBAWS_OUTCOME == "served" and .LSBAWS_END == "exited" and ._PID == $supervisor
+        and (.LSBAWS_PID == $supervisor) == ($model == "iterative")
     ' <<<"$record"
-    [[ -z $(pgrep --parent "$parent") ]]
+    [[ -z $(pgrep --parent "$supervisor") ]]
     journalctl --sync
     [[ $(journalctl "$since" --output=json LSBAWS_OUTCOME=served | wc -l) == 51 ]]
 done
 
-# Killed, the grandchild of a double fork has its record like any child.
+# A killed child of a double fork has its record like any child.
 configure <<'TOML'
 [process]
 model = "double-fork"
@@ -34,7 +34,7 @@ curl --silent "$web/victim" &
 client=$!
 child=$(await_delayed_child "$(main_pid)")
 kill -KILL "$child"
-if wait "$client"; then fail "the client has got an answer"; fi
+if wait "$client"; then fail "the client received an answer"; fi
 record=$(await_entry "$since" LSBAWS_TARGET=/victim)
 jq --exit-status --arg child "$child" '
     .LSBAWS_SIGNAL == "SIGKILL" and .LSBAWS_PID == $child and .LSBAWS_PHASE == "handling"

@@ -1,14 +1,14 @@
 #!/bin/bash
-# Thirty restarts under load, and not one connection fails.
+# Thirty restarts under load: no connection fails.
 . ./lib.sh
 
 get "$web/"
 socket=$(show lsbaws.socket InvocationID)
 start_load
 for ((i = 0; i < 30; i++)); do
-    parent=$(main_pid)
+    supervisor=$(main_pid)
     systemctl restart lsbaws.service
-    [[ $(main_pid) != "$parent" ]]
+    [[ $(main_pid) != "$supervisor" ]]
 done
 stop_load
 [[ -z $(cat "$load/failures") ]]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A stop waits for a transfer that still moves, beyond what the unit allows; and tells what it waits for.
+# A stop waits for a moving transfer, longer than TimeoutStopSec=, and the status line names it.
 . ./lib.sh
 
 mkdir -p /run/systemd/system/lsbaws.service.d /srv/large

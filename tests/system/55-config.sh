@@ -1,6 +1,6 @@
 #!/bin/bash
-# A mistake in the configuration: the service says where and ends with 78; when it is mended, everything
-# goes on by itself, and a connection that came meanwhile is served.
+# An error in the configuration: the service names its place and exits with 78. When it is fixed, the service starts by
+# itself, and serves the connection that waited.
 . ./lib.sh
 
 get "$web/"
@@ -17,14 +17,14 @@ entry=$(await_entry "$since" --identifier=lsbaws _TRANSPORT=stdout)
 message=$(jq --raw-output .MESSAGE <<<"$entry")
 report "$message"
 [[ $message == "lsbaws: /etc/lsbaws.d/case.toml:2: limits.max_connexions: "* ]]
-# `lsbaws check` says the same, with the same exit code.
+# `lsbaws check` prints the same, with the same exit code.
 status=0
 check=$(lsbaws check 2>&1) || status=$?
 [[ $status == 78 && $check == "$message" ]]
 
 get "$web/" >/tmp/waiting &
 client=$!
-# systemd has started it again, in vain.
+# systemd has restarted it, and it has failed again.
 await_entry "$(now)" UNIT=lsbaws.service MESSAGE_ID=5eb03494b6584870a536b337290809b3
 systemctl is-active lsbaws.socket
 rm /etc/lsbaws.d/case.toml

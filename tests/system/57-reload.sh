@@ -1,5 +1,5 @@
 #!/bin/bash
-# systemctl reload: a new configuration without a restart, the old one where the new one is bad.
+# systemctl reload: a new configuration without a restart, or the running one if the new one is invalid.
 . ./lib.sh
 
 configure <<'TOML'
@@ -7,7 +7,7 @@ configure <<'TOML'
 body = "old"
 TOML
 [[ $(get "$web/") == old ]]
-parent=$(main_pid)
+supervisor=$(main_pid)
 since=$(now)
 sed -i s/old/new/ /etc/lsbaws.d/case.toml
 systemctl reload lsbaws.service
@@ -30,4 +30,4 @@ done
 stop_load
 [[ -z $(cat "$load/failures") ]]
 report "under load: $(wc -l <"$load/requests") requests, $(wc -l <"$load/crowds") crowds of 64 connections, 100 reloads"
-[[ $(main_pid) == "$parent" && $(show lsbaws.service ActiveState) == active ]]
+[[ $(main_pid) == "$supervisor" && $(show lsbaws.service ActiveState) == active ]]

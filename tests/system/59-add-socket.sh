@@ -41,12 +41,12 @@ systemctl reset-failed files.socket || true
 (! send_raw 873 '')
 
 write_unit $units/lsbaws.service.d/files.conf
-parent=$(main_pid)
+supervisor=$(main_pid)
 grep -c '^# systemctl ' "$steps"
 while read -r _ command; do
     $command
 done < <(grep '^# systemctl ' "$steps")
-[[ $(main_pid) != "$parent" ]]
+[[ $(main_pid) != "$supervisor" ]]
 [[ $(send_raw 873 '') == added ]]
 
 # Another restart keeps both.
@@ -58,12 +58,12 @@ stop_load
 [[ $(systemctl is-active files.socket) == active ]]
 
 # As the comment in lsbaws.socket has it. The daemon is restarted with its socket.
-parent=$(main_pid)
+supervisor=$(main_pid)
 mkdir -p $units/lsbaws.socket.d
 printf '[Socket]\nListenStream=\nListenStream=127.0.0.1:8880\n' >$units/lsbaws.socket.d/case.conf
 systemctl daemon-reload
 systemctl restart lsbaws.socket
 [[ $(get http://127.0.0.1:8880/) == "Hello, World!" ]]
 (! get --output /dev/null "$web/")
-[[ $(main_pid) != "$parent" ]]
+[[ $(main_pid) != "$supervisor" ]]
 [[ $(send_raw 873 '') == added ]]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A parent that hangs is replaced; one that merely waits for slow requests is not.
+# systemd replaces a supervisor that hangs, but not one that waits for slow requests.
 . ./lib.sh
 
 mkdir -p /run/systemd/system/lsbaws.service.d
@@ -20,12 +20,12 @@ delay = "7s"
 TOML
 
 get "$web/"
-parent=$(main_pid)
-get "$web/slow" # longer than the watchdog waits
-[[ $(main_pid) == "$parent" && $(show lsbaws.service NRestarts) == 0 ]]
+supervisor=$(main_pid)
+get "$web/slow" # longer than WatchdogSec=
+[[ $(main_pid) == "$supervisor" && $(show lsbaws.service NRestarts) == 0 ]]
 
 since=$(now)
-kill -STOP "$parent"
+kill -STOP "$supervisor"
 await_entry "$since" UNIT=lsbaws.service UNIT_RESULT=watchdog
 get "$web/"
-[[ $(main_pid) != "$parent" && $(show lsbaws.service NRestarts) == 1 ]]
+[[ $(main_pid) != "$supervisor" && $(show lsbaws.service NRestarts) == 1 ]]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# CGI programs of lsbaws.service: what they say is in the journal, and their end with the service, or without it.
+# CGI programs of lsbaws.service: their standard error is in the journal, and a stop or restart waits for them.
 . ./lib.sh
 trap 'rm -rf /srv/cgi; finish' EXIT
 
@@ -13,7 +13,7 @@ echo Content-Type: text/plain
 echo
 id --user --name
 SH
-# Goes on until there is a line in the gate.
+# Runs until there is a line in the gate.
 cat >/srv/cgi/slow <<'SH'
 #!/bin/sh
 echo Content-Type: text/plain
@@ -31,7 +31,7 @@ handler = "cgi"
 root = "/srv/cgi"
 TOML
 
-# What a program says on standard error has the fields of its connection, by which its record is found.
+# A line on standard error has the fields of its connection, which lead to its record.
 since=$(now)
 [[ $(get "$web/cgi/hello") == lsbaws ]]
 entry=$(await_entry "$since" --identifier=lsbaws MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d3640a)
@@ -43,7 +43,7 @@ record=$(await_entry "$since" LSBAWS_HANDLER=cgi)
 [[ $(jq --raw-output .LSBAWS_CONNECTION <<<"$record") == "$(jq --raw-output .LSBAWS_CONNECTION <<<"$entry")" ]]
 jq --exit-status '.LSBAWS_PROGRAM_END == "exit code 0" and .LSBAWS_OUTCOME == "served"' <<<"$record"
 
-# Gets the slow page in the background, and returns when the program has begun.
+# Requests the slow page in the background, and returns when the program has begun.
 start_slow() {
     exec {slow}< <(exec curl --silent --no-buffer "$web/cgi/slow")
     client=$!
@@ -51,15 +51,15 @@ start_slow() {
     [[ $line == begun ]]
 }
 
-# A program that somebody kills is no end that looks like one.
+# If the program is killed, the client sees an incomplete response.
 since=$(now)
 start_slow
 pkill --full --exact --signal KILL "/bin/sh /srv/cgi/slow"
-if wait "$client"; then fail "the client took what it got for the whole"; fi
+if wait "$client"; then fail "the client took an incomplete response for a complete one"; fi
 record=$(await_entry "$since" LSBAWS_HANDLER=cgi)
 jq --exit-status '.LSBAWS_PROGRAM_END == "killed by SIGKILL" and .LSBAWS_OUTCOME == "handler-error"' <<<"$record"
 
-# A restart lets a program finish.
+# A restart waits for the program.
 since=$(now)
 start_slow
 systemctl restart lsbaws.service &
@@ -71,13 +71,13 @@ wait
 record=$(await_entry "$since" LSBAWS_HANDLER=cgi)
 jq --exit-status '.LSBAWS_PROGRAM_END == "exit code 0" and .LSBAWS_OUTCOME == "served"' <<<"$record"
 
-# But not for longer than the drain: then it is ended, and its record says so.
+# But not for longer than drain_timeout: then the program is terminated, and the record contains the reason.
 printf '[process]\ndrain_timeout = "1s"\n' >/etc/lsbaws.d/drain.toml
 systemctl restart lsbaws.service
 since=$(now)
 start_slow
 systemctl restart lsbaws.service
-if wait "$client"; then fail "the client took what it got for the whole"; fi
+if wait "$client"; then fail "the client took an incomplete response for a complete one"; fi
 record=$(await_entry "$since" LSBAWS_HANDLER=cgi)
 jq --exit-status '
     .LSBAWS_END == "killed" and .LSBAWS_ENDED_BY == "drain" and .LSBAWS_PROGRAM_END == "still running"

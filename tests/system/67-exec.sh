@@ -1,5 +1,5 @@
 #!/bin/bash
-# A program as inetd runs them, on a socket unit of its own that leads to lsbaws.service.
+# A program of inetd, with its own socket unit for lsbaws.service.
 . ./lib.sh
 
 units=/etc/systemd/system
@@ -19,7 +19,7 @@ FileDescriptorName=files
 Service=lsbaws.service
 UNIT
 systemctl daemon-reload
-systemctl stop lsbaws.service # systemd adds no socket to a running service
+systemctl stop lsbaws.service # not under load: see 59-add-socket.sh
 systemctl start files.socket
 configure <<'TOML'
 [service.web]
@@ -38,9 +38,9 @@ jq --exit-status '
     .LSBAWS_HANDLER == "exec" and .LSBAWS_EXIT_CODE == "0" and .LSBAWS_OUTCOME == "served"
     and .LSBAWS_LISTENER == "files" and (has("LSBAWS_BYTES_OUT") | not)
 ' <<<"$record"
-get "$web/" | grep --quiet Hello # the other service is there as well
+get "$web/" | grep --quiet Hello # the other service works as well
 
-# git's own protocol, as lsbaws(8) has it. It serves what belongs to its user, and says why it refuses the rest.
+# git's own protocol, as in lsbaws(8). It serves repositories of its user, and logs why it refuses others.
 git init --quiet --bare /srv/git/own.git
 cp --recursive /srv/git/own.git /srv/git/roots.git
 chown --recursive lsbaws:lsbaws /srv/git/own.git
@@ -53,7 +53,7 @@ await_entry "$since" --identifier=lsbaws --grep="dubious ownership"
 { echo '[service.web]' && cat /srv/files/git.toml; } | configure
 git clone --quiet git://127.0.0.1:8873/roots.git "$copy/roots"
 
-# What a program says on standard error is in the journal, under the identifier of the unit and the program's PID.
+# The standard error of a program is in the journal, with the identifier of the unit and the PID of the program.
 configure <<'TOML'
 [service.web]
 
@@ -67,7 +67,7 @@ record=$(await_entry "$since" LSBAWS_SERVICE=files LSBAWS_EXIT_CODE=3)
 entry=$(await_entry "$since" --identifier=lsbaws _PID="$(jq --raw-output .LSBAWS_PID <<<"$record")")
 jq --exit-status '.MESSAGE == "a complaint" and ._SYSTEMD_UNIT == "lsbaws.service"' <<<"$entry"
 
-# A program that goes on for longer than the drain is ended, with what it has started.
+# A program that runs longer than drain_timeout is terminated, with the processes that it has started.
 configure <<'TOML'
 [process]
 drain_timeout = "1s"

@@ -5,25 +5,25 @@
 
 drop_in=/etc/systemd/system/lsbaws.service.d
 php_ini=/etc/php/8.2/cgi/conf.d/90-case.ini
-trap 'rm -rf $drop_in $php_ini /srv/cgi /srv/git /home/somebody; systemctl daemon-reload; finish' EXIT
+trap 'rm -rf $drop_in $php_ini /srv/cgi /srv/git /home/user; systemctl daemon-reload; finish' EXIT
 
-# Makes the part of the manual's drop-in that has SETTING the only one.
+# Installs only the part of the manual's drop-in that contains SETTING.
 allow() { # SETTING
     mkdir -p $drop_in
     {
         echo '[Service]'
         zcat /usr/share/man/man8/lsbaws.8.gz | sed -n '/^\.Ss Programs in the sandbox/,/^\.Ed/p' | awk -v setting="$1" '
-            function tell() { if (index(part, "\n" setting "\n")) print part; part = "" }
-            /^#/ { tell() }
+            function finish() { if (index(part, "\n" setting "\n")) print part; part = "" }
+            /^#/ { finish() }
             /^[#A-Z]/ { part = part $0 "\n" }
-            END { tell() }'
+            END { finish() }'
     } >$drop_in/case.conf
     grep --quiet --line-regexp "$1" $drop_in/case.conf
     systemctl daemon-reload
     systemctl restart lsbaws.service
 }
 
-# What a page is only with that part of the drop-in.
+# PATH has ANSWER only with that part of the drop-in.
 needs() { # SETTING PATH ANSWER
     rm -rf $drop_in
     systemctl daemon-reload
@@ -38,11 +38,11 @@ write_program() { # NAME
     chmod +x "/srv/cgi/$1"
 }
 
-mkdir -p /srv/cgi /home/somebody
+mkdir -p /srv/cgi /home/user
 install --mode=4755 /usr/bin/id /srv/cgi/id
-echo content >/home/somebody/file
+echo content >/home/user/file
 write_program whoami <<<'./id --user --name'
-write_program home <<<'cat /home/somebody/file'
+write_program home <<<'cat /home/user/file'
 write_program network <<<"curl --silent $web/cgi/whoami"
 write_program load <<<'test -r /proc/loadavg && echo readable'
 write_program umask <<<'umask'
@@ -74,7 +74,7 @@ program = "/usr/lib/git-core/git-http-backend"
 environment = { GIT_PROJECT_ROOT = "/srv/git", GIT_HTTP_EXPORT_ALL = "" }
 TOML
 
-# A setuid program gains nothing; nothing can be written but the service's own /tmp.
+# A setuid program gains no privileges. Only the private /tmp is writable.
 [[ $(get "$web/cgi/whoami") == lsbaws ]]
 [[ $(get "$web/cgi/write") == $'Read-only file system\nwritten' && ! -e /tmp/mine ]]
 
@@ -84,25 +84,25 @@ needs ProcSubset=all /cgi/load readable
 needs UMask=0022 /cgi/umask 0022
 needs ReadWritePaths=/var/lib/php/sessions /cgi/session.php session
 
-# PHP compiles its regular expressions to machine code where it may. Where not, it works as well, but complains.
+# PHP compiles its regular expressions to machine code. Where this is not permitted, it works, but logs a warning.
 get_php() {
     since=$(now)
     [[ $(get "$web/cgi/page.php") == '1 {"php":true}' ]]
     record=$(await_entry "$since" LSBAWS_TARGET=/cgi/page.php LSBAWS_PROGRAM_END="exit code 0")
-    complaint=$(journalctl "$since" --output=cat MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d3640a \
+    warning=$(journalctl "$since" --output=cat MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d3640a \
         LSBAWS_CONNECTION="$(jq --raw-output .LSBAWS_CONNECTION <<<"$record")")
 }
 get_php
-[[ $complaint == *"Allocation of JIT memory failed"* ]]
+[[ $warning == *"Allocation of JIT memory failed"* ]]
 echo pcre.jit=0 >$php_ini
 get_php
-[[ -z $complaint ]]
+[[ -z $warning ]]
 rm $php_ini
 allow MemoryDenyWriteExecute=no
 get_php
-[[ -z $complaint ]]
+[[ -z $warning ]]
 
-# A clone needs nothing; a push has to write.
+# A clone needs no permission. A push needs write access.
 work=$(mktemp -d)
 export HOME=$work GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
 git init --quiet --bare /srv/git/some.git
@@ -113,7 +113,7 @@ head --bytes=2000000 /dev/urandom >"$work/clone/file"
 git -C "$work/clone" add file
 git -C "$work/clone" commit --quiet --message=pushed
 if git -C "$work/clone" push --quiet origin HEAD:refs/heads/main; then
-    fail "the push has written to a read-only file system"
+    fail "the push wrote to a read-only file system"
 fi
 allow ReadWritePaths=/srv/git
 git -C "$work/clone" push --quiet origin HEAD:refs/heads/main

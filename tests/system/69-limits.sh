@@ -1,5 +1,5 @@
 #!/bin/bash
-# Limits of a service hold in the sandbox, and the record names the one that a program ran into. A priority takes a
+# Limits of a service work in the sandbox, and the record names the limit that a program reached. A nice value needs a
 # drop-in.
 . ./lib.sh
 forget() {
@@ -38,12 +38,12 @@ since=$(now)
 record=$(await_entry "$since" LSBAWS_TARGET=/burn LSBAWS_LIMIT=cpu_time)
 jq --exit-status '.LSBAWS_PROGRAM_END == "killed by SIGXCPU"' <<<"$record"
 
-# Without the drop-in of the manual, a priority cannot be set, and the journal says so.
+# Without the drop-in of the manual, the nice value cannot be set, and the journal contains the error.
 sed -i 's/^umask.*/nice = 7/' /etc/lsbaws.d/case.toml
 since=$(now)
 systemctl reload lsbaws.service
 await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36410
-if get "$web/show"; then fail "a priority was set through the filter"; fi
+if get "$web/show"; then fail "the nice value was set despite the filter"; fi
 await_entry "$since" LSBAWS_LIMIT=nice
 
 mkdir -p /run/systemd/system/lsbaws.service.d

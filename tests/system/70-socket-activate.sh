@@ -1,6 +1,5 @@
 #!/bin/bash
-# systemd-socket-activate(1) as the one who hands sockets in: one and three of them, with and without
-# names, and each connection by itself.
+# Sockets passed by systemd-socket-activate(1): one and three of them, with and without names, and single connections.
 . ./lib.sh
 
 cat >/tmp/services.toml <<'TOML'
@@ -32,49 +31,49 @@ activate() {
     done
 }
 
-# Ends it as systemd would, and prints what it has said.
+# Stops it like systemd does, and prints its output.
 deactivate() {
     kill -TERM "$activated"
-    cat <&"$output" # until it has ended
+    cat <&"$output" # until it exits
     exec {output}<&-
 }
 
-# One socket without a name; the only service takes it.
+# One socket without a name: the only service serves it.
 activate --listen=127.0.0.1:9001 lsbaws --set log.target=stderr
 [[ $(get http://127.0.0.1:9001/) == "Hello, World!" ]]
 deactivate >/tmp/said
 grep --quiet 'outcome="served"\|outcome=served' /tmp/said
 
-# One with a name.
+# One socket with a name.
 activate --listen=127.0.0.1:9001 --fdname=other lsbaws --config /tmp/services.toml
 [[ $(get http://127.0.0.1:9001/) == "this is other" ]]
 deactivate
 
-# Three with names: each leads to its own service.
+# Three sockets with names: each has its own service.
 activate --listen=127.0.0.1:9001 --listen=127.0.0.1:9002 --listen=/tmp/third.sock --fdname=web:other:third \
     lsbaws --config /tmp/services.toml
 [[ $(get http://127.0.0.1:9001/) == "this is web" ]]
 [[ $(get http://127.0.0.1:9002/) == "this is other" ]]
 [[ $(get --unix-socket /tmp/third.sock http://localhost/) == "this is third" ]]
 deactivate >/tmp/said
-grep --quiet 'unix:uid=0,pid=' /tmp/said # who it was, by the kernel's word
-[[ -S /tmp/third.sock ]] # not ours to remove
+grep --quiet 'unix:uid=0,pid=' /tmp/said # the peer, from the kernel
+[[ -S /tmp/third.sock ]] # lsbaws did not create it, and does not remove it
 
-# Three without names: all are there, and lead to the only service.
+# Three sockets without names: the only service serves all.
 activate --listen=127.0.0.1:9001 --listen=127.0.0.1:9002 --listen=127.0.0.1:9003 lsbaws --set log.target=stderr
 for port in 9001 9002 9003; do
     [[ $(get "http://127.0.0.1:$port/") == "Hello, World!" ]]
 done
 deactivate
 
-# Without a name among several services nobody can tell where it leads: that is said, with 78.
+# A socket without a name and several services: an error, with exit code 78.
 activate --listen=127.0.0.1:9001 lsbaws --config /tmp/services.toml
 (! get http://127.0.0.1:9001/)
 cat <&"$output" >/tmp/said
 exec {output}<&-
 grep --quiet 'for listener' /tmp/said
 
-# Each connection by itself, by LISTEN_FDS and as inetd does.
+# Single connections, by LISTEN_FDS and as from inetd.
 for way in "" --inetd; do
     # shellcheck disable=SC2086 # no word when there is none
     activate --accept $way --listen=127.0.0.1:9001 lsbaws
@@ -85,7 +84,7 @@ for way in "" --inetd; do
     deactivate
 done
 
-# A datagram socket is no listener: refused with a reason.
+# A datagram socket is an error.
 activate --datagram --listen=127.0.0.1:9001 lsbaws
 echo wake >/dev/udp/127.0.0.1/9001
 cat <&"$output" >/tmp/said

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The units say nothing wrong and leave little exposed, and the running processes are confined indeed.
+# The units are valid and expose little, and the running processes are confined.
 . ./lib.sh
 
 units=(lsbaws.socket lsbaws.service lsbaws-inetd.socket lsbaws-inetd@.service)
@@ -11,31 +11,31 @@ for unit in lsbaws.service lsbaws-inetd@example.service; do
     systemd-analyze security --no-pager --threshold=5 "$unit" # tenths: fails above 0.5
 done
 
-# Both services have the same list.
+# Both services have the same sandbox.
 hardening() {
-    sed '1,/^# \(What follows takes away\|The hardening of\)/d' "/usr/lib/systemd/system/$1" | grep -v '^#\|^$'
+    sed '1,/^# The \(rest is the sandbox\|sandbox of\)/d' "/usr/lib/systemd/system/$1" | grep -v '^#\|^$'
 }
 hardening lsbaws.service >/tmp/hardening
 [[ -s /tmp/hardening ]]
 hardening lsbaws-inetd@.service | diff /tmp/hardening -
 
-# What the kernel says of the parent and of a child.
+# The state of the supervisor and of a child in the kernel.
 configure <<'TOML'
 [[service.web.route]]
 path = "/"
 delay = "1h"
 TOML
 curl --silent "$web/" &
-parent=$(main_pid)
-child=$(await_delayed_child "$parent")
-for pid in "$parent" "$child"; do
+supervisor=$(main_pid)
+child=$(await_delayed_child "$supervisor")
+for pid in "$supervisor" "$child"; do
     for line in CapEff:0000000000000000 CapBnd:0000000000000000 NoNewPrivs:1 Seccomp:2; do
         tr -d '\t' <"/proc/$pid/status" | grep --quiet --line-regexp "$line"
     done
-    # Another network, and a file system that cannot be written to.
+    # Another network namespace, and a read-only file system.
     [[ $(readlink "/proc/$pid/ns/net") != "$(readlink /proc/self/ns/net)" ]]
     awk '$5 == "/" && $6 ~ /(^|,)ro(,|$)/ { found = 1 } END { exit !found }' "/proc/$pid/mountinfo"
 done
-# The child has nothing open but its connection, the socket by which it learns of a drain, and the three standard descriptors.
+# The child holds only its connection, the drain socket and the three standard descriptors.
 [[ $(find "/proc/$child/fd" -type l | wc -l) == 5 ]]
 kill -KILL "$child"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# An upgrade under load: the new program runs, the socket was never away, no connection failed, and the
-# administrator's configuration is as it was.
+# An upgrade under load: the new program runs, the socket was never closed, no connection failed, and the
+# administrator's configuration is unchanged.
 . ./lib.sh
 
 rm -rf /tmp/next
@@ -9,23 +9,23 @@ version=$(dpkg-query --show --showformat '${Version}' lsbaws)
 sed -i "s/^Version: .*/Version: $version.next/" /tmp/next/DEBIAN/control
 dpkg-deb --root-owner-group --build /tmp/next /tmp/next.deb
 
-echo "# a remark of the administrator" >>/etc/lsbaws.toml
+echo "# a comment of the administrator" >>/etc/lsbaws.toml
 get "$web/"
-parent=$(main_pid)
+supervisor=$(main_pid)
 socket=$(show lsbaws.socket InvocationID)
 start_load
 dpkg --install /tmp/next.deb
-# The same once more, as after an upgrade that was interrupted.
+# A second time, as after an interrupted upgrade.
 /var/lib/dpkg/info/lsbaws.postinst configure "$version"
 stop_load
 [[ -z $(cat "$load/failures") ]]
 
 [[ $(dpkg-query --show --showformat '${Version}' lsbaws) == "$version.next" ]]
-[[ $(main_pid) != "$parent" ]]
+[[ $(main_pid) != "$supervisor" ]]
 [[ $(show lsbaws.socket InvocationID) == "$socket" ]]
-[[ $(tail -n 1 /etc/lsbaws.toml) == "# a remark of the administrator" ]]
+[[ $(tail -n 1 /etc/lsbaws.toml) == "# a comment of the administrator" ]]
 
-# An administrator who does not want the socket keeps it that way, and so does a service that is down.
+# A disabled socket stays disabled, and a stopped service stays stopped.
 systemctl disable --now lsbaws.socket
 dpkg --install /tmp/next.deb
 [[ $(systemctl is-enabled lsbaws.socket) == disabled ]]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A removal stops everything and keeps the configuration; a purge leaves nothing but the user.
+# A removal stops everything and keeps the configuration. A purge leaves only the user.
 . ./lib.sh
 
 get "$web/"
@@ -12,7 +12,7 @@ dpkg --remove lsbaws
 [[ -e /etc/lsbaws.toml && ! -e /usr/bin/lsbaws ]]
 [[ -z $(systemctl --failed --quiet) ]]
 
-# Installed again, it is at work again.
+# After another installation, it works.
 dpkg --install /package.deb
 get "$web/"
 

@@ -1,9 +1,9 @@
 #!/bin/bash
-# In a chroot or while an image is built no systemd is running: the package installs all the same, enabled
-# for the next boot, and goes again. The same for an administrator whose policy forbids to start anything.
+# In a chroot or during the build of an image, systemd does not run: the package installs, enabled for the next boot, and
+# can be removed. The same on a host with a policy against starting services.
 . ./lib.sh
 
-# What tells that systemd is running is out of sight in here.
+# The directory that shows that systemd runs is hidden here.
 elsewhere() {
     unshare --mount sh -euxc "mount -t tmpfs none /run/systemd; $1"
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the cases share; each sources this first. A case runs as root in the container, and stops at the
-# first command that fails. Lines that begin with "# " are shown by the runner even when all is well.
+# Functions of all cases; each case sources this file first. A case runs as root in the container, and stops at the
+# first command that fails. The runner shows lines that begin with "# " even if the case passes.
 set -eux -o pipefail
 
 web=http://127.0.0.1:8888
@@ -15,7 +15,7 @@ report() {
     echo "# $*"
 }
 
-# The configuration of a case, from standard input, until the case ends.
+# Configures lsbaws from standard input, until the case ends.
 configure() {
     mkdir -p /etc/lsbaws.d
     cat >/etc/lsbaws.d/case.toml
@@ -23,7 +23,7 @@ configure() {
 }
 
 finish() {
-    jobs -p | xargs --no-run-if-empty kill || true # load that goes on when a case has failed
+    jobs -p | xargs --no-run-if-empty kill || true # the load of a failed case
     if [[ -e /etc/lsbaws.d ]]; then
         rm -r /etc/lsbaws.d
         systemctl restart lsbaws.service
@@ -39,12 +39,12 @@ main_pid() {
     show lsbaws.service MainPID
 }
 
-# Gets a page and nothing else: any status but 2xx, any broken connection fails.
+# Prints a page. Fails at any status except 2xx, and at any broken connection.
 get() {
     curl --silent --show-error --fail --max-time 60 "$@"
 }
 
-# Sends text as it is, and prints all that comes back.
+# Sends text unmodified, and prints the answer.
 send_raw() { # PORT TEXT
     local connection
     exec {connection}<>"/dev/tcp/127.0.0.1/$1"
@@ -53,27 +53,27 @@ send_raw() { # PORT TEXT
     exec {connection}>&-
 }
 
-# This moment, for "$(now)" as an argument of journalctl. (Not a cursor: with those, journalctl 252 loses
-# the first entry that fits when the one at the cursor does not.)
+# The current time as an argument of journalctl. (Not a cursor: with a cursor, journalctl 252 loses the first matching
+# entry if the entry at the cursor does not match.)
 now() {
     journalctl --sync
     date +--since=@%s.%6N
 }
 
-# Connections that were served since then, by the records of each and the counts of more.
+# The number of served connections since then: records plus counts.
 count_recorded() { # SINCE
     journalctl --sync
     journalctl "$1" --output=json --identifier=lsbaws LSBAWS_OUTCOME=served |
         jq --slurp 'map(.LSBAWS_COUNT // "1" | tonumber) | add // 0'
 }
 
-# Those of them that were counted only.
-count_folded() { # SINCE
+# The number of those without a record.
+count_suppressed() { # SINCE
     journalctl "$1" --output=json --identifier=lsbaws LSBAWS_OUTCOME=served LSBAWS_END=folded |
         jq --slurp 'map(.LSBAWS_COUNT | tonumber) | add // 0'
 }
 
-# Waits for the first entry of the journal that fits the arguments of journalctl, and prints it as JSON.
+# Waits for the first journal entry that matches the arguments of journalctl, and prints it as JSON.
 await_entry() {
     local entries entry="" follower
     exec {entries}< <(exec journalctl --follow --no-tail --output=json "$@")
@@ -85,9 +85,9 @@ await_entry() {
     echo "$entry"
 }
 
-# Waits until a child of the parent sleeps in the `delay` of its route, and prints its PID. EXCEPT: not
-# this one. Neither the kernel nor the child tells anybody, so this has to look again and again.
-await_delayed_child() { # PARENT [EXCEPT]
+# Waits until a child of the supervisor other than EXCEPT sleeps in the `delay` of its route, and prints its PID. There is
+# no notification of that, so this polls.
+await_delayed_child() { # SUPERVISOR [EXCEPT]
     local child end=$((SECONDS + 60))
     { set +x; } 2>/dev/null
     until ((SECONDS > end)); do
@@ -99,22 +99,22 @@ await_delayed_child() { # PARENT [EXCEPT]
             fi
         done
     done
-    fail "no child of $1 came to its delay"
+    fail "no child of $1 reached its delay"
 }
 
-# Load in the background, until stop_load: single requests, and crowds of connections that are held open
-# together. What fails is told in $load/failures.
+# Load in the background, until stop_load: single requests, and crowds of connections that are open at the same time.
+# $load/failures contains the errors.
 start_load() {
     load=$(mktemp -d)
     cp /usr/libexec/lsbaws/lsbaws-client "$load/" # an upgrade may replace the installed one
     touch "$load/failures" "$load/requests"
     for _ in 1 2 3; do
-        request_on_and_on 2>>"$load/failures" &
+        repeat_requests 2>>"$load/failures" &
     done
-    crowd_on_and_on 2>>"$load/failures" &
+    repeat_crowds 2>>"$load/failures" &
 }
 
-request_on_and_on() {
+repeat_requests() {
     { set +x; } 2>/dev/null
     while [[ ! -e $load/stop ]]; do
         get --output /dev/null "$web/" || true
@@ -122,7 +122,7 @@ request_on_and_on() {
     done
 }
 
-crowd_on_and_on() {
+repeat_crowds() {
     { set +x; } 2>/dev/null
     while [[ ! -e $load/stop ]]; do
         "$load/lsbaws-client" --max-conns 64 --timeout 60s "$web/" >"$load/report" 2>&1 || cat "$load/report" >&2

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The parent is killed under load: systemd starts another, the socket and its queue stay. Connections that
-# had a process die with it (KillMode=mixed ends what a main process leaves behind); none is refused.
+# The supervisor is killed under load: systemd starts another one, and the socket keeps its queue. Connections that had
+# a process die with it (KillMode=mixed kills the remaining processes); none is refused.
 . ./lib.sh
 
 configure <<'TOML'
@@ -12,10 +12,10 @@ delay = "1h"
 TOML
 socket=$(show lsbaws.socket InvocationID)
 get "$web/"
-parent=$(main_pid)
+supervisor=$(main_pid)
 curl --silent "$web/slow" &
 slow_client=$!
-await_delayed_child "$parent"
+await_delayed_child "$supervisor"
 
 results=$(mktemp)
 : >"$results.go"
@@ -28,10 +28,10 @@ for _ in 1 2 3 4; do
 done
 since=$(now)
 get "$web/"
-kill -KILL "$parent"
-# Served by the new parent, maybe after a wait in the queue.
+kill -KILL "$supervisor"
+# Served by the new supervisor, possibly after a wait in the queue.
 get "$web/"
-[[ $(main_pid) != "$parent" ]]
+[[ $(main_pid) != "$supervisor" ]]
 status=0
 wait "$slow_client" || status=$?
 [[ $status != 0 ]]

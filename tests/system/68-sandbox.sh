@@ -5,7 +5,7 @@
 
 drop_in=/etc/systemd/system/lsbaws.service.d
 php_ini=/etc/php/8.2/cgi/conf.d/90-case.ini
-trap 'rm -rf $drop_in $php_ini /srv/cgi /srv/git /home/user; systemctl daemon-reload; finish' EXIT
+trap 'rm -rf $drop_in $php_ini /var/lib/php/sessions/sess_* /srv/cgi /srv/git /home/user; systemctl daemon-reload; finish' EXIT
 
 # Installs only the part of the manual's drop-in that contains SETTING.
 allow() { # SETTING

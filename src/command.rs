@@ -20,7 +20,7 @@ const EXIT_SYSTEM: u8 = 71;
 const EXIT_CONFIG: u8 = 78;
 
 /// What to print and the exit code to end with.
-struct Failure(u8, String);
+struct CommandError(u8, String);
 
 /// Runs the program: everything but the process itself is here.
 pub fn main() -> ExitCode {
@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
     child::exit_on_panic();
     match run(cli) {
         Ok(code) => ExitCode::from(code),
-        Err(Failure(code, sentence)) => {
+        Err(CommandError(code, sentence)) => {
             // journald takes the prefix for the priority of an error (sd-daemon(3)).
             let priority = if libsystemd::logging::connected_to_journal() { "<3>" } else { "" };
             let _ = writeln!(std::io::stderr(), "{priority}lsbaws: {sentence}");
@@ -43,55 +43,57 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<u8, Failure> {
+fn run(cli: Cli) -> Result<u8, CommandError> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(cli.source),
         Command::Check { show } => check(cli.source, show),
         Command::Client { arguments } => Err(match client::become_client(&arguments) {
-            error @ client::Error::Missing { .. } => Failure(EXIT_UNAVAILABLE, error.to_string()),
-            error => Failure(EXIT_SYSTEM, error.to_string()),
+            error @ client::Error::Missing { .. } => CommandError(EXIT_UNAVAILABLE, error.to_string()),
+            error => CommandError(EXIT_SYSTEM, error.to_string()),
         }),
     }
 }
 
 /// Reads the configuration. `children`: connections that are served already.
-fn load(source: &ConfigArgs, children: usize) -> Result<(Settings, Effective), Failure> {
+fn load(source: &ConfigArgs, children: usize) -> Result<(Settings, Effective), CommandError> {
     // An empty variable is none.
     let from_environment = || env::var_os("LSBAWS_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
     let file = source.config.clone().or_else(from_environment);
     let overrides = Overrides { file, set: source.set.clone() };
     config::load(&overrides, env::vars_os(), children)
-        .map_err(|error| Failure(EXIT_CONFIG, error.to_string()))
+        .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
 }
 
-fn serve(source: ConfigArgs) -> Result<u8, Failure> {
-    let fail = |error: &dyn std::error::Error| Failure(EXIT_SYSTEM, error.to_string());
+fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
+    let fail = |error: &dyn std::error::Error| CommandError(EXIT_SYSTEM, error.to_string());
     // First of all: when standard error is the client's connection, no message may go there.
     let activation = activation::receive().map_err(|error| fail(&error))?;
     let took_stderr = activation.took_stderr();
     let serve = || {
         let (settings, _) = load(&source, 0)?;
         journal::open(settings.log, took_stderr)
-            .map_err(|error| Failure(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
+            .map_err(|error| CommandError(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         let reload = move |children| {
-            load(&source, children).map(|(settings, _)| settings).map_err(|Failure(_, sentence)| sentence)
+            load(&source, children)
+                .map(|(settings, _)| settings)
+                .map_err(|CommandError(_, sentence)| sentence)
         };
         let ended = supervisor::run(settings, activation, Box::new(reload));
         journal::close();
         match ended {
             Ok(outcome) => Ok(outcome.code()),
-            Err(error @ supervisor::Error::NoService(_)) => Err(Failure(EXIT_CONFIG, error.to_string())),
+            Err(error @ supervisor::Error::NoService(_)) => Err(CommandError(EXIT_CONFIG, error.to_string())),
             Err(error) => Err(fail(&error)),
         }
     };
-    serve().inspect_err(|Failure(_, sentence)| {
+    serve().inspect_err(|CommandError(_, sentence)| {
         if took_stderr {
             journal::report_failure(sentence);
         }
     })
 }
 
-fn check(source: ConfigArgs, show: bool) -> Result<u8, Failure> {
+fn check(source: ConfigArgs, show: bool) -> Result<u8, CommandError> {
     let (settings, effective) = load(&source, 0)?;
     let mut text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
     for warning in &settings.warnings {

@@ -35,11 +35,11 @@ pub(crate) struct Rlimits {
 }
 
 /// The key of what could not be set, and why.
-pub(crate) type Refused = (&'static str, Errno);
+pub(crate) type Unsettable = (&'static str, Errno);
 
 impl Rlimits {
     /// Sets everything for this process.
-    pub(crate) fn apply(&self) -> Result<(), Refused> {
+    pub(crate) fn apply(&self) -> Result<(), Unsettable> {
         for limit in &self.limits {
             limit.apply().map_err(|errno| (limit.key, errno))?;
         }
@@ -78,7 +78,7 @@ impl Rlimits {
         let find = |key: &str| self.limits.iter().find(|limit| limit.key == key);
         match Signal::try_from(signal) {
             Ok(Signal::SIGXCPU) => find("cpu_time"),
-            // Who does not heed the first signal gets this one, a second later.
+            // A process that ignores SIGXCPU gets this signal a second later.
             Ok(Signal::SIGKILL) => {
                 find("cpu_time").filter(|limit| (usage.user + usage.system).as_secs() >= limit.value)
             }
@@ -126,7 +126,7 @@ mod tests {
         let cause = |exit, program, usage| limits.find_cause(exit, program, usage).map(|limit| limit.key);
         assert_eq!(cause(killed(Signal::SIGXCPU), None, used(2)), Some("cpu_time"));
         assert_eq!(cause(killed(Signal::SIGKILL), None, used(3)), Some("cpu_time"));
-        assert_eq!(cause(killed(Signal::SIGKILL), None, used(1)), None, "somebody else's");
+        assert_eq!(cause(killed(Signal::SIGKILL), None, used(1)), None, "another process has sent it");
         assert_eq!(cause(killed(Signal::SIGABRT), None, used(0)), Some("memory"));
         assert_eq!(cause(killed(Signal::SIGSEGV), None, used(0)), None);
         let program = Some(ProgramEnd::Killed(Signal::SIGXFSZ as i32));

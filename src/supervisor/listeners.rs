@@ -10,7 +10,7 @@ use crate::service::Service;
 
 /// A listener and the service that its name leads to.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct ServedListener {
     listener: Listener,
     service: Arc<Service>,
     /// It is not configured any more: the connections in its backlog are served, then it is closed.
@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     paused_until: Option<Instant>,
 }
 
-impl Entry {
+impl ServedListener {
     pub(crate) fn new(listener: Listener, service: Arc<Service>) -> Self {
         Self { listener, service, is_retiring: false, paused_until: None }
     }
@@ -55,24 +55,24 @@ impl Entry {
 /// All listeners.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    entries: Vec<Entry>,
+    entries: Vec<ServedListener>,
     round: usize,
 }
 
 impl Listeners {
-    pub(crate) fn new(entries: Vec<Entry>) -> Self {
+    pub(crate) fn new(entries: Vec<ServedListener>) -> Self {
         Self { entries, round: 0 }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ServedListener> {
         self.entries.iter()
     }
 
-    pub(crate) fn get(&self, index: usize) -> &Entry {
+    pub(crate) fn get(&self, index: usize) -> &ServedListener {
         &self.entries[index]
     }
 
-    pub(crate) fn get_mut(&mut self, index: usize) -> &mut Entry {
+    pub(crate) fn get_mut(&mut self, index: usize) -> &mut ServedListener {
         &mut self.entries[index]
     }
 
@@ -115,7 +115,11 @@ impl Listeners {
     }
 
     /// Applies a reload: for each listener its name and service from now on, or none if it is given up; then `added`.
-    pub(crate) fn reassign(&mut self, plans: Vec<Option<(Arc<str>, Arc<Service>)>>, added: Vec<Entry>) {
+    pub(crate) fn reassign(
+        &mut self,
+        plans: Vec<Option<(Arc<str>, Arc<Service>)>>,
+        added: Vec<ServedListener>,
+    ) {
         for (entry, plan) in self.entries.iter_mut().zip(plans) {
             match plan {
                 Some((name, service)) => {
@@ -130,13 +134,14 @@ impl Listeners {
 
     /// Where connections come from, for children that are forked ahead.
     pub(crate) fn bindings(&self) -> Vec<Binding> {
-        let binding = |entry: &Entry| (Arc::clone(&entry.listener.name), Arc::clone(&entry.service));
+        let binding = |entry: &ServedListener| (Arc::clone(&entry.listener.name), Arc::clone(&entry.service));
         self.entries.iter().map(binding).collect()
     }
 
     /// The addresses, each with its service.
     pub(crate) fn describe(&self) -> String {
-        let describe = |entry: &Entry| format!("{} ({})", entry.listener.address, entry.service.name);
+        let describe =
+            |entry: &ServedListener| format!("{} ({})", entry.listener.address, entry.service.name);
         self.entries.iter().map(describe).collect::<Vec<_>>().join(", ")
     }
 

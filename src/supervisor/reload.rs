@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::listeners::{Entry, Listeners};
+use super::listeners::{Listeners, ServedListener};
 use super::settings::Settings;
 use crate::journal;
 use crate::listen::{ListenTable, bind};
@@ -14,7 +14,7 @@ use crate::service::{Service, find_service};
 pub(crate) struct Plan {
     /// For each listener its name and service from now on, or none if it is given up.
     kept: Vec<Option<(Arc<str>, Arc<Service>)>>,
-    added: Vec<Entry>,
+    added: Vec<ServedListener>,
 }
 
 impl Plan {
@@ -45,7 +45,7 @@ impl Plan {
         let mut added = Vec::new();
         for listener in bound {
             let service = find(&listener.name)?;
-            added.push(Entry::new(listener, service));
+            added.push(ServedListener::new(listener, service));
         }
         Ok(Self { kept, added })
     }
@@ -56,7 +56,7 @@ impl Plan {
 }
 
 /// The name that a listener has by new settings; `None` if they do not have it.
-fn find_name(entry: &Entry, tables: &[ListenTable]) -> Option<Arc<str>> {
+fn find_name(entry: &ServedListener, tables: &[ListenTable]) -> Option<Arc<str>> {
     if entry.is_gone() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What the supervisor is told to do: built by the configuration, and handed in.
+//! The settings of the supervisor: built by the configuration, and handed in.
 
 use std::fmt;
 use std::time::Duration;

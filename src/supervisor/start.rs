@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::Supervisor;
 use super::connections::Connections;
 use super::lifecycle::Lifecycle;
-use super::listeners::{Entry, Listeners};
+use super::listeners::{Listeners, ServedListener};
 use super::settings::{Model, Settings};
 use crate::child;
 use crate::connection::Connection;
@@ -67,7 +67,7 @@ pub(crate) fn run(
     let mut entries = Vec::new();
     for listener in bound {
         let service = find(&listener.name)?;
-        entries.push(Entry::new(listener, service));
+        entries.push(ServedListener::new(listener, service));
     }
     sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
     let signals = take_signals().map_err(Error::system("take over signals"))?;

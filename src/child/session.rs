@@ -1,189 +1,213 @@
-//! The HTTP side of a connection: read a request, let the site answer it, and go on while both sides want to.
+//! The HTTP session of a connection: reads a request, lets the site answer it, and continues while both sides allow.
 
-use std::cell::Cell;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::work::{Kit, Work};
+use crate::connection::Identity;
 use crate::handler::exchange::Exchange;
 use crate::handler::site::Site;
-use crate::http::body::{Body, BodyLimits, Leftover, Progress, Unread};
+use crate::http::body::{Body, BodyLimits, Progress};
+use crate::http::date::Date;
 use crate::http::failure::Failure;
-use crate::http::request;
+use crate::http::limits::Limits;
+use crate::http::request::{self, Request};
 use crate::http::response::{Responder, Terms};
 use crate::http::stream::{Stream, TimeBudget};
 use crate::outcome::Outcome;
 use crate::scoreboard::{Phase, Slot};
 
-/// How long, and for how much, an early close waits for the peer to read the answer. Many a client looks for one only
-/// after it has sent some megabytes.
+/// How long, and for how many bytes, an early close waits for the client to read the response. Many clients read it
+/// only after they have sent some megabytes.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 64 << 20;
-/// Room for a response behind the largest head of a request.
-pub const RESPONSE_ROOM: usize = 2048;
+/// Bytes for a response, after the largest head of a request.
+pub(crate) const RESPONSE_ROOM: usize = 2048;
 
-/// How a request comes in its row.
+/// The place of a request in its session.
 #[derive(Clone, Copy)]
-struct Turn {
-    is_first: bool,
-    is_last: bool,
-    /// So many bytes of it are at the front of the buffer.
+struct RequestContext {
+    /// Counted from 1.
+    number: u64,
+    /// Bytes of it that are at the front of the buffer.
     filled: usize,
     /// For its head.
     deadline: Instant,
 }
 
-/// What comes after a response.
+/// What follows a request.
 enum Next {
-    /// Another request, of which so many bytes are at the front of the buffer.
+    /// Another request, of which this many bytes are at the front of the buffer.
     Request(usize),
-    /// Nothing. `unread`: bytes of the peer may be left that nobody will read; closing over them would reset
-    /// the connection.
+    /// The end of the connection. `unread`: the client may have sent bytes that were not read, so that closing the
+    /// socket would reset the connection.
     Close { outcome: Outcome, unread: bool },
 }
 
-/// Serves one connection to its end.
-pub fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
-    let (connection, slot, limits) = (work.connection, work.kit.slot, work.kit.limits);
-    let end = work.service.deadline(&connection.identity);
-    let stream = Stream::new(connection.socket.as_fd(), slot, end);
-    let mut turn = Turn {
-        is_first: true,
-        is_last: limits.max_requests == 1,
-        filled: 0,
-        deadline: connection.identity.accepted_at + limits.head_timeout,
-    };
-    for number in 2.. {
-        let filled = match answer_one(work, site, &stream, turn) {
-            Next::Request(filled) => filled,
-            Next::Close { outcome, unread } => {
-                if unread || stream.has_input() {
-                    if outcome == Outcome::Served {
-                        slot.enter(Phase::Closing); // else the record says where it failed
-                    }
-                    stream.close_lingering(work.kit.buffer, LINGER_TIME, LINGER_BYTES);
-                }
-                return outcome;
-            }
-        };
-        if filled == 0 {
-            slot.enter(Phase::Idle);
-            let until = Instant::now() + limits.keepalive_timeout;
-            if !matches!(stream.wait_for_input(until, work.kit.drain), Ok(true)) {
-                return Outcome::Served;
-            }
-        }
-        let deadline = Instant::now() + limits.head_timeout;
-        let is_last = number >= limits.max_requests;
-        turn = Turn { is_first: false, is_last, filled, deadline };
-    }
-    Outcome::Served
+/// What the requests of a connection have in common.
+struct Session<'c> {
+    site: &'c Site,
+    stream: Stream<'c>,
+    identity: &'c Identity,
+    service: &'c str,
+    slot: Slot,
+    limits: &'c Limits,
+    drain: Option<BorrowedFd<'c>>,
 }
 
-/// Reads a request and answers it.
-fn answer_one(work: &mut Work<'_>, site: &Site, stream: &Stream<'_>, turn: Turn) -> Next {
+/// Serves one connection to its end.
+pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let Work { connection, service, kit: Kit { limits, drain, slot, date, buffer, .. } } = work;
-    let slot = *slot;
-    slot.enter(Phase::Reading);
-    let mut filled = turn.filled;
-    let head = request::read_head(stream, &mut buffer[..limits.max_head_size], &mut filled, turn.deadline);
-    let (input, room) = buffer.split_at_mut(filled);
-    let mut fields = request::new_field_room();
-    let parsed = match &head {
-        Ok(length) => request::parse(&input[..*length], &mut fields).map(|request| (request, *length)),
-        Err(failure) => Err(*failure),
-    };
-    let progress = Progress { unread: Cell::new(Unread::Nothing), has_begun: Cell::new(false) };
-    let write_budget = TimeBudget::new(limits.write_timeout, limits.min_rate);
-    let (request, length) = match parsed {
-        Ok(parsed) => parsed,
-        Err(Failure::Silent) => {
-            if !turn.is_first {
-                slot.enter(Phase::Idle); // nothing was read
-            }
-            return Next::Close { outcome: Outcome::Served, unread: false };
-        }
-        // Nor is at fault who leaves between two requests, or before the first, in whatever way.
-        Err(Failure::Gone) if filled == 0 => {
-            slot.enter(Phase::Idle);
-            return Next::Close { outcome: Outcome::Served, unread: false };
-        }
-        Err(failure) => {
-            note_first_line(slot, input);
-            let is_head = input.trim_ascii_start().starts_with(b"HEAD ");
-            let terms = Terms { is_head, minor: 1, keep_alive: false };
-            let mut response = Responder::new(stream, &progress, date, terms, room, write_budget);
-            return refuse(&mut response, failure, slot);
-        }
-    };
-    slot.set_request(request.method.as_bytes(), request.target.as_bytes());
-    slot.enter(Phase::Handling);
-    let terms = Terms {
-        is_head: request.method == "HEAD",
-        minor: request.minor,
-        keep_alive: request.keep_alive && !turn.is_last && !stream.is_draining(*drain),
-    };
-    let body_limits = BodyLimits {
-        budget: TimeBudget::new(limits.body_timeout, limits.min_rate),
-        size: limits.max_body_size,
-        room: limits.max_head_size,
-    };
-    let mut body = Body::new(&request, &input[length..], stream, &progress, body_limits);
-    let mut response = Responder::new(stream, &progress, date, terms, room, write_budget);
-    let mut exchange = Exchange {
-        request: &request,
-        body: &mut body,
-        response: &mut response,
-        stream,
+    let end = service.deadline(&connection.identity);
+    let session = Session {
+        site,
+        stream: Stream::new(connection.socket.as_fd(), *slot, end),
         identity: &connection.identity,
         service: &service.name,
-        slot,
-        route_path: "",
-        rest: &[],
-        is_internal_redirect: false,
+        slot: *slot,
+        limits,
+        drain: *drain,
     };
-    let outcome = match site.answer(&mut exchange) {
-        Ok(outcome) => outcome,
-        Err(_) if response.has_begun() => {
-            return Next::Close { outcome: Outcome::ClientError, unread: false };
-        }
-        Err(failure) => return refuse(&mut response, failure, slot),
-    };
-    if outcome != Outcome::Served || !response.keeps_alive() {
-        return Next::Close { outcome, unread: !body.is_done() };
-    }
-    if !body.drain() {
-        return Next::Close { outcome, unread: true };
-    }
-    let Leftover { pending, raw } = body.into_leftover();
-    if pending > 0 {
-        buffer.copy_within(filled - pending..filled, 0);
-        return Next::Request(pending);
-    }
-    buffer[..raw.len()].copy_from_slice(&raw);
-    Next::Request(raw.len())
+    session.run(date, buffer)
 }
 
-/// Answers what is no request, or no content, with the status that says so.
-fn refuse(response: &mut Responder<'_>, failure: Failure, slot: Slot) -> Next {
-    let (status, why) = match failure {
-        Failure::Silent | Failure::Gone => {
-            return Next::Close { outcome: Outcome::ClientError, unread: false };
+impl Session<'_> {
+    fn run(&self, date: &mut Date, buffer: &mut [u8]) -> Outcome {
+        let deadline = self.identity.accepted_at + self.limits.head_timeout;
+        let mut context = RequestContext { number: 1, filled: 0, deadline };
+        loop {
+            let filled = match self.answer_request(context, date, buffer) {
+                Next::Request(filled) => filled,
+                Next::Close { outcome, unread } => {
+                    if unread || self.stream.has_input() {
+                        self.linger(outcome, buffer);
+                    }
+                    return outcome;
+                }
+            };
+            if filled == 0 && !self.wait_for_request() {
+                return Outcome::Served;
+            }
+            let deadline = Instant::now() + self.limits.head_timeout;
+            context = RequestContext { number: context.number + 1, filled, deadline };
         }
-        Failure::TimedOut => (408, "the request did not arrive in time"),
-        Failure::Refused(status, why) => (status, why),
-    };
-    let phase = slot.phase();
-    response.close_after();
-    let _ = response.error(status, why); // a peer that does not take it: the outcome is the same
-    slot.enter(phase); // the record says where it failed
-    Next::Close { outcome: Outcome::ClientError, unread: true }
-}
+    }
 
-/// Lets the record show what came instead of a request.
-fn note_first_line(slot: Slot, bytes: &[u8]) {
-    let line = bytes.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
-    if let Some(line) = line {
-        slot.set_malformed(line);
+    /// Reads a request and answers it.
+    fn answer_request(&self, context: RequestContext, date: &mut Date, buffer: &mut [u8]) -> Next {
+        self.slot.enter(Phase::Reading);
+        let mut filled = context.filled;
+        let head_room = &mut buffer[..self.limits.max_head_size];
+        let head = request::read_head(&self.stream, head_room, &mut filled, context.deadline);
+        let (input, room) = buffer.split_at_mut(filled);
+        let mut fields = request::new_field_room();
+        let parsed = match head {
+            Ok(length) => request::parse(&input[..length], &mut fields).map(|request| (request, length)),
+            Err(failure) => Err(failure),
+        };
+        let progress = Progress::new();
+        let terms = match &parsed {
+            Ok((request, _)) => self.terms_for(request, context),
+            // The client has closed between two requests, or before the first: that is no error.
+            Err(failure @ (Failure::Silent | Failure::Gone)) if filled == 0 => {
+                if context.number > 1 || *failure == Failure::Gone {
+                    self.slot.enter(Phase::Idle);
+                }
+                return Next::Close { outcome: Outcome::Served, unread: false };
+            }
+            Err(_) => self.terms_for_invalid(input),
+        };
+        let budget = TimeBudget::new(self.limits.write_timeout, self.limits.min_rate);
+        let mut response = Responder::new(&self.stream, &progress, date, terms, room, budget);
+        let (request, length) = match parsed {
+            Ok(parsed) => parsed,
+            Err(failure) => return self.refuse(&mut response, failure),
+        };
+        let mut body = Body::new(&request, &input[length..], &self.stream, &progress, self.body_limits());
+        let outcome = match self.dispatch(&request, &mut body, &mut response) {
+            Ok(outcome) => outcome,
+            Err(_) if response.has_begun() => {
+                return Next::Close { outcome: Outcome::ClientError, unread: false };
+            }
+            Err(failure) => return self.refuse(&mut response, failure),
+        };
+        if outcome != Outcome::Served || !response.keeps_alive() {
+            return Next::Close { outcome, unread: !body.is_done() };
+        }
+        if !body.drain() {
+            return Next::Close { outcome, unread: true };
+        }
+        Next::Request(body.into_leftover().move_to_front(buffer, filled))
+    }
+
+    /// Lets the site answer a valid request.
+    fn dispatch<'c>(
+        &'c self,
+        request: &Request<'_>,
+        body: &mut Body<'c>,
+        response: &mut Responder<'c>,
+    ) -> Result<Outcome, Failure> {
+        self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
+        self.slot.enter(Phase::Handling);
+        let (identity, service) = (self.identity, self.service);
+        let mut exchange = Exchange::new(request, body, response, &self.stream, identity, service, self.slot);
+        self.site.answer(&mut exchange)
+    }
+
+    fn terms_for(&self, request: &Request<'_>, context: RequestContext) -> Terms {
+        let is_last = context.number >= self.limits.max_requests;
+        Terms {
+            is_head: request.method == "HEAD",
+            minor: request.minor,
+            keep_alive: request.keep_alive && !is_last && !self.stream.is_draining(self.drain),
+        }
+    }
+
+    /// For the response to an invalid request, whose first line is recorded.
+    fn terms_for_invalid(&self, input: &[u8]) -> Terms {
+        let mut lines = input.split(|&byte| byte == b'\r' || byte == b'\n');
+        if let Some(line) = lines.find(|line| !line.is_empty()) {
+            self.slot.set_malformed(line);
+        }
+        let is_head = input.trim_ascii_start().starts_with(b"HEAD ");
+        Terms { is_head, minor: 1, keep_alive: false }
+    }
+
+    fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            budget: TimeBudget::new(self.limits.body_timeout, self.limits.min_rate),
+            size: self.limits.max_body_size,
+            room: self.limits.max_head_size,
+        }
+    }
+
+    /// Answers an invalid request, or invalid content, with its status.
+    fn refuse(&self, response: &mut Responder<'_>, failure: Failure) -> Next {
+        let (status, reason) = match failure {
+            Failure::Silent | Failure::Gone => {
+                return Next::Close { outcome: Outcome::ClientError, unread: false };
+            }
+            Failure::TimedOut => (408, "the request did not arrive in time"),
+            Failure::Refused(status, reason) => (status, reason),
+        };
+        let phase = self.slot.phase();
+        response.close_after();
+        let _ = response.error(status, reason); // the outcome is the same if the client does not read it
+        self.slot.enter(phase); // the record shows the phase of the error
+        Next::Close { outcome: Outcome::ClientError, unread: true }
+    }
+
+    /// False: the client has closed, the timeout has passed, or the daemon drains.
+    fn wait_for_request(&self) -> bool {
+        self.slot.enter(Phase::Idle);
+        let deadline = Instant::now() + self.limits.keepalive_timeout;
+        matches!(self.stream.wait_for_input(deadline, self.drain), Ok(true))
+    }
+
+    fn linger(&self, outcome: Outcome, scratch: &mut [u8]) {
+        if outcome == Outcome::Served {
+            self.slot.enter(Phase::Closing); // otherwise the record shows the phase of the error
+        }
+        self.stream.close_lingering(scratch, LINGER_TIME, LINGER_BYTES);
     }
 }

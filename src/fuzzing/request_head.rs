@@ -3,12 +3,12 @@
 
 use crate::http::failure::Failure;
 use crate::http::framing::Framing;
-use crate::http::request::{Request, Scanner, new_field_room, parse};
+use crate::http::request::{HeadScanner, Request, new_field_room, parse};
 use crate::http::{is_token, target};
 
 /// Checks one input.
 pub fn check(bytes: &[u8]) {
-    let whole = Scanner::default().find_end(bytes);
+    let whole = HeadScanner::default().find_end(bytes);
     assert_eq!(find_end_in_pieces(bytes), whole);
     let Ok(Some(length)) = whole else { return };
     let head = &bytes[..length];
@@ -28,12 +28,12 @@ pub fn check(bytes: &[u8]) {
     let mut room = new_field_room();
     let second = parse(&again, &mut room).expect("what was accepted, written anew, is accepted");
     assert_eq!(summarize(&second), summarize(&request));
-    assert_eq!(Scanner::default().find_end(&again), Ok(Some(again.len())));
+    assert_eq!(HeadScanner::default().find_end(&again), Ok(Some(again.len())));
 }
 
 /// Byte by byte, as a slow client sends.
 fn find_end_in_pieces(bytes: &[u8]) -> Result<Option<usize>, Failure> {
-    let mut scanner = Scanner::default();
+    let mut scanner = HeadScanner::default();
     for end in 0..=bytes.len() {
         if let Some(length) = scanner.find_end(&bytes[..end])? {
             assert_eq!(length, end);

@@ -2,7 +2,7 @@
 
 use crate::http::chunked::Decoder;
 use crate::http::framing::Framing;
-use crate::http::request::{Scanner, new_field_room, parse};
+use crate::http::request::{HeadScanner, new_field_room, parse};
 use crate::http::target;
 
 /// Method, target in origin-form, and content.
@@ -14,7 +14,7 @@ const UNENCODED: [char; 9] = ['"', '<', '>', '\\', '^', '`', '{', '|', '}'];
 /// Those that are whole and that we would answer, up to the end of the connection.
 pub fn take_requests(bytes: &[u8]) -> Vec<Seen> {
     let (mut rest, mut requests) = (bytes, Vec::new());
-    while let Ok(Some(length)) = Scanner::default().find_end(rest) {
+    while let Ok(Some(length)) = HeadScanner::default().find_end(rest) {
         let mut room = new_field_room();
         let Ok(request) = parse(&rest[..length], &mut room) else { break };
         // hyper does not look into a Connection that is not ASCII.

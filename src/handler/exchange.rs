@@ -1,4 +1,4 @@
-//! One request on its way to its response: what every handler works on.
+//! One request and its response, as handlers see it.
 
 use super::root::LookupError;
 use crate::connection::Identity;
@@ -11,81 +11,116 @@ use crate::journal;
 use crate::outcome::Outcome;
 use crate::scoreboard::Slot;
 
-/// One request and what it takes to answer it. What lives as long as the connection has the lifetime `'c`.
+/// One request and what is needed to answer it. What lives as long as the connection has the lifetime `'c`.
 #[derive(Debug)]
-pub struct Exchange<'r, 'c> {
-    pub request: &'r Request<'r>,
-    pub body: &'r mut Body<'c>,
-    pub response: &'r mut Responder<'c>,
-    pub stream: &'c Stream<'c>,
-    pub identity: &'c Identity,
-    pub service: &'c str,
-    pub slot: Slot,
-    /// The path of the route that was taken, without a `/` at its end, and what of the request's path is
-    /// below it, without a `/` at its beginning.
-    pub route_path: &'c str,
-    pub rest: &'r [u8],
-    /// The request was sent here from redirect on the site, as `GET`: the content was not meant for who answers now.
-    pub is_internal_redirect: bool,
+pub(crate) struct Exchange<'r, 'c> {
+    pub(crate) request: &'r Request<'r>,
+    pub(crate) body: &'r mut Body<'c>,
+    pub(crate) response: &'r mut Responder<'c>,
+    pub(crate) stream: &'c Stream<'c>,
+    pub(crate) identity: &'c Identity,
+    pub(crate) service: &'c str,
+    pub(crate) slot: Slot,
+    /// The path of the route, without a trailing `/`.
+    pub(crate) route_path: &'c str,
+    /// What follows the route's path in the request's path, without a leading `/`.
+    pub(crate) rest: &'r [u8],
+    /// An internal redirect has made this a `GET` without content; `body` is that of the original request.
+    pub(crate) is_internal_redirect: bool,
 }
 
-impl Exchange<'_, '_> {
-    /// Answers that it has failed. What is not the client's doing ends the connection, since the record tells of the
-    /// last request only; and the response says so (RFC 9112, section 9.6).
-    pub fn fail(&mut self, status: u16, why: &str, outcome: Outcome) -> Result<Outcome, Failure> {
+impl<'r, 'c> Exchange<'r, 'c> {
+    /// An exchange that has no route yet.
+    pub(crate) fn new(
+        request: &'r Request<'r>,
+        body: &'r mut Body<'c>,
+        response: &'r mut Responder<'c>,
+        stream: &'c Stream<'c>,
+        identity: &'c Identity,
+        service: &'c str,
+        slot: Slot,
+    ) -> Self {
+        Self {
+            request,
+            body,
+            response,
+            stream,
+            identity,
+            service,
+            slot,
+            route_path: "",
+            rest: &[],
+            is_internal_redirect: false,
+        }
+    }
+
+    /// The same exchange for the request of an internal redirect.
+    pub(crate) fn redirect<'s>(&'s mut self, request: &'s Request<'s>, as_get: bool) -> Exchange<'s, 'c> {
+        Exchange {
+            request,
+            body: &mut *self.body,
+            response: &mut *self.response,
+            route_path: "",
+            rest: &[],
+            is_internal_redirect: as_get,
+            ..*self
+        }
+    }
+
+    /// Sends an error response. An outcome other than `Served` closes the connection, since its record shows the last
+    /// request only, and the response announces that (RFC 9112, section 9.6).
+    pub(crate) fn fail(&mut self, status: u16, reason: &str, outcome: Outcome) -> Result<Outcome, Failure> {
         if outcome != Outcome::Served {
             self.response.close_after();
         }
-        self.response.error(status, why)?;
+        self.response.error(status, reason)?;
         Ok(outcome)
     }
 
-    /// Answers 405, or 501 for a method that nobody knows, unless the request's is one of `allowed`. True: it
-    /// is.
-    pub fn check_method(&mut self, allowed: &[&str]) -> Result<bool, Failure> {
+    /// True if the method is one of `allowed`. Otherwise sends 405, or 501 for an unknown method.
+    pub(crate) fn check_method(&mut self, allowed: &[&str]) -> Result<bool, Failure> {
         let method = self.request.method;
         if allowed.contains(&method) {
             return Ok(true);
         }
         if METHODS.contains(&method) {
-            let (why, list) = (format!("expected {}", allowed.join(" or ")), allowed.join(", "));
-            self.response.error_with(405, &why, "Allow", &list)?;
+            let (reason, list) = (format!("expected {}", allowed.join(" or ")), allowed.join(", "));
+            self.response.error_with(405, &reason, "Allow", &list)?;
         } else {
             self.response.error(501, "unknown method")?;
         }
         Ok(false)
     }
 
-    /// Logs a lookup that failed for a reason other than an absent file: a disk or a file system in trouble.
-    pub fn log_lookup_error(&self, error: LookupError) {
+    /// Logs a lookup that failed because of the file system, such as an I/O error.
+    pub(crate) fn log_lookup_error(&self, error: LookupError) {
         if let LookupError::Failed(errno) = error {
-            let what = "look for the file";
+            let what = "open the file";
             let target = Some(self.request.target);
             journal::log_system_refused(self.identity, self.service, target, what, &errno.into());
         }
     }
 }
 
-/// Methods that are known (RFC 9110, section 9.3, and RFC 5789).
+/// Known methods (RFC 9110, section 9.3, and RFC 5789).
 const METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE"];
-/// Those that a site may take: all but TRACE, which nobody needs and which shows what a browser's scripts shall not see.
-pub const ALLOWED: &str = "GET, HEAD, OPTIONS, POST, PUT, DELETE, PATCH";
+/// Methods that a handler may allow: all but TRACE, which can disclose credentials (RFC 9110, section 9.3.8).
+pub(crate) const ALLOWED: &str = "GET, HEAD, OPTIONS, POST, PUT, DELETE, PATCH";
 
-/// What has become of a request.
+/// The result of a handler.
 #[derive(Debug)]
-pub enum Answer {
-    /// A response is sent.
+pub(crate) enum Answer {
+    /// A response has been sent.
     Sent(Outcome),
-    /// Nothing is sent: this target, a path of this site and perhaps a query, shall be answered instead.
+    /// Nothing has been sent. Another target is answered instead.
     InternalRedirect(InternalRedirect),
 }
 
-/// Another target to answer.
+/// Another target of the same site: a path with an optional query.
 #[derive(Debug)]
-pub struct InternalRedirect {
+pub(crate) struct InternalRedirect {
     /// Encoded.
-    pub target: String,
-    /// As if it had been asked for by `GET`, without content. Else the method stays, and who answers has the
-    /// content.
-    pub as_get: bool,
+    pub(crate) target: String,
+    /// Answered as a `GET` without content. Otherwise the method and the content stay.
+    pub(crate) as_get: bool,
 }

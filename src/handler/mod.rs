@@ -1,15 +1,15 @@
-//! What answers a request: [`site`] finds the route, and the route's handler answers the [`exchange`]. Handlers
-//! know the exchange and the [`root`], and not each other.
+//! Handlers. [`site`] finds the route of a request, and the route's handler answers the [`exchange`]. Handlers use
+//! the exchange and the [`root`], and no other handler.
 
 #![forbid(unsafe_code)]
 
-pub mod cgi;
-pub mod exchange;
-pub mod files;
-pub mod redirect;
-pub mod respond;
-pub mod root;
-pub mod site;
+pub(crate) mod cgi;
+pub(crate) mod exchange;
+pub(crate) mod files;
+pub(crate) mod redirect;
+pub(crate) mod respond;
+pub(crate) mod root;
+pub(crate) mod site;
 
 use std::os::fd::RawFd;
 
@@ -18,8 +18,9 @@ use files::Files;
 use redirect::Redirect;
 use respond::Respond;
 
+/// What answers the requests of a route.
 #[derive(Debug)]
-pub enum Handler {
+pub(crate) enum Handler {
     Respond(Respond),
     Files(Box<Files>),
     Redirect(Redirect),
@@ -27,8 +28,8 @@ pub enum Handler {
 }
 
 impl Handler {
-    /// The directory below which it looks for what is asked.
-    pub fn descriptor(&self) -> Option<RawFd> {
+    /// The descriptor of its root directory, which children keep open.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
         match self {
             Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root.raw_fd()),
             Self::Files(files) => Some(files.root.raw_fd()),
@@ -36,8 +37,8 @@ impl Handler {
         }
     }
 
-    /// Its name in the configuration and in records.
-    pub fn name(&self) -> &'static str {
+    /// The name in the configuration and in records.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Respond(_) => "respond",
             Self::Files(_) => "files",

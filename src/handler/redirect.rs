@@ -1,34 +1,34 @@
-//! The handler `redirect`: sends the client redirect (RFC 9110, section 15.4).
+//! The handler `redirect`: sends the client to another URL (RFC 9110, section 15.4).
 
 use super::exchange::Exchange;
 use crate::http::failure::Failure;
 use crate::http::target;
 use crate::outcome::Outcome;
 
-/// Stands in the configured target for the host that was asked.
+/// Replaced by the host of the request.
 const HOST: &str = "{host}";
 
-/// Where to, and by which status.
+/// The target and the status.
 #[derive(Debug)]
-pub struct Redirect {
+pub(crate) struct Redirect {
     /// 301, 302, 303, 307 or 308.
-    pub status: u16,
+    pub(crate) status: u16,
     /// A URL or an absolute path.
-    pub to: String,
-    /// What lies below the route's path in the request is appended, and the query.
-    pub keep_path: bool,
+    pub(crate) to: String,
+    /// Appends the part of the request's path below the route's, and the query.
+    pub(crate) keep_path: bool,
 }
 
 impl Redirect {
-    pub fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
-        // Encoded anew from what was decoded: no byte of the client's gets into the field as it came.
+    pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
         let host = target::host_of(exchange.request.authority);
         if host.is_empty() && self.to.contains(HOST) {
-            exchange.response.error(400, "the request names no host to redirect to")?;
+            exchange.response.error(400, "the redirect needs a host, and the request has none")?;
             return Ok(Outcome::Served);
         }
         let mut location = self.to.replace(HOST, host);
         if self.keep_path {
+            // Encoded from the decoded path, so that no byte of the client's is copied into the field unchecked.
             let rest = target::encode_path(exchange.rest);
             if !rest.is_empty() && !location.ends_with('/') {
                 location.push('/');

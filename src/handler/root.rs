@@ -1,4 +1,4 @@
-//! Finds files below a root that no path can leave: one openat2(2) for each lookup, so that nothing can
+//! Finds files below a root directory that no path can leave: one openat2(2) for each lookup, so that nothing can
 //! change between a check and its use.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -10,25 +10,25 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::outcome::Outcome;
 
-/// openat2(2) fails with EAGAIN when a file was renamed while a symbolic link with `..` was followed, and
-/// with EINTR on some network file systems. Both pass.
+/// openat2(2) fails with EAGAIN when a file is renamed while it follows a symbolic link with `..`, and with EINTR on
+/// some network file systems. Both errors are temporary.
 const ATTEMPTS: usize = 8;
 
-/// A directory that is served, opened once.
+/// A directory with the files to serve, opened once.
 #[derive(Debug)]
-pub struct Root {
+pub(crate) struct Root {
     directory: OwnedFd,
     resolve: ResolveFlag,
 }
 
-/// Why there is nothing to serve.
+/// Why a file was not found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LookupError {
-    /// Nothing is there, or it is outside the root, or of a kind that is not served.
+pub(crate) enum LookupError {
+    /// It does not exist, is outside the root, or is neither a regular file nor a directory.
     NotFound,
-    /// The file's permissions exclude us.
+    /// The daemon has no permission.
     Forbidden,
-    /// The system is short of descriptors or memory.
+    /// Too few descriptors or too little memory.
     Shortage,
     /// The file system failed.
     Failed(Errno),
@@ -39,13 +39,13 @@ impl From<Errno> for LookupError {
         match errno {
             Errno::EACCES | Errno::EPERM => Self::Forbidden,
             Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::EINTR => Self::Shortage,
-            // No such name, or none that the file system can have.
+            // No such name, or one that the file system cannot have.
             Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::EINVAL | Errno::EILSEQ => {
                 Self::NotFound
             }
-            // A symbolic link that leads out, or that is not followed.
+            // A symbolic link that leads outside the root, or that is not followed.
             Errno::EXDEV | Errno::ELOOP => Self::NotFound,
-            // A socket, or a device without its driver; a file that another host has removed.
+            // A socket, a device without a driver, or a file that another host has removed.
             Errno::ENXIO | Errno::ENODEV | Errno::ESTALE => Self::NotFound,
             errno => Self::Failed(errno),
         }
@@ -53,42 +53,44 @@ impl From<Errno> for LookupError {
 }
 
 impl LookupError {
-    /// The status that says so, a sentence for the client, and what that makes of the request.
-    pub fn describe(self) -> (u16, &'static str, Outcome) {
+    /// The status, a sentence for the client, and the outcome of the request.
+    pub(crate) fn describe(self) -> (u16, &'static str, Outcome) {
         match self {
-            Self::NotFound => (404, "there is no such file", Outcome::Served),
-            Self::Forbidden => (403, "the file may not be read", Outcome::Served),
-            Self::Shortage => (503, "the system is short of descriptors or memory", Outcome::SystemError),
-            Self::Failed(_) => (500, "the file cannot be read", Outcome::SystemError),
+            Self::NotFound => (404, "no such file", Outcome::Served),
+            Self::Forbidden => (403, "no permission to read the file", Outcome::Served),
+            Self::Shortage => {
+                (503, "the server has too few descriptors or too little memory", Outcome::SystemError)
+            }
+            Self::Failed(_) => (500, "unable to read the file", Outcome::SystemError),
         }
     }
 }
 
-/// What can be served.
+/// The types of files that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum FileKind {
     File,
     Directory,
 }
 
-/// What fstat(2) says of a file or directory.
+/// Metadata of a file or directory (fstat(2)).
 #[derive(Debug, Clone, Copy)]
-pub struct Metadata {
-    pub kind: Kind,
+pub(crate) struct Metadata {
+    pub(crate) kind: FileKind,
     /// In bytes.
-    pub size: u64,
-    pub inode: u64,
+    pub(crate) size: u64,
+    pub(crate) inode: u64,
     /// Last modified: seconds since the epoch, and nanoseconds.
-    pub seconds: i64,
-    pub nanoseconds: i64,
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: i64,
 }
 
 impl Metadata {
-    /// `None` for what is neither a regular file nor a directory.
-    pub fn new(stat: &FileStat) -> Option<Self> {
+    /// `None` for anything but a regular file or a directory.
+    pub(crate) fn new(stat: &FileStat) -> Option<Self> {
         let kind = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-            SFlag::S_IFREG => Kind::File,
-            SFlag::S_IFDIR => Kind::Directory,
+            SFlag::S_IFREG => FileKind::File,
+            SFlag::S_IFDIR => FileKind::Directory,
             _ => return None,
         };
         let size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -99,16 +101,16 @@ impl Metadata {
 
 /// An open file or directory.
 #[derive(Debug)]
-pub struct Node {
-    pub fd: OwnedFd,
-    pub metadata: Metadata,
+pub(crate) struct OpenFile {
+    pub(crate) fd: OwnedFd,
+    pub(crate) metadata: Metadata,
 }
 
 impl Root {
-    /// Opens a directory, and looks whether this user can find files in it.
+    /// Opens a directory, and checks that this user can find files in it.
     ///
-    /// Fails as open(2) and openat2(2) do; the latter is there since Linux 5.6.
-    pub fn open(path: &Path, follow_symlinks: bool) -> nix::Result<Self> {
+    /// Fails as open(2) and openat2(2) do. openat2 requires Linux 5.6.
+    pub(crate) fn open(path: &Path, follow_symlinks: bool) -> nix::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         if !follow_symlinks {
@@ -119,39 +121,39 @@ impl Root {
         Ok(root)
     }
 
-    /// The descriptor that children have to keep.
-    pub fn raw_fd(&self) -> RawFd {
+    /// The descriptor, which children keep open.
+    pub(crate) fn raw_fd(&self) -> RawFd {
         self.directory.as_raw_fd()
     }
 
     /// Opens a file or directory for reading. `path` is relative to the root, and empty for the root itself.
-    pub fn find(&self, path: &[u8]) -> Result<Node, LookupError> {
-        // Not blocking: a FIFO without a writer would hold the child. Regular files are not affected.
+    pub(crate) fn find(&self, path: &[u8]) -> Result<OpenFile, LookupError> {
+        // Non-blocking, since the open of a FIFO waits for a writer. It does not affect regular files.
         self.find_by(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
     }
 
-    /// Looks at a file or directory without opening it for reading.
-    pub fn examine(&self, path: &[u8]) -> Result<Metadata, LookupError> {
+    /// The metadata of a file or directory, which need not be readable.
+    pub(crate) fn examine(&self, path: &[u8]) -> Result<Metadata, LookupError> {
         Ok(self.find_by(path, OFlag::O_PATH)?.metadata)
     }
 
-    /// There is a regular file, which need not be readable.
-    pub fn is_file(&self, path: &[u8]) -> bool {
-        self.examine(path).is_ok_and(|metadata| metadata.kind == Kind::File)
+    /// Whether `path` is a regular file, which need not be readable.
+    pub(crate) fn is_file(&self, path: &[u8]) -> bool {
+        self.examine(path).is_ok_and(|metadata| metadata.kind == FileKind::File)
     }
 
-    /// The same as [`Root::find`], for regular files alone.
-    pub fn find_file(&self, path: &[u8]) -> Result<Node, LookupError> {
+    /// Like [`Root::find`], but for regular files only.
+    pub(crate) fn find_file(&self, path: &[u8]) -> Result<OpenFile, LookupError> {
         self.find(path).and_then(|node| match node.metadata.kind {
-            Kind::File => Ok(node),
-            Kind::Directory => Err(LookupError::NotFound),
+            FileKind::File => Ok(node),
+            FileKind::Directory => Err(LookupError::NotFound),
         })
     }
 
-    fn find_by(&self, path: &[u8], flags: OFlag) -> Result<Node, LookupError> {
+    fn find_by(&self, path: &[u8], flags: OFlag) -> Result<OpenFile, LookupError> {
         let fd = self.resolve(if path.is_empty() { b"." } else { path }, flags)?;
         let metadata = Metadata::new(&fstat(&fd)?).ok_or(LookupError::NotFound)?;
-        Ok(Node { fd, metadata })
+        Ok(OpenFile { fd, metadata })
     }
 
     fn resolve(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
@@ -167,15 +169,15 @@ impl Root {
     }
 }
 
-impl AsFd for Node {
+impl AsFd for OpenFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-/// Whether a segment of the path is not to be served: its name begins with a dot, as those of `.git` or
-/// `.htpasswd` do. `.well-known` is there to be asked for (RFC 8615).
-pub fn is_hidden(path: &[u8]) -> bool {
+/// Whether a segment of the path begins with a dot, as in `.git` or `.htpasswd`. Such files are not served, but for
+/// `.well-known` (RFC 8615).
+pub(crate) fn is_hidden(path: &[u8]) -> bool {
     path.split(|&byte| byte == b'/').any(|segment| segment.starts_with(b".") && segment != b".well-known")
 }
 
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_outside_the_root_and_nothing_but_files_is_found() {
+    fn only_files_below_the_root_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("root/sub")).unwrap();
@@ -227,8 +229,8 @@ mod tests {
         ] {
             assert_eq!(size(path), Err(LookupError::NotFound), "{path}");
         }
-        assert_eq!(root.find(b"").unwrap().metadata.kind, Kind::Directory);
-        assert_eq!(root.find(b"sub/").unwrap().metadata.kind, Kind::Directory);
+        assert_eq!(root.find(b"").unwrap().metadata.kind, FileKind::Directory);
+        assert_eq!(root.find(b"sub/").unwrap().metadata.kind, FileKind::Directory);
         let strict = Root::open(&at("root"), false).unwrap();
         assert_eq!(strict.find_file(b"file").unwrap().metadata.size, 4);
         assert_eq!(strict.find_file(b"sub/inside").unwrap_err(), LookupError::NotFound);
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_has_its_meaning() {
+    fn errors_are_classified() {
         for (errno, missing) in [
             (Errno::EACCES, LookupError::Forbidden),
             (Errno::EMFILE, LookupError::Shortage),

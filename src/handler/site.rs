@@ -1,4 +1,4 @@
-//! The routes of a service that speaks HTTP: which one takes a request, and what answers it.
+//! The routes of an HTTP service, and which of them takes a request.
 
 use std::cmp::Reverse;
 use std::path::Path;
@@ -12,35 +12,34 @@ use crate::http::target;
 use crate::journal;
 use crate::outcome::Outcome;
 
-/// Internal redirects of one request: a loop ends there.
+/// Internal redirects of one request.
 const REDIRECTS_MAX: u32 = 5;
 
-/// The routes of a service that speaks HTTP.
+/// The routes of an HTTP service.
 #[derive(Debug)]
-pub struct Site {
-    /// In the order in which they are asked.
+pub(crate) struct Site {
+    /// The first that fits takes the request.
     routes: Vec<Route>,
 }
 
-/// A part of a service's paths, and what answers there.
+/// Which requests a handler answers.
 #[derive(Debug)]
-pub struct Route {
-    /// Only for requests to this host; `*.example.org` is every host below it.
-    pub host: Option<String>,
-    /// Decoded.
-    pub path: String,
-    /// Only for paths with a segment that ends like this, such as `.php`.
-    pub extension: Option<String>,
-    pub handler: Handler,
-    /// Fields that are added to each response.
-    pub fields: FixedFields,
+pub(crate) struct Route {
+    /// Takes only requests to this host; `*.example.org` is every host below that domain.
+    pub(crate) host: Option<String>,
+    /// Decoded. Takes only paths at or below this one.
+    pub(crate) path: String,
+    /// Takes only paths that have a segment with this ending, such as `.php`.
+    pub(crate) extension: Option<String>,
+    pub(crate) handler: Handler,
+    /// Added to each response.
+    pub(crate) fields: FixedFields,
 }
 
 impl Site {
-    /// Longest path first; among equal ones those with an extension before those without (no other route
-    /// shall send what one would run), an exact host before a wildcard before none. So the first route
-    /// that fits is the closest.
-    pub fn new(mut routes: Vec<Route>) -> Self {
+    /// Sorts the routes from the most to the least specific: longest path first; for the same path, routes with an
+    /// extension first (so that no other route sends the source of a program), then exact hosts, wildcards, no host.
+    pub(crate) fn new(mut routes: Vec<Route>) -> Self {
         let host_rank = |route: &Route| match &route.host {
             Some(host) if host.starts_with("*.") => (1, usize::MAX - host.len()),
             Some(_) => (0, 0),
@@ -52,48 +51,34 @@ impl Site {
         Self { routes }
     }
 
-    pub fn routes(&self) -> &[Route] {
+    pub(crate) fn routes(&self) -> &[Route] {
         &self.routes
     }
 
-    /// Routes a request and lets its handler answer.
+    /// Lets the handler of the request's route answer, and follows its internal redirects.
     ///
-    /// Fails when the connection does; a handler that fails says so by its outcome.
-    pub fn answer<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Outcome, Failure> {
-        self.answer_within(exchange, REDIRECTS_MAX)
-    }
-
-    fn answer_within<'c>(
-        &'c self,
-        exchange: &mut Exchange<'_, 'c>,
-        redirects: u32,
-    ) -> Result<Outcome, Failure> {
-        let redirect = match self.route(exchange)? {
-            Answer::Sent(outcome) => return Ok(outcome),
-            Answer::InternalRedirect(redirect) => redirect,
-        };
-        if redirects == 0 {
-            let why = "the request was sent from one place of the site to another too often";
-            let (service, target) = (exchange.service, exchange.request.target);
-            journal::log_program_fault(exchange.identity, service, target, Path::new(&redirect.target), why);
-            return exchange.fail(508, why, Outcome::HandlerError);
+    /// Fails when the connection does. The failure of a handler is an outcome.
+    pub(crate) fn answer<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Outcome, Failure> {
+        let mut answer = self.dispatch(exchange)?;
+        let mut as_get = false;
+        for _ in 0..REDIRECTS_MAX {
+            let redirect = match answer {
+                Answer::Sent(outcome) => return Ok(outcome),
+                Answer::InternalRedirect(redirect) => redirect,
+            };
+            as_get |= redirect.as_get;
+            let Some(request) = exchange.request.at(&redirect.target, as_get) else {
+                return exchange.fail(502, "the program returned an invalid Location", Outcome::HandlerError);
+            };
+            answer = self.dispatch(&mut exchange.redirect(&request, as_get))?;
         }
-        let Some(request) = exchange.request.at(&redirect.target, redirect.as_get) else {
-            return exchange.fail(502, "the program has named a target that is none", Outcome::HandlerError);
-        };
-        let mut inner = Exchange {
-            request: &request,
-            body: &mut *exchange.body,
-            response: &mut *exchange.response,
-            route_path: "",
-            rest: &[],
-            is_internal_redirect: exchange.is_internal_redirect || redirect.as_get,
-            ..*exchange
-        };
-        self.answer_within(&mut inner, redirects - 1)
+        match answer {
+            Answer::Sent(outcome) => Ok(outcome),
+            Answer::InternalRedirect(redirect) => refuse_redirect(exchange, &redirect),
+        }
     }
 
-    fn route<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Answer, Failure> {
+    fn dispatch<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Answer, Failure> {
         if exchange.request.path.as_ref() == b"*" {
             let mut head = exchange.response.head(200);
             head.field("Allow", ALLOWED);
@@ -101,7 +86,7 @@ impl Site {
             return Ok(Answer::Sent(Outcome::Served));
         }
         let Some((index, route)) = self.find_route(exchange.request.authority, &exchange.request.path) else {
-            exchange.response.error(404, "no route leads there")?;
+            exchange.response.error(404, "no route matches this path")?;
             return Ok(Answer::Sent(Outcome::Served));
         };
         exchange.slot.set_route(index);
@@ -122,8 +107,7 @@ impl Site {
         }
     }
 
-    /// The index of the directory that is asked for, where it is another route that answers it: `index.php`
-    /// shall run, not be sent.
+    /// The index of the requested directory, if another route answers it: `index.php` is run, not sent.
     fn find_index_on_other_route(
         &self,
         exchange: &Exchange<'_, '_>,
@@ -134,8 +118,8 @@ impl Site {
         if !request.path.ends_with(b"/") || self.routes.len() == 1 {
             return None;
         }
-        let is_there = |name: &&String| files.root.is_file(&[exchange.rest, name.as_bytes()].concat());
-        let name = files.index.iter().find(is_there)?;
+        let exists = |name: &&String| files.root.is_file(&[exchange.rest, name.as_bytes()].concat());
+        let name = files.index.iter().find(exists)?;
         let path = [&request.path, name.as_bytes()].concat();
         let (route, _) = self.find_route(request.authority, &path)?;
         let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
@@ -143,13 +127,26 @@ impl Site {
         (route != own).then_some(InternalRedirect { target, as_get: false })
     }
 
-    /// The route with the longest path that `path` is at or below, and its index.
+    /// The most specific route for a request, and its index.
     fn find_route(&self, authority: &str, path: &[u8]) -> Option<(usize, &Route)> {
         let fits = |route: &Route| {
             route.contains(path) && route.is_for_extension(path) && route.is_for_host(authority)
         };
         self.routes.iter().enumerate().find(|(_, route)| fits(route))
     }
+}
+
+/// Ends a loop of internal redirects.
+fn refuse_redirect(exchange: &mut Exchange<'_, '_>, redirect: &InternalRedirect) -> Result<Outcome, Failure> {
+    let (reason, target) = ("too many internal redirects", exchange.request.target);
+    journal::log_program_fault(
+        exchange.identity,
+        exchange.service,
+        target,
+        Path::new(&redirect.target),
+        reason,
+    );
+    exchange.fail(508, reason, Outcome::HandlerError)
 }
 
 impl Route {
@@ -169,7 +166,7 @@ impl Route {
 
     fn is_for_host(&self, authority: &str) -> bool {
         let Some(own) = &self.host else { return true };
-        // `example.org.` is the same host, spelled in full (RFC 1034, section 3.1).
+        // `example.org.` is the same host, fully qualified (RFC 1034, section 3.1).
         let host = target::host_of(authority);
         let host = host.strip_suffix('.').unwrap_or(host);
         match own.strip_prefix('*') {

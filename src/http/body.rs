@@ -1,5 +1,5 @@
-//! The content of a request, read as its framing says, and never a byte beyond it that is not kept for the
-//! next request.
+//! The content of a request, read as its framing delimits it. Bytes received beyond its end are kept for the next
+//! request.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,27 +10,26 @@ use super::framing::Framing;
 use super::request::Request;
 use super::stream::{Stream, TimeBudget};
 
-/// Bytes received at once of a content whose end is not known ahead; what lies behind it is the next
-/// request's.
+/// Bytes received at once of a content whose end is not known ahead.
 const RAW_SIZE: usize = 8192;
-/// The most of an unread content that is thrown away so that the connection can go on.
-pub const DRAIN_MAX: u64 = 64 * 1024;
+/// Bytes of unread content that are discarded to keep the connection open.
+pub(crate) const DRAIN_MAX: u64 = 64 * 1024;
 
-/// What of a content has not been read.
+/// How much of a content has not been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unread {
+pub(crate) enum Unread {
     Nothing,
     Bytes(u64),
-    /// It has no known length, or the client waits for `100 Continue` with it and may never send it.
+    /// Its length is unknown, or the client waits for `100 Continue` and may never send it.
     Unknown,
 }
 
-/// What the content and the response of one request know of each other.
+/// The state that the content and the response of one request share.
 #[derive(Debug)]
-pub struct Progress {
-    pub unread: Cell<Unread>,
+pub(crate) struct Progress {
+    pub(crate) unread: Cell<Unread>,
     /// A response has begun.
-    pub has_begun: Cell<bool>,
+    pub(crate) has_begun: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -41,13 +40,13 @@ enum Rest {
 
 /// The content of one request.
 #[derive(Debug)]
-pub struct Body<'a> {
+pub(crate) struct Body<'a> {
     stream: &'a Stream<'a>,
     progress: &'a Progress,
     rest: Rest,
-    /// Bytes that came together with the head.
+    /// Bytes received together with the head.
     pending: &'a [u8],
-    /// Bytes of a chunked content that are not decoded yet, from `raw_start` on.
+    /// Bytes of a chunked content. Those from `raw_start` on are not decoded yet.
     raw: Vec<u8>,
     raw_start: usize,
     raw_size: usize,
@@ -59,26 +58,46 @@ pub struct Body<'a> {
 
 /// Bytes that belong to the next request.
 #[derive(Debug)]
-pub struct Leftover {
-    /// That many at the end of what was received with the head, ...
-    pub pending: usize,
-    /// ... or else these.
-    pub raw: Vec<u8>,
+pub(crate) struct Leftover {
+    /// How many of those received with the head, at their end.
+    pending: usize,
+    /// If that is 0: these, received later.
+    raw: Vec<u8>,
 }
 
-/// How long and how much a content may be.
+impl Leftover {
+    /// Moves the bytes to the front of `buffer`, whose first `filled` bytes were received with the head. Returns
+    /// their number.
+    pub(crate) fn move_to_front(self, buffer: &mut [u8], filled: usize) -> usize {
+        if self.pending > 0 {
+            buffer.copy_within(filled - self.pending..filled, 0);
+            return self.pending;
+        }
+        buffer[..self.raw.len()].copy_from_slice(&self.raw);
+        self.raw.len()
+    }
+}
+
+/// Limits of a content.
 #[derive(Debug)]
-pub struct BodyLimits {
-    pub budget: TimeBudget,
+pub(crate) struct BodyLimits {
+    pub(crate) budget: TimeBudget,
     /// Bytes after decoding.
-    pub size: u64,
-    /// Bytes that there is room for when the next request begins.
-    pub room: usize,
+    pub(crate) size: u64,
+    /// Bytes that may be left over for the next request.
+    pub(crate) room: usize,
+}
+
+impl Progress {
+    /// That of a request whose content and response have not begun.
+    pub(crate) fn new() -> Self {
+        Self { unread: Cell::new(Unread::Nothing), has_begun: Cell::new(false) }
+    }
 }
 
 impl<'a> Body<'a> {
-    /// The content of `request`, of which `pending` came together with the head.
-    pub fn new(
+    /// The content of `request`; `pending` was received together with the head.
+    pub(crate) fn new(
         request: &Request<'_>,
         pending: &'a [u8],
         stream: &'a Stream<'a>,
@@ -106,59 +125,59 @@ impl<'a> Body<'a> {
             received: 0,
             limit: limits.size,
         };
-        body.note_progress();
+        body.update_progress();
         body
     }
 
     /// The length that the client announced; `None` for a chunked content.
-    pub fn length(&self) -> Option<u64> {
+    pub(crate) fn length(&self) -> Option<u64> {
         match self.rest {
             Rest::Length(left) => Some(self.received + left),
             Rest::Chunked(_) => None,
         }
     }
 
-    /// Another limit for this content, instead of the one for all.
-    pub fn set_limit(&mut self, bytes: u64) {
+    /// Replaces the limit of [`BodyLimits`], in bytes.
+    pub(crate) fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes;
     }
 
     /// Fails with 413 when the client announces more than the limit.
-    pub fn check_length(&self) -> Result<(), Failure> {
+    pub(crate) fn check_length(&self) -> Result<(), Failure> {
         match self.length() {
             Some(length) if length > self.limit => Err(too_large()),
             _ => Ok(()),
         }
     }
 
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         match &self.rest {
             Rest::Length(left) => *left == 0,
             Rest::Chunked(decoder) => decoder.is_done(),
         }
     }
 
-    /// How long the client may still let us wait for it.
-    pub fn budget(&mut self) -> &mut TimeBudget {
+    /// How long the client may still take to send it.
+    pub(crate) fn budget(&mut self) -> &mut TimeBudget {
         &mut self.budget
     }
 
-    /// Reads what there is now. `None`: nothing yet. 0 is the end of the content.
+    /// Reads what has arrived. `None`: nothing yet. 0 is the end of the content.
     ///
-    /// The first read tells a client that waits for it to send. Fails with 400 where the framing is broken,
-    /// and with 413 above the limit.
-    pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+    /// The first read sends `100 Continue` to a client that waits for it. Fails with 400 where the framing is
+    /// broken, and with 413 above the limit.
+    pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         if self.is_done() || buffer.is_empty() {
             return Ok(Some(0));
         }
         if self.awaits_continue {
             if self.progress.has_begun.get() {
-                return Ok(Some(0)); // the final response has come first: the content may never
+                return Ok(Some(0)); // after a final response the client need not send it
             }
             self.awaits_continue = false;
             let mut budget = TimeBudget::new(Duration::from_secs(1), u64::MAX);
-            let told = self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut budget);
-            told.map_err(|_| Failure::Gone)?; // who does not take these few bytes takes no answer
+            let sent = self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut budget);
+            sent.map_err(|_| Failure::Gone)?; // a client that does not take these bytes takes no response
         }
         let count = match self.rest {
             Rest::Length(left) => self.read_length(left, buffer)?,
@@ -169,15 +188,15 @@ impl<'a> Body<'a> {
         if let Rest::Length(left) = &mut self.rest {
             *left -= count as u64;
         }
-        self.note_progress();
+        self.update_progress();
         if self.received > self.limit {
             return Err(too_large());
         }
         Ok(Some(count))
     }
 
-    /// Reads what there is, waiting for the first byte within the budget. 0 is the end of the content.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
+    /// Reads, waiting for the first byte within the budget. 0 is the end of the content.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         loop {
             if let Some(count) = self.try_read(buffer)? {
                 return Ok(count);
@@ -186,15 +205,14 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Throws away what was not read, within `DRAIN_MAX`. True: all of it is gone, and the connection can go
-    /// on.
-    pub fn drain(&mut self) -> bool {
-        self.is_done() || self.read_away()
+    /// Discards what was not read, up to `DRAIN_MAX`. True: nothing is left, so the connection can stay open.
+    pub(crate) fn drain(&mut self) -> bool {
+        self.is_done() || self.discard()
     }
 
-    /// Apart, so that its buffer costs the common connection no page of stack.
+    /// Not inlined, so that its buffer costs the common connection no page of stack.
     #[inline(never)]
-    fn read_away(&mut self) -> bool {
+    fn discard(&mut self) -> bool {
         let mut scratch = [0; 1024];
         let mut left = DRAIN_MAX;
         self.limit = u64::MAX;
@@ -210,8 +228,8 @@ impl<'a> Body<'a> {
         true
     }
 
-    /// What came behind a content that was read to its end.
-    pub fn into_leftover(mut self) -> Leftover {
+    /// What was received after the content, which must have been read to its end.
+    pub(crate) fn into_leftover(mut self) -> Leftover {
         self.raw.drain(..self.raw_start);
         Leftover { pending: self.pending.len(), raw: self.raw }
     }
@@ -241,7 +259,8 @@ impl<'a> Body<'a> {
             }
             let Rest::Chunked(decoder) = &mut self.rest else { return Ok(Some(0)) };
             let input = if self.pending.is_empty() { &self.raw[self.raw_start..] } else { self.pending };
-            let (taken, given) = decoder.decode(input, buffer).map_err(|why| Failure::Refused(400, why))?;
+            let (taken, given) =
+                decoder.decode(input, buffer).map_err(|reason| Failure::Refused(400, reason))?;
             if self.pending.is_empty() {
                 self.raw_start += taken;
             } else {
@@ -253,10 +272,10 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Receives what there is now; the end of input is an error here.
+    /// Receives what has arrived. The end of input is an error here.
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         match self.stream.try_receive(buffer)? {
-            Some(0) => Err(Failure::Refused(400, "the request ends before its content does")),
+            Some(0) => Err(Failure::Refused(400, "the request ended before its content")),
             Some(count) => {
                 self.budget.earn(count);
                 Ok(Some(count))
@@ -265,7 +284,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn note_progress(&self) {
+    fn update_progress(&self) {
         self.progress.unread.set(match self.rest {
             _ if self.is_done() => Unread::Nothing,
             _ if self.awaits_continue => Unread::Unknown,
@@ -276,5 +295,5 @@ impl<'a> Body<'a> {
 }
 
 fn too_large() -> Failure {
-    Failure::Refused(413, "the content of the request is too large")
+    Failure::Refused(413, "the request content is too large")
 }

@@ -1,30 +1,31 @@
-//! The chunked transfer coding (RFC 9112, section 7.1), decoded byte by byte, so that it does not matter in
-//! which pieces it comes. Every line end is CR LF and nothing else.
+//! The chunked transfer coding (RFC 9112, section 7.1), decoded byte by byte, in pieces of any size. Lines end with
+//! CR LF only.
 
 use super::is_token;
 
-/// Digits of one chunk size: leading zeros have to end somewhere.
+/// Digits of one chunk size, leading zeros included.
 const DIGITS_MAX: usize = 128;
-/// Bytes of all chunk extensions and trailer fields of a content, which are checked and thrown away. Without
-/// a limit they could be any number of times what the content is (RFC 9112, section 7.1.1).
+/// Bytes of all chunk extensions and trailer fields of a content, which are checked and discarded. Without a limit
+/// they could be many times as long as the content (RFC 9112, section 7.1.1).
 const EXTRA_MAX: usize = 8192;
 
-/// The next byte is ...
+/// What the next byte is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// ... the first digit of a size.
+    /// The first digit of a size.
     SizeStart,
     Size,
-    /// ... the `;` of an extension, after spaces.
+    /// The `;` of an extension, after spaces.
     SizeSpace,
     Extension,
-    /// ... the LF after a size line.
+    /// The LF of a size line.
     SizeEnd,
     Data,
-    /// ... the CR, the LF after a chunk's data.
+    /// The CR after a chunk's data.
     DataCr,
+    /// The LF after a chunk's data.
     DataLf,
-    /// ... the first of a trailer field's line, or the CR of the empty line at the end.
+    /// The first byte of a trailer field, or the CR of the empty line at the end.
     LineStart,
     Name,
     Value,
@@ -35,13 +36,13 @@ enum State {
 
 /// Decodes one content.
 #[derive(Debug)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     state: State,
-    /// Bytes of the current chunk that are still to come.
+    /// Bytes of the current chunk that have not been decoded.
     left: u64,
     /// Digits of the current size.
     digits: usize,
-    /// Bytes of extensions and trailer fields.
+    /// Bytes of extensions and trailer fields so far.
     extra: usize,
 }
 
@@ -52,15 +53,15 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Decodes from `input` into `output` until one of them is used up or the content has ended. Returns how
-    /// many bytes it took and how many it gave. Bytes after the end are left alone.
+    /// Decodes from `input` into `output` until one of them is used up or the content has ended. Returns the
+    /// number of bytes read and written. Bytes after the end are not read.
     ///
-    /// The error says what is wrong, for the person at the other end; nothing can be decoded after it.
-    pub fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), &'static str> {
+    /// The error is a sentence for the client. Nothing can be decoded after an error.
+    pub(crate) fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), &'static str> {
         let (mut taken, mut given) = (0, 0);
         while taken < input.len() && !self.is_done() {
             if self.state == State::Data {
@@ -84,7 +85,7 @@ impl Decoder {
         Ok((taken, given))
     }
 
-    /// One byte that is no data.
+    /// Decodes one byte that is not data.
     fn step(&mut self, byte: u8) -> Result<State, &'static str> {
         let is_text = byte == b'\t' || !byte.is_ascii_control();
         match (self.state, byte) {
@@ -95,9 +96,9 @@ impl Decoder {
                     .checked_mul(16)
                     .map(|size| size + u64::from(digit))
                     .filter(|&size| i64::try_from(size).is_ok())
-                    .ok_or("a chunk size is too large")?;
+                    .ok_or("chunk size too large")?;
                 self.digits += 1;
-                if self.digits <= DIGITS_MAX { Ok(State::Size) } else { Err("a chunk size is too long") }
+                if self.digits <= DIGITS_MAX { Ok(State::Size) } else { Err("chunk size too long") }
             }
             (State::Size | State::Extension, b'\r') => Ok(State::SizeEnd),
             (State::Size | State::SizeSpace, b';') => self.count_extra(State::Extension),
@@ -116,11 +117,11 @@ impl Decoder {
             (State::Value, _) if is_text => self.count_extra(State::Value),
             (State::LineEnd, b'\n') => Ok(State::LineStart),
             (State::LastLf, b'\n') => Ok(State::Done),
-            (State::DataCr | State::DataLf, _) => Err("a chunk is longer than its size says"),
+            (State::DataCr | State::DataLf, _) => Err("a chunk is longer than its size"),
             (State::LineStart | State::Name | State::Value | State::LineEnd | State::LastLf, _) => {
-                Err("a trailer field is malformed")
+                Err("malformed trailer field")
             }
-            _ => Err("a chunk size is malformed"),
+            _ => Err("malformed chunk size"),
         }
     }
 
@@ -129,7 +130,7 @@ impl Decoder {
         if self.extra <= EXTRA_MAX {
             Ok(next)
         } else {
-            Err("the chunk extensions or trailer fields are too long")
+            Err("chunk extensions or trailer fields are too long")
         }
     }
 }
@@ -138,7 +139,7 @@ impl Decoder {
 mod tests {
     use super::*;
 
-    /// Content and the number of bytes used, when fed in pieces of `size`.
+    /// Content, bytes read, and whether that is all, when decoded in pieces of `size`.
     fn decode(input: &[u8], size: usize) -> Result<(Vec<u8>, usize, bool), &'static str> {
         let mut decoder = Decoder::default();
         let (mut content, mut used) = (Vec::new(), 0);
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn content_comes_out_whatever_the_pieces() {
+    fn pieces_of_any_size_decode_to_the_same_content() {
         let input = b"5\r\nhello\r\n00c \t;a=\"b\"; d\r\n, wide world\r\n0;x\r\nA: b\r\nC:\r\n\r\nGET /";
         for size in 1..=input.len() {
             assert_eq!(
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn ambiguous_framing_is_refused() {
         for input in [
             &b"\r\n"[..],
             b"g\r\n",
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_thrown_away_has_an_end() {
+    fn discarded_bytes_are_limited() {
         assert!(decode(&[b'0'; DIGITS_MAX + 1], 1).is_err());
         assert!(decode(&[b"1;".as_slice(), &[b'a'; EXTRA_MAX]].concat(), 7).is_err());
         assert!(decode(&[b"1".as_slice(), &[b' '; EXTRA_MAX + 1]].concat(), 7).is_err());

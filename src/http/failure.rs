@@ -1,18 +1,18 @@
-//! Why a request is not answered, or not to its end.
+//! Why a request gets no response, or only a part of one.
 
 use super::stream::Interrupted;
 
-/// Why there is no request to answer.
+/// Why a request could not be read or answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The peer has closed the connection without asking for anything, as browsers do with those that they
-    /// open ahead of need.
+pub(crate) enum Failure {
+    /// The client has closed the connection without a request, as browsers do with connections that they open in
+    /// advance.
     Silent,
-    /// The peer has reset the connection, or the network lost it.
+    /// The client has reset the connection, or the network has failed.
     Gone,
-    /// The deadline passed before the head was complete.
+    /// The deadline has passed.
     TimedOut,
-    /// The request is not one: the status that says so, and a sentence for the person at the other end.
+    /// The request is invalid: the status of the response, and a sentence for the client.
     Refused(u16, &'static str),
 }
 
@@ -25,7 +25,7 @@ impl From<Interrupted> for Failure {
     }
 }
 
-/// A malformed request.
-pub fn refuse<T>(sentence: &'static str) -> Result<T, Failure> {
+/// Fails with 400.
+pub(crate) fn refuse<T>(sentence: &'static str) -> Result<T, Failure> {
     Err(Failure::Refused(400, sentence))
 }

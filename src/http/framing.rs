@@ -1,4 +1,4 @@
-//! Where one request ends and the next begins, by the fields that say so (RFC 9112, sections 6 and 9.3).
+//! Where one request ends and the next begins (RFC 9112, sections 6 and 9.3).
 
 use httparse::Header;
 
@@ -8,46 +8,46 @@ use super::is_token;
 
 /// How the content of a request is delimited (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     None,
     /// That many bytes; not 0.
     Length(u64),
     Chunked,
 }
 
-/// How the content is delimited (RFC 9112, section 6.3). Everything that two recipients could understand in
-/// two ways is refused: that is how requests are smuggled.
-pub fn find_framing(fields: &[Header<'_>], minor: u8) -> Result<Framing, Failure> {
+/// How the content is delimited. What two recipients could understand differently is refused, since it allows
+/// request smuggling (RFC 9112, section 11.2).
+pub(crate) fn find_framing(fields: &[Header<'_>], minor: u8) -> Result<Framing, Failure> {
     let mut codings = field(fields, "Transfer-Encoding");
     let mut lengths = field(fields, "Content-Length");
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Framing::None),
-        (Some(_), Some(_)) => refuse("both Transfer-Encoding and Content-Length are there"),
+        (Some(_), Some(_)) => refuse("both Transfer-Encoding and Content-Length"),
         (Some(_), None) if minor == 0 => refuse("HTTP/1.0 has no Transfer-Encoding"),
-        (Some(_), None) if codings.next().is_some() => refuse("Transfer-Encoding is there more than once"),
+        (Some(_), None) if codings.next().is_some() => refuse("more than one Transfer-Encoding field"),
         (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
         (Some(coding), None) if !coding.is_empty() && coding.iter().all(|&byte| is_token(byte)) => {
-            Err(Failure::Refused(501, "the only transfer coding understood here is chunked"))
+            Err(Failure::Refused(501, "unsupported transfer coding"))
         }
-        (Some(_), None) => refuse("Transfer-Encoding is not exactly chunked"),
-        (None, Some(_)) if lengths.next().is_some() => refuse("Content-Length is there more than once"),
+        (Some(_), None) => refuse("the value of Transfer-Encoding is not 'chunked'"),
+        (None, Some(_)) if lengths.next().is_some() => refuse("more than one Content-Length field"),
         (None, Some(length)) => match parse_length(length) {
             Some(0) => Ok(Framing::None),
             Some(length) => Ok(Framing::Length(length)),
-            None => refuse("Content-Length is not a number"),
+            None => refuse("invalid Content-Length"),
         },
     }
 }
 
-/// `1*DIGIT`, and no more than a file can hold.
-pub fn parse_length(value: &[u8]) -> Option<u64> {
+/// `1*DIGIT`, up to the largest size of a file.
+pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
     let text =
         std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     text.parse().ok().filter(|&length| i64::try_from(length).is_ok())
 }
 
-/// Whether the connection goes on after the response (RFC 9112, section 9.3).
-pub fn is_persistent(fields: &[Header<'_>], minor: u8) -> bool {
+/// Whether the connection may stay open after the response (RFC 9112, section 9.3).
+pub(crate) fn is_persistent(fields: &[Header<'_>], minor: u8) -> bool {
     let has = |option: &[u8]| {
         let mut options = field(fields, "Connection").flat_map(|value| value.split(|&byte| byte == b','));
         options.any(|found| found.trim_ascii().eq_ignore_ascii_case(option))
@@ -55,8 +55,8 @@ pub fn is_persistent(fields: &[Header<'_>], minor: u8) -> bool {
     !has(b"close") && (minor > 0 || has(b"keep-alive"))
 }
 
-/// Whether the client waits for `100 Continue`; HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
-pub fn find_expectation(fields: &[Header<'_>], minor: u8) -> Result<bool, Failure> {
+/// Whether the client waits for `100 Continue`. HTTP/1.0 has no expectations (RFC 9110, section 10.1.1).
+pub(crate) fn find_expectation(fields: &[Header<'_>], minor: u8) -> Result<bool, Failure> {
     let mut expectations = field(fields, "Expect").peekable();
     if minor == 0 || expectations.peek().is_none() {
         return Ok(false);
@@ -64,7 +64,7 @@ pub fn find_expectation(fields: &[Header<'_>], minor: u8) -> Result<bool, Failur
     if expectations.all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
         return Ok(true);
     }
-    Err(Failure::Refused(417, "the only expectation understood here is 100-continue"))
+    Err(Failure::Refused(417, "unsupported expectation"))
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_go_on_where_both_sides_know_it() {
+    fn connections_persist_by_version_and_option() {
         for (version, lines, expected) in [
             ("1.1", "", true),
             ("1.1", "Connection: x, CLOSE\r\n", false),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn one_expectation_is_understood() {
+    fn one_expectation_is_supported() {
         let expects = |version, lines| parse_fields(version, lines).map(|(.., expects)| expects);
         assert_eq!(expects("1.1", "Expect: 100-Continue\r\n"), Ok(true));
         assert_eq!(expects("1.1", "Expect: 100-continue, x\r\n"), Err(417));

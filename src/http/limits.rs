@@ -1,17 +1,17 @@
-//! What one connection may cost, by `[limits]`.
+//! The limits of one connection, from `[limits]`.
 
 use std::time::Duration;
 
-/// Limits of requests, and of waiting for the client.
+/// Limits of requests, and of the time that a client may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Requests on one connection.
     pub(crate) max_requests: u64,
-    /// From the accept, or the first byte of a later request, to the end of the request's head, in total.
+    /// Total time from the accept, or from the first byte of a later request, to the end of the head.
     pub(crate) head_timeout: Duration,
-    /// The most that a client may let the child wait for content: see [`super::stream::TimeBudget`].
+    /// How long a client may take to send content: see [`super::stream::TimeBudget`].
     pub(crate) body_timeout: Duration,
-    /// The same for a client that reads a response.
+    /// How long a client may take to read a response, in the same way.
     pub(crate) write_timeout: Duration,
     /// Between a response and the first byte of the next request.
     pub(crate) keepalive_timeout: Duration,

@@ -2,25 +2,25 @@
 
 #![forbid(unsafe_code)]
 
-pub mod body;
-pub mod chunked;
-pub mod date;
-pub mod failure;
-pub mod fields;
-pub mod framing;
-pub mod limits;
-pub mod request;
-pub mod response;
-pub mod stream;
-pub mod target;
+pub(crate) mod body;
+pub(crate) mod chunked;
+pub(crate) mod date;
+pub(crate) mod failure;
+pub(crate) mod fields;
+pub(crate) mod framing;
+pub(crate) mod limits;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod stream;
+pub(crate) mod target;
 
 /// `tchar` of RFC 9110, section 5.6.2.
-pub fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The reason phrase of a status code (RFC 9110, section 15); empty for one without a name, which is allowed.
-pub fn reason(status: u16) -> &'static str {
+/// The reason phrase of a status code (RFC 9110, section 15), which may be empty (RFC 9112, section 4).
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         201 => "Created",
@@ -63,8 +63,8 @@ pub fn reason(status: u16) -> &'static str {
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
-        508 => "Loop Detected",
         505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
         _ => "",
     }
 }

@@ -1,24 +1,23 @@
-//! Responses: a head, then content in one piece, in many, or straight from a file. What fits goes out in one
-//! packet.
+//! Responses: a head, then content in one piece, in several, or from a file. Small responses are one packet.
 
 use std::os::fd::BorrowedFd;
 
 use super::body::{DRAIN_MAX, Progress, Unread};
 use super::date::Date;
-use super::reason;
+use super::reason_phrase;
 use super::stream::{Interrupted, Stream, TimeBudget};
 
-/// Header fields that a route adds to each of its responses. They win over a handler's own.
+/// Header fields that a route adds to each of its responses. They replace a handler's fields of the same name.
 #[derive(Debug, Default)]
-pub struct FixedFields {
+pub(crate) struct FixedFields {
     names: Vec<String>,
-    /// Each with its CR LF.
+    /// Complete lines.
     lines: String,
 }
 
 impl FixedFields {
     /// Adds a field; both parts must be valid (RFC 9110, section 5).
-    pub fn add(&mut self, name: &str, value: &str) {
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
         self.lines.extend([name, ": ", value, "\r\n"]);
         self.names.push(name.into());
     }
@@ -30,25 +29,25 @@ impl FixedFields {
 
 static NO_FIELDS: FixedFields = FixedFields { names: Vec::new(), lines: String::new() };
 
-/// What the head of a response depends on, besides what answers.
+/// What the head of a response depends on in its request and connection.
 #[derive(Debug)]
-pub struct Terms {
-    pub is_head: bool,
+pub(crate) struct Terms {
+    pub(crate) is_head: bool,
     /// The request's version is HTTP/1.`minor`.
-    pub minor: u8,
-    /// The connection may go on afterwards, as far as the request and the limits go.
-    pub keep_alive: bool,
+    pub(crate) minor: u8,
+    /// The request and the limits allow another request afterwards.
+    pub(crate) keep_alive: bool,
 }
 
 /// Answers one request.
 #[derive(Debug)]
-pub struct Responder<'a> {
+pub(crate) struct Responder<'a> {
     stream: &'a Stream<'a>,
     progress: &'a Progress,
     date: &'a mut Date,
     terms: Terms,
     fields: &'a FixedFields,
-    /// Bytes that are to be sent: in the room of the request's page first, on the heap when that is full.
+    /// Queued bytes: first in this room, on the page of the request; on the heap when that is full.
     room: &'a mut [u8],
     used: usize,
     queue: Vec<u8>,
@@ -56,7 +55,7 @@ pub struct Responder<'a> {
 }
 
 impl<'a> Responder<'a> {
-    pub fn new(
+    pub(crate) fn new(
         stream: &'a Stream<'a>,
         progress: &'a Progress,
         date: &'a mut Date,
@@ -69,32 +68,32 @@ impl<'a> Responder<'a> {
     }
 
     /// The fields of the route that answers.
-    pub fn set_fields(&mut self, fields: &'a FixedFields) {
+    pub(crate) fn set_fields(&mut self, fields: &'a FixedFields) {
         self.fields = fields;
     }
 
-    /// A response has begun: no other can be sent instead.
-    pub fn has_begun(&self) -> bool {
+    /// Whether a response has begun, so that no other can be sent instead.
+    pub(crate) fn has_begun(&self) -> bool {
         self.progress.has_begun.get()
     }
 
-    /// A handler has let time pass.
-    pub fn note_waited(&self) {
-        self.stream.note_waited();
+    /// Records that a handler has waited.
+    pub(crate) fn set_waited(&self) {
+        self.stream.set_waited();
     }
 
-    /// After the response the connection goes on.
-    pub fn keeps_alive(&self) -> bool {
+    /// Whether the connection stays open after the response.
+    pub(crate) fn keeps_alive(&self) -> bool {
         self.terms.keep_alive
     }
 
-    /// This response shall be the last.
-    pub fn close_after(&mut self) {
+    /// Closes the connection after this response.
+    pub(crate) fn close_after(&mut self) {
         self.terms.keep_alive = false;
     }
 
-    /// The second that the field Date of this response tells, since the epoch.
-    pub fn now(&mut self) -> u64 {
+    /// The time in the field Date of this response, in seconds since the epoch.
+    pub(crate) fn now(&mut self) -> u64 {
         if self.stream.take_waited() {
             self.date.refresh();
         }
@@ -102,11 +101,11 @@ impl<'a> Responder<'a> {
     }
 
     /// Begins a response.
-    pub fn head(&mut self, status: u16) -> Head<'_, 'a> {
+    pub(crate) fn head(&mut self, status: u16) -> Head<'_, 'a> {
         self.now();
-        self.stream.note_response(status);
+        self.stream.record_response(status);
         self.progress.has_begun.set(true);
-        // Content that nobody has read is thrown away afterwards, where that has a bound.
+        // Unread content is discarded afterwards, up to a limit.
         match self.progress.unread.get() {
             Unread::Bytes(count) if count > DRAIN_MAX => self.terms.keep_alive = false,
             Unread::Unknown => self.terms.keep_alive = false,
@@ -115,7 +114,7 @@ impl<'a> Responder<'a> {
         self.put(b"HTTP/1.1 ");
         self.put_number(status.into());
         self.put(b" ");
-        self.put(reason(status).as_bytes());
+        self.put(reason_phrase(status).as_bytes());
         self.put(b"\r\nDate: ");
         let date = *self.date.as_bytes();
         self.put(&date);
@@ -123,14 +122,20 @@ impl<'a> Responder<'a> {
         Head { responder: self }
     }
 
-    /// A response that says in words what its status means here.
-    pub fn error(&mut self, status: u16, why: &str) -> Result<(), Interrupted> {
-        self.error_with(status, why, "", "")
+    /// Sends a response that gives the reason for its status.
+    pub(crate) fn error(&mut self, status: u16, reason: &str) -> Result<(), Interrupted> {
+        self.error_with(status, reason, "", "")
     }
 
     /// The same, with one more field.
-    pub fn error_with(&mut self, status: u16, why: &str, name: &str, value: &str) -> Result<(), Interrupted> {
-        let sentence = format!("{status} {}: {why}\n", reason(status));
+    pub(crate) fn error_with(
+        &mut self,
+        status: u16,
+        reason: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<(), Interrupted> {
+        let sentence = format!("{status} {}: {reason}\n", reason_phrase(status));
         let mut head = self.head(status);
         head.field("Content-Type", "text/plain; charset=utf-8");
         if !name.is_empty() {
@@ -139,8 +144,8 @@ impl<'a> Responder<'a> {
         head.send(sentence.as_bytes())
     }
 
-    /// Sends bytes as they are, without a head of ours: for programs that make their own.
-    pub fn send_raw(&mut self, bytes: &[u8]) {
+    /// Queues bytes without a head, for programs that write the whole response.
+    pub(crate) fn queue_raw(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.progress.has_begun.set(true);
         }
@@ -158,8 +163,7 @@ impl<'a> Responder<'a> {
         }
     }
 
-    /// In decimal. Piece by piece rather than by a format: this runs in every child, and each page of code
-    /// that it does not need is a page fault saved.
+    /// Decimal, without format!: this runs in every child, and each page of code that it touches is a page fault.
     fn put_number(&mut self, mut number: u64) {
         let mut digits = [0; 20];
         let mut start = digits.len();
@@ -174,13 +178,13 @@ impl<'a> Responder<'a> {
         self.put(&digits[start..]);
     }
 
-    /// Bytes that are to be sent.
-    pub fn queued(&self) -> usize {
+    /// The number of queued bytes.
+    pub(crate) fn queued(&self) -> usize {
         self.used + self.queue.len()
     }
 
-    /// Sends everything, waiting for the peer within the budget.
-    pub fn flush(&mut self, more: bool) -> Result<(), Interrupted> {
+    /// Sends all queued bytes, waiting for the client within the budget.
+    pub(crate) fn flush(&mut self, more: bool) -> Result<(), Interrupted> {
         let (used, queued) = (self.used, !self.queue.is_empty());
         self.used = 0;
         self.stream.send_all(&self.room[..used], more || queued, &mut self.budget)?;
@@ -189,8 +193,8 @@ impl<'a> Responder<'a> {
         Ok(())
     }
 
-    /// Sends what the peer takes now. Bytes that it does not take stay queued.
-    pub fn try_flush(&mut self) -> Result<(), Interrupted> {
+    /// Sends what the socket takes without blocking. The rest stays queued.
+    pub(crate) fn try_flush(&mut self) -> Result<(), Interrupted> {
         if self.used > 0 {
             let mut queue = self.room[..self.used].to_vec();
             queue.append(&mut self.queue);
@@ -201,21 +205,21 @@ impl<'a> Responder<'a> {
         Ok(())
     }
 
-    /// How long the peer may still let us wait until it takes something.
-    pub fn budget(&mut self) -> &mut TimeBudget {
+    /// How long the client may still take to read.
+    pub(crate) fn budget(&mut self) -> &mut TimeBudget {
         &mut self.budget
     }
 }
 
 /// The head of a response, being written.
 #[derive(Debug)]
-pub struct Head<'r, 'a> {
+pub(crate) struct Head<'r, 'a> {
     responder: &'r mut Responder<'a>,
 }
 
 /// How the content of a response is delimited (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
+enum ResponseFraming {
     Length(u64),
     Chunked,
     /// By the end of the connection.
@@ -223,8 +227,8 @@ enum Framing {
 }
 
 impl<'r, 'a> Head<'r, 'a> {
-    /// Adds a field, unless the route has one of that name.
-    pub fn field(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
+    /// Adds a field, unless the route has one with this name.
+    pub(crate) fn field(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         if !self.responder.fields.contains(name) {
             for part in [name.as_bytes(), b": ", value.as_ref(), b"\r\n"] {
                 self.responder.put(part);
@@ -233,10 +237,9 @@ impl<'r, 'a> Head<'r, 'a> {
         self
     }
 
-    /// Sends a whole response: the head, and unless the request was `HEAD` (RFC 9110, section 9.3.2) the
-    /// content.
-    pub fn send(mut self, content: &[u8]) -> Result<(), Interrupted> {
-        self.end(Some(Framing::Length(content.len() as u64)));
+    /// Sends the head and, unless the request was `HEAD` (RFC 9110, section 9.3.2), the content.
+    pub(crate) fn send(mut self, content: &[u8]) -> Result<(), Interrupted> {
+        self.end(Some(ResponseFraming::Length(content.len() as u64)));
         if self.responder.terms.is_head {
             return self.responder.flush(false);
         }
@@ -248,42 +251,42 @@ impl<'r, 'a> Head<'r, 'a> {
         self.responder.stream.send_all(content, false, &mut self.responder.budget)
     }
 
-    /// Sends a response that has no content by its status: 204 and 304 (RFC 9110, section 8.6).
-    pub fn send_nothing(mut self) -> Result<(), Interrupted> {
+    /// Sends a response whose status excludes content: 204 or 304 (RFC 9110, section 8.6).
+    pub(crate) fn send_nothing(mut self) -> Result<(), Interrupted> {
         self.end(None);
         self.responder.flush(false)
     }
 
-    /// Sends nothing yet, and lets the content follow: `length` bytes, or as many as there will be.
-    pub fn start(mut self, length: Option<u64>) -> Content<'r, 'a> {
+    /// Queues the head. The content follows: `length` bytes, or any number.
+    pub(crate) fn start(mut self, length: Option<u64>) -> ResponseContent<'r, 'a> {
         let terms = &mut self.responder.terms;
         let framing = match length {
-            Some(length) => Framing::Length(length),
-            None if terms.minor > 0 => Framing::Chunked,
+            Some(length) => ResponseFraming::Length(length),
+            None if terms.minor > 0 => ResponseFraming::Chunked,
             None => {
                 terms.keep_alive = false;
-                Framing::Close
+                ResponseFraming::Close
             }
         };
         self.end(Some(framing));
         let left = match framing {
-            Framing::Length(length) => length,
-            Framing::Chunked | Framing::Close => u64::MAX,
+            ResponseFraming::Length(length) => length,
+            ResponseFraming::Chunked | ResponseFraming::Close => u64::MAX,
         };
         let framed = Framed { framing, left, is_head: self.responder.terms.is_head, is_long: false };
-        Content { responder: self.responder, framed }
+        ResponseContent { responder: self.responder, framed }
     }
 
-    fn end(&mut self, framing: Option<Framing>) {
+    fn end(&mut self, framing: Option<ResponseFraming>) {
         let responder = &mut *self.responder;
         match framing {
-            Some(Framing::Length(length)) => {
+            Some(ResponseFraming::Length(length)) => {
                 responder.put(b"Content-Length: ");
                 responder.put_number(length);
                 responder.put(b"\r\n");
             }
-            Some(Framing::Chunked) => responder.put(b"Transfer-Encoding: chunked\r\n"),
-            Some(Framing::Close) | None => {}
+            Some(ResponseFraming::Chunked) => responder.put(b"Transfer-Encoding: chunked\r\n"),
+            Some(ResponseFraming::Close) | None => {}
         }
         let fields = responder.fields;
         responder.put(fields.lines.as_bytes());
@@ -296,53 +299,53 @@ impl<'r, 'a> Head<'r, 'a> {
     }
 }
 
-/// How the content of a response is framed, and how much of it is still to come.
+/// How the content of a response is framed, and how much of it is missing.
 #[derive(Debug)]
-pub struct Framed {
-    framing: Framing,
-    /// More than these bytes are cut.
+pub(crate) struct Framed {
+    framing: ResponseFraming,
+    /// Bytes that may follow; more are dropped.
     left: u64,
-    /// Nothing is sent: the request was `HEAD`.
+    /// The request was `HEAD`: no content is sent.
     is_head: bool,
-    /// Something was cut.
+    /// Bytes were dropped.
     is_long: bool,
 }
 
 impl Framed {
-    /// Queues content, framed, without sending it.
-    pub fn queue(&mut self, responder: &mut Responder<'_>, bytes: &[u8]) {
+    /// Queues content with its framing.
+    pub(crate) fn queue(&mut self, responder: &mut Responder<'_>, bytes: &[u8]) {
         let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
         self.left -= count as u64;
         self.is_long |= count < bytes.len();
         if self.is_head || count == 0 {
             return;
         }
-        if self.framing == Framing::Chunked {
+        if self.framing == ResponseFraming::Chunked {
             responder.put(format!("{count:x}\r\n").as_bytes());
         }
         responder.put(&bytes[..count]);
-        if self.framing == Framing::Chunked {
+        if self.framing == ResponseFraming::Chunked {
             responder.put(b"\r\n");
         }
     }
 
-    /// More bytes came than were announced.
-    pub fn is_long(&self) -> bool {
+    /// Whether the content was longer than announced.
+    pub(crate) fn is_long(&self) -> bool {
         self.is_long
     }
 
-    /// Fewer bytes came than were announced.
-    pub fn is_short(&self) -> bool {
-        matches!(self.framing, Framing::Length(_)) && self.left > 0 && !self.is_head
+    /// Whether the content is shorter than announced.
+    pub(crate) fn is_short(&self) -> bool {
+        matches!(self.framing, ResponseFraming::Length(_)) && self.left > 0 && !self.is_head
     }
 
-    /// Queues the end. Content that is shorter than announced cannot be ended: the connection has to be
-    /// closed, so that the peer notices (RFC 9112, section 8).
-    pub fn end(self, responder: &mut Responder<'_>) {
+    /// Queues the end. After content that is shorter than announced, the connection is closed, so that the client
+    /// detects it (RFC 9112, section 8).
+    pub(crate) fn end(self, responder: &mut Responder<'_>) {
         if self.is_short() {
             responder.close_after();
         }
-        if self.framing == Framing::Chunked && !self.is_head {
+        if self.framing == ResponseFraming::Chunked && !self.is_head {
             responder.put(b"0\r\n\r\n");
         }
     }
@@ -350,19 +353,24 @@ impl Framed {
 
 /// The content of a response, following its head.
 #[derive(Debug)]
-pub struct Content<'r, 'a> {
+pub(crate) struct ResponseContent<'r, 'a> {
     responder: &'r mut Responder<'a>,
     framed: Framed,
 }
 
-impl Content<'_, '_> {
-    /// Queues content; it goes out with what is sent next.
-    pub fn queue(&mut self, bytes: &[u8]) {
+impl ResponseContent<'_, '_> {
+    /// Queues content. It is sent together with what follows.
+    pub(crate) fn queue(&mut self, bytes: &[u8]) {
         self.framed.queue(self.responder, bytes);
     }
 
-    /// Sends a part of a file, together with what is queued. Not for content without a length.
-    pub fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<(), Interrupted> {
+    /// Sends a part of a file, after what is queued. Only for content with a length.
+    pub(crate) fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        count: u64,
+    ) -> Result<(), Interrupted> {
         let count = count.min(self.framed.left);
         self.framed.left -= count;
         if self.framed.is_head || count == 0 {
@@ -372,14 +380,14 @@ impl Content<'_, '_> {
         self.responder.stream.send_file(file, offset, count, &mut self.responder.budget)
     }
 
-    /// Ends the content, and sends what is still queued.
-    pub fn finish(self) -> Result<(), Interrupted> {
+    /// Ends the content, and sends what is queued.
+    pub(crate) fn finish(self) -> Result<(), Interrupted> {
         self.framed.end(self.responder);
         self.responder.flush(false)
     }
 
-    /// For who has to use the responder between the parts.
-    pub fn into_framed(self) -> Framed {
+    /// Releases the responder, for callers that use it between the parts.
+    pub(crate) fn into_framed(self) -> Framed {
         self.framed
     }
 }

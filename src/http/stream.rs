@@ -1,5 +1,5 @@
-//! The connection's socket, never waited for without a limit: until a deadline, or within an budget that
-//! only the peer's progress can refill.
+//! The connection's socket. Every wait for it has a limit: a deadline, or a time budget that only the progress of
+//! the client refills.
 
 use std::cell::Cell;
 use std::io;
@@ -16,28 +16,28 @@ use crate::sys;
 
 /// A non-blocking socket whose traffic is counted in a slot.
 #[derive(Debug)]
-pub struct Stream<'a> {
+pub(crate) struct Stream<'a> {
     socket: BorrowedFd<'a>,
     slot: Slot,
-    /// The end of the whole connection, whatever it is doing then.
+    /// The deadline of the whole connection.
     end: Option<Instant>,
     waited: Cell<bool>,
 }
 
 /// Why a stream operation ended.
 #[derive(Debug)]
-pub enum Interrupted {
+pub(crate) enum Interrupted {
     /// The deadline passed, or the budget is used up.
     TimedOut,
-    /// The peer has reset the connection, or the network lost it.
+    /// The client has reset the connection, or the network has failed; or `send_file` could not read the file.
     Gone(io::Error),
 }
 
-/// How long the peer may let us wait in one direction. Waiting uses it up; bytes that move refill it, at one
-/// second for as many as `min_rate` says, never above where it began. So neither silence nor a trickle holds
-/// a process for long, and a large transfer may take as long as it takes.
+/// How long the process waits for the client in one direction. Waiting uses the budget up; each `min_rate` bytes
+/// that move add a second, up to the initial value. So neither a silent client nor a slow one holds a process for
+/// long, and a large transfer has no limit.
 #[derive(Debug)]
-pub struct TimeBudget {
+pub(crate) struct TimeBudget {
     full: Duration,
     left: Duration,
     min_rate: u64,
@@ -45,56 +45,56 @@ pub struct TimeBudget {
 
 impl TimeBudget {
     /// `min_rate` is in bytes per second.
-    pub fn new(full: Duration, min_rate: u64) -> Self {
+    pub(crate) fn new(full: Duration, min_rate: u64) -> Self {
         Self { full, left: full, min_rate: min_rate.max(1) }
     }
 
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.left
     }
 
-    pub fn earn(&mut self, bytes: usize) {
+    pub(crate) fn earn(&mut self, bytes: usize) {
         let micros = (bytes as u64).saturating_mul(1_000_000) / self.min_rate;
         self.left = self.full.min(self.left.saturating_add(Duration::from_micros(micros)));
     }
 
-    pub fn spend(&mut self, waited: Duration) {
+    pub(crate) fn spend(&mut self, waited: Duration) {
         self.left = self.left.saturating_sub(waited);
     }
 }
 
 impl<'a> Stream<'a> {
-    pub fn new(socket: BorrowedFd<'a>, slot: Slot, end: Option<Instant>) -> Self {
+    pub(crate) fn new(socket: BorrowedFd<'a>, slot: Slot, end: Option<Instant>) -> Self {
         Self { socket, slot, end, waited: Cell::new(false) }
     }
 
-    pub fn socket(&self) -> BorrowedFd<'a> {
+    pub(crate) fn socket(&self) -> BorrowedFd<'a> {
         self.socket
     }
 
-    /// The end of the whole connection, if it has one.
-    pub fn end(&self) -> Option<Instant> {
+    /// The deadline of the whole connection, if it has one.
+    pub(crate) fn end(&self) -> Option<Instant> {
         self.end
     }
 
-    /// Something was not there at once since this was last asked: time has passed.
-    pub fn take_waited(&self) -> bool {
+    /// Whether the process has waited since the last call, so that the time may have changed.
+    pub(crate) fn take_waited(&self) -> bool {
         self.waited.replace(false)
     }
 
-    /// Time has passed in some other way.
-    pub fn note_waited(&self) {
+    /// Records that the process has waited for something else.
+    pub(crate) fn set_waited(&self) {
         self.waited.set(true);
     }
 
-    /// Lets the record tell that a response with that status has begun.
-    pub fn note_response(&self, status: u16) {
+    /// Records that a response with this status has begun.
+    pub(crate) fn record_response(&self, status: u16) {
         self.slot.set_status(status);
         self.slot.enter(Phase::Writing);
     }
 
-    /// Receives what there is now. `None`: nothing yet. 0 is the end of input.
-    pub fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Interrupted> {
+    /// Receives what has arrived. `None`: nothing yet. 0 is the end of input.
+    pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Interrupted> {
         loop {
             match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
                 Ok(count) => {
@@ -108,10 +108,10 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Receives what there is, waiting until `deadline` for a first byte. 0 is the end of input.
+    /// Receives, waiting until `deadline` for a first byte. 0 is the end of input.
     ///
-    /// Most often the bytes are there already: waiting, and looking at the clock, come second.
-    pub fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Interrupted> {
+    /// Tries before it waits: most often the bytes have arrived, and neither poll(2) nor the clock is needed.
+    pub(crate) fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Interrupted> {
         loop {
             if let Some(count) = self.try_receive(buffer)? {
                 return Ok(count);
@@ -121,17 +121,22 @@ impl<'a> Stream<'a> {
     }
 
     /// Waits for bytes to receive within `budget`.
-    pub fn wait_for_more(&self, budget: &mut TimeBudget) -> Result<(), Interrupted> {
+    pub(crate) fn wait_for_more(&self, budget: &mut TimeBudget) -> Result<(), Interrupted> {
         self.wait_within(PollFlags::POLLIN, budget)
     }
 
-    /// Bytes wait to be received.
-    pub fn has_input(&self) -> bool {
+    /// Whether bytes can be received now.
+    pub(crate) fn has_input(&self) -> bool {
         recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK).is_ok_and(|count| count > 0)
     }
 
-    /// Sends all of `bytes`. `more`: others follow at once, and may share a packet with the last of these.
-    pub fn send_all(&self, mut bytes: &[u8], more: bool, budget: &mut TimeBudget) -> Result<(), Interrupted> {
+    /// Sends all of `bytes`. With `more`, the last of them may share a packet with the bytes sent next.
+    pub(crate) fn send_all(
+        &self,
+        mut bytes: &[u8],
+        more: bool,
+        budget: &mut TimeBudget,
+    ) -> Result<(), Interrupted> {
         let mut flags = MsgFlags::MSG_NOSIGNAL;
         if more {
             flags |= MsgFlags::from_bits_retain(libc::MSG_MORE);
@@ -139,7 +144,7 @@ impl<'a> Stream<'a> {
         while !bytes.is_empty() {
             match send(self.socket.as_raw_fd(), bytes, flags) {
                 Ok(count) => {
-                    self.note_sent(count, budget);
+                    self.count_sent(count, budget);
                     bytes = &bytes[count..];
                 }
                 Err(Errno::EAGAIN) => self.wait_within(PollFlags::POLLOUT, budget)?,
@@ -150,12 +155,12 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Sends what the peer takes now, and returns how much that was.
-    pub fn try_send(&self, bytes: &[u8], budget: &mut TimeBudget) -> Result<usize, Interrupted> {
+    /// Sends what the socket takes without blocking. Returns the number of bytes.
+    pub(crate) fn try_send(&self, bytes: &[u8], budget: &mut TimeBudget) -> Result<usize, Interrupted> {
         while !bytes.is_empty() {
             match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
                 Ok(count) => {
-                    self.note_sent(count, budget);
+                    self.count_sent(count, budget);
                     return Ok(count);
                 }
                 Err(Errno::EAGAIN) => break,
@@ -166,12 +171,10 @@ impl<'a> Stream<'a> {
         Ok(0)
     }
 
-    /// Sends `count` bytes of `file` from `offset` on, without them passing through this process
-    /// (sendfile(2)).
+    /// Sends `count` bytes of `file` from `offset` on (sendfile(2)).
     ///
-    /// A file that has become shorter meanwhile is an error: the length is announced already, so that the
-    /// connection has to end there.
-    pub fn send_file(
+    /// A file that has become shorter is an error: its length has been sent, so the response cannot be completed.
+    pub(crate) fn send_file(
         &self,
         file: BorrowedFd<'_>,
         offset: u64,
@@ -186,7 +189,7 @@ impl<'a> Stream<'a> {
             match sendfile(self.socket, file, Some(&mut position), part) {
                 Ok(0) => return Err(gone(Errno::EIO)),
                 Ok(sent) => {
-                    self.note_sent(sent, budget);
+                    self.count_sent(sent, budget);
                     left -= sent as u64;
                 }
                 Err(Errno::EAGAIN) => self.wait_within(PollFlags::POLLOUT, budget)?,
@@ -197,15 +200,15 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    fn note_sent(&self, count: usize, budget: &mut TimeBudget) {
+    fn count_sent(&self, count: usize, budget: &mut TimeBudget) {
         self.slot.add_bytes_out(count);
         budget.earn(count);
     }
 
-    /// Closes so that the response arrives: a socket closed with unread input sends a reset, which can
-    /// destroy what the peer has not read yet (RFC 9112, section 9.6). So: end of output first, then
-    /// input is thrown away until the peer ends its side, within `timeout` and `limit` bytes.
-    pub fn close_lingering(&self, scratch: &mut [u8], timeout: Duration, limit: usize) {
+    /// Closes so that the response arrives: a socket closed with unread input sends a reset, which can destroy what
+    /// the client has not read (RFC 9112, section 9.6). Shuts down the output, then discards input until the client
+    /// closes, for at most `timeout` and `limit` bytes.
+    pub(crate) fn close_lingering(&self, scratch: &mut [u8], timeout: Duration, limit: usize) {
         if shutdown(self.socket.as_raw_fd(), Shutdown::Write).is_err() {
             return;
         }
@@ -219,9 +222,9 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Waits for the first byte of another request. False: `deadline` has passed, or `drain` says that there
-    /// shall be no other request (it becomes readable, or has lost its other end).
-    pub fn wait_for_input(
+    /// Waits for the first byte of another request. False: `deadline` has passed, or the daemon drains: `drain` is
+    /// readable, or its other end is closed.
+    pub(crate) fn wait_for_input(
         &self,
         deadline: Instant,
         drain: Option<BorrowedFd<'_>>,
@@ -229,15 +232,15 @@ impl<'a> Stream<'a> {
         let mut fds = vec![PollFd::new(self.socket, PollFlags::POLLIN)];
         fds.extend(drain.map(|drain| PollFd::new(drain, PollFlags::POLLIN)));
         match self.poll(&mut fds, deadline) {
-            // Who asks in the same moment is still answered.
+            // A request that arrives at the same moment is still answered.
             Ok(()) => Ok(fds[0].any().unwrap_or(true)),
             Err(Interrupted::TimedOut) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// There shall be no further requests: see [`Self::wait_for_input`].
-    pub fn is_draining(&self, drain: Option<BorrowedFd<'_>>) -> bool {
+    /// Whether the daemon drains: see [`Self::wait_for_input`].
+    pub(crate) fn is_draining(&self, drain: Option<BorrowedFd<'_>>) -> bool {
         drain.is_some_and(|drain| {
             let mut fds = [PollFd::new(drain, PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
@@ -255,8 +258,8 @@ impl<'a> Stream<'a> {
         result
     }
 
-    /// Waits until one of `fds` is ready, `deadline` or the end of the connection.
-    pub fn poll(&self, fds: &mut [PollFd<'_>], deadline: Instant) -> Result<(), Interrupted> {
+    /// Waits until one of `fds` is ready, or until `deadline` or the end of the connection.
+    pub(crate) fn poll(&self, fds: &mut [PollFd<'_>], deadline: Instant) -> Result<(), Interrupted> {
         self.waited.set(true);
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
         loop {
@@ -273,5 +276,5 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// The most that Linux moves by one sendfile(2).
+/// Bytes that Linux sends by one sendfile(2), at most.
 const SENDFILE_MAX: usize = 0x7fff_f000;

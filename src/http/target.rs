@@ -1,21 +1,21 @@
-//! The target of a request (RFC 9112, section 3.2): taken apart, and its path decoded once, before anything
-//! is decided by it. Routing and lookup see the same path, so that no spelling of it slips past a route.
+//! The target of a request (RFC 9112, section 3.2). Its path is decoded once, and routing and lookup use the same
+//! decoded path, so that no spelling of it bypasses a route.
 
 use std::borrow::Cow;
 
-/// The parts of an origin-form, absolute-form or asterisk-form target, as they were sent.
+/// The parts of an origin-form, absolute-form or asterisk-form target, as sent.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Target<'a> {
+pub(crate) struct RequestTarget<'a> {
     /// `host[:port]` of an absolute-form target.
-    pub authority: Option<&'a str>,
+    pub(crate) authority: Option<&'a str>,
     /// Begins with `/`, or is `*`.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// What follows the first `?`.
-    pub query: Option<&'a str>,
+    pub(crate) query: Option<&'a str>,
 }
 
-/// Takes a target apart; `None` when it is none of the three forms.
-pub fn split(target: &str) -> Option<Target<'_>> {
+/// Splits a target. `None` for any other form.
+pub(crate) fn split(target: &str) -> Option<RequestTarget<'_>> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return None;
     }
@@ -32,20 +32,19 @@ pub fn split(target: &str) -> Option<Target<'_>> {
         None if target == "*" || target.starts_with('/') => (None, target),
         None => return None,
     };
-    // By bytes, not by the searchers of str: those are other pages of code, for every child to fault in.
+    // By bytes: the searchers of str are on other pages of code, which every child would fault in.
     let (path, query) = match rest.bytes().position(|byte| byte == b'?') {
         Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
-    Some(Target { authority, path: if path.is_empty() { "/" } else { path }, query })
+    Some(RequestTarget { authority, path: if path.is_empty() { "/" } else { path }, query })
 }
 
-/// Decodes a path (RFC 3986, section 2.1) and merges neighbouring slashes.
+/// Decodes a path (RFC 3986, section 2.1) and merges adjacent slashes.
 ///
-/// `None` for what means one thing here and may mean another elsewhere: a `%` without two hexadecimal digits,
-/// NUL, an encoded slash, and the segments `.` and `..`, which clients resolve before they ask (RFC 3986,
-/// section 5.2.4).
-pub fn decode_path(path: &str) -> Option<Cow<'_, [u8]>> {
+/// `None` for what other software may understand differently: a `%` without two hexadecimal digits, NUL, an encoded
+/// slash, and the segments `.` and `..`, which clients remove before they send a request (RFC 3986, section 5.2.4).
+pub(crate) fn decode_path(path: &str) -> Option<Cow<'_, [u8]>> {
     let bytes = path.as_bytes();
     let decoded = if bytes.contains(&b'%') || bytes.windows(2).any(|pair| pair == b"//") {
         let mut decoded = Vec::with_capacity(bytes.len());
@@ -75,9 +74,9 @@ fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Encodes a decoded path so that it can stand in a target or a link: the bytes of `pchar` (RFC 3986, section
-/// 3.3) and slashes as they are, every other one as `%XX`.
-pub fn encode_path(path: &[u8]) -> String {
+/// Encodes a decoded path for a target or a link: the bytes of `pchar` (RFC 3986, section 3.3) and slashes stay,
+/// every other byte becomes `%XX`.
+pub(crate) fn encode_path(path: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(path.len());
     for &byte in path {
@@ -92,8 +91,8 @@ pub fn encode_path(path: &[u8]) -> String {
     encoded
 }
 
-/// The host of an authority, without its port: what routes compare.
-pub fn host_of(authority: &str) -> &str {
+/// The host of an authority, without its port.
+pub(crate) fn host_of(authority: &str) -> &str {
     let end = match authority.rfind(']') {
         Some(bracket) => bracket + 1,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_come_apart() {
+    fn targets_are_split() {
         let parts = |target| split(target).map(|target| (target.authority, target.path, target.query));
         for (target, expected) in [
             ("/", Some((None, "/", None))),
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes_to_itself() {
+    fn encoded_paths_decode_to_the_original() {
         let every: Vec<u8> = (1..=255).filter(|&byte| byte != b'/').collect();
         let path = [b"/".as_slice(), &every].concat();
         assert_eq!(decode_path(&encode_path(&path)).as_deref(), Some(&path[..]));
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_stand_without_ports() {
+    fn hosts_have_no_ports() {
         for (authority, host) in
             [("a.b", "a.b"), ("a:80", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("", "")]
         {

@@ -200,7 +200,7 @@ fn errors_have_pages() {
     assert_eq!((head.status, head.text(), head.field("Content-Length")), (404, "", "15"));
     assert_eq!(site.get("/.errors/404.html").text(), "<p>Not here</p>");
     fs::remove_dir_all(site.path(".errors")).unwrap();
-    assert_eq!(site.get("/none").text(), "404 Not Found: there is no such file\n");
+    assert_eq!(site.get("/none").text(), "404 Not Found: no such file\n");
 }
 
 #[test]

@@ -5,11 +5,11 @@ use crate::http::framing::parse_length;
 use crate::http::is_token;
 
 /// A program's head may be as large as that. Fields for a browser are far smaller.
-pub const HEAD_MAX: usize = 64 * 1024;
+pub(crate) const HEAD_MAX: usize = 64 * 1024;
 
 /// What a program's head asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reply<'a> {
+pub(crate) enum Reply<'a> {
     /// A response with content (sections 6.2.1, 6.2.3 and 6.2.4).
     Document {
         status: u16,
@@ -24,7 +24,7 @@ pub enum Reply<'a> {
 
 /// Looks for the end of a head that comes in pieces, without looking at any byte twice.
 #[derive(Debug, Default)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     line_start: usize,
     seen: usize,
 }
@@ -32,7 +32,7 @@ pub struct Scanner {
 impl Scanner {
     /// The length of the head that `bytes` begin with, its empty line included; `None` when that has not come yet.
     /// `bytes` begin with those of the last call.
-    pub fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
         for (at, _) in bytes.iter().enumerate().skip(self.seen).filter(|(_, byte)| **byte == b'\n') {
             if matches!(&bytes[self.line_start..at], b"" | b"\r") {
                 return Some(at + 1);
@@ -46,12 +46,12 @@ impl Scanner {
 
 #[cfg(any(test, fuzzing))]
 /// The length of the head that `bytes` begin with, if it is whole.
-pub fn find_end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn find_end(bytes: &[u8]) -> Option<usize> {
     Scanner::default().find_end(bytes)
 }
 
 /// What is wrong with output that has ended before its head has, for who maintains the program.
-pub fn describe_unended(bytes: &[u8]) -> String {
+pub(crate) fn describe_unended(bytes: &[u8]) -> String {
     let lines = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     match lines.filter(|line| !line.is_empty()).find(|line| split_field(line).is_none()) {
         Some(line) => format!("its output has no head: {} is no header field", quote(line)),
@@ -67,7 +67,7 @@ fn quote(bytes: &[u8]) -> String {
 }
 
 /// Parses a complete head. The error says what is wrong with it, for who maintains the program.
-pub fn parse(head: &[u8]) -> Result<Reply<'_>, String> {
+pub(crate) fn parse(head: &[u8]) -> Result<Reply<'_>, String> {
     let (mut status, mut location, mut content_type, mut length) = (None, None, false, None);
     let mut fields = Vec::new();
     for line in head.split(|&byte| byte == b'\n') {

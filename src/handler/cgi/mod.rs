@@ -1,7 +1,7 @@
 //! The handler `cgi`: a program answers (RFC 3875). Its response goes to the client as it comes, and nothing
 //! of it outlives the request.
 
-pub mod head;
+pub(crate) mod head;
 mod output;
 mod program;
 mod pump;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use self::head::{HEAD_MAX, Reply};
 use self::program::Program;
 use self::pump::{Event, Pump, Want};
-pub use self::script::Programs;
+pub(crate) use self::script::Programs;
 use self::script::Script;
 use super::exchange::{ALLOWED, Answer, Exchange, InternalRedirect};
 use crate::http::failure::Failure;
@@ -33,22 +33,22 @@ const NON_PARSED: &[u8] = b"nph-";
 
 /// Programs and how they are run.
 #[derive(Debug)]
-pub struct Cgi {
-    pub programs: Programs,
+pub(crate) struct Cgi {
+    pub(crate) programs: Programs,
     /// Besides the meta-variables.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// From the start of a program to its end.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Bytes of content; `None`: as everywhere.
-    pub max_body_size: Option<u64>,
+    pub(crate) max_body_size: Option<u64>,
     /// Bytes of a program's output.
-    pub max_output_size: Option<u64>,
+    pub(crate) max_output_size: Option<u64>,
     /// Content whose length is not announced is refused.
-    pub require_length: bool,
+    pub(crate) require_length: bool,
 }
 
 impl Cgi {
-    pub fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Answer, Failure> {
+    pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Answer, Failure> {
         let sent = |outcome| Ok(Answer::Sent(outcome));
         if exchange.request.method == "TRACE" {
             exchange.response.error_with(405, "no program is asked to TRACE", "Allow", ALLOWED)?;
@@ -86,7 +86,7 @@ impl Cgi {
             Ok(program) => program,
             Err(error) => return self.fail_to_start(exchange, &script.program, &error),
         };
-        exchange.response.note_waited();
+        exchange.response.set_waited();
         let mut pump = Pump::new(program, Instant::now() + self.timeout);
         let answer = self.relay(exchange, &mut pump, &script);
         pump.end(exchange);
@@ -197,7 +197,7 @@ impl Cgi {
                     size += count;
                     match &mut framed {
                         Some(framed) => framed.queue(exchange.response, &pump.output[..count]),
-                        None => exchange.response.send_raw(&pump.output[..count]),
+                        None => exchange.response.queue_raw(&pump.output[..count]),
                     }
                     exchange.response.try_flush()?;
                 }

@@ -12,7 +12,7 @@ const LINES_MAX: usize = 256;
 
 /// Collects lines.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     line: Vec<u8>,
     passed: usize,
     lines: usize,
@@ -21,7 +21,7 @@ pub struct Lines {
 
 impl Lines {
     /// Passes the lines that are complete on to the journal.
-    pub fn add(&mut self, bytes: &[u8], exchange: &Exchange<'_, '_>) {
+    pub(crate) fn add(&mut self, bytes: &[u8], exchange: &Exchange<'_, '_>) {
         for &byte in bytes {
             if byte == b'\n' || self.line.len() == LINE_MAX {
                 self.pass(exchange);
@@ -33,7 +33,7 @@ impl Lines {
     }
 
     /// Passes on what is left.
-    pub fn finish(&mut self, exchange: &Exchange<'_, '_>) {
+    pub(crate) fn finish(&mut self, exchange: &Exchange<'_, '_>) {
         self.pass(exchange);
         if self.dropped > 0 {
             let sentence = format!("({} more bytes of its standard error were dropped)", self.dropped);

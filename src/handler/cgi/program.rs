@@ -24,13 +24,13 @@ const LOOK: u8 = 10;
 
 /// A program and our ends of its pipes, none of which blocks.
 #[derive(Debug)]
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     /// Becomes readable when the program has ended.
     pidfd: OwnedFd,
-    pub stdin: Option<ChildStdin>,
-    pub stdout: Option<ChildStdout>,
-    pub stderr: Option<ChildStderr>,
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+    pub(crate) stderr: Option<ChildStderr>,
     slot: Slot,
     end: Option<ProgramEnd>,
 }
@@ -39,7 +39,7 @@ impl Program {
     /// Starts a script, in its own directory (RFC 3875, section 7.2) and a process group of its own. It is
     /// told to end should this process die, and the parent, which finds its group in `slot`, sees to it. Without
     /// `content`, its standard input is empty.
-    pub fn start(
+    pub(crate) fn start(
         script: &Script,
         variables: impl IntoIterator<Item = (impl AsRef<std::ffi::OsStr>, impl AsRef<std::ffi::OsStr>)>,
         content: bool,
@@ -78,12 +78,12 @@ impl Program {
     }
 
     /// What becomes readable when the program ends; none once that is known.
-    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.end.is_none().then(|| self.pidfd.as_fd())
     }
 
     /// How it has ended, once it has.
-    pub fn has_ended(&mut self) -> io::Result<Option<ProgramEnd>> {
+    pub(crate) fn has_ended(&mut self) -> io::Result<Option<ProgramEnd>> {
         if self.end.is_none() {
             self.end = self.child.try_wait()?.map(|status| match (status.code(), status.signal()) {
                 (Some(code), _) => ProgramEnd::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
@@ -98,7 +98,7 @@ impl Program {
 
     /// Sees to it that nothing of the program is left, other processes of its group included: SIGTERM, and
     /// after some grace SIGKILL. Returns when all are gone; at once, when they are already.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         let group = Pid::from_raw(self.child.id().cast_signed());
         let start = Instant::now();
         let mut escalation = Escalation::new(start);
@@ -130,7 +130,7 @@ impl Program {
 }
 
 /// Reads what there is. `None`: nothing now.
-pub fn try_read(pipe: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+pub(crate) fn try_read(pipe: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
         match pipe.read(buffer) {
             Ok(count) => return Ok(Some(count)),
@@ -142,7 +142,7 @@ pub fn try_read(pipe: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<us
 }
 
 /// Writes what the pipe takes. `None`: its reader is gone.
-pub fn try_write(pipe: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
+pub(crate) fn try_write(pipe: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
     loop {
         match pipe.write(bytes) {
             Ok(count) => return Ok(Some(count)),

@@ -19,7 +19,7 @@ const PART: usize = PIPE_SIZE / 4;
 
 /// What a step has brought.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// So many bytes of standard output, in the buffer.
     Output(usize),
     /// Standard output has ended, or nobody who may write to it is left.
@@ -34,7 +34,7 @@ pub enum Event {
 
 /// What the caller wants of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
+pub(crate) enum Want {
     /// The next bytes of standard output.
     Output,
     /// Room in the queue to the client.
@@ -45,9 +45,9 @@ pub enum Want {
 
 /// A program and what is on its way to it.
 #[derive(Debug)]
-pub struct Pump {
-    pub program: Program,
-    pub output: Vec<u8>,
+pub(crate) struct Pump {
+    pub(crate) program: Program,
+    pub(crate) output: Vec<u8>,
     /// Content for the program, from `input_start` on.
     input: Vec<u8>,
     input_start: usize,
@@ -56,7 +56,7 @@ pub struct Pump {
 }
 
 impl Pump {
-    pub fn new(program: Program, deadline: Instant) -> Self {
+    pub(crate) fn new(program: Program, deadline: Instant) -> Self {
         let output = vec![0; PART];
         Self { program, output, input: Vec::new(), input_start: 0, lines: Lines::default(), deadline }
     }
@@ -64,7 +64,7 @@ impl Pump {
     /// Moves what can be moved, waiting until there is something.
     ///
     /// Fails when the client is gone or too slow, or its content is malformed.
-    pub fn step(&mut self, exchange: &mut Exchange<'_, '_>, want: Want) -> Result<Event, Failure> {
+    pub(crate) fn step(&mut self, exchange: &mut Exchange<'_, '_>, want: Want) -> Result<Event, Failure> {
         loop {
             let awaits_client = self.feed(exchange)?;
             self.collect_lines(exchange);
@@ -91,7 +91,7 @@ impl Pump {
     }
 
     /// Ends the program, with everything that it has started, and passes on its last words.
-    pub fn end(&mut self, exchange: &Exchange<'_, '_>) {
+    pub(crate) fn end(&mut self, exchange: &Exchange<'_, '_>) {
         self.program.end();
         self.collect_lines(exchange);
         self.lines.finish(exchange);
@@ -210,7 +210,7 @@ impl Pump {
     }
 
     /// Waits for the program's end, no longer than `patience`. True: it has ended.
-    pub fn wait_for_end(
+    pub(crate) fn wait_for_end(
         &mut self,
         exchange: &mut Exchange<'_, '_>,
         patience: Duration,

@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::handler::root::{Kind, LookupError, Root, is_hidden};
+use crate::handler::root::{FileKind, LookupError, Root, is_hidden};
 
 /// Where programs are.
 #[derive(Debug)]
-pub enum Programs {
+pub(crate) enum Programs {
     /// One for all paths of the route.
     One { program: PathBuf, document_root: Option<PathBuf> },
     /// The files below a directory; run as they are, or by an interpreter.
@@ -23,20 +23,20 @@ pub enum Programs {
 
 /// A program that was found, and the part of the path that names it.
 #[derive(Debug)]
-pub struct Script {
-    pub program: PathBuf,
+pub(crate) struct Script {
+    pub(crate) program: PathBuf,
     /// What the request's path leads to: the program itself, or what its interpreter is to run.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Decoded path of the program, from the root of the site.
-    pub name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// Decoded rest of the path; empty or begins with `/`.
-    pub path_info: Vec<u8>,
-    pub document_root: Option<PathBuf>,
+    pub(crate) path_info: Vec<u8>,
+    pub(crate) document_root: Option<PathBuf>,
 }
 
 impl Programs {
     /// Finds the program for a path, which is at or below `route_path`.
-    pub fn find(&self, route_path: &str, path: &[u8]) -> Result<Script, LookupError> {
+    pub(crate) fn find(&self, route_path: &str, path: &[u8]) -> Result<Script, LookupError> {
         let below = &path[route_path.len()..];
         match self {
             Self::One { program, document_root } => {
@@ -79,8 +79,8 @@ fn find_file(root: &Root, path: &[u8]) -> Result<usize, LookupError> {
             return Err(LookupError::NotFound);
         }
         match root.examine(&path[..end])?.kind {
-            Kind::File => return Ok(end),
-            Kind::Directory => end += 1,
+            FileKind::File => return Ok(end),
+            FileKind::Directory => end += 1,
         }
     }
     Err(LookupError::NotFound)

@@ -8,7 +8,7 @@ use crate::connection::Peer;
 use crate::environment::{PATH, local_address};
 use crate::handler::exchange::Exchange;
 
-pub const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
+pub(crate) const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
 
 /// Fields that have variables of their own, that concern the connection alone, or that a program could take
 /// for its own settings: `Proxy` would be HTTP_PROXY (CVE-2016-5385).
@@ -27,12 +27,12 @@ const NOT_PASSED: [&str; 11] = [
 ];
 
 /// The name of a field that programs could not tell from another: `A_B` and `A-B` are the same variable.
-pub fn find_ambiguous_field<'a>(exchange: &Exchange<'a, '_>) -> Option<&'a str> {
+pub(crate) fn find_ambiguous_field<'a>(exchange: &Exchange<'a, '_>) -> Option<&'a str> {
     exchange.request.fields.iter().map(|field| field.name).find(|name| name.contains('_'))
 }
 
 /// All variables.
-pub fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> Vec<(OsString, OsString)> {
+pub(crate) fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> Vec<(OsString, OsString)> {
     let request = exchange.request;
     let mut variables: Vec<(OsString, OsString)> = Vec::with_capacity(32);
     let mut set = |name: &str, value: &OsStr| variables.push((name.into(), value.to_owned()));

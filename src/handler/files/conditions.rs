@@ -1,47 +1,43 @@
-//! Validators of a representation, and the preconditions that clients set by them (RFC 9110, sections 8.8 and
-//! 13).
+//! Validators of a representation, and the preconditions of requests (RFC 9110, sections 8.8 and 13).
 
 use std::time::{Duration, SystemTime};
 
 use httpdate::{HttpDate, parse_http_date};
 
 use crate::handler::root::Metadata;
+use crate::http::date::LAST_SECOND;
 use crate::http::request::Request;
 
-/// Seconds after a change in which there may be another with the same time: that of coarse file systems has 1
-/// or 2.
+/// Seconds after a change in which another change may get the same time: the resolution of coarse file systems.
 const SETTLING: i64 = 2;
-/// The end of the year 9999: later times have no date.
-const LAST_SECOND: i64 = 253_402_300_799;
 
-/// What tells one state of a representation from another.
+/// The validators of one state of a file.
 #[derive(Debug)]
-pub struct Validators {
-    /// `opaque-tag`: without the mark of a weak one.
+pub(crate) struct Validators {
+    /// `opaque-tag`, without the prefix of a weak tag.
     tag: String,
-    /// The file may have changed, or may yet change, without another tag.
+    /// The file may change, or may have changed, without a change of the tag.
     is_weak: bool,
     /// Seconds since the epoch.
     modified: u64,
 }
 
-/// What the preconditions of a request make of it.
+/// The result of the preconditions.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Proceed,
-    /// 304: the client has it.
+    /// 304: the client has this state.
     NotModified,
     /// 412.
     Failed,
 }
 
 impl Validators {
-    /// Those of a file; `now` is the second that the field Date tells.
+    /// The validators of a file. `now` is the time in the field Date, in seconds since the epoch.
     ///
-    /// The tag holds time, size and inode. The inode: where every file has the same time, as in reproducible
-    /// builds, another file of the same size must not pass for the one before it. The price is that hosts
-    /// with copies of a file differ.
-    pub fn new(metadata: &Metadata, now: u64) -> Self {
+    /// The tag consists of time, size and inode. The inode distinguishes files of the same size where all files
+    /// have the same time, as from reproducible builds; so hosts with copies of a file have different tags.
+    pub(crate) fn new(metadata: &Metadata, now: u64) -> Self {
         let mut tag = String::with_capacity(64);
         let parts = [
             metadata.seconds.cast_unsigned(),
@@ -54,24 +50,24 @@ impl Validators {
             push_hexadecimal(&mut tag, part);
         }
         tag.push('"');
-        let now = i64::try_from(now).unwrap_or(i64::MAX).min(LAST_SECOND);
-        // Never after the Date of the response (RFC 9110, section 8.8.2.1).
+        let now = i64::try_from(now.min(LAST_SECOND)).unwrap_or(i64::MAX);
+        // Not after the Date of the response (RFC 9110, section 8.8.2.1).
         let modified = u64::try_from(metadata.seconds.min(now)).unwrap_or(0);
         Self { tag, is_weak: metadata.seconds > now - SETTLING, modified }
     }
 
     /// The value of the field ETag.
-    pub fn entity_tag(&self) -> String {
+    pub(crate) fn entity_tag(&self) -> String {
         if self.is_weak { ["W/", &self.tag].concat() } else { self.tag.clone() }
     }
 
     /// The value of the field Last-Modified.
-    pub fn last_modified(&self) -> String {
+    pub(crate) fn last_modified(&self) -> String {
         HttpDate::from(SystemTime::UNIX_EPOCH + Duration::from_secs(self.modified)).to_string()
     }
 
-    /// Whether a field that lists tags, or says `*`, names this representation. A weak tag on either side
-    /// never does when the comparison is to be strong (RFC 9110, section 8.8.3.2).
+    /// Whether a list of tags, or `*`, matches this representation. Weak tags do not match in a strong comparison
+    /// (RFC 9110, section 8.8.3.2).
     fn is_listed<'a>(&self, mut values: impl Iterator<Item = &'a [u8]>, strongly: bool) -> bool {
         values.any(|value| {
             value.trim_ascii() == b"*"
@@ -89,8 +85,8 @@ fn push_hexadecimal(text: &mut String, number: u64) {
     }
 }
 
-/// Evaluates the preconditions in the order of RFC 9110, section 13.2.2, steps 1 to 4; for GET and HEAD.
-pub fn check(request: &Request<'_>, own: &Validators) -> Verdict {
+/// Evaluates the preconditions of GET and HEAD in the order of RFC 9110, section 13.2.2, steps 1 to 4.
+pub(crate) fn check(request: &Request<'_>, own: &Validators) -> Verdict {
     if has(request, "If-Match") {
         if !own.is_listed(request.field("If-Match"), true) {
             return Verdict::Failed;
@@ -108,9 +104,8 @@ pub fn check(request: &Request<'_>, own: &Validators) -> Verdict {
     Verdict::Proceed
 }
 
-/// Step 5: whether the ranges that the request asks for are those of this state, by If-Range (RFC 9110,
-/// section 13.1.5). Both kinds of validator have to be strong.
-pub fn allows_ranges(request: &Request<'_>, own: &Validators) -> bool {
+/// Step 5: whether If-Range allows a partial response (RFC 9110, section 13.1.5). Validators must be strong.
+pub(crate) fn allows_ranges(request: &Request<'_>, own: &Validators) -> bool {
     let mut values = request.field("If-Range");
     let (Some(value), None) = (values.next(), values.next()) else { return !has(request, "If-Range") };
     if own.is_weak {
@@ -127,23 +122,21 @@ fn has(request: &Request<'_>, name: &str) -> bool {
     request.field(name).next().is_some()
 }
 
-/// The date of a field that is there once and is one; others do not count (RFC 9110, sections 13.1.3 and
-/// 13.1.4).
+/// The date of a field that occurs once and is valid; others are ignored (RFC 9110, sections 13.1.3 and 13.1.4).
 fn find_date(request: &Request<'_>, name: &str) -> Option<u64> {
     let mut values = request.field(name);
     values.next().filter(|_| values.next().is_none()).and_then(parse_date)
 }
 
-/// Any of the three forms of RFC 9110, section 5.6.7, in seconds since the epoch.
+/// A date in one of the three forms of RFC 9110, section 5.6.7, in seconds since the epoch.
 fn parse_date(value: &[u8]) -> Option<u64> {
     let date = parse_http_date(std::str::from_utf8(value).ok()?.trim()).ok()?;
     date.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// The entity tags of a list (RFC 9110, section 8.8.3), as far as it is one.
+/// The entity tags of a list (RFC 9110, section 8.8.3), up to the first error.
 struct Tags<'a>(&'a [u8]);
 
-/// One of them.
 struct Tag<'a> {
     /// With its quotes.
     opaque: &'a [u8],
@@ -157,7 +150,7 @@ impl<'a> Iterator for Tags<'a> {
         let start = self.0.iter().position(|byte| !b" \t,".contains(byte))?;
         let rest = &self.0[start..];
         let (opaque, is_weak) = rest.strip_prefix(b"W/").map_or((rest, false), |opaque| (opaque, true));
-        // A comma may be in a tag, a quote not.
+        // A tag may contain a comma, but no quote.
         let length = match opaque.split_first() {
             Some((b'"', inside)) => inside.iter().position(|&byte| byte == b'"').map(|end| end + 2),
             _ => None,
@@ -171,7 +164,7 @@ impl<'a> Iterator for Tags<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::root::Kind;
+    use crate::handler::root::FileKind;
     use crate::http::request::{new_field_room, parse};
 
     /// Sun, 06 Nov 1994 08:49:37 GMT.
@@ -179,19 +172,19 @@ mod tests {
     const TAG: &str = "\"2ebc98a1-7-64-5\"";
 
     fn validators(seconds: i64, now: i64) -> Validators {
-        let metadata = Metadata { kind: Kind::File, size: 100, inode: 5, seconds, nanoseconds: 7 };
+        let metadata = Metadata { kind: FileKind::File, size: 100, inode: 5, seconds, nanoseconds: 7 };
         Validators::new(&metadata, now.try_into().unwrap())
     }
 
-    fn with_request<T>(fields: &str, ask: impl FnOnce(&Request<'_>) -> T) -> T {
+    fn with_request<T>(fields: &str, check: impl FnOnce(&Request<'_>) -> T) -> T {
         let head =
             format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields.replace('|', "\r\n").replace("TAG", TAG));
         let mut room = new_field_room();
-        ask(&parse(head.as_bytes(), &mut room).unwrap())
+        check(&parse(head.as_bytes(), &mut room).unwrap())
     }
 
     #[test]
-    fn preconditions_hold_in_the_order_of_the_rfc() {
+    fn preconditions_are_evaluated_in_the_order_of_the_rfc() {
         use Verdict::{Failed, NotModified, Proceed};
         let (same, before, after) =
             ["37", "36", "38"].map(|s| format!("Sun, 06 Nov 1994 08:49:{s} GMT")).into();
@@ -212,7 +205,7 @@ mod tests {
             ("If-Unmodified-Since: Sun Nov  6 08:49:36 1994|", Failed),
             ("If-Unmodified-Since: nonsense|", Proceed),
             ("If-Unmodified-Since: BEFORE|If-Unmodified-Since: BEFORE|", Proceed),
-            // If-Match makes If-Unmodified-Since count for nothing.
+            // If-Match overrides If-Unmodified-Since.
             ("If-Match: TAG|If-Unmodified-Since: BEFORE|", Proceed),
             ("If-None-Match: TAG|", NotModified),
             ("If-None-Match: W/TAG|", NotModified),
@@ -227,9 +220,9 @@ mod tests {
             ("If-Modified-Since: BEFORE|", Proceed),
             ("If-Modified-Since: 784111777|", Proceed),
             ("If-Modified-Since: SAME|If-Modified-Since: SAME|", Proceed),
-            // If-None-Match makes If-Modified-Since count for nothing.
+            // If-None-Match overrides If-Modified-Since.
             ("If-None-Match: \"other\"|If-Modified-Since: SAME|", Proceed),
-            // 412 comes first.
+            // 412 has precedence.
             ("If-None-Match: TAG|If-Match: \"other\"|", Failed),
             ("If-Modified-Since: SAME|If-Unmodified-Since: BEFORE|", Failed),
             ("If-Match: TAG|If-None-Match: TAG|", NotModified),
@@ -241,14 +234,14 @@ mod tests {
                 .fold(fields.to_owned(), |text, (word, date): &(&str, &String)| text.replace(word, date));
             assert_eq!(with_request(&dated, |request| check(request, &own)), expected, "{fields}");
         }
-        // A weak tag of ours is good for caches alone.
+        // A weak tag is valid for caches only.
         let fresh = validators(MODIFIED, MODIFIED);
         assert_eq!(with_request("If-Match: TAG|", |request| check(request, &fresh)), Failed);
         assert_eq!(with_request("If-None-Match: TAG|", |request| check(request, &fresh)), NotModified);
     }
 
     #[test]
-    fn ranges_are_of_the_same_state_or_not_served() {
+    fn ranges_require_the_same_state() {
         let settled = validators(MODIFIED, MODIFIED + 2);
         let fresh = validators(MODIFIED, MODIFIED + 1);
         for (fields, expected) in [
@@ -285,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_in_the_future_or_without_a_date() {
+    fn last_modified_is_never_in_the_future() {
         let date = |seconds, now| validators(seconds, now).last_modified();
         assert_eq!(date(MODIFIED, MODIFIED + 9), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(date(MODIFIED + 9, MODIFIED), "Sun, 06 Nov 1994 08:49:37 GMT");

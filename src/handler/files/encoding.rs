@@ -1,8 +1,8 @@
-//! The field Accept-Encoding (RFC 9110, section 12.5.3): which precompressed twins a client would take.
+//! The field Accept-Encoding (RFC 9110, section 12.5.3): which precompressed variants a client accepts.
 
-/// A content coding, in the order in which they are tried when a client likes them equally: smallest first.
+/// A content coding. Codings of equal weight are tried in this order, the best compression first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
+pub(crate) enum Coding {
     Brotli,
     Zstandard,
     Gzip,
@@ -11,8 +11,8 @@ pub enum Coding {
 const CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstandard, Coding::Gzip];
 
 impl Coding {
-    /// Its name in the fields Accept-Encoding and Content-Encoding.
-    pub fn name(self) -> &'static str {
+    /// The name in the fields Accept-Encoding and Content-Encoding.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",
             Self::Zstandard => "zstd",
@@ -20,8 +20,8 @@ impl Coding {
         }
     }
 
-    /// What the name of a twin adds to that of its original.
-    pub fn suffix(self) -> &'static str {
+    /// What the name of a variant adds to that of the original.
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
             Self::Zstandard => ".zst",
@@ -30,21 +30,20 @@ impl Coding {
     }
 }
 
-/// What a client has said of the codings, in thousandths (RFC 9110, section 12.4.2).
+/// The weights of the codings, in thousandths (RFC 9110, section 12.4.2).
 #[derive(Debug, Default)]
 struct Weights {
     codings: [Option<u16>; CODINGS.len()],
     identity: Option<u16>,
-    /// Of all that are not named.
+    /// Of all other codings.
     any: Option<u16>,
 }
 
-/// The codings that a client takes at least as gladly as none, best first. None for a client that says
-/// nothing.
-pub fn find_acceptable<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<Coding> {
+/// The codings that a client accepts with at least the weight of no coding, best first. Empty without the field.
+pub(crate) fn find_acceptable<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<Coding> {
     let mut weights = Weights::default();
     for value in values {
-        value.split(|&byte| byte == b',').for_each(|member| weights.note(member));
+        value.split(|&byte| byte == b',').for_each(|member| weights.add(member));
     }
     let identity = weights.identity.or(weights.any).unwrap_or(0);
     let weigh = |coding: &Coding| weights.codings[*coding as usize].or(weights.any).unwrap_or(0);
@@ -55,13 +54,13 @@ pub fn find_acceptable<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<Coding
 }
 
 impl Weights {
-    /// Takes `coding [;q=weight]`. What is malformed asks for nothing.
-    fn note(&mut self, member: &[u8]) {
+    /// Adds `coding [;q=weight]`. Ignores a malformed one.
+    fn add(&mut self, member: &[u8]) {
         let mut parts = member.splitn(2, |&byte| byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().unwrap_or_default();
         let Some(weight) = parts.next().map_or(Some(1000), parse_weight) else { return };
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        // RFC 9110, section 8.4.1.3: x-gzip is gzip.
+        // x-gzip is gzip (RFC 9110, section 8.4.1.3).
         if let Some(coding) =
             CODINGS.into_iter().find(|coding| is(coding.name()) || *coding == Coding::Gzip && is("x-gzip"))
         {
@@ -74,7 +73,7 @@ impl Weights {
     }
 }
 
-/// `q=` and a number from 0 to 1 with up to three digits behind the point.
+/// `q=` and a number from 0 to 1 with up to three decimals.
 fn parse_weight(parameter: &[u8]) -> Option<u16> {
     let (name, value) = parameter.split_at_checked(2)?;
     if !name.eq_ignore_ascii_case(b"q=") {
@@ -119,7 +118,7 @@ mod tests {
             (&["compress, gzip"], &["gzip"]),
             (&["compress;q=0.5, gzip;q=1.0"], &["gzip"]),
             (&["gzip;q=1.0, identity; q=0.5, *;q=0"], &["gzip"]),
-            // None at all is preferred.
+            // No coding is preferred.
             (&["identity, br;q=0.5"], &[]),
             (&["br;q=0.2, *;q=0.8"], &["zstd", "gzip"]),
             (&["identity;q=0.5, br;q=0.5"], &["br"]),

@@ -1,4 +1,4 @@
-//! What is in a directory: read within a bound, and of it only what would be served.
+//! The entries of a directory, up to a limit: those that the handler serves.
 
 use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
@@ -7,32 +7,31 @@ use nix::dir::{Dir, Type};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
-use crate::handler::root::{Kind, LookupError, Metadata, Node, Root, is_hidden};
+use crate::handler::root::{FileKind, LookupError, Metadata, OpenFile, Root, is_hidden};
+use crate::http::date::LAST_SECOND;
 
-/// The most names that are read of one directory: a page with more is of no use to a person.
-pub const ENTRIES_MAX: usize = 10_000;
-/// The end of the year 9999.
-const LAST_SECOND: u64 = 253_402_300_799;
+/// Names that are read of one directory, at most.
+pub(crate) const ENTRIES_MAX: usize = 10_000;
 
 /// A file or directory in a listing.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct DirectoryEntry {
     /// Any bytes but NUL and `/`.
-    pub name: Vec<u8>,
-    pub metadata: Metadata,
+    pub(crate) name: Vec<u8>,
+    pub(crate) metadata: Metadata,
 }
 
 /// A directory's entries.
 #[derive(Debug)]
-pub struct Listing {
-    pub entries: Vec<Entry>,
-    /// There are more than [`ENTRIES_MAX`] names.
-    pub is_cut: bool,
+pub(crate) struct Listing {
+    pub(crate) entries: Vec<DirectoryEntry>,
+    /// The directory has more than [`ENTRIES_MAX`] names.
+    pub(crate) is_cut: bool,
 }
 
-/// What a listing is sorted by. Directories always come first.
+/// The order of a listing. Directories always come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     Name,
     /// Largest first.
     Size,
@@ -41,8 +40,8 @@ pub enum Order {
 }
 
 impl Order {
-    /// Its name in the query that asks for it.
-    pub fn name(self) -> &'static str {
+    /// The name in a query.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Name => "name",
             Self::Size => "size",
@@ -50,15 +49,15 @@ impl Order {
         }
     }
 
-    /// What a query asks for; any but ours for the order by name.
-    pub fn from_query(query: Option<&str>) -> Self {
+    /// The order that a query selects: by name, unless it is one of the others.
+    pub(crate) fn from_query(query: Option<&str>) -> Self {
         let wanted = query.and_then(|query| query.strip_prefix("sort=")).unwrap_or_default();
         [Self::Size, Self::Modified].into_iter().find(|order| order.name() == wanted).unwrap_or(Self::Name)
     }
 }
 
-/// Reads a directory that was found at `path`, which ends with `/` unless it is empty.
-pub fn read_directory(root: &Root, path: &[u8], directory: Node) -> Result<Listing, LookupError> {
+/// Reads the directory at `path`, which is empty or ends with `/`.
+pub(crate) fn read_directory(root: &Root, path: &[u8], directory: OpenFile) -> Result<Listing, LookupError> {
     let mut directory = Dir::from_fd(directory.fd)?;
     let mut listing = Listing { entries: Vec::new(), is_cut: false };
     let mut names = Vec::new();
@@ -79,36 +78,36 @@ pub fn read_directory(root: &Root, path: &[u8], directory: Node) -> Result<Listi
             continue;
         }
         let metadata = match file_type {
-            // A link shows what it leads to, if a request would be let there.
+            // A link is shown as its target, if requests may follow it.
             Some(Type::Symlink) | None => root.examine(&[path, name.to_bytes()].concat()).ok(),
             Some(_) => {
                 let stat = fstatat(&directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-                stat.ok().as_ref().and_then(Metadata::new) // gone meanwhile, or nothing to serve
+                stat.ok().as_ref().and_then(Metadata::new) // removed in the meantime, or not served
             }
         };
-        listing.entries.extend(metadata.map(|metadata| Entry { name: name.into_bytes(), metadata }));
+        listing.entries.extend(metadata.map(|metadata| DirectoryEntry { name: name.into_bytes(), metadata }));
     }
     Ok(listing)
 }
 
 impl Listing {
-    pub fn sort(&mut self, order: Order) {
+    pub(crate) fn sort(&mut self, order: Order) {
         self.entries.sort_by_cached_key(|entry| {
             let metadata = &entry.metadata;
             let first = match order {
                 Order::Name => Reverse((0, 0)),
-                Order::Size if metadata.kind == Kind::Directory => Reverse((0, 0)),
+                Order::Size if metadata.kind == FileKind::Directory => Reverse((0, 0)),
                 Order::Size => Reverse((i64::try_from(metadata.size).unwrap_or(i64::MAX), 0)),
                 Order::Modified => Reverse((metadata.seconds, metadata.nanoseconds)),
             };
             let name = String::from_utf8_lossy(&entry.name).to_lowercase();
-            (metadata.kind != Kind::Directory, first, name, entry.name.clone())
+            (metadata.kind != FileKind::Directory, first, name, entry.name.clone())
         });
     }
 }
 
-/// A size for people: up to three digits or one behind the point, and a unit.
-pub fn show_size(size: u64) -> String {
+/// A size with a unit, and one decimal if it is below 10.
+pub(crate) fn show_size(size: u64) -> String {
     if size < 1024 {
         return format!("{size} B");
     }
@@ -127,7 +126,7 @@ pub fn show_size(size: u64) -> String {
 }
 
 /// In decimal, in groups of three digits.
-pub fn show_number(number: u64) -> String {
+pub(crate) fn show_number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -139,8 +138,8 @@ pub fn show_number(number: u64) -> String {
     text
 }
 
-/// `YYYY-MM-DDTHH:MM:SSZ` (RFC 3339); times without four digits for the year are moved to where there are.
-pub fn show_time(seconds: i64) -> String {
+/// `YYYY-MM-DDTHH:MM:SSZ` (RFC 3339), clamped to the years 1970 to 9999.
+pub(crate) fn show_time(seconds: i64) -> String {
     let seconds = u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND);
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_would_be_served_is_listed() {
+    fn only_served_files_are_listed() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join("root/sub").join(name);
         fs::create_dir_all(at("folder")).unwrap();
@@ -191,7 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fill = |count: usize| {
             for number in 0..count {
-                // Links take no inode's blocks and are fast to make.
+                // Links are faster to create than files.
                 let _ = symlink("target", folder.path().join(number.to_string()));
             }
         };
@@ -210,13 +209,13 @@ mod tests {
     fn directories_come_first_in_any_order() {
         let metadata = |kind, size, seconds| Metadata { kind, size, inode: 1, seconds, nanoseconds: 0 };
         let entries = [
-            ("b", metadata(Kind::File, 1, 3)),
-            ("A", metadata(Kind::File, 2, 1)),
-            ("c", metadata(Kind::File, 3, 2)),
-            ("y", metadata(Kind::Directory, 4096, 1)),
-            ("z", metadata(Kind::Directory, 8192, 9)),
+            ("b", metadata(FileKind::File, 1, 3)),
+            ("A", metadata(FileKind::File, 2, 1)),
+            ("c", metadata(FileKind::File, 3, 2)),
+            ("y", metadata(FileKind::Directory, 4096, 1)),
+            ("z", metadata(FileKind::Directory, 8192, 9)),
         ];
-        let entries = entries.map(|(name, metadata)| Entry { name: name.into(), metadata });
+        let entries = entries.map(|(name, metadata)| DirectoryEntry { name: name.into(), metadata });
         let mut listing = Listing { entries: entries.into(), is_cut: false };
         for (query, expected) in [
             (Some("sort=size"), ["y", "z", "c", "A", "b"]),
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn any_time_can_be_shown() {
+    fn times_are_clamped() {
         assert_eq!(show_time(784_111_777), "1994-11-06T08:49:37Z");
         assert_eq!(show_time(i64::MIN), "1970-01-01T00:00:00Z");
         assert_eq!(show_time(i64::MAX), "9999-12-31T23:59:59Z");

@@ -1,29 +1,29 @@
-//! Media types by the extensions of names.
+//! Media types by file name extension.
 
 use std::borrow::Cow;
 
-/// Of names that tell nothing: a client must not guess that the bytes are text, or a page with scripts.
+/// For other extensions: a client must not guess that the bytes are text, or a page with scripts.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Which media type a file has.
+/// The media types of files.
 #[derive(Debug)]
-pub struct MediaTypes {
-    /// Of text; empty for none.
-    pub charset: String,
-    /// By extension, in lower case, without its dot; the empty one is of names without an extension. They
-    /// win.
-    pub own: Vec<(String, String)>,
+pub(crate) struct MediaTypes {
+    /// The charset of text; empty for none.
+    pub(crate) charset: String,
+    /// By extension, in lower case and without the dot; the empty one is for names without an extension. These take
+    /// precedence over the built-in types.
+    pub(crate) own: Vec<(String, String)>,
 }
 
 impl MediaTypes {
-    /// The value of Content-Type for a file of that name, which may have folders before it.
-    pub fn find(&self, path: &[u8]) -> Cow<'_, str> {
+    /// The value of Content-Type for the file at `path`.
+    pub(crate) fn find(&self, path: &[u8]) -> Cow<'_, str> {
         let extension = find_extension(path);
         let own = self.own.iter().find(|(own, _)| own.as_bytes().eq_ignore_ascii_case(extension));
         let known =
             || std::str::from_utf8(extension).ok().and_then(|text| mime_guess::from_ext(text).first_raw());
         let media_type = own.map(|(_, media_type)| media_type.as_str()).or_else(known).unwrap_or(UNKNOWN);
-        // XML tells its charset itself, which this parameter would overrule (RFC 7303, section 3.2).
+        // XML declares its charset itself, and this parameter would override it (RFC 7303, section 3.2).
         let is_text = media_type.starts_with("text/") && media_type != "text/xml";
         if is_text && !self.charset.is_empty() && !media_type.contains(';') {
             Cow::Owned([media_type, "; charset=", &self.charset].concat())
@@ -33,7 +33,7 @@ impl MediaTypes {
     }
 }
 
-/// What follows the last dot of a name that does not begin with it.
+/// What follows the last dot of the name, unless the name begins with it.
 fn find_extension(path: &[u8]) -> &[u8] {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
     match name.iter().rposition(|&byte| byte == b'.') {
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extensions_lead_to_media_types() {
+    fn extensions_have_media_types() {
         let own = [("foo", "application/x-foo"), ("md", "text/html"), ("ini", "text/plain; charset=x")];
         let own = own.map(|(extension, media_type)| (extension.into(), media_type.into())).into();
         let types = MediaTypes { charset: "utf-8".into(), own };

@@ -1,19 +1,19 @@
-//! A listing as a page: plain HTML that needs no script, for screens of any width, by day and by night.
+//! A listing as HTML without scripts, for screens of any width, in light and dark mode.
 
 use std::fmt::Write;
 
-use super::listing::{ENTRIES_MAX, Entry, Listing, Order, show_number, show_size, show_time};
-use crate::handler::root::Kind;
+use super::listing::{DirectoryEntry, ENTRIES_MAX, Listing, Order, show_number, show_size, show_time};
+use crate::handler::root::FileKind;
 use crate::http::target;
 
-/// What the page may do: nothing but look as it looks.
-pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+/// Allows the page its style and nothing else.
+pub(crate) const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = include_str!("page.css");
 
-/// Renders the listing of a directory at the decoded `path`; `has_parent`: a directory above it is served
-/// too.
-pub fn render(path: &[u8], listing: &Listing, order: Order, has_parent: bool) -> String {
+/// Renders the listing of the directory at the decoded `path`. `has_parent`: its parent directory is served, too.
+pub(crate) fn render(path: &[u8], listing: &Listing, order: Order, has_parent: bool) -> String {
     let mut page = String::with_capacity(2048 + 256 * listing.entries.len());
     let title = show_name(path);
     push(
@@ -33,11 +33,13 @@ pub fn render(path: &[u8], listing: &Listing, order: Order, has_parent: bool) ->
         let most = show_number(ENTRIES_MAX as u64);
         push(
             &mut page,
-            format_args!("<p>This directory has more than {most} entries. Only {most} are looked at.</p>\n"),
+            format_args!(
+                "<p>This directory has more than {most} entries. Only {most} of them were read.</p>\n"
+            ),
         );
     }
     if listing.entries.is_empty() {
-        page.push_str("<p>There is nothing to show.</p>\n");
+        page.push_str("<p>No entries.</p>\n");
     } else {
         push_table(&mut page, listing, order);
     }
@@ -45,13 +47,14 @@ pub fn render(path: &[u8], listing: &Listing, order: Order, has_parent: bool) ->
     page
 }
 
-/// A `String` takes whatever is written to it.
+/// Appends formatted text, which cannot fail for a `String`.
 fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = page.write_fmt(text);
 }
 
 fn push_table(page: &mut String, listing: &Listing, order: Order) {
-    let directories = listing.entries.iter().filter(|entry| entry.metadata.kind == Kind::Directory).count();
+    let directories =
+        listing.entries.iter().filter(|entry| entry.metadata.kind == FileKind::Directory).count();
     let files = listing.entries.len() - directories;
     let plural = |count: usize, one, many| {
         format!("{} {}", show_number(count as u64), if count == 1 { one } else { many })
@@ -75,9 +78,9 @@ fn push_table(page: &mut String, listing: &Listing, order: Order) {
     page.push_str("</tbody>\n</table>\n");
 }
 
-fn push_row(page: &mut String, entry: &Entry) {
-    let slash = if entry.metadata.kind == Kind::Directory { "/" } else { "" };
-    // With `./` before it, no name is taken for a scheme, a host or a query.
+fn push_row(page: &mut String, entry: &DirectoryEntry) {
+    let slash = if entry.metadata.kind == FileKind::Directory { "/" } else { "" };
+    // After `./`, no name is taken for a scheme, a host or a query.
     let link = escape(&target::encode_path(&entry.name));
     let name = show_name(&entry.name);
     push(
@@ -85,8 +88,8 @@ fn push_row(page: &mut String, entry: &Entry) {
         format_args!("<tr><th scope=\"row\"><a href=\"./{link}{slash}\"><bdi>{name}</bdi>{slash}</a></th>"),
     );
     match entry.metadata.kind {
-        Kind::Directory => page.push_str("<td></td>"),
-        Kind::File => {
+        FileKind::Directory => page.push_str("<td></td>"),
+        FileKind::File => {
             let (size, exact) = (show_size(entry.metadata.size), show_number(entry.metadata.size));
             push(page, format_args!("<td><span title=\"{exact} bytes\">{size}</span></td>"));
         }
@@ -96,8 +99,8 @@ fn push_row(page: &mut String, entry: &Entry) {
     push(page, format_args!("<td><time datetime=\"{time}\">{date} <span>{clock}</span></time></td></tr>\n"));
 }
 
-/// A name as text. A sign stands for what is not UTF-8, for control characters, and for those that turn the
-/// direction of the text around them.
+/// A name as text. U+FFFD replaces invalid UTF-8, control characters, and those that change the direction of the
+/// text.
 fn show_name(name: &[u8]) -> String {
     let visible = |c: char| match c {
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
@@ -107,7 +110,7 @@ fn show_name(name: &[u8]) -> String {
     escape(&String::from_utf8_lossy(name).chars().map(visible).collect::<String>())
 }
 
-/// For text, and for attributes in quotes.
+/// Escapes for text and for quoted attributes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -130,13 +133,13 @@ mod tests {
 
     fn render_names(path: &[u8], names: &[&[u8]]) -> String {
         let metadata =
-            Metadata { kind: Kind::File, size: 1536, inode: 1, seconds: 784_111_777, nanoseconds: 0 };
-        let entries = names.iter().map(|name| Entry { name: name.to_vec(), metadata }).collect();
+            Metadata { kind: FileKind::File, size: 1536, inode: 1, seconds: 784_111_777, nanoseconds: 0 };
+        let entries = names.iter().map(|name| DirectoryEntry { name: name.to_vec(), metadata }).collect();
         render(path, &Listing { entries, is_cut: false }, Order::Name, false)
     }
 
     #[test]
-    fn names_are_links_whatever_they_are() {
+    fn any_name_becomes_a_link() {
         for (name, link, text) in [
             (&b"a b.txt"[..], "./a%20b.txt", "a b.txt"),
             (b"javascript:alert(1)", "./javascript:alert(1)", "javascript:alert(1)"),
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_is_text_and_sizes_and_times_are_exact() {
+    fn paths_are_escaped_and_sizes_and_times_are_exact() {
         let page = render_names(b"/<i>/", &[b"a"]);
         assert_eq!(page.matches("&lt;i&gt;").count(), 2);
         assert!(!page.contains("<i>"));
@@ -177,10 +180,10 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_what_is_missing() {
+    fn empty_and_cut_listings_have_a_note() {
         let mut listing = Listing { entries: Vec::new(), is_cut: false };
         let page = render(b"/a/", &listing, Order::Name, true);
-        assert!(page.contains("nothing to show") && !page.contains("<table"), "{page}");
+        assert!(page.contains("No entries") && !page.contains("<table"), "{page}");
         assert!(page.contains("<a href=\"../\">") && !page.contains("10,000"), "{page}");
         listing.is_cut = true;
         let page = render(b"/", &listing, Order::Name, false);

@@ -1,42 +1,42 @@
-//! The field Range (RFC 9110, section 14): which bytes of a representation are asked for.
+//! The field Range (RFC 9110, section 14): which bytes of a representation a client requests.
 
 use std::ops::Range;
 
-/// More ranges in one request serve no reader: the whole is sent instead (RFC 9110, section 17.15).
+/// With more ranges in one request the whole is sent (RFC 9110, section 17.15).
 const RANGES_MAX: usize = 16;
 
 /// What to send.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// Everything: no ranges were asked for, or none that make sense.
+pub(crate) enum Selection {
+    /// Everything: no ranges were requested, or invalid ones.
     Whole,
-    /// These parts, none of which touches another, in the order in which they were asked for; never empty.
+    /// These parts, which do not touch, in the order of the request; never empty.
     Parts(Vec<Range<u64>>),
-    /// No byte that was asked for exists.
+    /// No requested byte exists.
     Unsatisfiable,
 }
 
 /// What a field value selects of `size` bytes.
 ///
-/// An unknown unit, a malformed value, too many ranges, and ranges that together ask for more than there is:
-/// each selects the whole (RFC 9110, section 14.2).
-pub fn select(value: &[u8], size: u64) -> Selection {
+/// An unknown unit, a malformed value, too many ranges, and ranges that together are longer than the whole select the
+/// whole (RFC 9110, section 14.2).
+pub(crate) fn select(value: &[u8], size: u64) -> Selection {
     match parse(value, size) {
         None => Selection::Whole,
         Some(ranges) if ranges.is_empty() => Selection::Unsatisfiable,
         Some(ranges) if count_bytes(&ranges) > size => Selection::Whole,
-        // Of nothing, the last so many bytes are nothing, which no Content-Range can say.
+        // Content-Range cannot express a part of an empty file.
         Some(_) if size == 0 => Selection::Whole,
         Some(ranges) => Selection::Parts(coalesce(ranges)),
     }
 }
 
-/// How many bytes these ranges have together.
+/// The sum of the lengths.
 fn count_bytes(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().fold(0, |sum: u64, range| sum.saturating_add(range.end - range.start))
 }
 
-/// The satisfiable ones of at most [`RANGES_MAX`] well-formed ranges.
+/// The satisfiable ranges. `None` unless there are 1 to [`RANGES_MAX`] ranges, all of them valid.
 fn parse(value: &[u8], size: u64) -> Option<Vec<Range<u64>>> {
     let text = std::str::from_utf8(value).ok()?;
     let (unit, set) = text.split_once('=')?;
@@ -56,18 +56,18 @@ fn parse(value: &[u8], size: u64) -> Option<Vec<Range<u64>>> {
             (None, None) => return None,
             (Some(first), Some(last)) if first > last => return None,
             (Some(first), last) => first..last.unwrap_or(u64::MAX).saturating_add(1).min(size),
-            // The whole of what is shorter (RFC 9110, section 14.1.2).
+            // A suffix longer than the file selects all of it (RFC 9110, section 14.1.2).
             (None, Some(suffix)) => size.saturating_sub(suffix)..size,
         };
-        let asks_for_nothing = (first, last) == (None, Some(0));
-        if range.start < size || size == 0 && first.is_none() && !asks_for_nothing {
+        let is_empty = (first, last) == (None, Some(0));
+        if range.start < size || size == 0 && first.is_none() && !is_empty {
             ranges.push(range);
         }
     }
     if count == 0 { None } else { Some(ranges) }
 }
 
-/// `Some(None)`: it was left out. A number that is too large is beyond every end.
+/// `Some(None)`: no number. A number that is too large becomes the largest.
 fn parse_number(digits: &str) -> Option<Option<u64>> {
     match digits {
         "" => Some(None),
@@ -76,13 +76,13 @@ fn parse_number(digits: &str) -> Option<Option<u64>> {
     }
 }
 
-/// Makes one of those that overlap or touch, in the place of the first of them.
+/// Merges ranges that overlap or touch, in the place of the first of them.
 fn coalesce(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     let mut parts: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
     for range in ranges {
         let mut merged = range;
         let mut place = parts.len();
-        // Growing, it may come to touch one that it did not touch before.
+        // The merged range may touch further ones.
         while let Some(at) =
             parts.iter().position(|part| part.start <= merged.end && merged.start <= part.end)
         {
@@ -99,7 +99,7 @@ fn coalesce(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 mod tests {
     use super::*;
 
-    /// The parts as a client names them.
+    /// The parts as in a request.
     fn show(selection: &Selection) -> String {
         match selection {
             Selection::Whole => "whole".into(),
@@ -124,7 +124,7 @@ mod tests {
             ("bytes= 0-999, 4500-5499, -1000", "0-999, 4500-5499, 9000-9999"),
             ("bytes=500-600,601-999", "500-999"),
             ("bytes=500-700,601-999", "500-999"),
-            // Beyond the end.
+            // Past the end.
             ("bytes=9999-99999999999999999999999", "9999-9999"),
             ("bytes=0-18446744073709551615", "0-9999"),
             ("bytes=-20000", "0-9999"),
@@ -133,11 +133,11 @@ mod tests {
             ("bytes=-0", "none"),
             ("bytes=10000-,-0", "none"),
             ("bytes=10000-,5-5", "5-5"),
-            // In the order of the request, where they stay apart.
+            // Separate parts keep the order of the request.
             ("bytes=5-5,0-0", "5-5, 0-0"),
             ("bytes=9-9,0-1,5-5,2-4", "9-9, 0-5"),
             ("BYTES=1-1,,", "1-1"),
-            // Not ranges, or not ours.
+            // Invalid, or another unit.
             ("bytes=", "whole"),
             ("bytes=,", "whole"),
             ("bytes", "whole"),
@@ -151,7 +151,7 @@ mod tests {
             ("bytes=--1", "whole"),
             ("items=0-1", "whole"),
             ("", "whole"),
-            // Too much of it.
+            // Longer than the whole.
             ("bytes=0-,1-", "whole"),
             ("bytes=0-,0-0", "whole"),
         ];
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_there_is_no_part() {
+    fn an_empty_file_has_no_parts() {
         for (value, expected) in [
             ("bytes=0-", Selection::Unsatisfiable),
             ("bytes=0-0", Selection::Unsatisfiable),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_ranges_as_allowed_and_no_more() {
+    fn the_number_of_ranges_is_limited() {
         let value = |count: u64| {
             let specs: Vec<_> = (0..count).map(|n| format!("{0}-{0}", n * 2)).collect();
             format!("bytes={}", specs.join(","))

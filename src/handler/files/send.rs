@@ -1,4 +1,4 @@
-//! Sends a file: all of it, parts of it, or word that it need not be sent.
+//! Sends a file, parts of it, or 304.
 
 use std::io;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use super::encoding::{self, Coding};
 use super::ranges::{self, Selection};
 use crate::connection::Identity;
 use crate::handler::exchange::Exchange;
-use crate::handler::root::{Metadata, Node};
+use crate::handler::root::{Metadata, OpenFile};
 use crate::http::failure::Failure;
-use crate::http::response::{Content, Head};
+use crate::http::response::{Head, ResponseContent};
 use crate::http::stream::Interrupted;
 use crate::journal;
 use crate::outcome::Outcome;
 
-/// What the responses about one file have in common.
+/// Field values that the responses for one file have in common.
 struct Description<'a> {
     media_type: &'a str,
     coding: Option<Coding>,
@@ -26,14 +26,14 @@ struct Description<'a> {
 }
 
 impl Files {
-    /// Answers for the file that was found at `path`.
+    /// Answers with the file at `path`.
     pub(super) fn send_file(
         &self,
         exchange: &mut Exchange<'_, '_>,
-        file: Node,
+        file: OpenFile,
         path: &[u8],
     ) -> Result<Outcome, Failure> {
-        let (file, coding) = self.choose_twin(exchange, file, path);
+        let (file, coding) = self.choose_variant(exchange, file, path);
         let size = file.metadata.size;
         let validators = Validators::new(&file.metadata, exchange.response.now());
         let description = Description {
@@ -51,7 +51,7 @@ impl Files {
                 return Ok(Outcome::Served);
             }
             Verdict::Failed => {
-                exchange.response.error(412, "the file is in another state")?;
+                exchange.response.error(412, "the file does not match the preconditions")?;
                 return Ok(Outcome::Served);
             }
         }
@@ -65,7 +65,12 @@ impl Files {
             }
             Selection::Unsatisfiable => {
                 let range = format!("bytes */{size}");
-                exchange.response.error_with(416, "the file ends before that", "Content-Range", &range)?;
+                exchange.response.error_with(
+                    416,
+                    "the range is beyond the end of the file",
+                    "Content-Range",
+                    &range,
+                )?;
                 Ok(Outcome::Served)
             }
             Selection::Parts(parts) if parts.len() == 1 => {
@@ -83,7 +88,7 @@ impl Files {
                 )
             }
             Selection::Parts(parts) => {
-                // In no file that is not made from this very response.
+                // No file can contain the id of this connection in advance.
                 let boundary = format!("lsbaws-{}", exchange.identity.id);
                 let (parts, end) = separate(parts, &boundary, description.media_type, size);
                 let length = |(head, part): &(String, Range<u64>)| head.len() as u64 + part.end - part.start;
@@ -101,7 +106,7 @@ impl Files {
         &self,
         exchange: &mut Exchange<'_, '_>,
         status: u16,
-        page: &Node,
+        page: &OpenFile,
         path: &[u8],
         outcome: Outcome,
     ) -> Result<Outcome, Failure> {
@@ -114,28 +119,33 @@ impl Files {
         }
     }
 
-    /// The twin that the client likes best, or the file itself.
-    fn choose_twin(&self, exchange: &Exchange<'_, '_>, file: Node, path: &[u8]) -> (Node, Option<Coding>) {
+    /// The precompressed variant with the highest weight, or the file itself.
+    fn choose_variant(
+        &self,
+        exchange: &Exchange<'_, '_>,
+        file: OpenFile,
+        path: &[u8],
+    ) -> (OpenFile, Option<Coding>) {
         if self.precompressed {
             for coding in encoding::find_acceptable(exchange.request.field("Accept-Encoding")) {
-                let twin = self.root.find_file(&[path, coding.suffix().as_bytes()].concat());
-                if let Ok(twin) = twin
-                    && !is_stale(&twin.metadata, &file.metadata)
+                let variant = self.root.find_file(&[path, coding.suffix().as_bytes()].concat());
+                if let Ok(variant) = variant
+                    && !is_stale(&variant.metadata, &file.metadata)
                 {
-                    return (twin, Some(coding));
+                    return (variant, Some(coding));
                 }
             }
         }
         (file, None)
     }
 
-    /// The fields that a 304 has too (RFC 9110, section 15.4.5).
+    /// The fields that a 304 has as well (RFC 9110, section 15.4.5).
     fn add_validators(&self, head: &mut Head<'_, '_>, description: &Description<'_>) {
         head.field("ETag", &description.entity_tag).field("Last-Modified", &description.last_modified);
         if let Some(cache_control) = &self.cache_control {
             head.field("Cache-Control", cache_control);
         }
-        // Also without a twin, since there may be one the next time.
+        // Also without a variant, since one may be added later.
         if self.precompressed {
             head.field("Vary", "Accept-Encoding");
         }
@@ -146,18 +156,18 @@ impl Files {
         if let Some(coding) = description.coding {
             head.field("Content-Encoding", coding.name());
         }
-        // What was configured to be a picture must not be run as a page.
+        // nosniff: a browser must not run a file as a page that is configured as an image.
         head.field("Accept-Ranges", "bytes").field("X-Content-Type-Options", "nosniff");
     }
 }
 
-/// The original was changed after its twin was made. In whole seconds: some programs that compress keep no
-/// more of the time that they copy.
-fn is_stale(twin: &Metadata, original: &Metadata) -> bool {
-    twin.seconds < original.seconds
+/// Whether the original was changed after the variant was made. In whole seconds, since some compression programs
+/// copy the time without its fraction.
+fn is_stale(variant: &Metadata, original: &Metadata) -> bool {
+    variant.seconds < original.seconds
 }
 
-/// Ranges are for GET alone (RFC 9110, section 14.2), and of the twin where one is sent (section 14).
+/// Ranges are for GET only (RFC 9110, section 14.2), and apply to the variant that is sent (section 14).
 fn select_ranges(exchange: &Exchange<'_, '_>, validators: &Validators, size: u64) -> Selection {
     let mut values = exchange.request.field("Range");
     match (values.next(), values.next()) {
@@ -175,8 +185,8 @@ fn show_range(part: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", part.start, part.end - 1)
 }
 
-/// The parts of a `multipart/byteranges` (RFC 9110, section 14.6), each with the head that goes before it,
-/// and what goes behind the last.
+/// The parts of a `multipart/byteranges` (RFC 9110, section 14.6), each with the text before it, and the text after
+/// the last.
 fn separate(
     parts: Vec<Range<u64>>,
     boundary: &str,
@@ -194,7 +204,7 @@ fn separate(
     (parts.collect(), format!("\r\n--{boundary}--\r\n"))
 }
 
-/// For whom a file is read: what the journal is told when that fails.
+/// The request that a file is read for, for the journal.
 struct Reader<'a> {
     identity: &'a Identity,
     service: &'a str,
@@ -208,11 +218,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Sends parts of a file, each behind its text, and the text at the end.
+/// Sends parts of a file, each after its text, and `end`.
 fn send_parts(
     reader: &Reader<'_>,
-    mut content: Content<'_, '_>,
-    file: &Node,
+    mut content: ResponseContent<'_, '_>,
+    file: &OpenFile,
     parts: &[(String, Range<u64>)],
     end: &str,
 ) -> Result<Outcome, Failure> {
@@ -220,8 +230,8 @@ fn send_parts(
         content.queue(text.as_bytes());
         match content.send_file(file.as_fd(), part.start, part.end - part.start) {
             Ok(()) => {}
-            // The file has become shorter, or cannot be read: the response cannot be completed, and must not
-            // seem to be.
+            // The file is shorter than announced, or cannot be read. The connection closes before the end of the
+            // content, so that the client detects it.
             Err(Interrupted::Gone(error)) if is_of_file(&error) => {
                 let Reader { identity, service, target } = reader;
                 journal::log_system_refused(identity, service, Some(target), "read the file", &error);
@@ -235,7 +245,7 @@ fn send_parts(
     Ok(Outcome::Served)
 }
 
-/// Whether an error of sendfile(2) is of the file and not of the socket.
+/// Whether an error of sendfile(2) concerns the file rather than the socket.
 fn is_of_file(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOVERFLOW | libc::ENOMEM))
 }

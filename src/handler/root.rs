@@ -203,7 +203,9 @@ mod tests {
         symlink("loop", at("root/loop")).unwrap();
         symlink("/proc/self/root", at("root/magic")).unwrap();
         symlink("/dev/zero", at("root/zero")).unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(at("root/socket")).unwrap();
+        // Not by bind(2), which limits the length of the path.
+        let (socket, mode) = (nix::sys::stat::SFlag::S_IFSOCK, nix::sys::stat::Mode::S_IRWXU);
+        nix::sys::stat::mknod(&at("root/socket"), socket, mode, 0).unwrap();
         let root = Root::open(&at("root"), true).unwrap();
         let size = |path: &str| root.find_file(path.as_bytes()).map(|node| node.metadata.size);
         assert_eq!(size("file"), Ok(4));

@@ -7,9 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
 
-use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::unistd::Pid;
 
 use crate::harness::{
     LSBAWS, Record, Setup, ask, command, connect, connect_unix, find_program, lsbaws, make_folder,
@@ -337,7 +335,7 @@ fn systemd_socket_activate_hands_over_connections() {
         for _ in 0..2 {
             assert!(ask(connect_unix(&path), REQUEST).ends_with("Hello, World!\n"), "{arguments:?}");
         }
-        kill(Pid::from_raw(server.id().cast_signed()), Signal::SIGTERM).unwrap();
+        server.kill().unwrap(); // it keeps an ignored SIGTERM ignored
         server.wait().unwrap();
     }
 }

@@ -56,6 +56,6 @@ fn limits_of_a_service_that_cannot_work_are_told() {
     assert!(text.contains("\nwarning: service.web.processes is 512, but it counts all"), "{text}");
     let (_, text) = check("", &["--set", "service.web.processes=513"]);
     assert!(!text.contains("service.web.processes"), "{text}");
-    let (_, text) = check("", &["--set", "service.web.nice=3", "--set", "process.model=iterative"]);
+    let (_, text) = check("", &["--set", "service.web.nice=19", "--set", "process.model=iterative"]);
     assert!(text.contains("\nwarning: service.web.nice is not heeded"), "{text}");
 }

@@ -69,7 +69,7 @@ fn few_processes_are_enough_for_many_clients() {
     let Some(user) = unique_user() else { return };
     let config = "[limits]\nmax_connections = 1000\n[[service.web.route]]\ndelay = '20ms'\n";
     let mut server = Setup::new(config).user(user).prelude("ulimit -u 60").serve();
-    let result = run_client(server.address(), &["--max-conns", "500"]);
+    let result = run_client(server.address(), &["--max-clients", "4", "--max-conns", "125"]);
     assert_eq!(result["answered"]["200"], 500, "{result}");
     server.stop();
     let told = server.lines_to_end().iter().filter(|line| line.contains("unable to fork: Resource")).count();

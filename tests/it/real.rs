@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use crate::cgi::{dechunk, post, status, write_program};
@@ -214,8 +215,10 @@ fn rsync_goes_both_ways() {
     fs::write(at("from/large"), noise(3 << 20)).unwrap();
     write_program(&at("from/folder/program"), "#!/bin/sh\n");
     let config = format!(
-        "use chroot = no\n[module]\npath = {}\nread only = no\nuid = 0\ngid = 0\n",
-        at("module").display()
+        "use chroot = no\n[module]\npath = {}\nread only = no\n{}",
+        at("module").display(),
+        // Otherwise it changes to nobody.
+        if geteuid().is_root() { "uid = 0\ngid = 0\n" } else { "" }
     );
     fs::write(at("rsyncd.conf"), config).unwrap();
     let server = serve(&format!(

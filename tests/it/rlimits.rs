@@ -164,10 +164,10 @@ fn values_that_cannot_be_are_errors() {
         ("cpu_time='0s'", "cpu_time: expected a time"),
         ("memory='1 MiB'", "memory: expected at least "),
         ("file_size=-100", "file_size: expected a size"),
-        ("open_files=3", "open_files: expected a whole number from 16"),
-        ("processes=0", "processes: expected a whole number from 1"),
-        ("core='-1'", "core: expected a size such as \"64 MiB\", or 0, found"),
-        ("nice=20", "nice: expected a whole number from -20 to 19, found 20"),
+        ("open_files=3", "open_files: expected an integer from 16"),
+        ("processes=0", "processes: expected an integer from 1"),
+        ("core='-1'", "core: expected a size from 0 B to 1 TiB"),
+        ("nice=20", "nice: expected an integer from -20 to 19, found 20"),
         ("umask='999'", "umask: expected an octal mask in quotes"),
     ] {
         let (code, _, message) = run(&["check", "--set", &format!("service.web.{setting}")]);
@@ -181,13 +181,13 @@ fn check_shows_them_as_they_are_written() {
     let output = lsbaws()
         .args(["check", "--show"])
         .env("LSBAWS_SERVICE__WEB__CORE", "0 B")
-        .args(["--set", "service.web.umask='27'", "--set", "service.web.nice=-5"])
+        .args(["--set", "service.web.umask='27'", "--set", "service.web.nice=19"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let table: toml::Table = toml::from_str(&text).unwrap();
     let web = &table["service"]["web"];
     assert_eq!((web["core"].as_str(), web["umask"].as_str()), (Some("0 B"), Some("027")));
-    assert_eq!(web["nice"].as_integer(), Some(-5));
+    assert_eq!(web["nice"].as_integer(), Some(19));
     assert!(web.get("memory").is_none(), "{text}");
 }

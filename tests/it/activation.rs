@@ -67,7 +67,7 @@ fn three_sockets_without_names_lead_to_the_only_service() {
 }
 
 #[test]
-fn a_unix_socket_tells_who_is_there() {
+fn unix_socket_records_uid_and_pid_of_the_peer() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let server = Setup::new("").socket(UnixListener::bind(&path).unwrap()).names("web").start();
@@ -77,7 +77,7 @@ fn a_unix_socket_tells_who_is_there() {
 }
 
 #[test]
-fn sockets_of_another_process_are_left_alone() {
+fn sockets_for_another_listen_pid_are_ignored() {
     // LISTEN_PID is set by the harness when there are sockets; here it is wrong from the start.
     let folder = make_folder();
     let path = folder.path().join("bound.sock");
@@ -98,7 +98,7 @@ fn more_names_than_sockets_is_an_error() {
 }
 
 #[test]
-fn a_datagram_socket_is_an_error() {
+fn datagram_socket_is_an_error() {
     let mut server = Setup::new("").socket(UdpSocket::bind("127.0.0.1:0").unwrap()).names("web").spawn();
     assert_eq!(server.wait().code(), Some(71));
     server.wait_line(
@@ -107,21 +107,21 @@ fn a_datagram_socket_is_an_error() {
 }
 
 #[test]
-fn a_file_is_an_error() {
+fn file_is_an_error() {
     let mut server = Setup::new("").socket(fs::File::open("/dev/null").unwrap()).names("web").spawn();
     assert_eq!(server.wait().code(), Some(71));
     server.wait_line("socket \"web\" (descriptor 3): expected a socket, found something else");
 }
 
 #[test]
-fn a_name_without_a_service_is_an_error() {
+fn name_without_a_service_is_an_error() {
     let mut server = Setup::new(THREE_SERVICES).socket(tcp()).names("d").spawn();
     assert_eq!(server.wait().code(), Some(78));
     server.wait_line("no [service.d] for listener \"d\" (configured: a, b, c)");
 }
 
 #[test]
-fn a_connected_socket_is_served_in_place() {
+fn connected_socket_is_served_without_a_child() {
     let (client, socket) = UnixStream::pair().unwrap();
     let mut server = Setup::new("").socket(socket).names("connection").spawn();
     assert!(ask(client, REQUEST).ends_with("Hello, World!\n"));
@@ -132,7 +132,7 @@ fn a_connected_socket_is_served_in_place() {
 }
 
 #[test]
-fn the_fault_of_a_connected_client_is_the_exit_code() {
+fn client_error_on_a_connected_socket_is_exit_code_1() {
     let (client, socket) = UnixStream::pair().unwrap();
     let mut server = Setup::new("").socket(socket).spawn();
     assert!(ask(client, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
@@ -151,7 +151,7 @@ fn reset_connection() -> OwnedFd {
 }
 
 #[test]
-fn a_connection_that_was_reset_before_a_request_is_nobodys_fault_and_no_daemon() {
+fn connection_reset_before_a_request_is_served() {
     let mut server = Setup::new("").socket(reset_connection()).names("connection").spawn();
     assert_eq!(server.wait().code(), Some(0), "as from Accept=yes");
     assert_eq!(server.record().get("peer"), "unknown");
@@ -165,7 +165,7 @@ fn a_connection_that_was_reset_before_a_request_is_nobodys_fault_and_no_daemon()
 }
 
 #[test]
-fn a_listening_socket_on_standard_input_is_served() {
+fn listening_socket_on_standard_input_is_served() {
     let listener = tcp();
     let address = listener.local_addr().unwrap();
     let mut inetd = lsbaws();
@@ -176,7 +176,7 @@ fn a_listening_socket_on_standard_input_is_served() {
 }
 
 #[test]
-fn a_pair_of_sockets_for_standard_input_and_output_is_no_inetd() {
+fn socketpair_on_standard_input_is_not_inetd() {
     let folder = make_folder();
     let address = format!("--set=listen.web.address={}/web.sock", folder.path().display());
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -193,14 +193,14 @@ fn a_pair_of_sockets_for_standard_input_and_output_is_no_inetd() {
 }
 
 #[test]
-fn more_sockets_than_anybody_has_is_an_error() {
+fn too_large_listen_fds_is_an_error() {
     let mut server = Setup::new("").prelude("export LISTEN_FDS=18446744073709551615").spawn();
     assert_eq!(server.wait().code(), Some(71));
     server.wait_line("LISTEN_FDS=18446744073709551615 is more than 65536");
 }
 
 #[test]
-fn a_blocking_listener_blocks_nobody() {
+fn blocking_listener_does_not_block_the_others() {
     let first = tcp(); // std's listeners block
     let second = tcp();
     let address = second.local_addr().unwrap();
@@ -212,7 +212,7 @@ fn a_blocking_listener_blocks_nobody() {
 }
 
 #[test]
-fn an_inherited_socket_outlives_the_daemon() {
+fn inherited_socket_outlives_the_daemon() {
     let listener = tcp();
     let address = listener.local_addr().unwrap();
     let mut first = Setup::new("").socket(listener.try_clone().unwrap()).start();
@@ -225,7 +225,7 @@ fn an_inherited_socket_outlives_the_daemon() {
 }
 
 #[test]
-fn an_inherited_unix_socket_keeps_its_file() {
+fn inherited_unix_socket_keeps_its_file() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let mut server = Setup::new("").socket(UnixListener::bind(&path).unwrap()).start();
@@ -234,7 +234,7 @@ fn an_inherited_unix_socket_keeps_its_file() {
 }
 
 #[test]
-fn tcpserver_hands_over_its_connections() {
+fn connections_from_tcpserver_are_served() {
     let Some(tcpserver) = find_program("tcpserver") else {
         return;
     };
@@ -261,7 +261,7 @@ fn tcpserver_hands_over_its_connections() {
 }
 
 #[test]
-fn nothing_but_the_answer_goes_to_the_client_of_inetd() {
+fn inetd_client_receives_only_the_response() {
     // inetd makes the connection standard error as well.
     let listener = tcp();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -325,7 +325,7 @@ fn systemd_socket_activate_starts_it() {
 }
 
 #[test]
-fn systemd_socket_activate_hands_over_connections() {
+fn connections_from_systemd_socket_activate_are_served() {
     let folder = make_folder();
     for arguments in [&["--accept"][..], &["--accept", "--inetd"][..]] {
         let path = format!("{}/{}.sock", folder.path().display(), arguments.len());

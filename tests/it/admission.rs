@@ -48,7 +48,7 @@ fn is_refused(answer: &str, retry_after: u32) -> bool {
 }
 
 #[test]
-fn a_source_over_its_share_is_refused_and_others_are_not() {
+fn source_over_its_limit_is_refused_and_others_are_served() {
     for model in ["fork", "double-fork"] {
         let limits = "[limits]\nexempt = []\nmax_connections_per_source = 2\n";
         let server = serve(&format!("{limits}[process]\nmodel = '{model}'\n"));
@@ -75,7 +75,7 @@ fn a_source_over_its_share_is_refused_and_others_are_not() {
 }
 
 #[test]
-fn a_refusal_arrives_whatever_the_client_has_sent() {
+fn refusal_arrives_whatever_the_client_has_sent() {
     let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
     let _held = hold(server.connect());
     let mut stream = server.connect();
@@ -86,7 +86,7 @@ fn a_refusal_arrives_whatever_the_client_has_sent() {
 }
 
 #[test]
-fn a_crowd_of_refusals_arrives_and_leaves_nothing_open() {
+fn many_refusals_arrive_and_leave_no_descriptor_open() {
     if !can_open(1200) {
         return;
     }
@@ -108,7 +108,7 @@ fn a_crowd_of_refusals_arrives_and_leaves_nothing_open() {
 }
 
 #[test]
-fn who_comes_too_fast_is_refused_for_a_moment() {
+fn source_over_its_rate_is_refused_for_a_moment() {
     let server = serve("[limits]\nexempt = []\nmax_rate_per_source = 3\n");
     // Connections in the backlog of a stopped daemon arrive at once when it continues.
     server.signal(Signal::SIGSTOP);
@@ -128,7 +128,7 @@ fn who_comes_too_fast_is_refused_for_a_moment() {
 }
 
 #[test]
-fn a_prefix_is_one_source() {
+fn addresses_of_one_prefix_are_one_source() {
     let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\nsource_prefix_v4 = 24\n");
     let _held = hold(connect_from(address(2), server.address()));
     assert!(is_refused(&get_from(&server, 3), 5));
@@ -139,13 +139,13 @@ fn a_prefix_is_one_source() {
 }
 
 #[test]
-fn this_host_is_exempt_by_default() {
+fn loopback_is_exempt_by_default() {
     let server = serve("[limits]\nmax_connections_per_source = 1\nmax_rate_per_source = 1\n");
     let _held: Vec<_> = (0..3).map(|_| hold(server.connect())).collect();
 }
 
 #[test]
-fn lists_decide_who_may_connect() {
+fn access_lists_decide_which_clients_may_connect() {
     let server = serve(
         "[limits]\ndeny = '127.0.0.0/30'\nallow = ['127.0.0.1', '127.0.0.128/25']\n[service.web]\ndeny = '127.0.0.200'\n",
     );
@@ -182,7 +182,7 @@ fn users_of_a_unix_socket_are_sources() {
 }
 
 #[test]
-fn a_program_has_a_text_for_those_who_are_refused() {
+fn refused_client_of_a_program_receives_its_refusal_text() {
     let service = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\nmax_connections_per_source = 1\n";
     let server = serve(&format!("[limits]\nexempt = []\n{service}refusal = \"421 too many of you\\r\\n\"\n"));
     let mut held = connect_from(address(2), server.address());
@@ -195,7 +195,7 @@ fn a_program_has_a_text_for_those_who_are_refused() {
 }
 
 #[test]
-fn faults_bring_penalties_that_grow_and_end() {
+fn penalties_follow_errors_and_grow_and_end() {
     let penalty = "penalty_after = 2\npenalty_time = '300ms'\npenalty_time_max = '1m'\n";
     let server = serve(&format!("[log]\nmax_rate = 0\n[limits]\nexempt = []\n{penalty}"));
     for time in ["300ms", "600ms"] {
@@ -227,7 +227,7 @@ fn faults_bring_penalties_that_grow_and_end() {
 }
 
 #[test]
-fn a_service_has_a_limit_of_its_own_and_defers() {
+fn service_at_its_own_limit_defers_connections() {
     let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
     let [one, two] = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
     let [first, second] = sockets;
@@ -250,7 +250,7 @@ fn a_service_has_a_limit_of_its_own_and_defers() {
 }
 
 #[test]
-fn a_single_connection_is_refused_as_well() {
+fn connected_socket_is_refused_by_the_access_list() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (connection, _) = listener.accept().unwrap();
@@ -261,7 +261,7 @@ fn a_single_connection_is_refused_as_well() {
 }
 
 #[test]
-fn mistakes_in_lists_are_told() {
+fn errors_in_access_lists_are_reported() {
     for (value, key) in
         [("'10.0.0.1/8'", "limits.allow"), ("['localhost']", "limits.deny"), ("1", "limits.exempt")]
     {
@@ -277,7 +277,7 @@ fn mistakes_in_lists_are_told() {
 }
 
 #[test]
-fn a_refused_client_may_go_on_sending_for_a_while() {
+fn refused_client_can_send_for_a_while() {
     let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
     let _held = hold(server.connect());
     let mut stream = server.connect();
@@ -289,7 +289,7 @@ fn a_refused_client_may_go_on_sending_for_a_while() {
 }
 
 #[test]
-fn refusals_give_way_where_descriptors_are_short() {
+fn refusals_are_closed_when_descriptors_run_out() {
     let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
     let _held = hold(connect_from(address(2), server.address()));
     let refused: Vec<_> = (0..20)
@@ -312,7 +312,7 @@ fn refusals_give_way_where_descriptors_are_short() {
 }
 
 #[test]
-fn not_everything_is_a_fault() {
+fn served_and_dropped_connections_are_not_penalized() {
     let penalty = "[limits]\nexempt = []\npenalty_after = 2\npenalty_time = '1h'\npenalty_time_max = '1h'\n";
     let folder = make_folder();
     std::fs::File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();

@@ -9,7 +9,7 @@ use crate::harness::{Setup, ask, connect, connect_unix, make_folder, reserve_por
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn no_sockets_at_all_means_binding() {
+fn daemon_binds_when_it_receives_no_sockets() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
@@ -19,7 +19,7 @@ fn no_sockets_at_all_means_binding() {
 }
 
 #[test]
-fn a_socket_file_of_a_successor_stays() {
+fn socket_file_of_a_successor_is_kept() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
@@ -32,7 +32,7 @@ fn a_socket_file_of_a_successor_stays() {
 }
 
 #[test]
-fn a_bound_unix_socket_has_its_mode_and_goes_with_the_daemon() {
+fn bound_unix_socket_has_its_mode_and_is_removed_at_the_end() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\nmode = '0620'\n", path.display());
@@ -45,7 +45,7 @@ fn a_bound_unix_socket_has_its_mode_and_goes_with_the_daemon() {
 }
 
 #[test]
-fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+fn stale_unix_socket_is_replaced_and_a_live_one_is_not() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
@@ -60,7 +60,7 @@ fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_never_removed() {
+fn file_that_is_not_a_socket_is_never_removed() {
     let folder = make_folder();
     let path = folder.path().join("precious");
     fs::write(&path, "data").unwrap();
@@ -85,7 +85,7 @@ fn ipv4_and_ipv6_share_a_port() {
 }
 
 #[test]
-fn a_dual_stack_socket_tells_ipv4_peers_by_their_address() {
+fn dual_stack_socket_records_ipv4_peers_as_ipv4() {
     let (_reserved, port) = reserve_port();
     let server = Setup::new(&format!("[listen.web]\naddress = '[::]:{port}'\n")).start();
     let address = format!("127.0.0.1:{port}").parse().unwrap();

@@ -75,7 +75,7 @@ pub fn dechunk(answer: &str) -> String {
 }
 
 #[test]
-fn a_program_knows_the_request_by_its_variables() {
+fn program_receives_the_meta_variables() {
     let it = programs("environment = { OWN = 'mine' }", &[("dir/env", &say("env | sort; pwd"))]);
     let answer = ask(
         it.server.connect(),
@@ -130,7 +130,7 @@ fn a_program_knows_the_request_by_its_variables() {
 }
 
 #[test]
-fn a_program_runs_as_any_other_and_in_a_group_of_its_own() {
+fn program_has_default_signals_and_its_own_group() {
     let it = programs(
         "",
         &[("self", &say("grep Sig /proc/self/status; ls /proc/self/fd | wc -l; ps -o pgid= $$; echo $$"))],
@@ -146,7 +146,7 @@ fn a_program_runs_as_any_other_and_in_a_group_of_its_own() {
 }
 
 #[test]
-fn content_goes_both_ways_at_once() {
+fn content_flows_both_ways_at_once() {
     let it = programs("", &[("echo", &say("cat"))]);
     // All is sent before anything is read: more than all buffers on the way hold.
     let content: Vec<u8> = (0..16 << 20).map(|n: u32| b'a' + u8::try_from(n % 23).unwrap()).collect();
@@ -164,7 +164,7 @@ fn content_goes_both_ways_at_once() {
 }
 
 #[test]
-fn chunked_content_is_streamed_and_the_next_request_follows_it() {
+fn chunked_content_is_streamed_and_requests_can_follow() {
     let it = programs("", &[("echo", &say("cat; echo length=$CONTENT_LENGTH"))]);
     let answers = ask(
         it.server.connect(),
@@ -180,7 +180,7 @@ fn chunked_content_is_streamed_and_the_next_request_follows_it() {
 }
 
 #[test]
-fn the_client_is_told_to_continue_when_the_program_runs() {
+fn client_receives_100_continue_when_the_program_runs() {
     let it = programs("", &[("echo", &say("cat"))]);
     let mut stream = it.server.connect();
     stream
@@ -200,7 +200,7 @@ fn the_client_is_told_to_continue_when_the_program_runs() {
 }
 
 #[test]
-fn output_streams_as_it_comes() {
+fn output_is_streamed() {
     let it =
         programs("", &[("slow", "printf 'Content-Type: text/plain\\n\\nfirst\\n'; read line; echo $line")]);
     let mut stream = it.server.connect();
@@ -218,7 +218,7 @@ fn output_streams_as_it_comes() {
 }
 
 #[test]
-fn heads_of_programs_decide_the_response() {
+fn header_fields_of_a_program_shape_the_response() {
     let it = programs(
         "",
         &[
@@ -289,7 +289,7 @@ fn extensions_and_interpreters_choose_programs() {
 }
 
 #[test]
-fn one_program_may_answer_for_a_whole_route() {
+fn one_program_can_answer_for_a_whole_route() {
     let folder = make_folder();
     let program = folder.path().join("one");
     write_program(

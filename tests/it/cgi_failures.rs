@@ -78,7 +78,7 @@ fn assert_failure(it: &Programs, name: &str, expected: &str, outcome: &str, end:
 }
 
 #[test]
-fn a_program_that_takes_too_long_is_terminated() {
+fn program_that_takes_too_long_is_terminated() {
     let it = programs("timeout = '300ms'", &[("slow", "sleep 100")]);
     assert_failure(&it, "slow", "504", "handler-error", "killed by SIGTERM");
     // Long enough for a shell to begin its response, on a busy host too.
@@ -116,7 +116,7 @@ fn odd_programs_do_no_harm() {
 }
 
 #[test]
-fn the_clients_leaving_ends_the_program() {
+fn program_is_terminated_when_the_client_disconnects() {
     let folder = make_folder();
     let marker = folder.path().join("told");
     let script = format!(
@@ -136,7 +136,7 @@ fn the_clients_leaving_ends_the_program() {
 }
 
 #[test]
-fn a_program_dies_with_its_child() {
+fn program_ends_with_its_killed_child() {
     let it = programs("", &[("long", &say("echo $$; exec sleep 1000"))]);
     let mut stream = it.server.connect();
     stream.write_all(b"GET /cgi/long HTTP/1.0\r\n\r\n").unwrap();
@@ -154,7 +154,7 @@ fn a_program_dies_with_its_child() {
 }
 
 #[test]
-fn what_a_program_has_started_ends_with_its_child() {
+fn group_of_a_program_ends_with_its_killed_child() {
     // The program ignores SIGTERM and leaves one more behind; both are of its group.
     let script = say("trap '' TERM\nsleep 1000 & echo $! $PPID\nwhile :; do sleep 1000; done");
     for model in ["fork", "double-fork"] {
@@ -177,7 +177,7 @@ fn what_a_program_has_started_ends_with_its_child() {
 }
 
 #[test]
-fn who_has_left_the_group_is_reaped_all_the_same() {
+fn processes_that_left_the_group_are_reaped() {
     // What it has started leaves the group and ends first, and is not waited for: the loop ends when it is a zombie.
     // The second program lists what the first has left to the child, their parent.
     let until_dead = "while read stat </proc/$!/stat; do case $stat in *') Z '*) break; esac; done";
@@ -199,7 +199,7 @@ fn who_has_left_the_group_is_reaped_all_the_same() {
 }
 
 #[test]
-fn a_program_that_makes_its_own_head_gets_its_content_and_its_status() {
+fn nph_program_receives_content_and_has_a_status() {
     let it =
         programs("", &[("nph-echo", "printf 'HTTP/1.1 200 OK\\r\\n\\r\\n'; cat"), ("nph-silent", "exit 0")]);
     let mut stream = it.server.connect();
@@ -219,7 +219,7 @@ fn a_program_that_makes_its_own_head_gets_its_content_and_its_status() {
 }
 
 #[test]
-fn slow_content_is_not_the_programs_fault() {
+fn slow_content_does_not_spend_the_time_of_the_program() {
     let it = programs("timeout = '1s'", &[("echo", &say("cat"))]);
     let mut stream = it.server.connect();
     stream.write_all(b"POST /cgi/echo HTTP/1.0\r\nContent-Length: 2\r\n\r\na").unwrap();
@@ -232,7 +232,7 @@ fn slow_content_is_not_the_programs_fault() {
 }
 
 #[test]
-fn the_end_of_the_connection_is_the_programs_fault_while_it_runs() {
+fn max_duration_is_a_handler_error_while_a_program_runs() {
     let folder = make_folder();
     write_program(&folder.path().join("slow"), "#!/bin/sh\nsleep 100\n");
     let server = serve(&format!(
@@ -245,7 +245,7 @@ fn the_end_of_the_connection_is_the_programs_fault_while_it_runs() {
 }
 
 #[test]
-fn sizes_have_limits() {
+fn body_and_output_sizes_are_limited() {
     let it = programs(
         "max_body_size = '10 B'\nmax_output_size = '100 KiB'",
         &[("echo", &say("cat")), ("much", &say("yes"))],
@@ -270,7 +270,7 @@ fn sizes_have_limits() {
 }
 
 #[test]
-fn a_trickle_of_content_uses_up_its_time() {
+fn missing_content_ends_at_the_body_timeout() {
     let folder = make_folder();
     write_program(&folder.path().join("echo"), "#!/bin/sh\nread line\nexit 1\n");
     let server = serve(&format!(
@@ -285,7 +285,7 @@ fn a_trickle_of_content_uses_up_its_time() {
 }
 
 #[test]
-fn a_trickle_uses_up_its_time_though_each_byte_is_in_time() {
+fn slow_content_ends_at_the_body_timeout() {
     let folder = make_folder();
     write_program(&folder.path().join("deaf"), "#!/bin/sh\nread line\nexit 1\n");
     // What a byte earns is nothing.
@@ -307,7 +307,7 @@ fn a_trickle_uses_up_its_time_though_each_byte_is_in_time() {
 }
 
 #[test]
-fn a_flood_of_lines_has_a_bound() {
+fn standard_error_of_a_program_is_bounded() {
     let it = programs(
         "",
         &[(
@@ -320,7 +320,7 @@ fn a_flood_of_lines_has_a_bound() {
 }
 
 #[test]
-fn a_program_whose_answer_is_complete_may_finish() {
+fn program_can_finish_after_its_response() {
     let it = programs(
         "",
         &[
@@ -337,7 +337,7 @@ fn a_program_whose_answer_is_complete_may_finish() {
 }
 
 #[test]
-fn an_answer_for_a_program_that_has_failed_says_that_it_is_the_last() {
+fn response_for_a_failed_program_closes_the_connection() {
     let it = programs("", &[("silent", "exit 3"), ("lost", "printf 'Location: /a b\\n\\n'")]);
     for (name, why) in
         [("silent", "it has ended without an answer"), ("lost", "its Location is '/a b', no target")]
@@ -351,7 +351,7 @@ fn an_answer_for_a_program_that_has_failed_says_that_it_is_the_last() {
 }
 
 #[test]
-fn output_beyond_its_length_is_told() {
+fn output_beyond_content_length_is_reported() {
     let it = programs("", &[("long", "printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nhi there'")]);
     assert!(it.server.get("/cgi/long").ends_with("\r\n\r\nhi"));
     it.server.wait_line("/long has failed: its output is longer than its Content-Length says");

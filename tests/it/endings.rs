@@ -17,7 +17,7 @@ fn exec(script: &str, more: &str) -> String {
 }
 
 #[test]
-fn a_program_that_lasts_too_long_is_ended_with_all_that_it_has_started() {
+fn max_duration_terminates_the_group_of_a_program() {
     for model in ["fork", "double-fork"] {
         let process = format!("[process]\nmodel = '{model}'\n");
         let server = serve(&exec("sleep 1000 & echo $!; sleep 1000", &process));
@@ -34,7 +34,7 @@ fn a_program_that_lasts_too_long_is_ended_with_all_that_it_has_started() {
 }
 
 #[test]
-fn a_program_that_does_not_listen_is_killed() {
+fn program_that_ignores_sigterm_is_killed() {
     let server = serve(&exec("trap '' TERM; echo here; while :; do sleep 1000; done", ""));
     let _stream = server.connect();
     let record = server.record();
@@ -42,7 +42,7 @@ fn a_program_that_does_not_listen_is_killed() {
 }
 
 #[test]
-fn a_child_that_hangs_is_ended_from_outside() {
+fn hanging_child_is_killed() {
     let server = serve("[service.web]\nmax_duration = '1s'\n");
     let mut stream = server.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -54,7 +54,7 @@ fn a_child_that_hangs_is_ended_from_outside() {
 }
 
 #[test]
-fn what_a_program_leaves_behind_is_in_its_record() {
+fn record_reports_orphaned_processes() {
     let script = "sleep 1000 >/dev/null 2>&1 & echo done";
     let server = serve(&exec(script, "").replace("max_duration = '1s'", ""));
     assert_eq!(read_to_end(server.connect()), "done\n");
@@ -81,7 +81,7 @@ fn serve_large(process: &str) -> (Server, std::net::TcpStream, tempfile::TempDir
 }
 
 #[test]
-fn a_drain_waits_for_bytes_that_move_and_says_so() {
+fn drain_is_extended_while_bytes_move() {
     let (mut server, mut stream, _folder) = serve_large("drain_timeout = '2s'\ndrain_timeout_max = '1h'");
     server.signal(Signal::SIGTERM);
     server.notification_with("STOPPING=1");
@@ -105,14 +105,14 @@ fn a_drain_waits_for_bytes_that_move_and_says_so() {
 }
 
 #[test]
-fn a_drain_does_not_wait_for_those_who_stand_still() {
+fn drain_terminates_stalled_transfers() {
     let (mut server, _stream, _folder) = serve_large("drain_timeout = '2s'\ndrain_timeout_max = '1h'");
     server.stop();
     assert_eq!(server.record().get("ended_by"), "drain");
 }
 
 #[test]
-fn a_drain_has_an_end_even_for_bytes_that_move() {
+fn drain_ends_at_drain_timeout_max() {
     let (mut server, mut stream, _folder) =
         serve_large("drain_timeout = '100ms'\ndrain_timeout_max = '1500ms'");
     server.signal(Signal::SIGTERM);
@@ -125,7 +125,7 @@ fn a_drain_has_an_end_even_for_bytes_that_move() {
 }
 
 #[test]
-fn an_idle_daemon_ends_and_leaves_who_comes_to_its_successor() {
+fn idle_daemon_exits_and_its_successor_serves_the_backlog() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let config = "[process]\nidle_timeout = '300ms'\n[limits]\nkeepalive_timeout = '2s'\n";
@@ -149,7 +149,7 @@ fn an_idle_daemon_ends_and_leaves_who_comes_to_its_successor() {
 }
 
 #[test]
-fn sigusr1_tells_what_goes_on() {
+fn sigusr1_logs_the_status() {
     let server = serve("[[service.web.route]]\ndelay = '1h'\n");
     let mut stream = server.connect();
     stream.write_all(b"GET /slow?a=b HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -163,7 +163,7 @@ fn sigusr1_tells_what_goes_on() {
 }
 
 #[test]
-fn max_duration_holds_for_programs_without_a_parent_besides() {
+fn max_duration_applies_to_programs_in_the_iterative_model() {
     let config = exec("cat", "[process]\nmodel = 'iterative'\n");
     let server = serve(&config);
     let _silent = server.connect();
@@ -175,7 +175,7 @@ fn max_duration_holds_for_programs_without_a_parent_besides() {
 }
 
 #[test]
-fn who_has_ended_is_not_left_behind() {
+fn zombies_are_not_orphaned_processes() {
     // The loop ends when the process in the background is a zombie.
     let script =
         "true & while read stat </proc/$!/stat; do case $stat in *\") Z \"*) break; esac; done; exec true";

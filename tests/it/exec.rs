@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use crate::harness::{ask, make_folder, read_to_end, serve, wait_dead};
 
 #[test]
-fn a_program_has_the_connection_and_a_clean_start() {
+fn program_has_the_connection_and_a_clean_environment() {
     let server = serve(
         "[service.web]\nprotocol = 'exec'\ndirectory = '/tmp'\nenvironment = { OWN = 'mine' }\n\
          command = ['/bin/sh', '-c', 'read line; echo $line; env | sort; pwd; grep Sig /proc/self/status; ls /proc/self/fd | wc -l; ps -o pgid= $$; echo $$; exit 7']\n",
@@ -44,7 +44,7 @@ fn a_program_has_the_connection_and_a_clean_start() {
 }
 
 #[test]
-fn its_standard_error_is_the_daemons() {
+fn standard_error_of_a_program_is_that_of_the_daemon() {
     let server =
         serve("[service.web]\nprotocol = 'exec'\ncommand = ['/bin/sh', '-c', 'echo complaint >&2']\n");
     assert_eq!(read_to_end(server.connect()), "");
@@ -83,7 +83,7 @@ fn every_model_runs_programs_and_records_them() {
 }
 
 #[test]
-fn a_program_that_has_gone_is_told_with_its_name() {
+fn missing_program_is_reported_with_its_path() {
     let folder = make_folder();
     let program = folder.path().join("program");
     crate::cgi::write_program(&program, "#!/bin/sh\n");
@@ -96,7 +96,7 @@ fn a_program_that_has_gone_is_told_with_its_name() {
 }
 
 #[test]
-fn a_program_is_ended_with_all_that_it_has_started() {
+fn drain_terminates_the_group_of_a_program() {
     for model in ["fork", "double-fork"] {
         let mut server = serve(&format!(
             "[process]\nmodel = '{model}'\ndrain_timeout = '100ms'\n[service.web]\nprotocol = 'exec'\n\

@@ -18,7 +18,7 @@ pub fn set_limit(server: &Server, limit: &str) {
 }
 
 #[test]
-fn without_descriptors_connections_wait_and_are_served_when_there_are_some() {
+fn connections_wait_until_descriptors_are_free() {
     let server = serve("");
     set_limit(&server, "--nofile=5:");
     let mut waiting = server.connect();
@@ -40,7 +40,7 @@ fn without_descriptors_connections_wait_and_are_served_when_there_are_some() {
 }
 
 #[test]
-fn without_processes_a_connection_is_refused_with_an_answer() {
+fn http_connection_without_a_process_receives_503() {
     let Some(user) = unique_user() else { return };
     // The limit counts all processes of a user.
     let server = Setup::new("").user(user).prelude("ulimit -Su 1").serve();
@@ -65,7 +65,7 @@ fn without_processes_a_connection_is_refused_with_an_answer() {
 }
 
 #[test]
-fn without_processes_a_programs_connection_is_closed_and_recorded() {
+fn exec_connection_without_a_process_is_closed() {
     let Some(user) = unique_user() else { return };
     let config = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
     let server = Setup::new(config).user(user).prelude("ulimit -Su 1").serve();
@@ -75,7 +75,7 @@ fn without_processes_a_programs_connection_is_closed_and_recorded() {
 }
 
 #[test]
-fn a_double_fork_that_gets_one_process_only_makes_do_with_it() {
+fn double_fork_serves_with_one_process_at_a_time() {
     let Some(user) = unique_user() else { return };
     let config = "[process]\nmodel = 'double-fork'\n";
     let server = Setup::new(config).user(user).prelude("ulimit -u 2").serve();

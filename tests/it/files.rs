@@ -13,7 +13,7 @@ use crate::harness::{Setup, ask, command, find_program, make_folder, serve};
 use crate::site::{Site, configure, set_time};
 
 #[test]
-fn a_file_is_sent_with_what_describes_it() {
+fn file_is_sent_with_its_header_fields() {
     let site = Site::new("cache_control = 'max-age=60'\ntypes = { foo = 'application/x-foo' }");
     site.write("a.txt", "four");
     site.write("b.FOO", "");
@@ -49,7 +49,7 @@ fn a_file_is_sent_with_what_describes_it() {
 }
 
 #[test]
-fn a_connection_carries_files_and_errors_alike() {
+fn one_connection_carries_files_and_errors() {
     let site = Site::new("");
     site.write("a", "first\n");
     site.write("b", "second\n");
@@ -70,7 +70,7 @@ fn a_connection_carries_files_and_errors_alike() {
 }
 
 #[test]
-fn routes_lead_to_the_folder_and_not_out_of_it() {
+fn paths_stay_below_the_root() {
     let root = make_folder();
     let at = |name: &str| root.path().join(name);
     fs::create_dir_all(at("www/a")).unwrap();
@@ -136,7 +136,7 @@ fn routes_lead_to_the_folder_and_not_out_of_it() {
 }
 
 #[test]
-fn directories_have_a_slash_and_perhaps_an_index() {
+fn directories_redirect_to_a_slash_and_have_an_index() {
     let site = Site::new("index = ['first.html', 'index.html']");
     site.write("index.html", "root");
     site.write("a b/index.html", "second");
@@ -162,7 +162,7 @@ fn directories_have_a_slash_and_perhaps_an_index() {
 }
 
 #[test]
-fn an_index_that_another_route_answers_is_not_sent() {
+fn index_of_another_route_is_answered_by_that_route() {
     let root = make_folder();
     fs::create_dir(root.path().join("app")).unwrap();
     fs::write(root.path().join("app/index.cgi"), "secret source").unwrap();
@@ -175,7 +175,7 @@ fn an_index_that_another_route_answers_is_not_sent() {
 }
 
 #[test]
-fn a_root_without_a_slash_gets_one() {
+fn route_path_without_a_slash_redirects() {
     let root = make_folder();
     fs::write(root.path().join("index.html"), "index").unwrap();
     let server = serve(&configure(root.path(), "path = '/docs'"));
@@ -186,7 +186,7 @@ fn a_root_without_a_slash_gets_one() {
 }
 
 #[test]
-fn errors_have_pages() {
+fn error_pages_are_sent() {
     let root = make_folder();
     fs::create_dir(root.path().join(".errors")).unwrap();
     fs::write(root.path().join(".errors/404.html"), "<p>Not here</p>").unwrap();
@@ -204,7 +204,7 @@ fn errors_have_pages() {
 }
 
 #[test]
-fn names_of_every_byte_are_listed_and_served() {
+fn names_with_any_byte_are_listed_and_served() {
     let site = Site::new("listing = true\npath = '/top'");
     let every: Vec<u8> = (1..=255).filter(|&byte| byte != b'/').collect();
     let mut names: Vec<Vec<u8>> = every.chunks(50).map(<[u8]>::to_vec).collect();
@@ -232,7 +232,7 @@ fn names_of_every_byte_are_listed_and_served() {
 }
 
 #[test]
-fn a_listing_is_a_page_that_can_do_nothing() {
+fn listing_is_a_page_without_scripts() {
     let site = Site::new("listing = true");
     site.write("small", "x");
     site.write("large", vec![b'x'; 1536]);
@@ -264,7 +264,7 @@ fn a_listing_is_a_page_that_can_do_nothing() {
 }
 
 #[test]
-fn the_root_is_the_directory_that_was_opened() {
+fn root_is_the_directory_opened_at_start() {
     let folder = make_folder();
     let at = |name: &str| folder.path().join(name);
     for name in ["one", "two"] {
@@ -280,7 +280,7 @@ fn the_root_is_the_directory_that_was_opened() {
 }
 
 #[test]
-fn without_descriptors_the_answer_says_so() {
+fn file_without_a_free_descriptor_is_503() {
     let root = make_folder();
     fs::write(root.path().join("a"), "").unwrap();
     let Some(prlimit) = find_program("prlimit") else { return };

@@ -15,7 +15,7 @@ fn check(prelude: &str, arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn check_warns_and_is_content() {
+fn check_warns_and_exits_with_0() {
     let (code, text) = check("ulimit -n 10", &[]);
     assert_eq!(code, 0);
     assert!(text.starts_with("configuration OK\n"), "{text}");
@@ -33,7 +33,7 @@ fn check_warns_and_is_content() {
 }
 
 #[test]
-fn the_start_warns_of_what_the_user_may_have() {
+fn start_warns_about_the_process_limit_of_the_user() {
     let (Some(user), Some(other)) = (unique_user(), unique_user()) else { return };
     let server = Setup::new("[limits]\nmax_connections = 300\n").user(user).prelude("ulimit -Su 300").serve();
     let line = server.wait_line("limits.max_connections is 300");
@@ -49,7 +49,7 @@ fn the_start_warns_of_what_the_user_may_have() {
 }
 
 #[test]
-fn limits_of_a_service_that_cannot_work_are_told() {
+fn ineffective_limits_of_a_service_are_reported() {
     let (_, _, message) = run(&["check", "--set", "service.web.processes=512"]);
     assert_eq!(message, "");
     let (_, text) = check("", &["--set", "service.web.processes=512"]);

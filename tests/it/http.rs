@@ -47,7 +47,7 @@ fn hello_says_what_it_is_told_to() {
 }
 
 #[test]
-fn a_path_without_a_route_is_not_found() {
+fn path_without_a_route_is_not_found() {
     let server = serve("[[service.web.route]]\npath = '/a'\n");
     assert!(server.get("/a/b").starts_with("HTTP/1.1 200 "));
     assert_eq!(server.record().get("handler"), "respond");
@@ -56,7 +56,7 @@ fn a_path_without_a_route_is_not_found() {
 }
 
 #[test]
-fn what_is_no_request_gets_the_status_that_says_so() {
+fn invalid_requests_have_their_status() {
     let server = serve("[limits]\nmax_head_size = '1 KiB'\n");
     let long = "x".repeat(2000);
     let cases = [
@@ -87,14 +87,14 @@ fn what_is_no_request_gets_the_status_that_says_so() {
 }
 
 #[test]
-fn not_allowed_says_what_is() {
+fn status_405_lists_the_allowed_methods() {
     let server = serve("");
     let answer = ask(server.connect(), "DELETE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
 }
 
 #[test]
-fn an_early_answer_arrives_though_the_client_is_still_sending() {
+fn early_response_arrives_while_the_client_sends() {
     let server = serve("");
     let mut stream = server.connect();
     stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").unwrap();
@@ -104,7 +104,7 @@ fn an_early_answer_arrives_though_the_client_is_still_sending() {
 }
 
 #[test]
-fn a_half_closed_client_still_reads_its_answer() {
+fn half_closed_client_receives_its_response() {
     let server = serve("");
     let mut stream = server.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
@@ -113,7 +113,7 @@ fn a_half_closed_client_still_reads_its_answer() {
 }
 
 #[test]
-fn a_request_may_come_in_pieces() {
+fn request_can_arrive_byte_by_byte() {
     let server = serve("");
     let mut stream = server.connect();
     stream.set_nodelay(true).unwrap();
@@ -125,7 +125,7 @@ fn a_request_may_come_in_pieces() {
 }
 
 #[test]
-fn a_record_is_one_line_whatever_the_client_sends() {
+fn record_is_one_line_whatever_the_client_sends() {
     let server = serve("");
     ask(
         server.connect(),
@@ -137,7 +137,7 @@ fn a_record_is_one_line_whatever_the_client_sends() {
 }
 
 #[test]
-fn a_head_that_ends_too_early_is_told_so() {
+fn incomplete_head_is_status_400() {
     let server = serve("");
     let mut stream = server.connect();
     stream.write_all(b"GET / HTTP/1.0\r\n").unwrap();
@@ -148,7 +148,7 @@ fn a_head_that_ends_too_early_is_told_so() {
 }
 
 #[test]
-fn bytes_that_come_while_a_handler_works_do_not_destroy_its_answer() {
+fn pipelined_bytes_do_not_destroy_the_response() {
     let mut gate = Gate::new();
     let server = serve(&gate.route("/"));
     let mut stream = server.connect();
@@ -160,7 +160,7 @@ fn bytes_that_come_while_a_handler_works_do_not_destroy_its_answer() {
 }
 
 #[test]
-fn a_connection_carries_many_requests_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let server = serve("[[service.web.route]]\n[[service.web.route]]\npath = '/b'\nbody = 'second'\n");
     let answers = ask(
         server.connect(),
@@ -177,7 +177,7 @@ fn a_connection_carries_many_requests_in_order() {
 }
 
 #[test]
-fn http_1_0_goes_on_where_it_is_asked_to() {
+fn http_1_0_connection_persists_on_request() {
     let server = serve("");
     let answers =
         ask(server.connect(), "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n");
@@ -188,7 +188,7 @@ fn http_1_0_goes_on_where_it_is_asked_to() {
 }
 
 #[test]
-fn an_idle_connection_ends_quietly_at_the_keepalive_timeout() {
+fn idle_connection_closes_at_the_keepalive_timeout() {
     let server = serve("[limits]\nkeepalive_timeout = '100ms'\n");
     let answer = ask(server.connect(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
@@ -197,7 +197,7 @@ fn an_idle_connection_ends_quietly_at_the_keepalive_timeout() {
 }
 
 #[test]
-fn max_requests_closes_after_the_last() {
+fn max_requests_closes_after_the_last_response() {
     let server = serve("[limits]\nmax_requests = 2\n");
     let answers = ask(server.connect(), &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
     assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
@@ -205,7 +205,7 @@ fn max_requests_closes_after_the_last() {
 }
 
 #[test]
-fn max_duration_ends_a_connection_whatever_it_does() {
+fn max_duration_ends_every_connection() {
     let server = serve("[limits]\nmax_duration = '1s'\n");
     let mut idle = server.connect();
     idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -218,7 +218,7 @@ fn max_duration_ends_a_connection_whatever_it_does() {
 }
 
 #[test]
-fn a_drain_ends_idle_connections_at_once_and_lets_the_others_finish() {
+fn drain_closes_idle_connections_and_lets_others_finish() {
     let mut gate = Gate::new();
     let limits = "[limits]\nkeepalive_timeout = '1h'\n[[service.web.route]]\n";
     let mut server = serve(&format!("{limits}{}", gate.route("/slow")));
@@ -236,7 +236,7 @@ fn a_drain_ends_idle_connections_at_once_and_lets_the_others_finish() {
 }
 
 #[test]
-fn a_request_that_was_half_there_when_the_drain_began_is_the_last() {
+fn request_half_received_at_a_drain_is_the_last() {
     let server = serve("");
     let mut stream = server.connect();
     stream.write_all(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\nHEAD / HTTP/1.1\r\n").unwrap();
@@ -254,7 +254,7 @@ fn a_request_that_was_half_there_when_the_drain_began_is_the_last() {
 }
 
 #[test]
-fn redirects_keep_what_is_below_them() {
+fn redirects_keep_the_rest_of_the_path() {
     let server = serve(
         "[[service.web.route]]\nhandler = 'redirect'\nto = 'https://{host}/'\n\
          [[service.web.route]]\npath = '/old'\nhandler = 'redirect'\nto = '/new'\nstatus = 307\n\
@@ -277,7 +277,7 @@ fn redirects_keep_what_is_below_them() {
 }
 
 #[test]
-fn routes_have_hosts_and_fields_of_their_own() {
+fn routes_have_their_own_hosts_and_fields() {
     let server = serve(
         "[[service.web.route]]\nbody = 'any'\n[[service.web.route]]\nhost = 'One.test.'\nbody = 'one'\n\
          headers = { X-One = '1' }\n",
@@ -297,7 +297,7 @@ fn routes_have_hosts_and_fields_of_their_own() {
 }
 
 #[test]
-fn services_answer_on_their_own_listeners() {
+fn each_listener_leads_to_its_service() {
     use std::net::TcpListener;
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
@@ -314,7 +314,7 @@ fn services_answer_on_their_own_listeners() {
 }
 
 #[test]
-fn an_early_refusal_arrives_at_who_sends_megabytes_first() {
+fn early_refusal_arrives_after_megabytes_of_content() {
     let server = serve("");
     let mut stream = server.connect();
     let size = 8 << 20;
@@ -325,7 +325,7 @@ fn an_early_refusal_arrives_at_who_sends_megabytes_first() {
 }
 
 #[test]
-fn a_record_does_not_mix_two_requests() {
+fn record_does_not_mix_two_requests() {
     let server = serve("");
     let mut stream = server.connect();
     stream.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n").unwrap();

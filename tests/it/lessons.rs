@@ -17,7 +17,7 @@ fn with_slow_route(delay: &str) -> String {
 }
 
 #[test]
-fn a_slow_request_holds_up_nobody_else() {
+fn slow_request_does_not_block_others() {
     let server = serve(&with_slow_route("1h"));
     let mut slow = server.connect();
     slow.write_all(SLOW_REQUEST.as_bytes()).unwrap();
@@ -33,7 +33,7 @@ fn a_slow_request_holds_up_nobody_else() {
 }
 
 #[test]
-fn the_iterative_server_serves_one_after_the_other() {
+fn iterative_server_serves_in_order() {
     let server = serve(&format!("{}[process]\nmodel = 'iterative'\n", with_slow_route("300ms")));
     let mut slow = server.connect();
     slow.write_all(SLOW_REQUEST.as_bytes()).unwrap();
@@ -45,7 +45,7 @@ fn the_iterative_server_serves_one_after_the_other() {
 }
 
 #[test]
-fn a_client_sees_the_end_as_soon_as_its_child_is_done() {
+fn connection_closes_when_its_child_ends() {
     let server = serve(&with_slow_route("1h"));
     let mut before = server.connect();
     before.write_all(SLOW_REQUEST.as_bytes()).unwrap();
@@ -58,14 +58,14 @@ fn a_client_sees_the_end_as_soon_as_its_child_is_done() {
 }
 
 #[test]
-fn few_descriptors_are_enough_for_many_clients() {
+fn many_clients_are_served_with_256_descriptors() {
     let server = Setup::new("").prelude("ulimit -n 256").serve();
     let result = run_client(server.address(), &["--max-clients", "2", "--max-conns", "150"]);
     assert_eq!(result["answered"]["200"], 300, "{result}");
 }
 
 #[test]
-fn few_processes_are_enough_for_many_clients() {
+fn many_clients_are_served_with_60_processes() {
     let Some(user) = unique_user() else { return };
     let config = "[limits]\nmax_connections = 1000\n[[service.web.route]]\ndelay = '20ms'\n";
     let mut server = Setup::new(config).user(user).prelude("ulimit -u 60").serve();
@@ -77,7 +77,7 @@ fn few_processes_are_enough_for_many_clients() {
 }
 
 #[test]
-fn clients_that_end_together_leave_no_zombie() {
+fn simultaneous_exits_leave_no_zombie() {
     let server = serve("");
     let result = run_client(server.address(), &["--max-clients", "128", "--max-conns", "1"]);
     assert_eq!(result["answered"]["200"], 128, "{result}");
@@ -89,7 +89,7 @@ fn clients_that_end_together_leave_no_zombie() {
 }
 
 #[test]
-fn a_storm_of_signals_loses_no_connection() {
+fn many_signals_lose_no_connection() {
     let server = serve("");
     let (pid, over) = (server.pid(), Arc::new(AtomicBool::new(false)));
     let storm = thread::spawn({
@@ -113,7 +113,7 @@ fn a_storm_of_signals_loses_no_connection() {
 }
 
 #[test]
-fn ten_thousand_connections_leave_no_descriptor_behind() {
+fn ten_thousand_connections_leak_no_descriptor() {
     let server = serve("");
     server.get("/");
     server.record(); // reaped, so its socket is closed
@@ -127,14 +127,14 @@ fn ten_thousand_connections_leave_no_descriptor_behind() {
 }
 
 #[test]
-fn an_ignored_sigchld_of_the_caller_loses_no_record() {
+fn ignored_sigchld_of_the_caller_loses_no_record() {
     let server = Setup::new("").prelude("trap '' CHLD").serve();
     server.get("/");
     assert_eq!(server.record().get("outcome"), "served");
 }
 
 #[test]
-fn a_closed_standard_error_does_not_stop_the_server() {
+fn closed_standard_error_does_not_stop_the_server() {
     let mut server = Setup::new("").prelude("exec 2>&-").serve();
     for _ in 0..3 {
         assert!(server.get("/").ends_with("Hello, World!\n"));
@@ -143,7 +143,7 @@ fn a_closed_standard_error_does_not_stop_the_server() {
 }
 
 #[test]
-fn a_client_that_vanishes_takes_nobody_with_it() {
+fn vanished_client_does_not_affect_others() {
     let server = serve("");
     drop(server.connect());
     let record = server.record();

@@ -22,7 +22,7 @@ fn start_slow(server: &Server) -> (std::net::TcpStream, Pid) {
 }
 
 #[test]
-fn ready_comes_with_a_status_and_the_status_follows_the_counts() {
+fn status_text_follows_the_counts() {
     let server = serve(SLOW);
     assert!(server.children().is_empty());
     let _slow = start_slow(&server);
@@ -30,7 +30,7 @@ fn ready_comes_with_a_status_and_the_status_follows_the_counts() {
 }
 
 #[test]
-fn the_watchdog_is_fed_again_and_again() {
+fn watchdog_is_notified_repeatedly() {
     let server = Setup::new("").prelude("export WATCHDOG_USEC=200000 WATCHDOG_PID=$$").serve();
     for _ in 0..5 {
         assert_eq!(server.wait_notified("WATCHDOG="), "1");
@@ -38,14 +38,14 @@ fn the_watchdog_is_fed_again_and_again() {
 }
 
 #[test]
-fn the_watchdog_of_an_iterative_server_is_switched_off() {
+fn iterative_server_disables_the_watchdog() {
     let config = "[process]\nmodel = 'iterative'\n";
     let server = Setup::new(config).prelude("export WATCHDOG_USEC=200000 WATCHDOG_PID=$$").spawn();
     assert_eq!(server.wait_notified("WATCHDOG_USEC="), "0");
 }
 
 #[test]
-fn sigterm_lets_the_children_finish() {
+fn sigterm_lets_children_finish() {
     let mut gate = Gate::new();
     let mut server = serve(&gate.route("/"));
     let mut client = server.connect();
@@ -60,7 +60,7 @@ fn sigterm_lets_the_children_finish() {
 }
 
 #[test]
-fn an_idle_daemon_stops_at_once() {
+fn idle_daemon_stops_at_once() {
     let mut server = serve("");
     server.stop();
     let lines = server.lines_to_end();
@@ -71,7 +71,7 @@ fn an_idle_daemon_stops_at_once() {
 }
 
 #[test]
-fn the_drain_ends_at_its_timeout() {
+fn drain_terminates_children_at_its_timeout() {
     let mut server = serve(&format!("{SLOW}[process]\ndrain_timeout = '100ms'\n"));
     let (mut stream, _) = start_slow(&server);
     server.stop();
@@ -88,7 +88,7 @@ fn the_drain_ends_at_its_timeout() {
 }
 
 #[test]
-fn a_child_that_cannot_be_terminated_is_killed() {
+fn child_that_cannot_be_terminated_is_killed() {
     let mut server = serve(&format!("{SLOW}[process]\ndrain_timeout = '100ms'\n"));
     let (_stream, child) = start_slow(&server);
     kill(child, Signal::SIGSTOP).unwrap(); // a stopped process takes no SIGTERM
@@ -98,7 +98,7 @@ fn a_child_that_cannot_be_terminated_is_killed() {
 }
 
 #[test]
-fn a_second_sigterm_ends_at_once() {
+fn second_sigterm_stops_at_once() {
     let mut server = serve(SLOW);
     let (_stream, _) = start_slow(&server);
     server.signal(Signal::SIGTERM);
@@ -113,7 +113,7 @@ fn a_second_sigterm_ends_at_once() {
 }
 
 #[test]
-fn sigint_drains_as_well_and_what_is_the_parents_spares_the_children() {
+fn sigint_drains_and_children_ignore_sigint() {
     let mut gate = Gate::new();
     let mut server = serve(&gate.route("/"));
     let mut client = server.connect();
@@ -133,7 +133,7 @@ fn sigint_drains_as_well_and_what_is_the_parents_spares_the_children() {
 }
 
 #[test]
-fn the_backlog_of_a_bound_socket_is_served_before_the_end() {
+fn backlog_of_a_bound_socket_is_served_before_exit() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let mut server = Setup::new(&format!("[listen.web]\naddress = '{}'\n", path.display())).start();
@@ -147,7 +147,7 @@ fn the_backlog_of_a_bound_socket_is_served_before_the_end() {
 }
 
 #[test]
-fn a_full_house_defers_and_recovers() {
+fn connections_over_max_connections_are_deferred() {
     let mut server = serve(&format!("{SLOW}[limits]\nmax_connections = 2\n"));
     let (first, _) = start_slow(&server);
     let mut second = server.connect();
@@ -173,7 +173,7 @@ fn a_full_house_defers_and_recovers() {
 }
 
 #[test]
-fn a_silent_client_is_told_and_does_not_outstay_its_time() {
+fn silent_client_receives_408() {
     // Long enough for the daemon to read the part of a request that is there, on a busy host too.
     let server = serve("[limits]\nhead_timeout = '1s'\n");
     assert!(read_to_end(server.connect()).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
@@ -188,7 +188,7 @@ fn a_silent_client_is_told_and_does_not_outstay_its_time() {
 }
 
 #[test]
-fn a_backlog_of_our_own_is_served_though_the_house_is_full() {
+fn backlog_of_a_bound_socket_is_served_at_the_limit() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let mut gate = Gate::new();
@@ -218,7 +218,7 @@ fn a_backlog_of_our_own_is_served_though_the_house_is_full() {
 }
 
 #[test]
-fn an_iterative_server_ends_between_two_connections() {
+fn iterative_server_stops_between_two_connections() {
     let config = "[process]\nmodel = 'iterative'\n[limits]\nhead_timeout = '300ms'\n";
     let mut server = Setup::new(config).serve();
     let silent = [(); 4].map(|()| server.connect());
@@ -231,7 +231,7 @@ fn an_iterative_server_ends_between_two_connections() {
 }
 
 #[test]
-fn a_double_fork_drains_and_ends_like_any_other() {
+fn double_fork_drains_and_stops() {
     for (drain_timeout, signals, ended_by) in [("100ms", 1, "drain"), ("1h", 2, "stop")] {
         let process = format!("[process]\nmodel = 'double-fork'\ndrain_timeout = '{drain_timeout}'\n");
         let mut server = serve(&format!("{SLOW}{process}"));
@@ -248,7 +248,7 @@ fn a_double_fork_drains_and_ends_like_any_other() {
 }
 
 #[test]
-fn a_listener_that_fails_ends_neither_the_daemon_nor_its_children() {
+fn failing_listener_ends_neither_daemon_nor_children() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let other = listener.try_clone().unwrap();
@@ -266,7 +266,7 @@ fn a_listener_that_fails_ends_neither_the_daemon_nor_its_children() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_is_left_at_the_write_timeout() {
+fn client_that_does_not_read_ends_at_the_write_timeout() {
     let folder = make_folder();
     let path = folder.path().join("web.sock"); // a Unix socket, whose buffer is small and stays so
     let server = Setup::new(&format!(
@@ -285,7 +285,7 @@ fn a_reader_that_does_not_read_is_left_at_the_write_timeout() {
 }
 
 #[test]
-fn the_level_decides_what_is_written() {
+fn log_level_filters_messages() {
     let mut server = serve("[log]\nlevel = 'error'\n");
     server.get("/");
     server.stop();

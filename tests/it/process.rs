@@ -48,7 +48,7 @@ fn every_model_serves_and_records() {
 }
 
 #[test]
-fn a_child_holds_its_connection_and_nothing_else_of_the_parent() {
+fn child_holds_only_its_connection_and_the_drain_socket() {
     for model in ["fork", "double-fork"] {
         let (server, _stream) = slow_server(model);
         let sockets = |pid| {
@@ -65,7 +65,7 @@ fn a_child_holds_its_connection_and_nothing_else_of_the_parent() {
 }
 
 #[test]
-fn a_child_takes_signals_as_any_process_does() {
+fn child_has_default_signal_dispositions() {
     let (server, _stream) = slow_server("fork");
     let status = fs::read_to_string(format!("/proc/{}/status", server.children()[0])).unwrap();
     let mask = |name: &str| {
@@ -82,7 +82,7 @@ fn a_child_takes_signals_as_any_process_does() {
 }
 
 #[test]
-fn a_killed_child_leaves_a_record_that_names_its_request() {
+fn record_of_a_killed_child_names_its_request() {
     for model in ["fork", "double-fork"] {
         let (server, mut stream) = slow_server(model);
         kill(Pid::from_raw(server.children()[0]), Signal::SIGKILL).unwrap();
@@ -117,7 +117,7 @@ fn a_killed_child_leaves_a_record_that_names_its_request() {
 }
 
 #[test]
-fn a_realtime_signal_has_no_name_and_loses_no_record() {
+fn realtime_signal_is_recorded_by_number() {
     let (server, _stream) = slow_server("fork");
     command("kill").args(["-40", &server.children()[0].to_string()]).status().unwrap();
     let record = server.record();
@@ -126,7 +126,7 @@ fn a_realtime_signal_has_no_name_and_loses_no_record() {
 }
 
 #[test]
-fn an_adopted_child_outlives_a_killed_daemon() {
+fn double_forked_child_outlives_a_killed_daemon() {
     let mut gate = Gate::new();
     let mut server = serve(&format!("[process]\nmodel = 'double-fork'\n{}", gate.route("/")));
     let mut stream = server.connect();

@@ -21,7 +21,7 @@ fn read_some(stream: &mut impl Read) -> String {
 }
 
 #[test]
-fn a_new_configuration_is_for_new_connections() {
+fn reload_applies_to_new_connections() {
     let server = serve(&saying("old"));
     let mut before = server.connect();
     before.write_all(KEEP.as_bytes()).unwrap();
@@ -37,7 +37,7 @@ fn a_new_configuration_is_for_new_connections() {
 }
 
 #[test]
-fn a_bad_configuration_changes_nothing() {
+fn reload_with_errors_changes_nothing() {
     let server = serve(&saying("old"));
     server.reload("[limits]\nmax_conections = 3\n");
     let line = server.wait_line("unable to reload, the configuration stays as it was: ");
@@ -55,7 +55,7 @@ fn a_bad_configuration_changes_nothing() {
 }
 
 #[test]
-fn limits_change_both_ways() {
+fn reload_raises_and_lowers_limits() {
     let server = serve("[limits]\nmax_connections = 1\n");
     let mut first = server.connect();
     first.write_all(KEEP.as_bytes()).unwrap();
@@ -83,7 +83,7 @@ fn limits_change_both_ways() {
 }
 
 #[test]
-fn the_level_changes() {
+fn reload_changes_the_log_level() {
     let server = serve("[log]\nlevel = 'error'\n");
     server.get("/unseen");
     server.wait_ended(1);
@@ -95,7 +95,7 @@ fn the_level_changes() {
 }
 
 #[test]
-fn our_own_listeners_come_and_go() {
+fn reload_adds_and_removes_bound_listeners() {
     let folder = make_folder();
     let listen = |name: &str, files: &[&str]| {
         let paths: Vec<_> =
@@ -128,7 +128,7 @@ fn our_own_listeners_come_and_go() {
 }
 
 #[test]
-fn reloads_lose_nobody_and_leave_nothing_open() {
+fn reloads_lose_no_connection_and_leak_nothing() {
     let server = serve("[process]\nspares = 2\n");
     server.get("/");
     server.record(); // the spare that served it has been replaced
@@ -143,7 +143,7 @@ fn reloads_lose_nobody_and_leave_nothing_open() {
 }
 
 #[test]
-fn a_listener_that_is_on_its_way_out_comes_back() {
+fn reload_restores_a_retiring_listener() {
     let folder = make_folder();
     let path = |file: &str| folder.path().join(file);
     let listen = |files: &[&str]| {

@@ -42,7 +42,7 @@ fn programs_have_the_limits_of_their_service() {
 }
 
 #[test]
-fn a_single_connection_has_the_limits_too() {
+fn connected_socket_has_the_limits_of_its_service() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let folder = make_folder();
     let program = folder.path().join("program");
@@ -62,7 +62,7 @@ fn ended(server: &Server) -> Record {
 }
 
 #[test]
-fn processor_time_ends_a_program_and_the_record_says_so() {
+fn record_names_the_cpu_time_limit() {
     let it = programs("[service.web]\ncpu_time = '1s'", &[("burn", "while :; do :; done")]);
     assert_eq!(status(&it.server.get("/cgi/burn")), "502");
     let record = ended(&it.server);
@@ -75,7 +75,7 @@ fn processor_time_ends_a_program_and_the_record_says_so() {
 }
 
 #[test]
-fn who_does_not_heed_the_limit_is_killed_a_second_later() {
+fn program_that_ignores_sigxcpu_is_killed() {
     let server = serve(
         "[service.web]\nprotocol = 'exec'\ncpu_time = '1s'\n\
          command = ['/bin/sh', '-c', 'trap \"\" XCPU; while :; do :; done']\n",
@@ -87,7 +87,7 @@ fn who_does_not_heed_the_limit_is_killed_a_second_later() {
 }
 
 #[test]
-fn a_file_that_grows_too_large_ends_its_program() {
+fn record_names_the_file_size_limit() {
     let it =
         programs("[service.web]\nfile_size = '1 KiB'", &[("write", "exec head -c 5000 /dev/zero >file")]);
     assert_eq!(status(&it.server.get("/cgi/write")), "502");
@@ -97,7 +97,7 @@ fn a_file_that_grows_too_large_ends_its_program() {
 }
 
 #[test]
-fn memory_runs_out_at_the_limit() {
+fn record_names_the_memory_limit() {
     let dd = "dd if=/dev/zero of=/dev/null bs=200M count=1 2>&1";
     let it = programs("[service.web]\nmemory = '100 MiB'", &[("dd", &say(dd)), ("abort", "kill -ABRT $$")]);
     assert!(it.server.get("/cgi/dd").contains("memory exhausted"));
@@ -109,7 +109,7 @@ fn memory_runs_out_at_the_limit() {
 }
 
 #[test]
-fn an_end_of_another_kind_names_no_limit() {
+fn record_of_another_signal_names_no_limit() {
     let server = serve(
         "[service.web]\nprotocol = 'exec'\ncpu_time = '1s'\ncommand = ['/bin/sh', '-c', 'kill -KILL $$']\n",
     );
@@ -120,7 +120,7 @@ fn an_end_of_another_kind_names_no_limit() {
 }
 
 #[test]
-fn a_program_without_a_process_is_told_with_the_limit() {
+fn failed_fork_of_a_program_names_the_limit() {
     let config =
         "[service.web]\nprocesses = 1\n[[service.web.route]]\nhandler = 'cgi'\nprogram = '/bin/true'\n";
     let Some(user) = unique_user() else { return };
@@ -132,7 +132,7 @@ fn a_program_without_a_process_is_told_with_the_limit() {
 }
 
 #[test]
-fn a_limit_that_cannot_be_set_is_told() {
+fn limit_that_cannot_be_set_is_reported() {
     let config = "[service.web]\nopen_files = 200\n";
     let Some(user) = unique_user() else { return };
     let server = Setup::new(config).user(user).serve();
@@ -143,7 +143,7 @@ fn a_limit_that_cannot_be_set_is_told() {
 }
 
 #[test]
-fn what_may_not_be_set_is_found_before() {
+fn limits_that_may_not_be_set_are_found_at_start() {
     for (prelude, key, expected) in [
         ("ulimit -n 100", "open_files = 101", "open_files: expected at most 100, the hard limit"),
         ("ulimit -v 1048576", "memory = '2 GiB'", "memory: expected at most 1 GiB, the hard limit"),
@@ -159,7 +159,7 @@ fn what_may_not_be_set_is_found_before() {
 }
 
 #[test]
-fn values_that_cannot_be_are_errors() {
+fn impossible_values_are_errors() {
     for (setting, expected) in [
         ("cpu_time='0s'", "cpu_time: expected a time"),
         ("memory='1 MiB'", "memory: expected at least "),
@@ -177,7 +177,7 @@ fn values_that_cannot_be_are_errors() {
 }
 
 #[test]
-fn check_shows_them_as_they_are_written() {
+fn check_shows_limits_as_they_are_written() {
     let output = lsbaws()
         .args(["check", "--show"])
         .env("LSBAWS_SERVICE__WEB__CORE", "0 B")

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use crate::harness::{Setup, ask, connect, make_folder, run, run_client, serve, wait_dead, wait_until};
 
 #[test]
-fn a_spare_serves_one_connection_and_another_takes_its_place() {
+fn spare_serves_one_connection_and_is_replaced() {
     let mut server = serve("[process]\nspares = 2\n");
     let mut spares: HashSet<i64> = server.children().into_iter().map(i64::from).collect();
     assert_eq!(spares.len(), 2);
@@ -28,7 +28,7 @@ fn a_spare_serves_one_connection_and_another_takes_its_place() {
 }
 
 #[test]
-fn a_crowd_larger_than_the_spares_is_served() {
+fn more_clients_than_spares_are_served() {
     let server = serve("[process]\nspares = 3\n[limits]\nmax_connections = 8\n");
     let result = run_client(server.address(), &["--max-conns", "100"]);
     assert_eq!(result["answered"]["200"], 100, "{result}");
@@ -46,7 +46,7 @@ fn wait_ready(spare: i32) {
 }
 
 #[test]
-fn a_spare_holds_nothing_but_what_it_needs() {
+fn spare_holds_only_the_descriptors_it_needs() {
     let folder = make_folder();
     let server = serve(&format!(
         "[process]\nspares = 2\n[[service.web.route]]\nhandler = 'files'\nroot = '{}'\n",
@@ -62,7 +62,7 @@ fn a_spare_holds_nothing_but_what_it_needs() {
 }
 
 #[test]
-fn killed_spares_are_replaced_and_lose_nothing() {
+fn killed_spares_lose_no_connection() {
     let server = serve("[process]\nspares = 2\n");
     for spare in server.children() {
         kill(Pid::from_raw(spare), Signal::SIGKILL).unwrap();
@@ -75,7 +75,7 @@ fn killed_spares_are_replaced_and_lose_nothing() {
 }
 
 #[test]
-fn each_way_leads_to_its_own_service() {
+fn spares_serve_every_listener() {
     let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
     let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
     let [web, echo] = sockets;
@@ -97,7 +97,7 @@ fn each_way_leads_to_its_own_service() {
 }
 
 #[test]
-fn they_are_of_the_model_fork() {
+fn spares_need_the_model_fork() {
     let (code, _, message) =
         run(&["check", "--set", "process.spares=1", "--set", "process.model=double-fork"]);
     assert_eq!(code, 78);

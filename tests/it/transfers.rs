@@ -7,7 +7,7 @@ use crate::harness::{command, find_program};
 use crate::site::{Site, set_time};
 
 #[test]
-fn conditions_save_the_transfer_or_refuse_it() {
+fn conditional_requests_are_answered() {
     let site = Site::new("cache_control = 'no-cache'\nprecompressed = true");
     site.write("a.txt", "content");
     let whole = site.get("/a.txt");
@@ -53,7 +53,7 @@ fn conditions_save_the_transfer_or_refuse_it() {
 }
 
 #[test]
-fn ranges_are_parts() {
+fn single_ranges_are_answered() {
     let site = Site::new("");
     site.write("a.txt", "0123456789");
     site.write("empty", "");
@@ -95,7 +95,7 @@ fn ranges_are_parts() {
 }
 
 #[test]
-fn several_ranges_are_several_parts() {
+fn several_ranges_are_multipart() {
     let site = Site::new("");
     site.write("a.txt", "0123456789");
     let answer = site.ask("GET", "/a.txt", "Range: bytes=-1, 0-1,4-4\r\n");
@@ -112,7 +112,7 @@ fn several_ranges_are_several_parts() {
 }
 
 #[test]
-fn twins_are_sent_to_who_takes_them() {
+fn precompressed_variants_are_negotiated() {
     let site = Site::new("precompressed = true");
     for (name, content) in [
         ("a.js", "plain"),
@@ -159,7 +159,7 @@ fn twins_are_sent_to_who_takes_them() {
 }
 
 #[test]
-fn without_precompressed_twins_are_files_like_any_other() {
+fn variants_are_plain_files_without_precompressed() {
     let site = Site::new("");
     site.write("a.js", "plain");
     site.write("a.js.gz", "gzip");
@@ -168,7 +168,7 @@ fn without_precompressed_twins_are_files_like_any_other() {
 }
 
 #[test]
-fn real_twins_are_what_a_client_expects() {
+fn curl_decodes_a_precompressed_variant() {
     let (Some(gzip), Some(curl)) = (find_program("gzip"), find_program("curl")) else { return };
     let site = Site::new("precompressed = true");
     let content = "all work and no play\n".repeat(1000);
@@ -186,7 +186,7 @@ fn real_twins_are_what_a_client_expects() {
 }
 
 #[test]
-fn a_file_of_5_gib_is_served_across_what_32_bits_hold() {
+fn file_of_5_gib_is_served() {
     const SIZE: u64 = 5 << 30;
     let site = Site::new("");
     let file = File::create(site.path("sparse")).unwrap();
@@ -214,7 +214,7 @@ fn a_file_of_5_gib_is_served_across_what_32_bits_hold() {
 }
 
 #[test]
-fn a_file_that_shrinks_ends_the_connection() {
+fn truncated_file_ends_the_connection() {
     let site = Site::new("");
     let file = File::create(site.path("log")).unwrap();
     // More than socket buffers hold.

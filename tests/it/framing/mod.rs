@@ -120,7 +120,7 @@ fn requests_are_framed_as_the_table_says() {
 
 /// Whatever the packets: nothing may depend on where they are cut.
 #[test]
-fn requests_in_pieces_are_framed_alike() {
+fn requests_are_framed_alike_byte_by_byte() {
     let (server, _folder) = start();
     // A client that waits for 100 Continue sends on when it is told to: there the cut matters.
     let is_cut =
@@ -136,7 +136,7 @@ fn requests_in_pieces_are_framed_alike() {
 }
 
 #[test]
-fn hyper_agrees_but_for_the_listed_differences() {
+fn hyper_agrees_except_for_listed_differences() {
     let mut count = 0;
     for case in &cases() {
         let hypers = describe(&oracle::serve(&case.bytes(), service::answer));

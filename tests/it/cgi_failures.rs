@@ -240,7 +240,7 @@ fn max_duration_is_a_handler_error_while_a_program_runs() {
         folder.path().display()
     ));
     assert_eq!(status(&server.get("/slow")), "504");
-    server.wait_line("/slow has failed: it has not answered before the end of the connection (max_duration)");
+    server.wait_line("/slow has failed: did not respond before the end of the connection (max_duration)");
     assert_eq!(server.record().get("outcome"), "handler-error");
 }
 
@@ -258,12 +258,12 @@ fn body_and_output_sizes_are_limited() {
     assert_eq!(status(&ask(it.server.connect(), chunked)), "413");
     let much = it.server.get("/cgi/much");
     assert!(much.starts_with("HTTP/1.1 200 ") && much.len() < 200 * 1024 && !much.ends_with("0\r\n\r\n"));
-    it.server.wait_line("its output is larger than max_output_size");
+    it.server.wait_line("output larger than max_output_size");
     // What comes together with the head counts as well.
     let at_once = format!("head -c 102401 /dev/zero >content; {}", say("cat content"));
     let it = programs("max_output_size = '100 KiB'", &[("at-once", &at_once)]);
     it.server.get("/cgi/at-once");
-    it.server.wait_line("its output is larger than max_output_size");
+    it.server.wait_line("output larger than max_output_size");
     let it = programs("require_length = true", &[("echo", &say("cat"))]);
     assert_eq!(status(&ask(it.server.connect(), chunked)), "411");
     assert_eq!(status(&post(&it.server, "/cgi/echo", "", b"x")), "200");
@@ -316,7 +316,7 @@ fn standard_error_of_a_program_is_bounded() {
         )],
     );
     it.server.get("/cgi/flood");
-    it.server.wait_line("more bytes of its standard error were dropped");
+    it.server.wait_line("more bytes of standard error dropped");
 }
 
 #[test]
@@ -339,9 +339,7 @@ fn program_can_finish_after_its_response() {
 #[test]
 fn response_for_a_failed_program_closes_the_connection() {
     let it = programs("", &[("silent", "exit 3"), ("lost", "printf 'Location: /a b\\n\\n'")]);
-    for (name, why) in
-        [("silent", "it has ended without an answer"), ("lost", "its Location is '/a b', no target")]
-    {
+    for (name, why) in [("silent", "exited without a response"), ("lost", "invalid Location: '/a b'")] {
         let request = format!("GET /cgi/{name} HTTP/1.1\r\nHost: a\r\n\r\n");
         let answer = ask(it.server.connect(), &request);
         assert_eq!(status(&answer), "502", "{answer}");
@@ -354,6 +352,6 @@ fn response_for_a_failed_program_closes_the_connection() {
 fn output_beyond_content_length_is_reported() {
     let it = programs("", &[("long", "printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nhi there'")]);
     assert!(it.server.get("/cgi/long").ends_with("\r\n\r\nhi"));
-    it.server.wait_line("/long has failed: its output is longer than its Content-Length says");
+    it.server.wait_line("/long has failed: output longer than its Content-Length");
     assert_eq!(it.server.record().get("outcome"), "served");
 }

@@ -1,72 +1,71 @@
-//! The head of a CGI response (RFC 3875, section 6): fields up to an empty line, with line ends of LF or CR
-//! LF.
+//! The head of a CGI response (RFC 3875, section 6): fields up to an empty line. Lines end with LF or CR LF.
 
 use crate::http::framing::parse_length;
 use crate::http::is_token;
 
-/// A program's head may be as large as that. Fields for a browser are far smaller.
+/// Bytes of a program's head, at most.
 pub(crate) const HEAD_MAX: usize = 64 * 1024;
 
-/// What a program's head asks for.
+/// What a program's head requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply<'a> {
     /// A response with content (sections 6.2.1, 6.2.3 and 6.2.4).
     Document {
         status: u16,
-        /// Without those that lsbaws decides: the framing, the date, and what concerns the connection.
+        /// Without those that lsbaws sets itself: the framing, the date, and fields of the connection.
         fields: Vec<(&'a str, &'a [u8])>,
-        /// The length of the content, when the program tells it.
+        /// The length of the content, if the program sent it.
         length: Option<u64>,
     },
-    /// What is at this path of the same site (section 6.2.2).
+    /// The response of this path on the same site (section 6.2.2).
     InternalRedirect(&'a str),
 }
 
-/// Looks for the end of a head that comes in pieces, without looking at any byte twice.
+/// Finds the empty line that ends a head. Reads each byte once, however small the pieces.
 #[derive(Debug, Default)]
-pub(crate) struct Scanner {
+pub(crate) struct HeadLines {
     line_start: usize,
-    seen: usize,
+    scanned: usize,
 }
 
-impl Scanner {
-    /// The length of the head that `bytes` begin with, its empty line included; `None` when that has not come yet.
-    /// `bytes` begin with those of the last call.
+impl HeadLines {
+    /// The length of the head, its empty line included, once it is complete. `bytes` begin with those of the last
+    /// call.
     pub(crate) fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (at, _) in bytes.iter().enumerate().skip(self.seen).filter(|(_, byte)| **byte == b'\n') {
+        for (at, _) in bytes.iter().enumerate().skip(self.scanned).filter(|(_, byte)| **byte == b'\n') {
             if matches!(&bytes[self.line_start..at], b"" | b"\r") {
                 return Some(at + 1);
             }
             self.line_start = at + 1;
         }
-        self.seen = bytes.len();
+        self.scanned = bytes.len();
         None
     }
 }
 
+/// The length of the head that `bytes` begin with, if it is complete.
 #[cfg(any(test, fuzzing))]
-/// The length of the head that `bytes` begin with, if it is whole.
 pub(crate) fn find_end(bytes: &[u8]) -> Option<usize> {
-    Scanner::default().find_end(bytes)
+    HeadLines::default().find_end(bytes)
 }
 
-/// What is wrong with output that has ended before its head has, for who maintains the program.
-pub(crate) fn describe_unended(bytes: &[u8]) -> String {
+/// Why output that ended before its head is invalid, for the journal.
+pub(crate) fn describe_incomplete(bytes: &[u8]) -> String {
     let lines = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     match lines.filter(|line| !line.is_empty()).find(|line| split_field(line).is_none()) {
-        Some(line) => format!("its output has no head: {} is no header field", quote(line)),
-        None => "no empty line ends its header fields".into(),
+        Some(line) => format!("invalid header line: {}", quote(line)),
+        None => "no empty line after the header fields".into(),
     }
 }
 
-/// Some of what a program has written, for a message.
+/// Output of a program, shortened for a message.
 fn quote(bytes: &[u8]) -> String {
     const SHOWN: usize = 60;
     let dots = if bytes.len() > SHOWN { "..." } else { "" };
     format!("'{}{dots}'", bytes[..bytes.len().min(SHOWN)].escape_ascii())
 }
 
-/// Parses a complete head. The error says what is wrong with it, for who maintains the program.
+/// Parses a complete head. The error is for the journal.
 pub(crate) fn parse(head: &[u8]) -> Result<Reply<'_>, String> {
     let (mut status, mut location, mut content_type, mut length) = (None, None, false, None);
     let mut fields = Vec::new();
@@ -76,26 +75,26 @@ pub(crate) fn parse(head: &[u8]) -> Result<Reply<'_>, String> {
             break;
         }
         let (name, value) =
-            split_field(line).ok_or_else(|| format!("its head has {}, which is no field", quote(line)))?;
+            split_field(line).ok_or_else(|| format!("invalid header line: {}", quote(line)))?;
         match name.to_ascii_lowercase().as_str() {
-            "status" if status.is_some() => return Err("its head has more than one Status".into()),
+            "status" if status.is_some() => return Err("more than one Status".into()),
             "status" => {
-                let wrong = || format!("its Status is {}, not a final one of three digits", quote(value));
-                status = Some(parse_status(value).ok_or_else(wrong)?);
+                let invalid = || format!("invalid Status: {}", quote(value));
+                status = Some(parse_status(value).ok_or_else(invalid)?);
             }
             "content-length" if length.is_some() => {
-                return Err("its head has more than one Content-Length".into());
+                return Err("more than one Content-Length".into());
             }
             "content-length" => {
-                let wrong = || format!("its Content-Length is {}, not a number", quote(value));
-                length = Some(parse_length(value).ok_or_else(wrong)?);
+                let invalid = || format!("invalid Content-Length: {}", quote(value));
+                length = Some(parse_length(value).ok_or_else(invalid)?);
             }
-            "location" if location.is_some() => return Err("its head has more than one Location".into()),
+            "location" if location.is_some() => return Err("more than one Location".into()),
             "location" => {
                 location = Some(value);
                 fields.push((name, value));
             }
-            // Those of the connection and of its framing are ours.
+            // The fields of the connection and of the framing are set by lsbaws.
             "connection" | "keep-alive" | "transfer-encoding" | "te" | "trailer" | "upgrade" | "date" => {}
             other => {
                 content_type |= other == "content-type";
@@ -104,18 +103,18 @@ pub(crate) fn parse(head: &[u8]) -> Result<Reply<'_>, String> {
         }
     }
     if status.is_none() && location.is_none() && !content_type {
-        return Err("its head has none of Content-Type, Location and Status".into());
+        return Err("the response has no Content-Type, Location or Status".into());
     }
     if let (None, Some(path)) = (status, location.filter(|value| is_local(value))) {
         return std::str::from_utf8(path)
             .map(Reply::InternalRedirect)
-            .map_err(|_| format!("its Location is {}, no path", quote(path)));
+            .map_err(|_| format!("invalid Location: {}", quote(path)));
     }
     let status = status.unwrap_or(if location.is_some() { 302 } else { 200 });
     Ok(Reply::Document { status, fields, length })
 }
 
-/// A path, and no URL without its scheme, which browsers would take for another host.
+/// Whether a location is a path. One that begins with `//` is a URL of another host.
 fn is_local(location: &[u8]) -> bool {
     location.starts_with(b"/") && !location.starts_with(b"//")
 }
@@ -131,7 +130,7 @@ fn split_field(line: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(name).ok()?, value))
 }
 
-/// `NNN` or `NNN reason`; the informational ones are no answer.
+/// `NNN` or `NNN reason`, without the informational statuses.
 fn parse_status(value: &[u8]) -> Option<u16> {
     let (digits, rest) = value.split_at_checked(3)?;
     let is_alone = rest.is_empty() || rest.starts_with(b" ");
@@ -161,14 +160,14 @@ mod tests {
             (b"", None),
         ] {
             assert_eq!(find_end(bytes), end, "{bytes:?}");
-            let mut scanner = Scanner::default();
-            let in_pieces = (0..=bytes.len()).find_map(|length| scanner.find_end(&bytes[..length]));
+            let mut lines = HeadLines::default();
+            let in_pieces = (0..=bytes.len()).find_map(|length| lines.find_end(&bytes[..length]));
             assert_eq!(in_pieces, end, "{bytes:?}");
         }
     }
 
     #[test]
-    fn a_document_has_its_fields_and_not_ours() {
+    fn fields_of_the_connection_are_dropped() {
         let head = b"Content-type: text/html\nSTATUS: 404 Not here\nX-A:\tb\nDate: now\nConnection: x\nContent-Length: 5\n\n";
         let Reply::Document { status, fields, length } = parse(head).unwrap() else { panic!() };
         assert_eq!((status, length), (404, Some(5)));
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn locations_are_local_or_elsewhere() {
+    fn locations_are_internal_or_external() {
         assert_eq!(parse(b"Location: /a?b\n\n"), Ok(Reply::InternalRedirect("/a?b")));
         assert_eq!(status("Location: //host/a\n\n"), Ok(302));
         assert_eq!(status("Location: https://host/a\n\n"), Ok(302));
@@ -184,23 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_quoted() {
-        assert_eq!(
-            describe_unended(b"hello world\n"),
-            "its output has no head: 'hello world' is no header field"
-        );
-        assert_eq!(describe_unended(b"A: b\nC: d\n"), "no empty line ends its header fields");
-        assert_eq!(
-            parse(b"A: b\nno\x1bthing\n\n"),
-            Err("its head has 'no\\x1bthing', which is no field".into())
-        );
+    fn errors_quote_the_output() {
+        assert_eq!(describe_incomplete(b"hello world\n"), "invalid header line: 'hello world'");
+        assert_eq!(describe_incomplete(b"A: b\nC: d\n"), "no empty line after the header fields");
+        assert_eq!(parse(b"A: b\nno\x1bthing\n\n"), Err("invalid header line: 'no\\x1bthing'".into()));
         let long = format!("Status: {}\n\n", "9".repeat(100));
-        let told = format!("its Status is '{}...', not a final one of three digits", "9".repeat(60));
-        assert_eq!(parse(long.as_bytes()), Err(told));
+        let expected = format!("invalid Status: '{}...'", "9".repeat(60));
+        assert_eq!(parse(long.as_bytes()), Err(expected));
     }
 
     #[test]
-    fn what_is_no_head_is_refused() {
+    fn invalid_heads_are_refused() {
         for head in [
             "\n",
             "X: y\n\n",

@@ -1,30 +1,31 @@
-//! What a program writes to its standard error: lines for the journal, within a bound.
+//! The standard error of a program: lines for the journal, up to a limit.
 
 use crate::handler::exchange::Exchange;
 use crate::journal;
 
-/// A longer line is cut into several.
+/// Bytes of a line. A longer one is split.
 const LINE_MAX: usize = 2048;
-/// Bytes of one request's program that are passed on; the rest is counted.
+/// Bytes that are logged for one request; the rest is counted.
 const TOTAL_MAX: usize = 64 * 1024;
-/// The same in lines: each is an entry of the journal.
+/// Lines that are logged for one request. Each is an entry of the journal.
 const LINES_MAX: usize = 256;
 
 /// Collects lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     line: Vec<u8>,
-    passed: usize,
+    /// Bytes and lines that were logged.
+    bytes: usize,
     lines: usize,
     dropped: usize,
 }
 
 impl Lines {
-    /// Passes the lines that are complete on to the journal.
+    /// Logs the complete lines.
     pub(crate) fn add(&mut self, bytes: &[u8], exchange: &Exchange<'_, '_>) {
         for &byte in bytes {
             if byte == b'\n' || self.line.len() == LINE_MAX {
-                self.pass(exchange);
+                self.flush(exchange);
             }
             if byte != b'\n' {
                 self.line.push(byte);
@@ -32,27 +33,27 @@ impl Lines {
         }
     }
 
-    /// Passes on what is left.
+    /// Logs the last line, and how much was dropped.
     pub(crate) fn finish(&mut self, exchange: &Exchange<'_, '_>) {
-        self.pass(exchange);
+        self.flush(exchange);
         if self.dropped > 0 {
-            let sentence = format!("({} more bytes of its standard error were dropped)", self.dropped);
-            tell(exchange, sentence.as_bytes());
+            let sentence = format!("({} more bytes of standard error dropped)", self.dropped);
+            log_line(exchange, sentence.as_bytes());
         }
     }
 
-    fn pass(&mut self, exchange: &Exchange<'_, '_>) {
+    fn flush(&mut self, exchange: &Exchange<'_, '_>) {
         let line = std::mem::take(&mut self.line);
-        if self.passed + line.len() > TOTAL_MAX || self.lines == LINES_MAX {
+        if self.bytes + line.len() > TOTAL_MAX || self.lines == LINES_MAX {
             self.dropped += line.len();
         } else if !line.is_empty() {
-            self.passed += line.len();
+            self.bytes += line.len();
             self.lines += 1;
-            tell(exchange, &line);
+            log_line(exchange, &line);
         }
     }
 }
 
-fn tell(exchange: &Exchange<'_, '_>, line: &[u8]) {
+fn log_line(exchange: &Exchange<'_, '_>, line: &[u8]) {
     journal::log_program_output(exchange.identity, exchange.service, exchange.request.target, line);
 }

@@ -1,5 +1,6 @@
-//! A running CGI program: its pipes, its process group, and its end.
+//! A running CGI program: its pipes, its process group, and its termination.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -19,14 +20,14 @@ use super::script::Script;
 use crate::scoreboard::{ProgramEnd, Slot};
 use crate::sys::{self, Escalation, GRACE};
 
-/// How often to look whether a process group is empty, in milliseconds; nothing tells.
-const LOOK: u8 = 10;
+/// Milliseconds between two checks whether a process group is empty, of which the kernel does not notify.
+const CHECK_INTERVAL: u8 = 10;
 
-/// A program and our ends of its pipes, none of which blocks.
+/// A program, and this process's ends of its pipes, which do not block.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub(crate) struct RunningProgram {
     child: Child,
-    /// Becomes readable when the program has ended.
+    /// Becomes readable when the program exits.
     pidfd: OwnedFd,
     pub(crate) stdin: Option<ChildStdin>,
     pub(crate) stdout: Option<ChildStdout>,
@@ -35,13 +36,15 @@ pub(crate) struct Program {
     end: Option<ProgramEnd>,
 }
 
-impl Program {
-    /// Starts a script, in its own directory (RFC 3875, section 7.2) and a process group of its own. It is
-    /// told to end should this process die, and the parent, which finds its group in `slot`, sees to it. Without
-    /// `content`, its standard input is empty.
+impl RunningProgram {
+    /// Starts a script in its own directory (RFC 3875, section 7.2) and in a process group of its own. Without
+    /// `content` its standard input is empty.
+    ///
+    /// It gets SIGTERM if this process dies, and the supervisor, which finds the group in `slot`, terminates the
+    /// rest.
     pub(crate) fn start(
         script: &Script,
-        variables: impl IntoIterator<Item = (impl AsRef<std::ffi::OsStr>, impl AsRef<std::ffi::OsStr>)>,
+        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
         content: bool,
         slot: Slot,
     ) -> io::Result<Self> {
@@ -58,11 +61,11 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         sys::tie_to_parent(&mut command, move |pid| slot.set_group(pid.as_raw()));
-        // What it leaves behind comes to us, to be ended and counted.
+        // Orphaned processes of the program become children of this process, which terminates them.
         prctl::set_child_subreaper(true)?;
         let mut child = command.spawn().inspect_err(|_| slot.set_group(0))?;
         let pidfd = sys::open_pidfd(child.id()).inspect_err(|_| {
-            let _ = child.kill().and_then(|()| child.wait()); // no descriptor for it: it is not left alone
+            let _ = child.kill().and_then(|()| child.wait());
         })?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pipes = [
@@ -71,19 +74,19 @@ impl Program {
             stderr.as_ref().map(AsFd::as_fd),
         ];
         for pipe in pipes.into_iter().flatten() {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?; // fails for no pipe
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?; // cannot fail for a pipe
         }
         slot.set_program(ProgramEnd::Running);
         Ok(Self { child, pidfd, stdin, stdout, stderr, slot, end: None })
     }
 
-    /// What becomes readable when the program ends; none once that is known.
+    /// Becomes readable when the program exits. `None` once its end is known.
     pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.end.is_none().then(|| self.pidfd.as_fd())
     }
 
-    /// How it has ended, once it has.
-    pub(crate) fn has_ended(&mut self) -> io::Result<Option<ProgramEnd>> {
+    /// How the program has ended. `None`: it is running.
+    pub(crate) fn check_end(&mut self) -> io::Result<Option<ProgramEnd>> {
         if self.end.is_none() {
             self.end = self.child.try_wait()?.map(|status| match (status.code(), status.signal()) {
                 (Some(code), _) => ProgramEnd::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
@@ -96,40 +99,37 @@ impl Program {
         Ok(self.end)
     }
 
-    /// Sees to it that nothing of the program is left, other processes of its group included: SIGTERM, and
-    /// after some grace SIGKILL. Returns when all are gone; at once, when they are already.
-    pub(crate) fn end(&mut self) {
+    /// Terminates what is left of the program's process group, and waits until the group is empty.
+    pub(crate) fn terminate(&mut self) {
         let group = Pid::from_raw(self.child.id().cast_signed());
         let start = Instant::now();
         let mut escalation = Escalation::new(start);
-        // A process that is blocked in the kernel outlives even SIGKILL, so the wait has an end.
-        while self.is_anybody_left(group)
+        // A process that is blocked in the kernel outlives even SIGKILL, so the wait is limited.
+        while self.is_group_running(group)
             && killpg(group, escalation.take_signal(Instant::now())).is_ok()
             && start.elapsed() < 2 * GRACE
         {
             let mut fds: Vec<_> =
                 self.pidfd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
-            let _ = poll(&mut fds, LOOK); // cut short: looks again
+            let _ = poll(&mut fds, CHECK_INTERVAL);
         }
         self.slot.set_group(0);
-        // Only now: the program shall learn by the signal, not by a broken pipe.
+        // Closed last, so that the program gets SIGTERM and not SIGPIPE.
         (self.stdin, self.stdout) = (None, None);
-        // Who has left the group and ended; who goes on is the parent's when this process ends.
+        // Orphans that have left the group and exited. Those that still run become the supervisor's.
         while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
         {
         }
     }
 
-    /// Reaps those of the program's group who have ended: they are ours, since this process is a subreaper.
-    fn is_anybody_left(&mut self, group: Pid) -> bool {
-        if !matches!(self.has_ended(), Ok(Some(_))) {
-            return true;
-        }
-        sys::reap_group(group)
+    /// Whether a process of the group is running. Reaps those that have exited: they are children of this process,
+    /// which is a subreaper.
+    fn is_group_running(&mut self, group: Pid) -> bool {
+        !matches!(self.check_end(), Ok(Some(_))) || sys::reap_group(group)
     }
 }
 
-/// Reads what there is. `None`: nothing now.
+/// Reads what a pipe holds. `None`: nothing now. 0 is the end.
 pub(crate) fn try_read(pipe: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
         match pipe.read(buffer) {
@@ -141,7 +141,7 @@ pub(crate) fn try_read(pipe: &mut impl Read, buffer: &mut [u8]) -> io::Result<Op
     }
 }
 
-/// Writes what the pipe takes. `None`: its reader is gone.
+/// Writes what a pipe takes. `None`: its reader has closed it.
 pub(crate) fn try_write(pipe: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
     loop {
         match pipe.write(bytes) {

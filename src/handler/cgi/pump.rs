@@ -1,5 +1,5 @@
-//! Between client and program: content to standard input, standard output to the client, standard error to
-//! the journal, all at once and none waiting for another, so that no two can wait for each other.
+//! Moves bytes between client and program: content to standard input, standard output to the caller, standard error
+//! to the journal. Each direction waits for itself only, so that no two can block each other.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 
 use super::output::Lines;
-use super::program::{Program, try_read, try_write};
+use super::program::{RunningProgram, try_read, try_write};
 use crate::handler::exchange::Exchange;
 use crate::http::failure::Failure;
 use crate::http::stream::Interrupted;
@@ -16,88 +16,122 @@ use crate::http::stream::Interrupted;
 const PIPE_SIZE: usize = 64 * 1024;
 /// Bytes moved at once in either direction.
 const PART: usize = PIPE_SIZE / 4;
+/// Bytes of output that may be queued for the client. Above that, the program waits.
+const QUEUE_MAX: usize = 64 * 1024;
 
-/// What a step has brought.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// So many bytes of standard output, in the buffer.
-    Output(usize),
-    /// Standard output has ended, or nobody who may write to it is left.
-    OutputEnded,
-    /// The program has ended, and nothing more is wanted of it.
-    Ended,
-    /// Something else has moved.
-    Progress,
+/// What a read of standard output has returned.
+#[derive(Debug)]
+pub(crate) enum Output<'p> {
+    Bytes(&'p [u8]),
+    /// The end: the program has closed it, or has exited.
+    End,
     /// The program's time is over.
     TimedOut,
 }
 
-/// What the caller wants of a step.
+/// What a wait is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// The next bytes of standard output.
+enum Want {
+    /// Standard output.
     Output,
     /// Room in the queue to the client.
     Room,
-    /// The program's end.
-    End,
+    /// The exit of the program.
+    Exit,
 }
 
-/// A program and what is on its way to it.
+/// Whose time a wait uses up. While the client has to act, the program's time stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Program,
+    /// The program asks for content, and the client has sent none.
+    ClientSends,
+    /// The queue to the client is full.
+    ClientReads,
+}
+
+/// A running program with the bytes on their way to and from it.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    pub(crate) program: Program,
-    pub(crate) output: Vec<u8>,
+    pub(crate) program: RunningProgram,
+    output: Vec<u8>,
     /// Content for the program, from `input_start` on.
     input: Vec<u8>,
     input_start: usize,
+    /// Standard input could take content, and the client has sent none.
+    awaits_content: bool,
     lines: Lines,
     deadline: Instant,
 }
 
 impl Pump {
-    pub(crate) fn new(program: Program, deadline: Instant) -> Self {
-        let output = vec![0; PART];
-        Self { program, output, input: Vec::new(), input_start: 0, lines: Lines::default(), deadline }
+    /// The program must respond and exit before `deadline`, which moves while the client has to act.
+    pub(crate) fn new(program: RunningProgram, deadline: Instant) -> Self {
+        Self {
+            program,
+            output: vec![0; PART],
+            input: Vec::new(),
+            input_start: 0,
+            awaits_content: false,
+            lines: Lines::default(),
+            deadline,
+        }
     }
 
-    /// Moves what can be moved, waiting until there is something.
+    /// Reads standard output, once the queue to the client has room.
     ///
     /// Fails when the client is gone or too slow, or its content is malformed.
-    pub(crate) fn step(&mut self, exchange: &mut Exchange<'_, '_>, want: Want) -> Result<Event, Failure> {
+    pub(crate) fn read(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<Output<'_>, Failure> {
         loop {
-            let awaits_client = self.feed(exchange)?;
-            self.collect_lines(exchange);
-            let has_ended = self.program.has_ended().map_err(|_| Failure::Gone)?.is_some();
+            let has_exited = self.advance(exchange)?;
+            let want = if exchange.response.queued() < QUEUE_MAX { Want::Output } else { Want::Room };
             if want == Want::Output {
-                let Some(stdout) = &mut self.program.stdout else { return Ok(Event::OutputEnded) };
-                match try_read(stdout, &mut self.output) {
-                    Ok(Some(0)) | Err(_) => self.program.stdout = None,
-                    Ok(Some(count)) => return Ok(Event::Output(count)),
-                    // Who holds it open now is not the program.
-                    Ok(None) if has_ended => self.program.stdout = None,
-                    Ok(None) => {}
+                match self.program.stdout.as_mut().map(|stdout| try_read(stdout, &mut self.output)) {
+                    Some(Ok(Some(count))) if count > 0 => return Ok(Output::Bytes(&self.output[..count])),
+                    Some(Ok(None)) if !has_exited => {}
+                    // At its end, or held open by other processes only.
+                    _ => {
+                        self.program.stdout = None;
+                        return Ok(Output::End);
+                    }
                 }
-                if self.program.stdout.is_none() {
-                    return Ok(Event::OutputEnded);
-                }
-            } else if want == Want::End && has_ended {
-                return Ok(Event::Ended);
             }
-            if let Some(event) = self.wait(exchange, want, awaits_client)? {
-                return Ok(event);
+            if !self.wait(exchange, want, self.deadline)? {
+                return Ok(Output::TimedOut);
             }
         }
     }
 
-    /// Ends the program, with everything that it has started, and passes on its last words.
-    pub(crate) fn end(&mut self, exchange: &Exchange<'_, '_>) {
-        self.program.end();
-        self.collect_lines(exchange);
+    /// Waits until the program exits, for at most `timeout`. True: it has exited.
+    pub(crate) fn wait_for_exit(
+        &mut self,
+        exchange: &mut Exchange<'_, '_>,
+        timeout: Duration,
+    ) -> Result<bool, Failure> {
+        let deadline = self.deadline.min(Instant::now() + timeout);
+        while !self.advance(exchange)? {
+            if !self.wait(exchange, Want::Exit, deadline)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Terminates the program with all processes that it has started, and logs the rest of standard error.
+    pub(crate) fn terminate(&mut self, exchange: &Exchange<'_, '_>) {
+        self.program.terminate();
+        self.log_lines(exchange);
         self.lines.finish(exchange);
     }
 
-    /// Passes content on to standard input. True: the program could take more, and the client has sent none.
+    /// Moves content and standard error. True: the program has exited.
+    fn advance(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<bool, Failure> {
+        self.awaits_content = self.feed(exchange)?;
+        self.log_lines(exchange);
+        Ok(self.program.check_end().map_err(|_| Failure::Gone)?.is_some())
+    }
+
+    /// Moves content to standard input. True: it could take more, and the client has sent none.
     fn feed(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<bool, Failure> {
         while let Some(stdin) = &mut self.program.stdin {
             if self.input_start == self.input.len() {
@@ -117,16 +151,15 @@ impl Pump {
             match try_write(stdin, &self.input[self.input_start..]) {
                 Ok(Some(0)) if self.input_start < self.input.len() => break,
                 Ok(Some(count)) => self.input_start += count,
-                // It does not want the rest.
+                // The program does not read the rest.
                 Ok(None) | Err(_) => self.program.stdin = None,
             }
         }
         Ok(false)
     }
 
-    /// Passes on what standard error holds, but no more than a pipe does: an endless flood must not keep the
-    /// rest waiting.
-    fn collect_lines(&mut self, exchange: &Exchange<'_, '_>) {
+    /// Logs what standard error holds, up to the size of a pipe, so that endless output does not block the rest.
+    fn log_lines(&mut self, exchange: &Exchange<'_, '_>) {
         let mut buffer = [0; 4096];
         for _ in 0..PIPE_SIZE / buffer.len() {
             let Some(stderr) = &mut self.program.stderr else { return };
@@ -138,87 +171,84 @@ impl Pump {
         }
     }
 
-    /// Waits until something can move. An event, if that is the end of the program's time or a word from the
-    /// client.
+    /// Waits until something can move, and sends queued output. False: the program's time is over.
     fn wait(
         &mut self,
         exchange: &mut Exchange<'_, '_>,
         want: Want,
-        awaits_client: bool,
-    ) -> Result<Option<Event>, Failure> {
-        let queued = exchange.response.queued() > 0;
-        let mut client = PollFlags::empty(); // an error is told in any case
-        client.set(PollFlags::POLLIN, awaits_client);
-        client.set(PollFlags::POLLOUT, queued);
-        // Who has everything may leave: nothing is asked of the client any more.
-        let has_all = want == Want::End && !queued;
-        let socket = if has_all { self.program.pidfd() } else { None }.unwrap_or(exchange.stream.socket());
-        let mut fds = vec![PollFd::new(socket, client)];
-        if let Some(pidfd) = self.program.pidfd() {
-            fds.push(PollFd::new(pidfd, PollFlags::POLLIN));
-        }
-        if let Some(stdin) = self.program.stdin.as_ref().filter(|_| self.input_start < self.input.len()) {
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
-        }
-        if let Some(stdout) = self.program.stdout.as_ref().filter(|_| want == Want::Output) {
-            fds.push(PollFd::new(stdout.as_fd(), PollFlags::POLLIN));
-        }
-        if let Some(stderr) = &self.program.stderr {
-            fds.push(PollFd::new(stderr.as_fd(), PollFlags::POLLIN));
-        }
+        deadline: Instant,
+    ) -> Result<bool, Failure> {
+        let is_queued = exchange.response.queued() > 0;
+        let waiting = match want {
+            Want::Output | Want::Room if self.awaits_content => Waiting::ClientSends,
+            Want::Room => Waiting::ClientReads,
+            Want::Output | Want::Exit => Waiting::Program,
+        };
         let start = Instant::now();
-        let awaits_content = awaits_client && want != Want::End;
-        // The program's own time does not run while it is the client that is waited for; that one's does.
-        let is_clients_turn = awaits_content || want == Want::Room;
-        let until = [
-            (!is_clients_turn).then_some(self.deadline),
-            awaits_content.then(|| start + exchange.body.budget().left()),
-            queued.then(|| start + exchange.response.budget().left()),
-        ];
-        let until = until.into_iter().flatten().min().unwrap_or(self.deadline);
-        let waited = exchange.stream.poll(&mut fds, until);
-        let elapsed = start.elapsed();
-        let events = fds[0].revents().unwrap_or(PollFlags::empty());
-        let is_gone = events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
-        if is_gone && (want != Want::End || queued) {
+        let until = match waiting {
+            Waiting::Program => deadline,
+            Waiting::ClientSends => start + exchange.body.budget().left(),
+            Waiting::ClientReads => start + exchange.response.budget().left(),
+        };
+        // Whatever the wait is for, the client has to read what is queued.
+        let until = if is_queued { until.min(start + exchange.response.budget().left()) } else { until };
+
+        let (waited, client) = self.poll(exchange, want, until);
+        if client.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
             return Err(Failure::Gone);
         }
-        if awaits_content {
-            exchange.body.budget().spend(elapsed);
-        }
-        if queued {
+        let elapsed = start.elapsed();
+        if is_queued {
             exchange.response.budget().spend(elapsed);
         }
-        if is_clients_turn {
-            self.deadline += elapsed;
-        }
-        match waited {
-            // Or the whole connection's time is over, and it was the program that used it up.
-            Err(Interrupted::TimedOut)
-                if !(is_clients_turn || queued && exchange.response.budget().left().is_zero()) =>
-            {
-                return Ok(Some(Event::TimedOut));
+        match waiting {
+            Waiting::Program => {}
+            Waiting::ClientSends => {
+                exchange.body.budget().spend(elapsed);
+                self.deadline += elapsed;
             }
-            Err(error) => return Err(error.into()),
-            Ok(()) => {}
+            Waiting::ClientReads => self.deadline += elapsed,
         }
-        if events.contains(PollFlags::POLLOUT) {
+        if let Err(interrupted) = waited {
+            let is_read_too_slowly = is_queued && exchange.response.budget().left().is_zero();
+            let is_programs_fault = waiting == Waiting::Program && !is_read_too_slowly;
+            return match interrupted {
+                Interrupted::TimedOut if is_programs_fault => Ok(false),
+                interrupted => Err(interrupted.into()),
+            };
+        }
+        if client.contains(PollFlags::POLLOUT) {
             exchange.response.try_flush()?;
-            return Ok((want == Want::Room).then_some(Event::Progress));
         }
-        Ok(None)
+        Ok(true)
     }
 
-    /// Waits for the program's end, no longer than `patience`. True: it has ended.
-    pub(crate) fn wait_for_end(
-        &mut self,
-        exchange: &mut Exchange<'_, '_>,
-        patience: Duration,
-    ) -> Result<bool, Failure> {
-        let deadline = self.deadline;
-        self.deadline = deadline.min(Instant::now() + patience);
-        let result = self.step(exchange, Want::End);
-        self.deadline = deadline;
-        Ok(result? == Event::Ended)
+    /// Waits for one of the descriptors that can move something. Also returns the events of the client's socket.
+    fn poll(
+        &self,
+        exchange: &Exchange<'_, '_>,
+        want: Want,
+        until: Instant,
+    ) -> (Result<(), Interrupted>, PollFlags) {
+        let is_queued = exchange.response.queued() > 0;
+        let mut events = PollFlags::empty(); // errors are reported in any case
+        events.set(PollFlags::POLLIN, self.awaits_content);
+        events.set(PollFlags::POLLOUT, is_queued);
+        // A client that has the whole response may disconnect.
+        let client = (want != Want::Exit || is_queued).then(|| (exchange.stream.socket(), events));
+        let stdin = self.program.stdin.as_ref().filter(|_| self.input_start < self.input.len());
+        let stdout = self.program.stdout.as_ref().filter(|_| want == Want::Output);
+        let wanted = [
+            client,
+            self.program.pidfd().map(|fd| (fd, PollFlags::POLLIN)),
+            stdin.map(|pipe| (pipe.as_fd(), PollFlags::POLLOUT)),
+            stdout.map(|pipe| (pipe.as_fd(), PollFlags::POLLIN)),
+            self.program.stderr.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::POLLIN)),
+        ];
+        let mut fds: Vec<_> =
+            wanted.into_iter().flatten().map(|(fd, events)| PollFd::new(fd, events)).collect();
+        let waited = exchange.stream.poll(&mut fds, until);
+        let events = client.and_then(|_| fds[0].revents());
+        (waited, events.unwrap_or(PollFlags::empty()))
     }
 }

@@ -1,4 +1,4 @@
-//! Which program answers a request: a script is looked for along the path, below the root and nowhere else.
+//! Which program answers a request: the first file along the path, below the root.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -6,36 +6,36 @@ use std::path::PathBuf;
 
 use crate::handler::root::{FileKind, LookupError, Root, is_hidden};
 
-/// Where programs are.
+/// The programs of a route.
 #[derive(Debug)]
 pub(crate) enum Programs {
-    /// One for all paths of the route.
+    /// One program for all paths.
     One { program: PathBuf, document_root: Option<PathBuf> },
-    /// The files below a directory; run as they are, or by an interpreter.
+    /// The files below a directory, run directly or by an interpreter.
     Below {
         path: PathBuf,
         root: Root,
         interpreter: Option<PathBuf>,
-        /// Only files whose names end like this are programs: those of the route.
+        /// Only files with this ending are programs: that of the route.
         extension: Option<String>,
     },
 }
 
-/// A program that was found, and the part of the path that names it.
+/// The program for a request, and the parts of the path.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) program: PathBuf,
-    /// What the request's path leads to: the program itself, or what its interpreter is to run.
+    /// The file that the path names: the program, or the script for the interpreter.
     pub(crate) file: PathBuf,
-    /// Decoded path of the program, from the root of the site.
+    /// The decoded path up to the file.
     pub(crate) name: Vec<u8>,
-    /// Decoded rest of the path; empty or begins with `/`.
+    /// The rest of the decoded path: empty, or begins with `/`.
     pub(crate) path_info: Vec<u8>,
     pub(crate) document_root: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Finds the program for a path, which is at or below `route_path`.
+    /// Finds the program for a path at or below `route_path`.
     pub(crate) fn find(&self, route_path: &str, path: &[u8]) -> Result<Script, LookupError> {
         let below = &path[route_path.len()..];
         match self {
@@ -52,7 +52,7 @@ impl Programs {
             Self::Below { path: directory, root, interpreter, extension } => {
                 let rest = below.strip_prefix(b"/").unwrap_or(below);
                 let length = find_file(root, rest)?;
-                // `/upload.gif/x.php` is on the route of `.php`, and the upload is no program.
+                // The route of `.php` takes `/upload.gif/x.php`, but `upload.gif` is no program.
                 let suffix = extension.as_deref().unwrap_or_default();
                 if !rest[..length].ends_with(suffix.as_bytes()) {
                     return Err(LookupError::NotFound);
@@ -70,7 +70,7 @@ impl Programs {
     }
 }
 
-/// The length of the shortest beginning of `path` that is a regular file.
+/// The length of the shortest prefix of `path` that is a regular file.
 fn find_file(root: &Root, path: &[u8]) -> Result<usize, LookupError> {
     let mut end = 0;
     for segment in path.split(|&byte| byte == b'/') {

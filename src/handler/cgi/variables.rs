@@ -1,4 +1,4 @@
-//! The meta-variables of a request (RFC 3875, section 4.1): what a program knows of it.
+//! The meta-variables of a request (RFC 3875, section 4.1).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,8 +10,8 @@ use crate::handler::exchange::Exchange;
 
 pub(crate) const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
 
-/// Fields that have variables of their own, that concern the connection alone, or that a program could take
-/// for its own settings: `Proxy` would be HTTP_PROXY (CVE-2016-5385).
+/// Fields that have variables of their own, that concern the connection only, or that set variables with another
+/// meaning: `Proxy` would become HTTP_PROXY (CVE-2016-5385).
 const NOT_PASSED: [&str; 11] = [
     "Connection",
     "Content-Length",
@@ -26,7 +26,7 @@ const NOT_PASSED: [&str; 11] = [
     "Upgrade",
 ];
 
-/// The name of a field that programs could not tell from another: `A_B` and `A-B` are the same variable.
+/// The name of a field with an underscore, which is ambiguous: `A_B` and `A-B` become the same variable.
 pub(crate) fn find_ambiguous_field<'a>(exchange: &Exchange<'a, '_>) -> Option<&'a str> {
     exchange.request.fields.iter().map(|field| field.name).find(|name| name.contains('_'))
 }
@@ -45,7 +45,7 @@ pub(crate) fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> 
         ("REQUEST_URI", request.target),
         ("REQUEST_SCHEME", "http"),
         ("QUERY_STRING", request.query.unwrap_or("")),
-        // php-cgi answers only where a server says that it has found the script by itself.
+        // php-cgi refuses to run without it.
         ("REDIRECT_STATUS", "200"),
         ("UNIQUE_ID", &exchange.identity.id.to_string()),
     ] {
@@ -77,7 +77,7 @@ pub(crate) fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> 
         Peer::Inet(peer) => {
             let address = peer.ip().to_string();
             set("REMOTE_ADDR", OsStr::new(&address));
-            // No name is looked up, and then this is the address (section 4.1.9).
+            // The address, since its name is not looked up (section 4.1.9).
             set("REMOTE_HOST", OsStr::new(&address));
             set("REMOTE_PORT", OsStr::new(&peer.port().to_string()));
         }
@@ -95,8 +95,8 @@ pub(crate) fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> 
     variables
 }
 
-/// `HTTP_*` for every field, those of the same name joined (RFC 9110, section 5.3; cookies as RFC 9113,
-/// section 8.2.3 does).
+/// `HTTP_*` for every field. Fields of the same name are joined (RFC 9110, section 5.3; cookies as in RFC 9113,
+/// section 8.2.3).
 fn describe_fields(exchange: &Exchange<'_, '_>) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(String, Vec<u8>)> = Vec::new();
     for field in exchange.request.fields {

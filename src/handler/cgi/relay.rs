@@ -1,0 +1,234 @@
+//! Relays the response of a program to the client: its head, then its content, then its exit.
+
+use std::time::{Duration, Instant};
+
+use super::Cgi;
+use super::head::{self, HEAD_MAX, HeadLines, Reply};
+use super::pump::{Output, Pump};
+use super::script::Script;
+use crate::handler::exchange::{Answer, Exchange, InternalRedirect};
+use crate::http::failure::Failure;
+use crate::http::response::Framed;
+use crate::http::stream::Interrupted;
+use crate::journal;
+use crate::outcome::Outcome;
+use crate::scoreboard::ProgramEnd;
+
+/// How long a program that has closed its output may take to exit before the response ends without its exit code.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Programs whose names begin like this write the whole response themselves (RFC 3875, section 5).
+const NON_PARSED: &[u8] = b"nph-";
+
+/// Why a program's response did not reach the client.
+#[derive(Debug)]
+enum Stop {
+    /// The connection failed, or the client's content is invalid.
+    Connection(Failure),
+    /// The program failed: the status of the response, and what the journal gets.
+    Program(u16, String),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Connection(failure)
+    }
+}
+
+impl From<Interrupted> for Stop {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::Connection(interrupted.into())
+    }
+}
+
+/// The program's response is invalid.
+fn invalid<T>(reason: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Program(502, reason.into()))
+}
+
+/// The program was too slow.
+fn late<T>(reason: String) -> Result<T, Stop> {
+    Err(Stop::Program(504, reason))
+}
+
+/// The program that runs for a request.
+#[derive(Debug)]
+pub(crate) struct Relay<'a> {
+    pub(crate) settings: &'a Cgi,
+    pub(crate) script: &'a Script,
+    pub(crate) pump: Pump,
+}
+
+impl Relay<'_> {
+    /// Relays the response, and terminates what is left of the program.
+    pub(crate) fn run(mut self, exchange: &mut Exchange<'_, '_>) -> Result<Answer, Failure> {
+        let answer = match self.relay(exchange) {
+            Ok(answer) => Ok(answer),
+            Err(Stop::Connection(failure)) => Err(failure),
+            Err(Stop::Program(status, reason)) => self.fail(exchange, status, &reason),
+        };
+        self.pump.terminate(exchange);
+        answer
+    }
+
+    /// Answers for a program that failed. A response that has begun is left incomplete, so that the client detects
+    /// it.
+    fn fail(&self, exchange: &mut Exchange<'_, '_>, status: u16, reason: &str) -> Result<Answer, Failure> {
+        self.log_fault(exchange, reason);
+        if exchange.response.has_begun() {
+            exchange.response.close_after();
+            exchange.response.flush(false)?;
+            return Ok(Answer::Sent(Outcome::HandlerError));
+        }
+        let sentence = match status {
+            504 => "the program did not respond in time",
+            _ => "the program sent no valid response",
+        };
+        exchange.fail(status, sentence, Outcome::HandlerError).map(Answer::Sent)
+    }
+
+    fn relay(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<Answer, Stop> {
+        let name = self.script.file.file_name().unwrap_or_default();
+        if name.as_encoded_bytes().starts_with(NON_PARSED) {
+            exchange.response.close_after();
+            return self.relay_content(exchange, None, 0);
+        }
+        let (bytes, end) = self.read_head(exchange)?;
+        let (status, fields, length) = match head::parse(&bytes[..end]) {
+            Ok(Reply::Document { status, fields, length }) => (status, fields, length),
+            Ok(Reply::InternalRedirect(target)) => return self.redirect(exchange, target),
+            Err(reason) => return invalid(reason),
+        };
+        let mut response = exchange.response.head(status);
+        for (name, value) in fields {
+            response.field(name, value);
+        }
+        if matches!(status, 204 | 205 | 304) {
+            if status == 205 { response.send(b"") } else { response.send_nothing() }?;
+            self.skip_output(exchange)?;
+            return Ok(Answer::Sent(Outcome::Served));
+        }
+        let mut framed = response.start(length).into_framed();
+        framed.queue(exchange.response, &bytes[end..]);
+        exchange.response.try_flush()?;
+        self.relay_content(exchange, Some(framed), bytes.len() - end)
+    }
+
+    /// Reads the program's head, with the content that comes with it. Also returns the length of the head.
+    fn read_head(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<(Vec<u8>, usize), Stop> {
+        let (mut bytes, mut lines) = (Vec::new(), HeadLines::default());
+        loop {
+            match self.pump.read(exchange)? {
+                Output::Bytes(more) => bytes.extend_from_slice(more),
+                Output::TimedOut => return late(self.describe_delay(exchange, "respond")),
+                Output::End => {
+                    self.pump.wait_for_exit(exchange, EXIT_TIMEOUT)?;
+                    return match bytes.is_empty() {
+                        true => invalid("exited without a response"),
+                        false => invalid(head::describe_incomplete(&bytes)),
+                    };
+                }
+            }
+            match lines.find_end(&bytes) {
+                Some(end) => return Ok((bytes, end)),
+                None if bytes.len() > HEAD_MAX => return invalid("response head too large"),
+                None => {}
+            }
+        }
+    }
+
+    fn redirect(&mut self, exchange: &mut Exchange<'_, '_>, target: &str) -> Result<Answer, Stop> {
+        if exchange.request.at(target, true).is_none() {
+            return invalid(format!("invalid Location: '{}'", target.escape_debug()));
+        }
+        self.skip_output(exchange)?;
+        Ok(Answer::InternalRedirect(InternalRedirect { target: target.to_owned(), as_get: true }))
+    }
+
+    /// Relays output until it ends; without `framed`, unchanged. `size` bytes of it have been queued already.
+    fn relay_content(
+        &mut self,
+        exchange: &mut Exchange<'_, '_>,
+        mut framed: Option<Framed>,
+        mut size: usize,
+    ) -> Result<Answer, Stop> {
+        loop {
+            if self.settings.max_output_size.is_some_and(|limit| size as u64 > limit) {
+                return invalid("output larger than max_output_size");
+            }
+            match self.pump.read(exchange)? {
+                Output::Bytes(bytes) => {
+                    size += bytes.len();
+                    match &mut framed {
+                        Some(framed) => framed.queue(exchange.response, bytes),
+                        None => exchange.response.queue_raw(bytes),
+                    }
+                    exchange.response.try_flush()?;
+                }
+                Output::End => break,
+                Output::TimedOut if exchange.response.has_begun() => {
+                    return late(self.describe_delay(exchange, "exit"));
+                }
+                Output::TimedOut => return late(self.describe_delay(exchange, "respond")),
+            }
+        }
+        self.end_content(exchange, framed)
+    }
+
+    /// Ends the response. Only the exit of the program shows whether its output is complete.
+    fn end_content(
+        &mut self,
+        exchange: &mut Exchange<'_, '_>,
+        framed: Option<Framed>,
+    ) -> Result<Answer, Stop> {
+        let has_exited = self.pump.wait_for_exit(exchange, EXIT_TIMEOUT)?;
+        if let Ok(Some(ProgramEnd::Killed(_))) = self.pump.program.check_end() {
+            return invalid("killed by a signal");
+        }
+        if !exchange.response.has_begun() {
+            return invalid("exited without a response");
+        }
+        let is_short = framed.as_ref().is_some_and(Framed::is_short);
+        if framed.as_ref().is_some_and(Framed::is_long) {
+            self.log_fault(exchange, "output longer than its Content-Length");
+        }
+        if let Some(framed) = framed {
+            framed.end(exchange.response);
+        }
+        exchange.response.flush(false)?;
+        if is_short {
+            return invalid("output shorter than its Content-Length");
+        }
+        if !has_exited && !self.pump.wait_for_exit(exchange, self.settings.timeout)? {
+            return late(self.describe_delay(exchange, "exit"));
+        }
+        Ok(Answer::Sent(Outcome::Served))
+    }
+
+    /// Waits for a program whose output is not used. It may still run after its time: the answer stands.
+    fn skip_output(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<(), Failure> {
+        let has_exited = loop {
+            match self.pump.read(exchange)? {
+                Output::Bytes(_) => {}
+                Output::End => break self.pump.wait_for_exit(exchange, self.settings.timeout)?,
+                Output::TimedOut => break false,
+            }
+        };
+        if !has_exited {
+            self.log_fault(exchange, &self.describe_delay(exchange, "exit"));
+        }
+        Ok(())
+    }
+
+    /// What the program did not do in time, and by which limit.
+    fn describe_delay(&self, exchange: &Exchange<'_, '_>, verb: &str) -> String {
+        if exchange.stream.end().is_some_and(|end| Instant::now() >= end) {
+            return format!("did not {verb} before the end of the connection (max_duration)");
+        }
+        format!("did not {verb} within {} (timeout)", humantime::format_duration(self.settings.timeout))
+    }
+
+    fn log_fault(&self, exchange: &Exchange<'_, '_>, reason: &str) {
+        let (service, target) = (exchange.service, exchange.request.target);
+        journal::log_program_fault(exchange.identity, service, target, &self.script.file, reason);
+    }
+}

@@ -1,5 +1,4 @@
-//! What a service grants its children: limits that the kernel enforces, and what is told of those that they run
-//! into.
+//! Limits of a service that the kernel enforces, and the records of children that reach them.
 
 use crate::cgi::{dechunk, programs, say, status, write_program};
 use crate::harness::{Record, Server, Setup, ask, lsbaws, make_folder, read_to_end, run, serve, unique_user};
@@ -7,7 +6,7 @@ use crate::harness::{Record, Server, Setup, ask, lsbaws, make_folder, read_to_en
 const KEYS: &str = "cpu_time = '1500ms'\nmemory = '256 MiB'\nfile_size = '64 KiB'\nopen_files = 40\n\
                     processes = 4000\ncore = '0 B'\nnice = 19\numask = '0137'\n";
 
-/// What `cat /proc/self/limits; nice; umask` says under [`KEYS`].
+/// Asserts the output of [`SHOW`] under [`KEYS`].
 fn assert_limited(text: &str) {
     for (name, soft, hard) in [
         ("Max cpu time", "2", "3"),
@@ -22,7 +21,7 @@ fn assert_limited(text: &str) {
         assert_eq!(values, [soft, hard], "{name}");
     }
     let rest: Vec<_> = text.lines().filter(|line| line.bytes().all(|byte| byte.is_ascii_digit())).collect();
-    // Every user may go to 19 from wherever the caller is.
+    // Every user may set 19, whatever the nice value of the caller.
     assert_eq!(rest, ["19", "0137"], "nice and umask\n{text}");
 }
 
@@ -56,7 +55,7 @@ fn connected_socket_has_the_limits_of_its_service() {
     assert_eq!(dechunk(&answer), "19\n", "{answer}");
 }
 
-/// The record of a connection, after whatever its child had to tell.
+/// The record of a connection, after other messages about it.
 fn ended(server: &Server) -> Record {
     Record::parse(&server.wait_line(" end="))
 }
@@ -147,7 +146,7 @@ fn limits_that_may_not_be_set_are_found_at_start() {
     for (prelude, key, expected) in [
         ("ulimit -n 100", "open_files = 101", "open_files: expected at most 100, the hard limit"),
         ("ulimit -v 1048576", "memory = '2 GiB'", "memory: expected at most 1 GiB, the hard limit"),
-        // Every user may go to 19 from wherever the caller is.
+        // Every user may set 19, whatever the nice value of the caller.
         ("set -- nice -n 19 \"$@\"", "nice = 18", "nice: expected at least 19, "),
     ] {
         let Some(user) = unique_user() else { return };
@@ -164,10 +163,10 @@ fn impossible_values_are_errors() {
         ("cpu_time='0s'", "cpu_time: expected a time"),
         ("memory='1 MiB'", "memory: expected at least "),
         ("file_size=-100", "file_size: expected a size"),
-        ("open_files=3", "open_files: expected an integer from 16"),
-        ("processes=0", "processes: expected an integer from 1"),
-        ("core='-1'", "core: expected a size from 0 B to 1 TiB"),
-        ("nice=20", "nice: expected an integer from -20 to 19, found 20"),
+        ("open_files=3", "open_files: expected a whole number from 16"),
+        ("processes=0", "processes: expected a whole number from 1"),
+        ("core='-1'", "core: expected a size such as \"64 MiB\", or 0, found"),
+        ("nice=20", "nice: expected a whole number from -20 to 19, found 20"),
         ("umask='999'", "umask: expected an octal mask in quotes"),
     ] {
         let (code, _, message) = run(&["check", "--set", &format!("service.web.{setting}")]);

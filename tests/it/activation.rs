@@ -1,4 +1,4 @@
-//! Every way in: sockets handed in by systemd, by inetd and its like, or none.
+//! Activation: sockets from systemd, from inetd and similar programs, or none.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -16,7 +16,7 @@ use crate::harness::{
 
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
-/// The shipped configuration is the default; it is read instead of this host's.
+/// The shipped configuration, which has the defaults. It replaces the one of this host.
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml");
 
 const THREE_SERVICES: &str = "
@@ -78,7 +78,7 @@ fn unix_socket_records_uid_and_pid_of_the_peer() {
 
 #[test]
 fn sockets_for_another_listen_pid_are_ignored() {
-    // LISTEN_PID is set by the harness when there are sockets; here it is wrong from the start.
+    // The prelude replaces the LISTEN_PID that the harness sets.
     let folder = make_folder();
     let path = folder.path().join("bound.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
@@ -139,7 +139,7 @@ fn client_error_on_a_connected_socket_is_exit_code_1() {
     assert_eq!(server.wait().code(), Some(1));
 }
 
-/// An accepted socket whose client has reset the connection before anybody looked at it.
+/// An accepted socket whose client has reset the connection already.
 fn reset_connection() -> OwnedFd {
     let listener = tcp();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -201,7 +201,7 @@ fn too_large_listen_fds_is_an_error() {
 
 #[test]
 fn blocking_listener_does_not_block_the_others() {
-    let first = tcp(); // std's listeners block
+    let first = tcp(); // listeners of std are blocking
     let second = tcp();
     let address = second.local_addr().unwrap();
     let first_address = first.local_addr().unwrap();
@@ -217,7 +217,7 @@ fn inherited_socket_outlives_the_daemon() {
     let address = listener.local_addr().unwrap();
     let mut first = Setup::new("").socket(listener.try_clone().unwrap()).start();
     first.stop();
-    // Nobody serves, and yet the client connects: the queue is the kernel's.
+    // The kernel accepts the connection into the backlog although no process serves it.
     let waiting = connect(address);
     let second = Setup::new("").socket(listener).start();
     assert!(ask(waiting, REQUEST).ends_with("Hello, World!\n"));
@@ -238,7 +238,7 @@ fn connections_from_tcpserver_are_served() {
     let Some(tcpserver) = find_program("tcpserver") else {
         return;
     };
-    // -1 prints the port that was chosen for 0.
+    // -1 prints the port that the kernel chose for 0.
     let mut server = command(tcpserver)
         .args(["-1", "-HRl0", "127.0.0.1", "0", LSBAWS, "--set", "log.target=stderr"])
         .env("LSBAWS_CONFIG", SHIPPED)
@@ -262,7 +262,7 @@ fn connections_from_tcpserver_are_served() {
 
 #[test]
 fn inetd_client_receives_only_the_response() {
-    // inetd makes the connection standard error as well.
+    // inetd connects standard error to the client as well.
     let listener = tcp();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let socket: OwnedFd = listener.accept().unwrap().0.into();
@@ -286,7 +286,7 @@ fn inetd_client_receives_only_the_response() {
     );
 }
 
-/// Starts the real systemd-socket-activate, which listens on the Unix sockets named.
+/// Starts systemd-socket-activate, listening on these Unix sockets.
 fn socket_activate(arguments: &[&str], paths: &[String]) -> Option<std::process::Child> {
     let program = find_program("systemd-socket-activate")?;
     let mut command = command(program);
@@ -297,7 +297,7 @@ fn socket_activate(arguments: &[&str], paths: &[String]) -> Option<std::process:
     command.args(arguments).arg(LSBAWS).args(["--set", "log.target=stderr"]);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    // It says so for each socket once it listens.
+    // It prints a line for each socket when it listens.
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     for _ in paths {
         lines.find(|line| line.as_ref().unwrap().contains("Listening on ")).unwrap().unwrap();
@@ -335,7 +335,7 @@ fn connections_from_systemd_socket_activate_are_served() {
         for _ in 0..2 {
             assert!(ask(connect_unix(&path), REQUEST).ends_with("Hello, World!\n"), "{arguments:?}");
         }
-        server.kill().unwrap(); // it keeps an ignored SIGTERM ignored
+        server.kill().unwrap(); // an ignored SIGTERM would not end it
         server.wait().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Who gets a process, and how those are refused who do not.
+//! Admission: which connections get a process, and how the others are refused.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -16,12 +16,12 @@ use crate::harness::{
 const KEEP: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// The number's address of the loopback interface.
+/// The loopback address 127.0.0.`number`.
 fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, number)
 }
 
-/// A connection that has been answered once, and goes on.
+/// Sends one request and keeps the connection open after its response.
 fn hold(mut stream: impl Read + Write) -> impl Read + Write {
     stream.write_all(KEEP.as_bytes()).unwrap();
     let mut answer = [0; 4096];
@@ -34,9 +34,9 @@ fn get_from(server: &Server, number: u8) -> String {
     ask(connect_from(address(number), server.address()), CLOSE)
 }
 
-/// Asks until it is served: limits end by themselves.
+/// Sends requests until one is served, as soon as the limit permits it.
 fn wait_served(server: &Server, number: u8) {
-    wait_until("it is served again", || get_from(server, number).starts_with("HTTP/1.1 200 "));
+    wait_until("a request is served again", || get_from(server, number).starts_with("HTTP/1.1 200 "));
 }
 
 fn is_refused(answer: &str, retry_after: u32) -> bool {
@@ -100,11 +100,11 @@ fn many_refusals_arrive_and_leave_no_descriptor_open() {
     for stream in &mut streams {
         assert!(is_refused(&read_to_end(stream), 5));
     }
-    assert!(server.count_fds() <= before + 260, "no more linger than that");
+    assert!(server.count_fds() <= before + 260, "at most 256 refusals linger");
     drop(streams);
     drop(held);
-    wait_until("it is served again", || server.get("/").starts_with("HTTP/1.1 200 "));
-    wait_until("no refusal is open", || server.count_fds() <= before);
+    wait_until("a request is served again", || server.get("/").starts_with("HTTP/1.1 200 "));
+    wait_until("all refusals are closed", || server.count_fds() <= before);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn users_of_a_unix_socket_are_sources() {
     };
     let server = start("[limits]\nexempt = []\nmax_connections_per_source = 1\n");
     let _held = hold(connect_unix(&path));
-    // Read to the end: closing a Unix socket over what nobody has read resets it as well.
+    // The request must be read: closing a Unix socket with unread bytes resets the connection as well.
     assert!(is_refused(&ask(connect_unix(&path), CLOSE), 5));
     assert_eq!(server.record().get("source"), format!("uid:{uid}"));
     let _other = start(&format!("[limits]\ndeny = ['uid:{uid}']\n"));
@@ -204,9 +204,9 @@ fn penalties_follow_errors_and_grow_and_end() {
         server.wait_line("400, ");
         wait_until("all children are reaped", || server.children().is_empty());
         let mut last = connect_from(address(2), server.address());
-        wait_until("the last has a child", || !server.children().is_empty());
-        // Of what it finds when it continues, the daemon sees the end of a child first: the next connection comes
-        // while the penalty lasts, however slow this host is.
+        wait_until("the connection has a child", || !server.children().is_empty());
+        // When the daemon continues, it reaps the child before it accepts: the next connection arrives within the
+        // penalty, however slow this host is.
         server.signal(Signal::SIGSTOP);
         last.write_all(b"nonsense\r\n\r\n").unwrap();
         is_bad(read_to_end(last));
@@ -240,7 +240,11 @@ fn service_at_its_own_limit_defers_connections() {
         assert!(ask(connect(two), CLOSE).starts_with("HTTP/1.1 200 "));
     }
     waiting.set_nonblocking(true).unwrap();
-    assert_eq!(waiting.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it waits in the backlog");
+    assert_eq!(
+        waiting.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "the connection is in the backlog"
+    );
     waiting.set_nonblocking(false).unwrap();
     drop(held);
     assert!(read_to_end(waiting).starts_with("HTTP/1.1 200 "));
@@ -283,7 +287,7 @@ fn refused_client_can_send_for_a_while() {
     let mut stream = server.connect();
     setsockopt(&stream, sockopt::SndBuf, &(64 << 10)).unwrap();
     assert!(is_refused(&read_to_end(&mut stream), 5));
-    // More than the buffers of both ends take: closed, or not read, it would fail or stand still.
+    // More than the socket buffers hold: the write fails if the daemon closes, and blocks if it does not read.
     stream.write_all(&vec![b'x'; 1 << 20]).unwrap();
     stream.write_all(b"x").unwrap();
 }
@@ -318,7 +322,7 @@ fn served_and_dropped_connections_are_not_penalized() {
     std::fs::File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
     let route = format!("[[service.web.route]]\nhandler = 'files'\nroot = '{}'\n", folder.path().display());
     let server = serve(&format!("{penalty}{route}"));
-    // A connection counts when its child is reaped, and its record is written then.
+    // The outcome of a connection counts when its child is reaped, which is when its record is written.
     let serve_bad = || {
         assert!(ask(server.connect(), "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
         server.record();
@@ -327,12 +331,12 @@ fn served_and_dropped_connections_are_not_penalized() {
         assert!(ask(server.connect(), CLOSE).starts_with("HTTP/1.1 404 "));
         assert_eq!(server.record().get("outcome"), "served");
     };
-    // A served connection makes up for a fault.
+    // A served connection cancels a failed one.
     serve_bad();
     serve_good();
     serve_bad();
     serve_good();
-    // Who leaves in the middle of a response, or before a request, has done nothing wrong.
+    // A client may disconnect during a response or before a request.
     for _ in 0..3 {
         let mut stream = server.connect();
         stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -347,7 +351,7 @@ fn served_and_dropped_connections_are_not_penalized() {
         server.wait_line("no request");
     }
     serve_good();
-    // Nor is what a program says by its exit code.
+    // Exit codes of programs do not count.
     let server = serve(&format!("{penalty}[service.web]\nprotocol = 'exec'\ncommand = '/bin/false'\n"));
     for _ in 0..4 {
         read_to_end(server.connect());

@@ -49,7 +49,7 @@ fn stale_unix_socket_is_replaced_and_a_live_one_is_not() {
     let folder = make_folder();
     let path = folder.path().join("web.sock");
     let config = format!("[listen.web]\naddress = '{}'\n", path.display());
-    drop(UnixListener::bind(&path).unwrap()); // std leaves the file
+    drop(UnixListener::bind(&path).unwrap()); // std does not remove the file
     let server = Setup::new(&config).start();
     let mut other = Setup::new(&config).spawn();
     assert_eq!(other.wait().code(), Some(71));

@@ -1,6 +1,5 @@
-//! What a test takes over from the caller of the test run: nothing. Limits, umask, environment and temporary folder
-//! are the same whoever runs the tests. (Signals that the caller ignores stay ignored: that the daemon resets them is
-//! its own promise.)
+//! Independence of the caller: limits, umask, environment and temporary folder are the same for every test run.
+//! Signals that the caller ignores stay ignored, since the daemon must reset them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,13 +14,13 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-/// Descriptors that this process and what it starts may open, where the caller permits it.
+/// Open files of this process and of the processes that it starts, if the caller permits as many.
 const FILES: u64 = 4096;
 
 /// Debian's default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Gives this process a known umask and known limits, once. Everything here that makes files or processes calls this
+/// Sets the umask and the limits of this process, once. Every function here that makes files or processes calls this
 /// first.
 fn prepare() {
     static ONCE: Once = Once::new();
@@ -37,7 +36,7 @@ fn prepare() {
     });
 }
 
-/// A program with an environment of PATH alone.
+/// A command whose environment is PATH alone.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     prepare();
     let mut command = Command::new(program);
@@ -45,7 +44,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A folder that every user may enter, with a short path: the name of a Unix socket has at most 107 bytes (unix(7)).
+/// A folder that every user may enter. Its path is short, since the name of a Unix socket has at most 107 bytes
+/// (unix(7)).
 pub fn make_folder() -> TempDir {
     prepare();
     let folder = tempfile::tempdir_in("/tmp").unwrap();
@@ -53,8 +53,8 @@ pub fn make_folder() -> TempDir {
     folder
 }
 
-/// A user that no other process runs as, so that limits on its processes count only those of the test. `None`, and
-/// the test is skipped, without root.
+/// A user without other processes, for limits that count the processes of a user. `None` without root: the test is
+/// skipped.
 pub fn unique_user() -> Option<u32> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     if !geteuid().is_root() {
@@ -66,7 +66,7 @@ pub fn unique_user() -> Option<u32> {
     Some(20_000 + std::process::id() % 700 * 64 + count)
 }
 
-/// True where a process may open so many descriptors. The test is skipped elsewhere.
+/// Whether a process may open so many files. If not, the test is skipped.
 pub fn can_open(files: u64) -> bool {
     prepare();
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -76,13 +76,13 @@ pub fn can_open(files: u64) -> bool {
     soft >= files
 }
 
-/// Says that a test is skipped, past the capture of the test runner and into the list of tests/run; fails it
-/// where skipping is forbidden.
+/// Reports a skipped test on standard error, past the capture of the test runner, and in the list of tests/run. Fails
+/// the test if TESTS_NO_SKIP is set.
 pub fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
     if let Some(list) = std::env::var_os("TESTS_SKIPPED") {
         let mut list = fs::File::options().create(true).append(true).open(list).unwrap();
         writeln!(list, "{why}").unwrap();
     }
-    assert!(std::env::var_os("TESTS_NO_SKIP").is_none(), "skipping is forbidden: {why}");
+    assert!(std::env::var_os("TESTS_NO_SKIP").is_none(), "TESTS_NO_SKIP is set: {why}");
 }

@@ -1,4 +1,4 @@
-//! Programs behind HTTP (RFC 3875): what they are told, and how their answers travel.
+//! The handler `cgi` (RFC 3875): meta-variables, content and responses.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Server, ask, command, make_folder, read_to_end, serve};
 
-/// A folder of shell scripts by their names, and a server that runs them below `/cgi`.
+/// A folder of shell scripts, and a server that runs them below `/cgi`.
 pub struct Programs {
     pub folder: TempDir,
     pub server: Server,
@@ -37,7 +37,7 @@ pub fn programs(keys: &str, scripts: &[(&str, &str)]) -> Programs {
     Programs { folder, server }
 }
 
-/// A program that says `text` as plain text.
+/// A script that responds with plain text: the output of `text`, which is a script.
 pub fn say(text: &str) -> String {
     format!("echo Content-Type: text/plain\necho\n{text}")
 }
@@ -121,7 +121,7 @@ fn program_receives_the_meta_variables() {
     let id = it.server.record().get("connection").to_owned();
     assert!(content.contains(&format!("UNIQUE_ID={id}\n")) && content.contains("REMOTE_PORT="), "{content}");
     assert_ne!(port, 81);
-    // Without content and path info there are no such variables; the query is always there.
+    // Without content and path info, their variables are absent. QUERY_STRING is always set.
     let content = dechunk(&it.server.get("/cgi/dir/env"));
     assert!(content.contains("QUERY_STRING=\n"), "{content}");
     for absent in ["CONTENT_LENGTH", "CONTENT_TYPE", "PATH_INFO", "PATH_TRANSLATED"] {
@@ -141,14 +141,14 @@ fn program_has_default_signals_and_its_own_group() {
     assert_eq!(mask("SigBlk:"), "0000000000000000");
     assert_eq!(mask("SigIgn:"), "0000000000000000");
     let numbers: Vec<_> = content.lines().skip_while(|line| line.starts_with("Sig")).map(str::trim).collect();
-    assert_eq!(numbers[0], "4", "standard descriptors, and that of ls: {content}");
+    assert_eq!(numbers[0], "4", "the standard descriptors and one of ls: {content}");
     assert_eq!(numbers[1], numbers[2], "{content}");
 }
 
 #[test]
 fn content_flows_both_ways_at_once() {
     let it = programs("", &[("echo", &say("cat"))]);
-    // All is sent before anything is read: more than all buffers on the way hold.
+    // The client sends more than all buffers hold while it reads.
     let content: Vec<u8> = (0..16 << 20).map(|n: u32| b'a' + u8::try_from(n % 23).unwrap()).collect();
     let mut stream = it.server.connect();
     let head = format!("POST /cgi/echo HTTP/1.0\r\nHost: a\r\nContent-Length: {}\r\n\r\n", content.len());
@@ -278,11 +278,11 @@ fn extensions_and_interpreters_choose_programs() {
     assert_eq!(dechunk(&server.get("/page.sh/x")), "ran /x\n");
     assert!(server.get("/page.txt").ends_with("static"));
     assert_eq!(status(&server.get("/other.sh")), "404");
-    // The extension is that of the file that runs, not of what stands behind it.
+    // The extension is that of the file that runs, not of the path info.
     fs::write(folder.path().join("upload.gif"), "echo Content-Type: a/b; echo; echo owned").unwrap();
     assert_eq!(status(&server.get("/upload.gif/x.sh")), "404");
     assert_eq!(status(&server.get("/files/upload.gif/x.sh")), "404");
-    // An index that is a program runs, whatever the method; it is never sent as it is.
+    // An index that is a program runs for every method. Its source is never sent.
     assert_eq!(dechunk(&server.get("/files/?a=b")), "index a=b\n");
     assert_eq!(dechunk(&post(&server, "/files/", "", b"content")), "index\ncontent");
     assert_eq!(dechunk(&server.get("/files/page.sh")), "ran\n");

@@ -1,5 +1,4 @@
-//! Programs that fail, misbehave or are left alone: each has its status and its record, and none is left
-//! behind.
+//! CGI programs that fail or misbehave: their status, their record, and the end of their processes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -29,7 +28,7 @@ fn each_failure_has_its_status_and_its_record() {
     );
     for (name, expected, outcome, end) in [
         ("silent", "502", "handler-error", "exit code 3"),
-        ("garbage", "502", "handler-error", ""), // it may have ended by then, or be ended
+        ("garbage", "502", "handler-error", ""), // it exits, or lsbaws terminates it before
         ("endless", "502", "handler-error", "exit code 0"),
         ("killed", "502", "handler-error", "killed by SIGSEGV"),
         ("cut", "200", "handler-error", "killed by SIGKILL"),
@@ -63,7 +62,7 @@ fn each_failure_has_its_status_and_its_record() {
     assert_eq!(status(&ambiguous), "400");
 }
 
-/// Asks for a program, and asserts the status, the message of its failure and the record.
+/// Requests a program, and asserts the status, the message about its failure and the record.
 fn assert_failure(it: &Programs, name: &str, expected: &str, outcome: &str, end: &str) {
     let answer = it.server.get(&format!("/cgi/{name}"));
     assert_eq!(status(&answer), expected, "{name}: {answer}");
@@ -81,7 +80,7 @@ fn assert_failure(it: &Programs, name: &str, expected: &str, outcome: &str, end:
 fn program_that_takes_too_long_is_terminated() {
     let it = programs("timeout = '300ms'", &[("slow", "sleep 100")]);
     assert_failure(&it, "slow", "504", "handler-error", "killed by SIGTERM");
-    // Long enough for a shell to begin its response, on a busy host too.
+    // A shell must begin its response within that time, on a busy host too.
     let it = programs("timeout = '2s'", &[("late", &say("echo begun; sleep 100"))]);
     assert_failure(&it, "late", "200", "handler-error", "killed by SIGTERM");
 }
@@ -91,10 +90,10 @@ fn odd_programs_do_no_harm() {
     let it = programs(
         "timeout = '20s'",
         &[
-            // Never reads; the client sends more than the pipe holds.
+            // Reads nothing; the client sends more than the pipe holds.
             ("deaf", &say("echo did not listen")),
             ("early", &format!("{}; exec >&- 2>&-; cat >/dev/null", say("echo done"))),
-            // The background process holds the output open.
+            // The background process keeps the output open.
             ("daemon", &say("sleep 1000 & echo $!")),
             ("loud", &say("for i in 1 2 3; do echo line $i >&2; done; printf 'half\\033[0m' >&2")),
         ],
@@ -110,17 +109,18 @@ fn odd_programs_do_no_harm() {
     wait_dead(Pid::from_raw(sleeper.trim().parse().unwrap()));
     it.server.get("/cgi/loud");
     for line in ["line 1", "line 2", "line 3", "half\\x1b[0m"] {
-        let told = it.server.wait_line(line);
-        assert!(told.starts_with(" INFO 127.0.0.1:") && told.contains("target=\"/cgi/loud\""), "{told}");
+        let logged = it.server.wait_line(line);
+        assert!(logged.starts_with(" INFO 127.0.0.1:"), "{logged}");
+        assert!(logged.contains("target=\"/cgi/loud\""), "{logged}");
     }
 }
 
 #[test]
 fn program_is_terminated_when_the_client_disconnects() {
     let folder = make_folder();
-    let marker = folder.path().join("told");
+    let marker = folder.path().join("terminated");
     let script = format!(
-        "trap 'echo told >{}; exit 9' TERM\n{}\nwhile :; do echo more; done",
+        "trap 'echo terminated >{}; exit 9' TERM\n{}\nwhile :; do echo more; done",
         marker.display(),
         say("echo $$")
     );
@@ -132,7 +132,7 @@ fn program_is_terminated_when_the_client_disconnects() {
     let record = it.server.record();
     assert_eq!(record.get("outcome"), "client-error", "{}", record.line);
     assert_eq!(record.get("program_end"), "exit code 9", "{}", record.line);
-    assert_eq!(fs::read_to_string(marker).unwrap(), "told\n");
+    assert_eq!(fs::read_to_string(marker).unwrap(), "terminated\n");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn program_ends_with_its_killed_child() {
 
 #[test]
 fn group_of_a_program_ends_with_its_killed_child() {
-    // The program ignores SIGTERM and leaves one more behind; both are of its group.
+    // The program ignores SIGTERM and starts another process in its group.
     let script = say("trap '' TERM\nsleep 1000 & echo $! $PPID\nwhile :; do sleep 1000; done");
     for model in ["fork", "double-fork"] {
         let folder = make_folder();
@@ -178,8 +178,8 @@ fn group_of_a_program_ends_with_its_killed_child() {
 
 #[test]
 fn processes_that_left_the_group_are_reaped() {
-    // What it has started leaves the group and ends first, and is not waited for: the loop ends when it is a zombie.
-    // The second program lists what the first has left to the child, their parent.
+    // The first program starts a process that leaves the group, and exits when that one is a zombie. The second lists
+    // the children of the process that runs both.
     let until_dead = "while read stat </proc/$!/stat; do case $stat in *') Z '*) break; esac; done";
     let it = programs(
         "",
@@ -195,7 +195,7 @@ fn processes_that_left_the_group_are_reaped() {
     let answer = read_to_end(stream);
     let look = dechunk(&answer[answer.rfind("HTTP/1.1 200 ").unwrap()..]);
     let (children, own) = look.trim_end().rsplit_once(' ').unwrap();
-    assert_eq!(children, own, "no child but the program itself");
+    assert_eq!(children, own, "the only child is the program itself");
 }
 
 #[test]
@@ -208,9 +208,9 @@ fn nph_program_receives_content_and_has_a_status() {
             b"POST /cgi/nph-echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
         )
         .unwrap();
-    let mut told = [0; 25];
-    stream.read_exact(&mut told).unwrap();
-    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(b"hello").unwrap();
     assert_eq!(read_to_end(stream), "HTTP/1.1 200 OK\r\n\r\nhello");
     assert_eq!(status(&it.server.get("/cgi/nph-silent")), "502");
@@ -223,7 +223,7 @@ fn slow_content_does_not_spend_the_time_of_the_program() {
     let it = programs("timeout = '1s'", &[("echo", &say("cat"))]);
     let mut stream = it.server.connect();
     stream.write_all(b"POST /cgi/echo HTTP/1.0\r\nContent-Length: 2\r\n\r\na").unwrap();
-    // The one thing to wait for is time: more than the program has, while lsbaws waits for the client.
+    // Time must pass here: more than the timeout of the program, while lsbaws waits for the client.
     let mut fds = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     poll(&mut fds, PollTimeout::from(1200_u16)).unwrap();
     stream.write_all(b"b").unwrap();
@@ -259,7 +259,7 @@ fn body_and_output_sizes_are_limited() {
     let much = it.server.get("/cgi/much");
     assert!(much.starts_with("HTTP/1.1 200 ") && much.len() < 200 * 1024 && !much.ends_with("0\r\n\r\n"));
     it.server.wait_line("output larger than max_output_size");
-    // What comes together with the head counts as well.
+    // Output that arrives together with the head counts as well.
     let at_once = format!("head -c 102401 /dev/zero >content; {}", say("cat content"));
     let it = programs("max_output_size = '100 KiB'", &[("at-once", &at_once)]);
     it.server.get("/cgi/at-once");
@@ -288,14 +288,14 @@ fn missing_content_ends_at_the_body_timeout() {
 fn slow_content_ends_at_the_body_timeout() {
     let folder = make_folder();
     write_program(&folder.path().join("deaf"), "#!/bin/sh\nread line\nexit 1\n");
-    // What a byte earns is nothing.
+    // At this rate, a byte adds next to nothing to the time.
     let server = serve(&format!(
         "[limits]\nbody_timeout = '200ms'\nmin_rate = '1 MiB'\n[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n",
         folder.path().display()
     ));
     let mut stream = server.connect();
     stream.write_all(b"POST /deaf HTTP/1.0\r\nContent-Length: 100\r\n\r\n").unwrap();
-    // One byte after the other, each well within the time, until the answer comes.
+    // Each byte is in time, until the response arrives.
     let comes = |stream: &TcpStream| {
         poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50_u16)).unwrap() > 0
     };

@@ -1,4 +1,4 @@
-//! Clients of the daemon, and runs of the program to its end.
+//! Clients of the daemon, and commands that run to their end.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, TcpStream};
@@ -13,7 +13,7 @@ use nix::sys::socket::{
     sockopt,
 };
 
-use super::{LSBAWS, PATIENCE, command, lsbaws, skip};
+use super::{LSBAWS, TIMEOUT, command, lsbaws, skip};
 
 /// A connection from another address of the loopback interface.
 pub fn connect_from(from: Ipv4Addr, address: SocketAddr) -> TcpStream {
@@ -23,24 +23,24 @@ pub fn connect_from(from: Ipv4Addr, address: SocketAddr) -> TcpStream {
     bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
     nix::sys::socket::connect(fd.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
     let stream = TcpStream::from(fd);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
 pub fn connect_unix(path: impl AsRef<Path>) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
-/// A port of all addresses that only the daemon can bind while the socket is held: it is bound too, and both permit
-/// that by SO_REUSEADDR as long as this one does not listen (socket(7)).
+/// A port that no other test receives while the socket is open. The daemon can bind it too, since both set
+/// SO_REUSEADDR and this socket does not listen (socket(7)).
 pub fn reserve_port() -> (OwnedFd, u16) {
     let socket = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     setsockopt(&socket, sockopt::ReuseAddr, &true).unwrap();
@@ -49,7 +49,7 @@ pub fn reserve_port() -> (OwnedFd, u16) {
     (socket, port)
 }
 
-/// Sends `request` and reads to the end of the answer.
+/// Sends `request` and reads to the end of the response.
 pub fn ask(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     read_to_end(stream)
@@ -84,7 +84,7 @@ pub fn run(arguments: &[&str]) -> (i32, String, String) {
     (code, text(output.stdout), text(output.stderr))
 }
 
-/// A program of Debian that a test cannot do without, or None after saying that the test is skipped.
+/// A program of a Debian package. `None` if it is missing: the test is skipped.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());

@@ -1,4 +1,4 @@
-//! How connections are ended that do not end by themselves, and how the daemon ends itself.
+//! Deadlines of connections, drain, and the exit of the daemon.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::harness::{Server, Setup, connect, make_folder, read_to_end, serve, wait_dead};
 
-/// A service that runs a script. It has a second: enough to get going, on a busy host too.
+/// A service that runs a script, for one second at most: enough to start it, on a busy host too.
 fn exec(script: &str, more: &str) -> String {
     format!(
         "{more}[service.web]\nprotocol = 'exec'\nmax_duration = '1s'\ncommand = ['/bin/sh', '-c', '''{script}''']\n"
@@ -47,7 +47,7 @@ fn hanging_child_is_killed() {
     let mut stream = server.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     stream.read_exact(&mut [0; 12]).unwrap();
-    // Whatever keeps it from looking at the clock.
+    // A stopped child cannot end by itself.
     kill(Pid::from_raw(server.children()[0]), Signal::SIGSTOP).unwrap();
     let record = server.record();
     assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGKILL", "deadline"));
@@ -67,7 +67,7 @@ fn record_reports_orphaned_processes() {
     );
 }
 
-/// A daemon that serves a sparse file of 4 GiB, and a client that has taken the head of it.
+/// A daemon that serves a sparse file of 4 GiB, and a client that has read its first bytes.
 fn serve_large(process: &str) -> (Server, std::net::TcpStream, tempfile::TempDir) {
     let folder = make_folder();
     File::create(folder.path().join("large")).unwrap().set_len(4 << 30).unwrap();
@@ -88,14 +88,14 @@ fn drain_is_extended_while_bytes_move() {
     let mut taken = vec![0; 4 << 20];
     let mut extensions = 0;
     while extensions < 2 {
-        // A bit in each second, and the daemon sees it.
+        // The daemon looks for movement every second.
         stream.read_exact(&mut taken).unwrap();
-        let told = server.notification_with("");
-        if told.starts_with("EXTEND_TIMEOUT_USEC=10000000") {
+        let notification = server.notification_with("");
+        if notification.starts_with("EXTEND_TIMEOUT_USEC=10000000") {
             extensions += 1;
         } else {
-            assert!(told.starts_with("STATUS=Draining: connections left 1"), "{told}");
-            assert!(told.contains(" at web: GET /large, writing, for "), "{told}");
+            assert!(notification.starts_with("STATUS=Draining: connections left 1"), "{notification}");
+            assert!(notification.contains(" at web: GET /large, writing, for "), "{notification}");
         }
     }
     let rest = std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
@@ -130,7 +130,7 @@ fn idle_daemon_exits_and_its_successor_serves_the_backlog() {
     let address = listener.local_addr().unwrap();
     let config = "[process]\nidle_timeout = '300ms'\n[limits]\nkeepalive_timeout = '2s'\n";
     let start = || Setup::new(config).socket(listener.try_clone().unwrap()).names("web").start();
-    // It is there before the daemon is, which therefore is not idle at first.
+    // The connection is in the backlog before the daemon starts, so the daemon is not idle at first.
     let mut stream = connect(address);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut server = start();
@@ -171,12 +171,12 @@ fn max_duration_applies_to_programs_in_the_iterative_model() {
     behind.shutdown(std::net::Shutdown::Write).unwrap();
     let record = server.record();
     assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGTERM", "deadline"));
-    assert_eq!(behind.read(&mut [0]).unwrap(), 0, "its turn has come");
+    assert_eq!(behind.read(&mut [0]).unwrap(), 0, "the next connection is served");
 }
 
 #[test]
 fn zombies_are_not_orphaned_processes() {
-    // The loop ends when the process in the background is a zombie.
+    // The loop ends when the background process is a zombie.
     let script =
         "true & while read stat </proc/$!/stat; do case $stat in *\") Z \"*) break; esac; done; exec true";
     let server = serve(&exec(script, "").replace("max_duration = '1s'", ""));

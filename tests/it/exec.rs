@@ -1,4 +1,4 @@
-//! Services that are programs, as inetd runs them.
+//! The protocol `exec`: programs as inetd runs them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 
@@ -31,7 +31,7 @@ fn program_has_the_connection_and_a_clean_environment() {
     for absent in ["LISTEN_", "NOTIFY_SOCKET", "LSBAWS", "WATCHDOG"] {
         assert!(!answer.contains(absent), "{answer}");
     }
-    // Standard descriptors, and the one of `ls` itself.
+    // The standard descriptors and one of `ls`.
     let [.., count, group, pid] = lines[..] else { panic!("{answer}") };
     assert_eq!((count, group), ("4", pid));
     let record = server.record();

@@ -1,5 +1,5 @@
-//! When the system runs out of something: nothing spins, nothing is lost without a word, and all is well
-//! again by itself.
+//! Shortages of descriptors and processes: no busy loop, no connection lost without a record, recovery without a
+//! restart.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::harness::{Server, Setup, ask, command, run_client, serve, unique_user};
 
-/// Changes a limit of the running daemon, as the user that it runs as.
+/// Changes a limit of the running daemon, as its own user.
 pub fn set_limit(server: &Server, limit: &str) {
     let owner = fs::metadata(format!("/proc/{}", server.pid())).unwrap();
     let pid = format!("--pid={}", server.pid());
@@ -30,7 +30,7 @@ fn connections_wait_until_descriptors_are_free() {
     assert_eq!(
         waiting.read(&mut [0]).unwrap_err().kind(),
         ErrorKind::WouldBlock,
-        "it waits, and is not closed"
+        "the connection waits and is not closed"
     );
     waiting.set_nonblocking(false).unwrap();
     set_limit(&server, "--nofile=256:");
@@ -69,7 +69,7 @@ fn exec_connection_without_a_process_is_closed() {
     let Some(user) = unique_user() else { return };
     let config = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
     let server = Setup::new(config).user(user).prelude("ulimit -Su 1").serve();
-    assert_eq!(ask(server.connect(), ""), "", "no word of HTTP");
+    assert_eq!(ask(server.connect(), ""), "", "no HTTP response");
     let record = server.record();
     assert_eq!((record.get("end"), record.get("status")), ("refused", ""));
 }

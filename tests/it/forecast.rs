@@ -1,8 +1,8 @@
-//! Walls: limits of the system that come before those of the configuration, seen ahead and named when hit.
+//! System limits below those of the configuration: `check` and the start warn of them.
 
 use crate::harness::{LSBAWS, Setup, can_open, command, run, unique_user};
 
-/// `check` of a configuration that is all defaults, after these shell commands.
+/// Runs `check` with the default configuration, after the shell commands `prelude`.
 fn check(prelude: &str, arguments: &[&str]) -> (i32, String) {
     let script = format!("{prelude}\nexec \"$@\"");
     let output = command("bash")
@@ -40,7 +40,7 @@ fn start_warns_about_the_process_limit_of_the_user() {
     assert!(line.contains("but RLIMIT_NPROC is 300 and 1 are used ("), "{line}");
     assert!(line.contains("): room for 299 connections"), "{line}");
     assert!(line.contains(" wall=\"RLIMIT_NPROC\" wall_limit=300 wall_used=1"), "{line}");
-    // One more is enough.
+    // One process more is enough.
     let mut enough =
         Setup::new("[limits]\nmax_connections = 300\n").user(other).prelude("ulimit -Su 301").serve();
     enough.stop();

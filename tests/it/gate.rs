@@ -1,4 +1,4 @@
-//! A CGI program that a test holds until it has seen what it wants to see.
+//! A CGI program that waits for the test before it responds.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,9 +10,9 @@ use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 use crate::cgi::write_program;
-use crate::harness::{PATIENCE, make_folder};
+use crate::harness::{TIMEOUT, make_folder};
 
-/// Each request for it waits until the test lets it pass.
+/// Each request waits until the test opens the gate.
 pub struct Gate {
     folder: TempDir,
     reached: File,
@@ -22,7 +22,7 @@ pub struct Gate {
 impl Gate {
     pub fn new() -> Self {
         let folder = make_folder();
-        // Open for both directions, so that neither end waits for the other when it opens its own.
+        // Open for reading and writing, so that no open(2) waits for the other end (fifo(7)).
         let make_fifo = |name: &str| {
             let path = folder.path().join(name);
             mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
@@ -38,7 +38,7 @@ impl Gate {
         Self { folder, reached, opened }
     }
 
-    /// A route to it, for the configuration.
+    /// The route of the program, for the configuration.
     pub fn route(&self, path: &str) -> String {
         let program = self.folder.path().join("program");
         format!(
@@ -47,15 +47,15 @@ impl Gate {
         )
     }
 
-    /// Waits until a request has come to it.
+    /// Waits until the program runs for a request.
     pub fn wait_reached(&mut self) {
-        let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+        let timeout = PollTimeout::try_from(TIMEOUT).unwrap();
         let mut fds = [PollFd::new(self.reached.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut fds, timeout).unwrap(), 1, "no request has come to the gate");
+        assert_eq!(poll(&mut fds, timeout).unwrap(), 1, "no request reaches the gate");
         self.reached.read_exact(&mut [0]).unwrap();
     }
 
-    /// Lets one request pass.
+    /// Lets one request continue.
     pub fn open(&mut self) {
         self.opened.write_all(b"\n").unwrap();
     }

@@ -1,4 +1,4 @@
-//! Starts the daemon with a listening socket handed in and a notification socket of its own.
+//! Starts the daemon with listening sockets and a notification socket.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -28,26 +28,26 @@ mod clients;
 mod record;
 #[path = "waiting.rs"]
 mod waiting;
-#[allow(unused_imports)] // the soak has others
+#[allow(unused_imports)] // tests/soak uses fewer
 pub use caller::*;
-#[allow(unused_imports)] // the soak has others
+#[allow(unused_imports)] // tests/soak uses fewer
 pub use clients::*;
 pub use record::Record;
 pub use waiting::*;
 
 pub const LSBAWS: &str = env!("CARGO_BIN_EXE_lsbaws");
 
-/// Closes the descriptors of the caller: those from $FIRST on.
+/// Closes the descriptors that the caller left open: those from $FIRST on.
 const CLOSE_OTHERS: &str =
     r#"for link in /proc/$$/fd/*; do number=${link##*/}; ((number < FIRST)) || exec {number}>&-; done"#;
 
-/// Gives `command` the shell's `$$` as LISTEN_PID: exec keeps the process.
+/// LISTEN_PID is the PID of the shell, which becomes the daemon by exec.
 const WITH_LISTEN_PID: &str = r#"LISTEN_PID=$$ exec "$@""#;
 
-/// How to start a daemon.
+/// The parameters of a daemon.
 pub struct Setup {
     config: String,
-    /// Shell commands before the exec, such as ulimit.
+    /// Shell commands before the daemon, such as ulimit.
     prelude: String,
     sockets: Vec<OwnedFd>,
     names: Option<&'static str>,
@@ -61,7 +61,7 @@ impl Setup {
         Self { config: config.into(), prelude, sockets, names: None, user: None }
     }
 
-    /// Hands in a socket.
+    /// Adds a socket that the daemon inherits.
     pub fn socket(mut self, socket: impl Into<OwnedFd>) -> Self {
         self.sockets.push(socket.into());
         self
@@ -82,25 +82,25 @@ impl Setup {
         self
     }
 
-    /// Starts the daemon and waits until it says that it is ready.
+    /// Starts the daemon and waits for READY=1.
     pub fn start(self) -> Server {
         let server = self.spawn();
         assert_eq!(server.wait_notified("READY="), "1");
         server
     }
 
-    /// Starts the daemon without waiting for anything.
+    /// Starts the daemon without waiting for READY=1.
     pub fn spawn(self) -> Server {
         self.spawn_with(|_| ())
     }
 
-    /// The same, after `prepare` has seen the notification socket.
+    /// The same, after `prepare` was called with the notification socket.
     fn spawn_with(self, prepare: impl FnOnce(&Path)) -> Server {
         let folder = make_folder();
         let config = folder.path().join("lsbaws.toml");
         fs::write(&config, &self.config).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         fs::set_permissions(
             folder.path().join("notify"),
             std::os::unix::fs::PermissionsExt::from_mode(0o777),
@@ -134,10 +134,10 @@ impl Setup {
         let stderr = process.stderr.take().unwrap();
         let (sender, lines) = channel();
         let is_paused = Arc::new(AtomicBool::new(false));
-        let is_told_to_pause = Arc::clone(&is_paused);
+        let must_pause = Arc::clone(&is_paused);
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
-                while is_told_to_pause.load(Relaxed) {
+                while must_pause.load(Relaxed) {
                     thread::park_timeout(Duration::from_millis(10));
                 }
                 if sender.send(line.unwrap()).is_err() {
@@ -163,7 +163,7 @@ impl Setup {
         server
     }
 
-    /// The same with a notification socket that is full and not read.
+    /// The same with a full notification socket, which is not read.
     pub fn serve_unread(self) -> Server {
         let (setup, address) = self.listen();
         let mut server = setup.spawn_with(fill);
@@ -173,7 +173,7 @@ impl Setup {
 
     fn listen(self) -> (Self, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // std's backlog of 128 is too short for the crowds that tests send.
+        // The backlog of std, 128, is too short for tests with many clients.
         listen(&listener, Backlog::new(4096).unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         (self.socket(listener).names("web"), address)
@@ -187,7 +187,7 @@ pub struct Server {
     folder: TempDir,
     notify: UnixDatagram,
     lines: Receiver<String>,
-    #[allow(dead_code)] // the soak's
+    #[allow(dead_code)] // for tests/soak
     is_paused: Arc<AtomicBool>,
     address: Option<SocketAddr>,
 }
@@ -197,7 +197,7 @@ impl Server {
         Pid::from_raw(self.process.id().cast_signed())
     }
 
-    /// Replaces the configuration file, and asks for it to be read.
+    /// Replaces the configuration file and reloads it.
     pub fn reload(&self, config: &str) {
         fs::write(self.folder.path().join("lsbaws.toml"), config).unwrap();
         self.signal(Signal::SIGHUP);
@@ -211,12 +211,12 @@ impl Server {
         connect(self.address())
     }
 
-    /// The whole answer to a GET.
+    /// The whole response to a GET.
     pub fn get(&self, target: &str) -> String {
         ask(self.connect(), &format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
     }
 
-    /// Makes the socket of the service manager full.
+    /// Fills the notification socket.
     pub fn fill_notifications(&self) {
         fill(&self.folder.path().join("notify"));
     }
@@ -253,7 +253,7 @@ impl Server {
         }
     }
 
-    /// Waits until the service manager is told that so many connections have ended.
+    /// Waits for a status text with so many ended connections.
     pub fn wait_ended(&self, connections: usize) {
         let words = format!(" ended {connections}");
         while !self.wait_notified("STATUS=").ends_with(&words) {}
@@ -264,7 +264,7 @@ impl Server {
         loop {
             let line = self
                 .lines
-                .recv_timeout(PATIENCE)
+                .recv_timeout(TIMEOUT)
                 .unwrap_or_else(|error| panic!("no line with {part:?} came: {error}"));
             if line.contains(part) {
                 return line;
@@ -287,33 +287,33 @@ impl Server {
         }
     }
 
-    /// Waits until the records, and the counts of folded ones, tell of so many connections more. How many had a
-    /// record of their own.
+    /// Waits until the records, and the counts of suppressed records, add up to so many connections. Returns the number
+    /// of records.
     pub fn wait_recorded(&self, connections: usize) -> usize {
-        let (mut single, mut folded) = (0, 0);
-        while single + folded < connections {
+        let (mut single, mut suppressed) = (0, 0);
+        while single + suppressed < connections {
             let line = self.wait_line(" outcome=");
             match line.split_once(" count=") {
-                Some((_, count)) => folded += count.parse::<usize>().unwrap(),
+                Some((_, count)) => suppressed += count.parse::<usize>().unwrap(),
                 None => single += 1,
             }
         }
-        assert_eq!(single + folded, connections);
+        assert_eq!(single + suppressed, connections);
         single
     }
 
-    /// What is on standard error by now.
+    /// The lines that have arrived on standard error.
     fn rest(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 
-    /// Lets standard error fill up, or reads it again.
-    #[allow(dead_code)] // the soak's
-    pub fn pause_reading(&self, shall_pause: bool) {
-        self.is_paused.store(shall_pause, Relaxed);
+    /// Stops or continues reading standard error.
+    #[allow(dead_code)] // for tests/soak
+    pub fn pause_reading(&self, must_pause: bool) {
+        self.is_paused.store(must_pause, Relaxed);
     }
 
-    /// Everything that is still to come on standard error; ends when the daemon has ended.
+    /// The remaining lines of standard error, up to its end.
     pub fn lines_to_end(&self) -> Vec<String> {
         self.lines.iter().collect()
     }
@@ -322,18 +322,18 @@ impl Server {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// Its children, dead or alive.
+    /// The PIDs of its children, zombies too.
     pub fn children(&self) -> Vec<i32> {
         let pid = self.pid();
         let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
     }
 
-    /// Waits until the one child there is sleeps in `hello`'s delay, and gives its PID. The kernel has no
-    /// event for that, so this looks again and again.
+    /// Waits until the only child sleeps in the `delay` of its route, and returns its PID. (The kernel has no event for
+    /// that.)
     pub fn wait_delayed_child(&self) -> Pid {
         let mut pid = 0;
-        wait_until("no child sleeps", || {
+        wait_until("the only child sleeps", || {
             let [child] = self.children()[..] else { return false };
             pid = child;
             fs::read_to_string(format!("/proc/{child}/wchan")).is_ok_and(|at| at.contains("nanosleep"))
@@ -341,20 +341,20 @@ impl Server {
         Pid::from_raw(pid)
     }
 
-    /// Waits for the end.
+    /// Waits for the exit of the daemon.
     pub fn wait(&mut self) -> ExitStatus {
         wait_dead(self.pid());
         self.process.wait().unwrap()
     }
 
-    /// Tells it to stop and asserts that it ends well.
+    /// Sends SIGTERM and asserts exit code 0.
     pub fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
         assert_eq!(self.wait().code(), Some(0));
     }
 }
 
-/// Leaves nothing behind: children of a killed daemon would go on with their delays.
+/// Kills the children too, which would otherwise sleep on in their delays.
 impl Drop for Server {
     fn drop(&mut self) {
         let pid = self.pid();
@@ -367,7 +367,7 @@ impl Drop for Server {
     }
 }
 
-/// Sends datagrams to a socket until it takes no more.
+/// Sends datagrams to a socket until its queue is full.
 pub fn fill(path: &Path) {
     let socket = UnixDatagram::unbound().unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -379,7 +379,7 @@ pub fn fill(path: &Path) {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
-/// The program, with the shipped configuration, which is the default, whatever this host has.
+/// The program with the shipped configuration, which has the defaults.
 pub fn lsbaws() -> Command {
     let mut command = command(LSBAWS);
     command.env("LSBAWS_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml"));

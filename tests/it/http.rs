@@ -1,4 +1,4 @@
-//! What a client sees for what it sends, byte for byte. HTTP as far as `hello` needs it.
+//! Requests and responses as a client sees them.
 
 use std::io::{BufRead, BufReader, Write};
 
@@ -214,7 +214,7 @@ fn max_duration_ends_every_connection() {
     sending.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n").unwrap();
     assert!(read_to_end(sending).starts_with("HTTP/1.1 405 "));
     let server = serve("[limits]\nmax_duration = '150ms'\n[[service.web.route]]\ndelay = '1h'\n");
-    assert!(server.get("/").starts_with("HTTP/1.1 504 "), "a delay as well");
+    assert!(server.get("/").starts_with("HTTP/1.1 504 "), "a delay ends too");
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn request_half_received_at_a_drain_is_the_last() {
         assert!(reader.read_line(&mut first).unwrap() > 0);
     }
     server.signal(Signal::SIGTERM);
-    // Children know of the drain by then; the line in the log comes before that.
+    // Sent after the children were informed of the drain. The message in the log precedes that.
     server.wait_notified("STOPPING=");
     (&stream).write_all(b"Host: a\r\n\r\n").unwrap();
     let second = read_to_end(stream);

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::cgi::{say, write_program};
-use crate::harness::{PATIENCE, Server, Setup, ask, command, connect, fill, make_folder, run_client, skip};
+use crate::harness::{Server, Setup, TIMEOUT, ask, command, connect, fill, make_folder, run_client, skip};
 
 const MOUNT: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && \
     mount --bind \"$JOURNAL\" /run/systemd/journal && exec \"$@\"";
@@ -52,7 +52,7 @@ impl Journal {
 
     fn listen(&mut self) {
         let socket = UnixDatagram::bind(self.path()).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         self.socket = Some(socket);
     }
 

@@ -1,4 +1,4 @@
-//! The lessons of the text that the project grew from: each of its servers' failures, as a test.
+//! The failures of the simple servers in the text that the project started from.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn iterative_server_serves_in_order() {
     slow.write_all(SLOW_REQUEST.as_bytes()).unwrap();
     assert!(ask(server.connect(), REQUEST).ends_with("Hello, World!\n"));
     slow.set_nonblocking(true).unwrap();
-    assert!(read_to_end(slow).ends_with("Hello, World!\n"), "the first had its answer before the second");
+    assert!(read_to_end(slow).ends_with("Hello, World!\n"), "the first response precedes the second");
     assert_eq!(server.record().get("target"), "/slow");
     assert_eq!(server.record().get("target"), "/fast");
 }
@@ -52,7 +52,7 @@ fn connection_closes_when_its_child_ends() {
     let mut client = server.connect();
     let mut after = server.connect();
     after.write_all(SLOW_REQUEST.as_bytes()).unwrap();
-    // Children live before and after this one, and so does the parent: none may hold its socket.
+    // Neither the supervisor nor children forked before and after this one may hold its socket.
     client.write_all(REQUEST.as_bytes()).unwrap();
     assert!(read_to_end(client).ends_with("Hello, World!\n"));
 }
@@ -72,8 +72,9 @@ fn many_clients_are_served_with_60_processes() {
     let result = run_client(server.address(), &["--max-clients", "4", "--max-conns", "125"]);
     assert_eq!(result["answered"]["200"], 500, "{result}");
     server.stop();
-    let told = server.lines_to_end().iter().filter(|line| line.contains("unable to fork: Resource")).count();
-    assert_eq!(told, 1, "a shortage is told once");
+    let reports =
+        server.lines_to_end().iter().filter(|line| line.contains("unable to fork: Resource")).count();
+    assert_eq!(reports, 1, "a shortage is reported once");
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn many_signals_lose_no_connection() {
 fn ten_thousand_connections_leak_no_descriptor() {
     let server = serve("");
     server.get("/");
-    server.record(); // reaped, so its socket is closed
+    server.record(); // its child is reaped, so its socket is closed
     let before = server.count_fds();
     for _ in 0..10 {
         let result = run_client(server.address(), &["--max-clients", "10", "--max-conns", "100"]);

@@ -1,4 +1,4 @@
-//! Ready, status, watchdog, drain, end.
+//! Ready, status, watchdog, drain, exit.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -13,7 +13,7 @@ use crate::harness::{Server, Setup, ask, connect_unix, make_folder, read_to_end,
 const SLOW: &str = "[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '1h'\n";
 const SLOW_REQUEST: &str = "GET /slow?a=b HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
-/// A connection whose child is known to have started on its request, and that child's PID.
+/// A connection whose child handles its request, and the PID of that child.
 fn start_slow(server: &Server) -> (std::net::TcpStream, Pid) {
     let mut stream = server.connect();
     stream.write_all(SLOW_REQUEST.as_bytes()).unwrap();
@@ -91,7 +91,7 @@ fn drain_terminates_children_at_its_timeout() {
 fn child_that_cannot_be_terminated_is_killed() {
     let mut server = serve(&format!("{SLOW}[process]\ndrain_timeout = '100ms'\n"));
     let (_stream, child) = start_slow(&server);
-    kill(child, Signal::SIGSTOP).unwrap(); // a stopped process takes no SIGTERM
+    kill(child, Signal::SIGSTOP).unwrap(); // SIGTERM does not end a stopped process
     server.stop();
     let record = server.record();
     assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGKILL", "drain"));
@@ -119,7 +119,7 @@ fn sigint_drains_and_children_ignore_sigint() {
     let mut client = server.connect();
     client.write_all(SLOW_REQUEST.as_bytes()).unwrap();
     gate.wait_reached();
-    // As a terminal does, or `systemctl kill`: to the whole group.
+    // A terminal, or `systemctl kill`, sends signals to children as well.
     for pid in server.children() {
         for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
             kill(Pid::from_raw(pid), signal).unwrap();
@@ -159,7 +159,7 @@ fn connections_over_max_connections_are_deferred() {
     assert_eq!(
         third.read(&mut [0]).unwrap_err().kind(),
         ErrorKind::WouldBlock,
-        "the third waits in the backlog"
+        "the third connection is in the backlog"
     );
     third.set_nonblocking(false).unwrap();
     for pid in server.children() {
@@ -168,13 +168,13 @@ fn connections_over_max_connections_are_deferred() {
     assert!(read_to_end(third).ends_with("Hello, World!\n"));
     drop((first, second));
     server.stop();
-    // It deferred: no fork was tried for which there was no room.
+    // The connection was deferred before fork(2).
     assert!(!server.lines_to_end().iter().any(|line| line.contains("unable to fork")));
 }
 
 #[test]
 fn silent_client_receives_408() {
-    // Long enough for the daemon to read the part of a request that is there, on a busy host too.
+    // A child must read the incomplete request within that time, on a busy host too.
     let server = serve("[limits]\nhead_timeout = '1s'\n");
     assert!(read_to_end(server.connect()).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     let record = server.record();
@@ -241,7 +241,7 @@ fn double_fork_drains_and_stops() {
             server.wait_notified("STOPPING=");
         }
         assert_eq!(server.wait().code(), Some(0));
-        assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "the child is gone");
+        assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "the connection is closed");
         let record = server.record();
         assert_eq!((record.get("ended_by"), record.get("target")), (ended_by, "/slow?a=b"));
     }
@@ -257,7 +257,7 @@ fn failing_listener_ends_neither_daemon_nor_children() {
     let mut stream = crate::harness::connect(address);
     stream.write_all(SLOW_REQUEST.as_bytes()).unwrap();
     gate.wait_reached();
-    // Whoever else holds the socket shuts it down: from now on accept(2) fails for good.
+    // After a shutdown of the listening socket by another process, accept(2) always fails.
     shutdown(other.as_raw_fd(), Shutdown::Both).unwrap();
     server.wait_line("unable to accept");
     gate.open();
@@ -268,7 +268,7 @@ fn failing_listener_ends_neither_daemon_nor_children() {
 #[test]
 fn client_that_does_not_read_ends_at_the_write_timeout() {
     let folder = make_folder();
-    let path = folder.path().join("web.sock"); // a Unix socket, whose buffer is small and stays so
+    let path = folder.path().join("web.sock"); // the buffer of a Unix socket is small and does not grow
     let server = Setup::new(&format!(
         "[limits]\nwrite_timeout = '200ms'\n[listen.web]\naddress = '{}'\n[[service.web.route]]\nbody = '{}'\n",
         path.display(),

@@ -1,7 +1,7 @@
-//! The daemon from outside: each test starts the real program, waits for its READY=1, and looks at what
-//! its clients, its journal lines and /proc tell.
+//! Tests of the daemon from outside: each starts the program, waits for READY=1, and examines responses, records and
+//! /proc. No test depends on the caller (`caller`), on the speed of the host, or on other tests at the same time.
 
-// A test asserts, so it may stop at the first surprise, and it may run threads: it does not fork.
+// Tests may panic, and may start threads since they do not fork.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod gate;

@@ -1,4 +1,4 @@
-//! The process models, what a child is and has, and the record of its end.
+//! Process models, the state of a child, and the record of its end.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ fn links(pid: i32) -> Vec<String> {
 fn every_model_serves_and_records() {
     for model in ["fork", "double-fork", "iterative"] {
         let server = serve(&format!("[process]\nmodel = '{model}'\n"));
-        // The iterative server has no answer for connections that are held open before they ask.
+        // The iterative server cannot serve a connection while another one is open.
         let held = if model == "iterative" { "1" } else { "50" };
         let result = run_client(server.address(), &["--max-clients", "1", "--max-conns", held]);
         assert_eq!(result["answered"]["200"].to_string(), held, "{model}: {result}");
@@ -57,8 +57,8 @@ fn child_holds_only_its_connection_and_the_drain_socket() {
                 .filter(|link| link.starts_with("socket:") || link.starts_with("anon_inode:"))
         };
         let child = server.children()[0];
-        // Two sockets, the connection and the one by which it learns of a drain: the listener, the signals
-        // and every other connection are closed.
+        // Two sockets, the connection and the drain socket. The listeners, the signal descriptor and all other
+        // connections are closed.
         assert_eq!(sockets(child).count(), 2, "{model}: {:?}", links(child));
         assert_eq!(links(child).len(), 5, "{model}: {:?}", links(child));
     }
@@ -74,10 +74,10 @@ fn child_has_default_signal_dispositions() {
     };
     let of_the_parent = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
     let blocked: u64 = of_the_parent.into_iter().map(|signal| 1 << (signal as i32 - 1)).sum();
-    assert_eq!(mask("SigBlk:"), blocked, "what is meant for the parent alone");
-    assert_eq!(mask("SigCgt:"), 0, "nothing is caught");
+    assert_eq!(mask("SigBlk:"), blocked, "signals for the supervisor alone");
+    assert_eq!(mask("SigCgt:"), 0, "no signal has a handler");
     let is_ignored = |signal: Signal| mask("SigIgn:") & (1 << (signal as i32 - 1)) != 0;
-    assert!(is_ignored(Signal::SIGPIPE), "a write to nobody is an error, not a death");
+    assert!(is_ignored(Signal::SIGPIPE), "a write to a closed connection is an error and does not kill");
     assert!(![Signal::SIGTERM, Signal::SIGSEGV, Signal::SIGBUS].into_iter().any(is_ignored));
 }
 
@@ -111,8 +111,8 @@ fn record_of_a_killed_child_names_its_request() {
             record.line
         );
         assert!(record.line.starts_with("ERROR"), "{}", record.line);
-        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the client sees the end");
-        assert!(server.get("/").ends_with("Hello, World!\n"), "nobody else notices");
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the connection is closed");
+        assert!(server.get("/").ends_with("Hello, World!\n"), "other connections are served");
     }
 }
 

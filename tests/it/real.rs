@@ -1,4 +1,4 @@
-//! The programs that people run behind such a server, each from Debian's package.
+//! Programs of Debian packages behind the daemon.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::cgi::{dechunk, post, status, write_program};
 use crate::harness::{Record, command, find_program, make_folder, serve};
 
-/// A folder to work in, and git as it is without anybody's configuration.
+/// A working folder, and git without the configuration of a user or of this host.
 struct Work {
     folder: TempDir,
     git: PathBuf,
@@ -52,7 +52,7 @@ impl Work {
     }
 }
 
-/// Bytes that no compression makes smaller, the same each time.
+/// Incompressible bytes, the same in each run.
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut next = || {
@@ -80,7 +80,7 @@ fn git_clones_and_pushes_over_http() {
     let url = format!("http://{}/git/some.git", server.address());
     work.git(&["clone", "--quiet", &url, "clone"]);
     assert_eq!(fs::read(work.path("clone/file")).unwrap(), b"first\n");
-    // More than http.postBuffer, so git sends it chunked: where the length is required, it gets no further.
+    // More than http.postBuffer, so git sends it chunked, which require_length refuses.
     fs::write(work.path("clone/large"), noise(3 << 20)).unwrap();
     work.git(&["-C", "clone", "add", "large"]);
     work.git(&["-C", "clone", "commit", "--quiet", "-m", "Large"]);
@@ -161,8 +161,8 @@ fn php_runs_by_its_extension() {
     assert_eq!(dechunk(&post(&server, "/post.php", form, upload.as_bytes())), "with 10\n");
     let broken = server.get("/broken.php");
     assert!(status(&broken) == "500" && !broken.contains("no program"), "{broken}");
-    let told = server.wait_line("syntax error");
-    assert!(told.contains("target=\"/broken.php\""), "{told}");
+    let line = server.wait_line("syntax error");
+    assert!(line.contains("target=\"/broken.php\""), "{line}");
     let record = server.record_of("/broken.php");
     assert_eq!(
         (record.get("status"), record.get("program_end")),
@@ -181,7 +181,7 @@ fn php_runs_by_its_extension() {
     let coded = server.get("/coded.php");
     assert!(status(&coded) == "418" && coded.contains("\r\nX-A: b\r\n"), "{coded}");
     assert!(server.get("/plain.txt").ends_with("<?php echo 'not run';"));
-    // The interpreter itself cannot be asked for, nor told anything by the query (CVE-2012-1823).
+    // The query does not become arguments of the interpreter (CVE-2012-1823).
     assert!(!server.get("/index.php?-s").contains("<span"));
 }
 
@@ -217,7 +217,7 @@ fn rsync_goes_both_ways() {
     let config = format!(
         "use chroot = no\n[module]\npath = {}\nread only = no\n{}",
         at("module").display(),
-        // Otherwise it changes to nobody.
+        // As root it would change to the user "nobody".
         if geteuid().is_root() { "uid = 0\ngid = 0\n" } else { "" }
     );
     fs::write(at("rsyncd.conf"), config).unwrap();

@@ -1,8 +1,8 @@
-//! What a line of the log says of a connection.
+//! The record of a connection, as a line of the log.
 
 use std::collections::HashMap;
 
-/// One connection's line: `name=value` pairs after the sentence.
+/// `name=value` pairs after the sentence.
 #[derive(Debug)]
 pub struct Record {
     pub line: String,
@@ -14,7 +14,7 @@ impl Record {
         let (_, fields) = line.split_once(" connection=").unwrap();
         let pairs = format!("connection={fields}");
         let mut in_quotes = false;
-        // No value has a quote in it: quotes only ever begin and end one.
+        // Quotes inside values are escaped.
         let pairs = pairs.split(|c: char| {
             in_quotes ^= c == '"';
             c == ' ' && !in_quotes
@@ -26,7 +26,7 @@ impl Record {
         Self { line: line.into(), fields: pairs.filter_map(split).collect() }
     }
 
-    /// A field's text; empty when the record has no such field.
+    /// The text of a field; empty if the record lacks it.
     pub fn get(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }

@@ -1,4 +1,4 @@
-//! SIGHUP: a new configuration, while connections go on.
+//! Reload (SIGHUP) while connections are open.
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
@@ -32,7 +32,7 @@ fn reload_applies_to_new_connections() {
     let ready = server.notification_with("READY=1");
     assert!(ready.contains("STATUS=Serving: "), "{ready}");
     assert!(server.get("/").ends_with("new"));
-    assert!(ask(before, CLOSE).ends_with("old"), "it keeps what it began with");
+    assert!(ask(before, CLOSE).ends_with("old"), "an open connection keeps its configuration");
     server.wait_line("configuration reloaded, serving on 127.0.0.1:");
 }
 
@@ -44,7 +44,7 @@ fn reload_with_errors_changes_nothing() {
     assert!(line.contains("lsbaws.toml:2: limits.max_conections: unknown key"), "{line}");
     server.notification_with("READY=1");
     assert!(server.get("/").ends_with("old"));
-    // Nor may a listener lose its service.
+    // A configuration without a service for a listener is an error.
     server.reload("[service.a]\n[service.b]\n");
     let line = server.wait_line("unable to reload");
     assert!(line.contains("no [service.web] for listener \\\"web\\\""), "{line}");
@@ -63,7 +63,7 @@ fn reload_raises_and_lowers_limits() {
     let mut second = server.connect();
     second.write_all(CLOSE.as_bytes()).unwrap();
     server.reload("[limits]\nmax_connections = 2\nmax_head_size = '64 KiB'\n");
-    assert!(read_to_end(second).ends_with("Hello, World!\n"), "there is room beside the first");
+    assert!(read_to_end(second).ends_with("Hello, World!\n"), "the limit permits a second connection");
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\nConnection: close\r\n\r\n", "x".repeat(40_000));
     assert!(ask(server.connect(), &long).starts_with("HTTP/1.1 200 "));
     server.reload("[limits]\nmax_connections = 1\n");
@@ -75,7 +75,7 @@ fn reload_raises_and_lowers_limits() {
     assert_eq!(
         third.read(&mut [0]).unwrap_err().kind(),
         ErrorKind::WouldBlock,
-        "it waits for the first one's end"
+        "it is in the backlog until the first ends"
     );
     third.set_nonblocking(false).unwrap();
     assert!(ask(first, CLOSE).ends_with("Hello, World!\n"));
@@ -107,7 +107,7 @@ fn reload_adds_and_removes_bound_listeners() {
     let mut held = connect("a");
     held.write_all(KEEP.as_bytes()).unwrap();
     read_some(&mut held);
-    // Somebody waits at a listener that goes.
+    // A client is in the backlog of a listener that is removed.
     server.signal(Signal::SIGSTOP);
     let mut waiting = connect("a");
     waiting.write_all(CLOSE.as_bytes()).unwrap();
@@ -119,7 +119,7 @@ fn reload_adds_and_removes_bound_listeners() {
     assert!(ask(connect("c"), CLOSE).ends_with("two"));
     assert!(ask(held, CLOSE).ends_with("one"));
     assert!(!Path::new(&folder.path().join("a")).exists());
-    // An address that cannot be bound: nothing changes, not even what could be.
+    // If one address cannot be bound, the others are not bound either.
     server.reload(&(listen("web", &["d", "none/e"]) + &saying("three")));
     server.wait_line("unable to reload");
     assert!(!Path::new(&folder.path().join("d")).exists());
@@ -131,15 +131,15 @@ fn reload_adds_and_removes_bound_listeners() {
 fn reloads_lose_no_connection_and_leak_nothing() {
     let server = serve("[process]\nspares = 2\n");
     server.get("/");
-    server.record(); // the spare that served it has been replaced
+    server.record(); // its spare is replaced by then
     let before = server.count_fds();
     for round in 0..50 {
         server.reload(&format!("[process]\nspares = 2\n{}", saying(&round.to_string())));
         assert!(server.get("/").starts_with("HTTP/1.1 200 "));
     }
     server.reload(&format!("[process]\nspares = 2\n{}", saying("last")));
-    wait_until("the last configuration serves", || server.get("/").ends_with("last"));
-    wait_until("nothing is left open", || server.count_fds() <= before);
+    wait_until("the last configuration is in use", || server.get("/").ends_with("last"));
+    wait_until("no descriptor is leaked", || server.count_fds() <= before);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn reload_restores_a_retiring_listener() {
     read_some(&mut held);
     let mut waiting = connect_unix(path("a"));
     waiting.write_all(CLOSE.as_bytes()).unwrap();
-    // There is no room for whoever waits, so the listener has to stay for a while.
+    // The limit keeps the connection in the backlog, so the listener stays open.
     server.reload(&listen(&["b"]));
     server.wait_line("configuration reloaded");
     server.reload(&listen(&["a", "b"]));

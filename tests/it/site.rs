@@ -1,4 +1,4 @@
-//! A document root with a daemon that serves it by the handler `files`, and what it answers.
+//! A document root, a daemon that serves it by the handler `files`, and parsed responses.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// `keys` are of the route, or of tables after it.
+    /// `keys` belong to the route, or are tables after it.
     pub fn new(keys: &str) -> Self {
         let root = make_folder();
         let server = serve(&configure(root.path(), keys));
@@ -28,7 +28,7 @@ impl Site {
         self.root.path().join(name.as_ref())
     }
 
-    /// Writes a file, long enough ago that its entity tag is strong.
+    /// Writes a file with a modification time in the past, so that its entity tag is strong.
     pub fn write(&self, name: impl AsRef<OsStr>, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -76,7 +76,7 @@ impl Response {
         Self { status, head, content: bytes[end + 4..].to_vec() }
     }
 
-    /// A field's value; empty when it is not there.
+    /// The value of a field; empty if it is missing.
     pub fn field(&self, name: &str) -> &str {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(own, _)| *own == name).map_or("", |(_, value)| value)

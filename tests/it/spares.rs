@@ -1,4 +1,4 @@
-//! Children that are forked ahead of their connections.
+//! Spares: children forked ahead of their connections.
 
 use std::collections::HashSet;
 use std::fs;
@@ -37,10 +37,10 @@ fn more_clients_than_spares_are_served() {
     }
 }
 
-/// Waits until a spare waits for its connection: it has shed what is not its own by then. The kernel has no event
-/// for that, so this looks again and again.
+/// Waits until a spare waits for its connection, so that it has closed the descriptors that it does not need. (The
+/// kernel has no event for that.)
 fn wait_ready(spare: i32) {
-    wait_until("a spare waits", || {
+    wait_until("a spare waits for its connection", || {
         fs::read_to_string(format!("/proc/{spare}/wchan")).unwrap().contains("wait_for_more_packets")
     });
 }
@@ -57,7 +57,7 @@ fn spare_holds_only_the_descriptors_it_needs() {
         let links = fs::read_dir(format!("/proc/{spare}/fd")).unwrap();
         let names: Vec<_> = links.map(|link| fs::read_link(link.unwrap().path()).unwrap()).collect();
         let sockets = names.iter().filter(|name| name.to_string_lossy().starts_with("socket:")).count();
-        assert!(sockets <= 2, "its channel and the drain: {names:?}");
+        assert!(sockets <= 2, "its channel and the drain socket: {names:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The handler `files` from outside: how much of a file is sent, and in which form.
+//! The handler `files`: conditional requests, ranges, precompressed variants, large files.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ fn conditional_requests_are_answered() {
         (format!("If-Match: {tag}\r\n"), 200),
         ("If-Match: \"x\"\r\n".to_owned(), 412),
         ("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n".to_owned(), 412),
-        // Conditions come before ranges (RFC 9110, section 13.2.2).
+        // Conditions precede ranges (RFC 9110, section 13.2.2).
         (format!("If-None-Match: {tag}\r\nRange: bytes=99-\r\n"), 304),
     ] {
         for method in ["GET", "HEAD"] {
@@ -36,14 +36,14 @@ fn conditional_requests_are_answered() {
             }
         }
     }
-    // Conditions on what there is not do not count.
+    // Conditions on a missing file are ignored.
     assert_eq!(site.ask("GET", "/none", "If-None-Match: *\r\n").status, 404);
-    // The same name with other bytes of the same length and time is another state.
+    // Another file of the same name, length and time has another entity tag.
     site.write("b.txt", "another");
     fs::rename(site.path("b.txt"), site.path("a.txt")).unwrap();
     let answer = site.ask("GET", "/a.txt", &format!("If-None-Match: {tag}\r\n"));
     assert_eq!((answer.status, answer.text()), (200, "another"));
-    // No file is from the future, and until its time has come it may change unnoticed.
+    // A file with a time in the future has a weak tag, and the date of the response as Last-Modified.
     site.write("new", "x");
     set_time(&site.path("new"), 9_999_999_999);
     let answer = site.get("/new");
@@ -142,7 +142,7 @@ fn precompressed_variants_are_negotiated() {
         assert_eq!(answer.field("Content-Type"), "text/javascript; charset=utf-8");
     }
     assert_eq!(site.get("/a.js").text(), "plain");
-    // Each has validators, and ranges, of its own.
+    // Each variant has its own validators and ranges.
     let (plain, brotli) = (ask("/a.js", ""), ask("/a.js", "br"));
     assert_ne!(plain.field("ETag"), brotli.field("ETag"));
     let part = site.ask("GET", "/a.js", "Accept-Encoding: br\r\nRange: bytes=0-1\r\n");
@@ -153,7 +153,7 @@ fn precompressed_variants_are_negotiated() {
         site.ask("GET", "/a.js", &format!("Accept-Encoding: br\r\nIf-None-Match: {tag}\r\n")).status,
         200
     );
-    // Asked for by its own name it is a file like any other.
+    // By its own name, a variant is an ordinary file.
     let own = site.get("/a.js.gz");
     assert_eq!((own.field("Content-Type"), own.field("Content-Encoding")), ("application/gzip", ""));
 }
@@ -195,7 +195,7 @@ fn file_of_5_gib_is_served() {
     std::os::unix::fs::FileExt::write_all_at(&file, b"end", SIZE - 3).unwrap();
     let head = site.ask("HEAD", "/sparse", "");
     assert_eq!(head.field("Content-Length"), SIZE.to_string());
-    // Any whole transfer of it would take most of the time of all these tests.
+    // A transfer of the whole file would take too long.
     let answer = site.ask("GET", "/sparse", "Range: bytes=-3\r\n");
     assert_eq!((answer.status, answer.text()), (206, "end"));
     assert_eq!(answer.field("Content-Range"), "bytes 5368709117-5368709119/5368709120");
@@ -205,7 +205,7 @@ fn file_of_5_gib_is_served() {
     for _ in 0..3 {
         site.server.record();
     }
-    // A client may leave in the middle.
+    // A client may disconnect during the transfer.
     let mut stream = site.server.connect();
     stream.write_all(b"GET /sparse HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     stream.read_exact(&mut [0; 1000]).unwrap();
@@ -217,7 +217,7 @@ fn file_of_5_gib_is_served() {
 fn truncated_file_ends_the_connection() {
     let site = Site::new("");
     let file = File::create(site.path("log")).unwrap();
-    // More than socket buffers hold.
+    // More than the socket buffers hold.
     file.set_len(256 << 20).unwrap();
     for request in [
         "GET /log HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -1,4 +1,4 @@
-//! Waits for what no record and no notification announces.
+//! Waiting for events that no record and no notification announces.
 
 use std::os::fd::AsFd;
 use std::thread;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-/// No test waits for time to pass; this is when one that waits for something gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The limit of every wait for an event. It only bounds a hang.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Looks every millisecond until `is_so`, where the kernel has no event for it.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(start.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         thread::park_timeout(Duration::from_millis(1));
     }
 }
@@ -27,6 +27,6 @@ pub fn wait_dead(pid: Pid) {
         process => process.unwrap(),
     };
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    let count = poll(&mut fds, PollTimeout::try_from(PATIENCE).unwrap()).unwrap();
-    assert_eq!(count, 1, "process {pid} has not ended within {PATIENCE:?}");
+    let count = poll(&mut fds, PollTimeout::try_from(TIMEOUT).unwrap()).unwrap();
+    assert_eq!(count, 1, "process {pid} has not ended within {TIMEOUT:?}");
 }

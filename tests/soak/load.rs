@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, conn
 
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n";
 /// Longer than any fault.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct Tally {
@@ -77,7 +77,7 @@ impl Load {
     /// Waits for that number of further answers, for a minute at most.
     pub fn wait_answered(&self, more: u64) {
         let (until, start) = (self.answered() + more, Instant::now());
-        while self.answered() < until && start.elapsed() < PATIENCE {
+        while self.answered() < until && start.elapsed() < TIMEOUT {
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -102,7 +102,7 @@ pub fn open(server: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
     bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0))?;
     connect(fd.as_raw_fd(), &SockaddrIn::from(server))?;
     let stream = TcpStream::from(fd);
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 

@@ -82,8 +82,8 @@ fn ends() -> Vec<Case> {
         case("bare LF after data", chunks("5\r\nhello\n0\r\n\r\n"), "400 -"),
         case("bare CR after data", chunks("5\r\nhello\r0\r\n\r\n"), "400 -"),
         case("nothing after data", chunks("5\r\nhello0\r\n\r\n"), "400 -"),
-        case("more data than the size says", chunks("5\r\nhello!\r\n0\r\n\r\n"), "400 -"),
-        case("less data than the size says", chunks("7\r\nhello\r\n0\r\n\r\n"), "400 -"),
+        case("more data than the size", chunks("5\r\nhello!\r\n0\r\n\r\n"), "400 -"),
+        case("less data than the size", chunks("7\r\nhello\r\n0\r\n\r\n"), "400 -"),
         case("an empty line after data", chunks("5\r\nhello\r\n\r\n0\r\n\r\n"), "400 -"),
         case("bare LF after the last size", chunks("0\n\r\n"), "400 -"),
         case("bare LF at the end", chunks("0\r\n\n"), "400 -").but_hyper("200= -", rules::LF),
@@ -95,7 +95,7 @@ fn ends() -> Vec<Case> {
         case("the end after the last size", chunks("0\r\n"), "400 -").ended(),
         case("the end within trailers", chunks("0\r\nA: b\r\n"), "400 -").ended(),
         case("an empty line after the end", chunks("0\r\n\r\n\r\n"), "200= +"),
-        case("chunks that nobody reads", chunks("5\r\nhello\r\n0\r\n\r\n").replace("/echo", "/"), "405 -")
+        case("chunks that are not read", chunks("5\r\nhello\r\n0\r\n\r\n").replace("/echo", "/"), "405 -")
             .but_hyper("405 +", rules::UNREAD),
     ]
 }

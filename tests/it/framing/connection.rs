@@ -1,4 +1,4 @@
-//! Whether the connection goes on, requests in a row, responses without content, expectations.
+//! Persistence, pipelined requests, responses without content, expectations.
 
 use super::{Case, case, get, post, rules};
 
@@ -27,7 +27,11 @@ fn persistence() -> Vec<Case> {
         case("an empty list of options", connection(""), "200 +"),
         case("keep-alive", connection(" keep-alive"), "200 +"),
         case("a field of proxies", get("/", "Proxy-Connection: close\r\n"), "200 +"),
-        case("an upgrade that nobody offers", get("/", "Connection: Upgrade\r\nUpgrade: h2c\r\n"), "200 +"),
+        case(
+            "an upgrade that is not supported",
+            get("/", "Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+            "200 +",
+        ),
         case("HTTP/1.0", old(""), "200 -"),
         case("HTTP/1.0 with keep-alive", old("Connection: keep-alive\r\n"), "200 +"),
         case("HTTP/1.0 with keep-alive in a list", old("Connection: x, Keep-Alive\r\n"), "200 +"),
@@ -63,7 +67,7 @@ fn rows() -> Vec<Case> {
         case("a line end after content", format!("{length}\r\n"), "200=olleh +"),
         case("more content than the length", format!("{length}("), "200=olleh 400 -"),
         case("a request after close", format!("{}{plain}", get("/", "Connection: close\r\n")), "200 -"),
-        case("a request after what is none", format!("{plain}nonsense\r\n\r\n{plain}"), "200 400 -"),
+        case("a request after an invalid one", format!("{plain}nonsense\r\n\r\n{plain}"), "200 400 -"),
         case("a request after HTTP/1.0", format!("GET / HTTP/1.0\r\n\r\n{plain}"), "200 -"),
         case(
             "HTTP/1.0 between",
@@ -87,10 +91,10 @@ fn expectations() -> Vec<Case> {
             .but_hyper("100 200=olleh +", rules::CONTINUE),
         case("100-continue in other letters", expect(" 100-Continue", "/echo"), "200=olleh +")
             .but_hyper("100 200=olleh +", rules::CONTINUE),
-        case("100-continue, and nobody reads", expect(" 100-continue", "/"), "405 +")
+        case("100-continue for content that is not read", expect(" 100-continue", "/"), "405 +")
             .but_hyper("100 405 +", rules::CONTINUE),
         case(
-            "100-continue, and nothing is sent",
+            "100-continue, and no content is sent",
             post("Content-Length: 5\r\nExpect: 100-continue\r\n", "").replace("/echo", "/"),
             "405 -",
         )
@@ -104,7 +108,7 @@ fn expectations() -> Vec<Case> {
         ),
         case("another expectation", expect(" something-else", "/echo"), "417 -")
             .but_hyper("200=olleh +", rules::EXPECTATION),
-        case("another expectation besides", expect(" 100-continue, x", "/echo"), "417 -")
+        case("another expectation in a list", expect(" 100-continue, x", "/echo"), "417 -")
             .but_hyper("200=olleh +", rules::EXPECTATION),
         case("another expectation in a second field", expect(" 100-continue\r\nExpect: x", "/echo"), "417 -")
             .but_hyper("200=olleh +", rules::EXPECTATION),

@@ -10,7 +10,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// What must never be taken for a request of its own.
+/// Content that must not be parsed as a request.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn lengths() -> Vec<Case> {
@@ -156,17 +156,17 @@ fn amounts() -> Vec<Case> {
         format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {count}\r\n\r\n{}", "x".repeat(count))
     };
     vec![
-        case("content that nobody reads", send("/", 5), "405 +"),
+        case("content that is not read", send("/", 5), "405 +"),
         case(
-            "content that looks like a request, and nobody reads",
+            "content that looks like a request and is not read",
             get("/", "Content-Length: 35\r\n") + SMUGGLED,
             "200 +",
         ),
-        case("64 KiB that nobody reads", send("/", 65_536), "405 +"),
-        case("more that nobody reads", send("/", 65_537), "405 -").but_hyper("405 +", rules::UNREAD),
+        case("64 KiB that are not read", send("/", 65_536), "405 +"),
+        case("more that is not read", send("/", 65_537), "405 -").but_hyper("405 +", rules::UNREAD),
         case("1 MiB", send("/echo", 1 << 20), "200=1048576 bytes +"),
         case("the end within content", post("Content-Length: 6\r\n", "hello"), "400 -").ended(),
-        case("the end within content that nobody reads", &send("/", 5)[..50], "405 -")
+        case("the end within content that is not read", &send("/", 5)[..50], "405 -")
             .ended()
             .but_hyper("400 -", rules::INCOMPLETE),
         case("the end before content", post("Content-Length: 6\r\n", ""), "400 -").ended(),

@@ -45,7 +45,7 @@ fn hosts() -> Vec<Case> {
             .but_hyper("301=http://a/ +", rules::HOST),
         case("two Hosts in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "400 -")
             .but_hyper("200 -", rules::HOST),
-        // The route redirects to the host that was asked.
+        // The route redirects to the host of the request.
         case("an empty Host", host("Host:\r\n"), "400 +").but_hyper("301=http:/// +", rules::HOST),
         case("a space in Host", host("Host: a b\r\n"), "400 -").but_hyper("301=http://a b/ +", rules::HOST),
         case("a slash in Host", host("Host: a/b\r\n"), "400 -").but_hyper("301=http://a/b/ +", rules::HOST),

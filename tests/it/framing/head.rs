@@ -62,13 +62,13 @@ fn request_lines() -> Vec<Case> {
         case("a delimiter in the method", line("GE(T / HTTP/1.1"), "400 -"),
         case("a method beyond ASCII", line("G\u{e9}T / HTTP/1.1"), "400 -"),
         case("lower case is another method", line("get / HTTP/1.1"), "501 +"),
-        case("a method that nobody knows", line("BREW / HTTP/1.1"), "501 +"),
-        case("a method that is not for this", line("DELETE / HTTP/1.1"), "405 +"),
+        case("an unknown method", line("BREW / HTTP/1.1"), "501 +"),
+        case("a method that is not allowed", line("DELETE / HTTP/1.1"), "405 +"),
         case("TRACE", line("TRACE / HTTP/1.1"), "405 +"),
         case("CONNECT", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "501 -")
             .but_hyper("501 +", rules::CONNECT),
         case("CONNECT with a path", line("CONNECT / HTTP/1.1"), "501 -").but_hyper("501 +", rules::CONNECT),
-        case("no request", "nonsense\r\n\r\n", "400 -"),
+        case("not a request", "nonsense\r\n\r\n", "400 -"),
         case("TLS", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "400 -"),
     ]
 }

@@ -1,6 +1,6 @@
-//! How requests are framed: tables of raw bytes, each sent to the daemon and to hyper as the oracle. Where
-//! the two do not agree, the table says so and names the rule; a difference that is not in the table fails
-//! the test, and so does one that is gone.
+//! Framing of requests: tables of bytes that are sent to the daemon and to hyper as the oracle. Where the two differ,
+//! the table has both results and the rule that justifies ours. A difference that is not in the table fails the test,
+//! and so does a listed one that no longer exists.
 //!
 //! The list of differences: `cargo test --test it framing -- --nocapture`.
 
@@ -23,31 +23,31 @@ use tempfile::TempDir;
 use crate::cgi::write_program;
 use crate::harness::{Server, make_folder, serve};
 
-/// What some bytes on a connection lead to.
+/// Bytes on a connection, and the responses to them.
 pub struct Case {
     name: String,
     sent: Vec<u8>,
-    /// The client ends its side after these bytes. Otherwise a last request follows, whose answer tells that
-    /// the connection was still open.
+    /// The client closes its sending side after these bytes. Otherwise a last request follows, whose response shows
+    /// that the connection was still open.
     ends: bool,
     /// In the notation of [`describe`].
     ours: &'static str,
-    /// hyper's answers where they differ from ours, and the rule by which ours are right.
+    /// The responses of hyper if they differ from ours, and the rule that justifies ours.
     difference: Option<(&'static str, &'static str)>,
 }
 
-/// Both answer `sent` alike.
+/// A case with the same responses from both.
 pub fn case(name: &'static str, sent: impl AsRef<[u8]>, ours: &'static str) -> Case {
     Case { name: name.into(), sent: sent.as_ref().to_vec(), ends: false, ours, difference: None }
 }
 
 impl Case {
-    /// The client ends its side after the bytes.
+    /// The client closes its sending side after the bytes.
     fn ended(self) -> Self {
         Self { ends: true, ..self }
     }
 
-    /// hyper answers in another way than we do, because of `rule`.
+    /// The responses of hyper differ because of `rule`.
     fn but_hyper(self, answers: &'static str, rule: &'static str) -> Self {
         Self { difference: Some((answers, rule)), ..self }
     }
@@ -63,7 +63,7 @@ fn get(target: &str, fields: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
 }
 
-/// A request with content, which comes back in the response.
+/// A request with content, which the response returns.
 fn post(fields: &str, content: &str) -> String {
     format!("POST /echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n{content}")
 }
@@ -72,7 +72,7 @@ const LAST_REQUEST: &[u8] = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close
 /// The content of the response to it.
 const LAST_CONTENT: &[u8] = b"last";
 
-/// Answers on every path; below `/where/`, with the URL that it understood; at `/echo`, with the content.
+/// Responds on every path; below `/where/` with the resulting URL; at `/echo` with the content.
 const CONFIG: &str = "
     [[service.web.route]]
     body = 'hello'
@@ -89,8 +89,7 @@ const CONFIG: &str = "
     program = 'ECHO'
 ";
 
-/// Answers with the content that it gets, once it has all of it. In one process: the end of others is not
-/// ours to wait for.
+/// Responds with the content when it has all of it. It is one process, so that its end is the end of all.
 const ECHO: &str = r#"#!/bin/sh
 end='
 '
@@ -118,17 +117,17 @@ fn requests_are_framed_as_the_table_says() {
     }
 }
 
-/// Whatever the packets: nothing may depend on where they are cut.
+/// The result must not depend on where the stream is split into packets.
 #[test]
 fn requests_are_framed_alike_byte_by_byte() {
     let (server, _folder) = start();
-    // A client that waits for 100 Continue sends on when it is told to: there the cut matters.
+    // With `Expect: 100-continue` the split matters.
     let is_cut =
         |case: &&Case| case.sent.len() < 1000 && !case.sent.windows(8).any(|part| part == b"Expect: ");
     for case in cases().iter().filter(is_cut) {
         let stream = server.connect();
         stream.set_nodelay(true).unwrap();
-        // Who has asked for the end, and goes on, may find the connection closed.
+        // A client that sends after its last request may find the connection closed.
         let _ = case.bytes().iter().try_for_each(|byte| (&stream).write_all(&[*byte]));
         let (received, _) = receive(stream);
         assert_eq!(describe(&received), case.ours, "{}", case.name);
@@ -143,7 +142,7 @@ fn hyper_agrees_except_for_listed_differences() {
         let (expected, _) = case.difference.unwrap_or((case.ours, ""));
         assert_eq!(hypers, expected, "{}", case.name);
         if let Some((_, rule)) = case.difference {
-            assert_ne!(hypers, case.ours, "no difference any more: {}", case.name);
+            assert_ne!(hypers, case.ours, "the listed difference no longer exists: {}", case.name);
             count += 1;
             println!("{}: here {}, hyper {hypers}. {rule}", case.name, case.ours);
         }
@@ -167,20 +166,19 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// All that comes, and how it ends. The client has nothing more to say: a server that waits for more is told
-/// so.
+/// All that arrives, and how it ends. The client closes its sending side, so that the server does not wait for more.
 fn receive(mut stream: TcpStream) -> (Vec<u8>, io::Result<()>) {
     let mut received = Vec::new();
-    let _ = stream.shutdown(Shutdown::Write); // closed already: then the read says how
+    let _ = stream.shutdown(Shutdown::Write); // if it is closed, the read returns the error
     let end = stream.read_to_end(&mut received).map(drop);
     (received, end)
 }
 
-/// What holds for all of our responses.
+/// Asserts rules for all responses of the daemon.
 fn check_responses(received: &[u8], case: &Case) {
     let responses = parse_responses(received);
     for (index, response) in responses.iter().enumerate() {
-        // RFC 9112, section 9.6: the last response before a close says so, and no other does.
+        // RFC 9112, section 9.6: the last response before a close announces it, and no other does.
         let is_last = index + 1 == responses.len();
         assert!(case.ends || response.closes == is_last, "{}: Connection of response {index}", case.name);
     }
@@ -190,9 +188,9 @@ fn check_responses(received: &[u8], case: &Case) {
     }
 }
 
-/// One word for each response: its status, and after `=` the content where it is none of `hello` and of no
-/// error: the URL or the content that the server understood. At the end `+` when the last request was
-/// answered, and `-` when the connection was closed before.
+/// One word for each response: its status, and after `=` the URL or the content that the server received, except for
+/// the default response and errors. At the end `+` if the last request was answered, and `-` if the connection was
+/// closed before.
 fn describe(received: &[u8]) -> String {
     let mut responses = parse_responses(received);
     let is_open = responses.pop_if(|last| last.content == LAST_CONTENT).is_some();
@@ -217,7 +215,7 @@ struct Response {
     closes: bool,
 }
 
-/// Takes apart what a server sent (RFC 9112, section 6.3), which must be whole responses.
+/// Parses complete responses (RFC 9112, section 6.3).
 fn parse_responses(mut rest: &[u8]) -> Vec<Response> {
     let mut responses = Vec::new();
     while !rest.is_empty() {
@@ -231,7 +229,7 @@ fn parse_responses(mut rest: &[u8]) -> Vec<Response> {
         };
         rest = &rest[length..];
         let content = match (field("Content-Length"), field("Transfer-Encoding")) {
-            // To a HEAD: another response follows, or nothing. No content here begins like that.
+            // To HEAD: another response follows, or the end. No content here begins like that.
             _ if status < 200 || rest.is_empty() || rest.starts_with(b"HTTP/1.") => Vec::new(),
             (Some(length), None) => rest.split_off(..length.parse().unwrap()).unwrap().to_vec(),
             (None, Some("chunked")) => take_chunks(&mut rest),

@@ -1,5 +1,4 @@
-//! hyper without a socket: it reads all there is at once, so that nothing depends on time. A fuzz target uses
-//! it, too.
+//! hyper without a socket: all input is available at once, so that nothing depends on time. Fuzz targets use it too.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -13,7 +12,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 
-/// What hyper sends to a client that sends `bytes` and ends its side.
+/// The output of hyper for a client that sends `bytes` and closes its sending side.
 pub fn serve<F>(bytes: &[u8], answer: impl Fn(Request<Incoming>) -> F) -> Vec<u8>
 where
     F: Future<Output = Result<Response<String>, Infallible>>,
@@ -22,14 +21,13 @@ where
     let mut builder = Builder::new();
     builder.half_close(true).header_read_timeout(None);
     let mut connection = pin!(builder.serve_connection(&mut wire, service_fn(answer)));
-    // Both ends are always ready, so it has no reason to wait, but lets others have a turn now and then.
-    // Whether it ended well shows in what it sent.
+    // Both directions are always ready, so it only yields now and then. Its output shows whether it failed.
     let mut poll = || connection.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-    assert!((0..10_000).any(|_| poll()), "hyper waits for something");
+    assert!((0..10_000).any(|_| poll()), "hyper does not finish");
     wire.output
 }
 
-/// The whole content; `None` when it is no content, or not all of it comes.
+/// The whole content; `None` if it is invalid or incomplete.
 pub async fn read_content(body: &mut Incoming) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {

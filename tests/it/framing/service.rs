@@ -1,4 +1,4 @@
-//! The service behind hyper: it answers as the routes of the daemon do.
+//! The service behind hyper, equivalent to the routes of the daemon.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! Targets: their forms, and the path that is understood.
+//! Request targets: their forms, and the resulting path.
 
 use super::{Case, case, get, rules};
 
@@ -87,8 +87,12 @@ fn paths() -> Vec<Case> {
         case("no UTF-8", b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", "400 -"),
         case("parameters", get("/where/x;y=z,@!$&'()*+", ""), "301=http://a/x;y=z,@!$&'()*+ +"),
         case("what browsers leave in a query", get("/where/?\\^`{|}", ""), "301=http://a/?\\^`{|} +"),
-        case("what nobody leaves in a path", get("/where/^`<>", ""), "301=http://a/%5E%60%3C%3E +")
-            .but_hyper("400 -", rules::UNENCODED),
+        case(
+            "characters that clients encode in a path",
+            get("/where/^`<>", ""),
+            "301=http://a/%5E%60%3C%3E +",
+        )
+        .but_hyper("400 -", rules::UNENCODED),
         case("an escape in the host", get("http://%61/where/", ""), "400 -"),
         case("what should be encoded", get("/where/{x|y}\"", ""), "301=http://a/%7Bx%7Cy%7D%22 +")
             .but_hyper("301=http://a/{x|y}\" +", rules::ONE_SPELLING),

@@ -19,7 +19,7 @@ const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_SYSTEM: u8 = 71;
 const EXIT_CONFIG: u8 = 78;
 
-/// What to print and the exit code to end with.
+/// What to print, one sentence a line, and the exit code to end with.
 struct CommandError(u8, String);
 
 /// Runs the program: everything but the process itself is here.
@@ -37,7 +37,8 @@ pub fn main() -> ExitCode {
         Err(CommandError(code, sentence)) => {
             // journald takes the prefix for the priority of an error (sd-daemon(3)).
             let priority = if libsystemd::logging::connected_to_journal() { "<3>" } else { "" };
-            let _ = writeln!(std::io::stderr(), "{priority}lsbaws: {sentence}");
+            let lines: String = sentence.lines().map(|line| format!("{priority}lsbaws: {line}\n")).collect();
+            let _ = std::io::stderr().write_all(lines.as_bytes()); // a closed terminal
             ExitCode::from(code)
         }
     }
@@ -74,9 +75,8 @@ fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
         journal::open(settings.log, took_stderr)
             .map_err(|error| CommandError(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         let reload = move |children| {
-            load(&source, children)
-                .map(|(settings, _)| settings)
-                .map_err(|CommandError(_, sentence)| sentence)
+            let failed = |CommandError(_, sentences): CommandError| sentences.replace('\n', "; ");
+            load(&source, children).map(|(settings, _)| settings).map_err(failed)
         };
         let ended = supervisor::run(settings, activation, Box::new(reload));
         journal::close();

@@ -75,12 +75,16 @@ pub(crate) struct Program {
 /// The services by their names.
 pub(crate) type Services = BTreeMap<String, Arc<Service>>;
 
-/// The service that a listener's name leads to: the one of that name, or the only one. systemd names a socket without `FileDescriptorName=` after its unit, `web.socket`.
-pub(crate) fn find_service(services: &Services, listener: &str) -> Result<Arc<Service>, String> {
+/// The service that a listener's name leads to, of all by their names: the one of that name, or the only one.
+/// systemd names a socket without `FileDescriptorName=` after its unit, `web.socket`.
+pub(crate) fn find_service<'s, T>(
+    services: &'s BTreeMap<String, T>,
+    listener: &str,
+) -> Result<&'s T, String> {
     let name = listener.strip_suffix(".socket").unwrap_or(listener);
     let only = services.values().next().filter(|_| services.len() == 1);
-    services.get(name).or(only).map(Arc::clone).ok_or_else(|| {
-        let others = services.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        format!("no [service.{name}] for listener \"{name}\" (configured: {others})")
+    services.get(name).or(only).ok_or_else(|| {
+        let names = services.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!("no [service.{name}] for listener \"{name}\" (configured: {names})")
     })
 }

@@ -1,87 +1,77 @@
-//! The keys whose values are keywords.
+//! Keys whose value is a keyword, and tables whose further keys depend on such a value.
 
-use std::fmt;
+use super::scalar::Scalar;
+use super::table::{RawValue, describe_unknown_key};
 
-use serde::de::{Deserialize, Deserializer};
-use serde::{Serialize, Serializer};
+/// An enum whose variants are written as keywords; declared by [`keywords`].
+pub(super) trait Keyword: Copy + 'static {
+    const ALL: &'static [Self];
 
-use super::values::{Scalar, deserialize_scalar, scalar};
-use crate::journal::{Level, Target};
-use crate::supervisor::settings::Model;
+    fn word(self) -> &'static str;
+}
 
-/// Ties the variants of an enum to their keywords.
 macro_rules! keywords {
     ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
-        impl Scalar for $name {
-            fn expected() -> String {
-                format!("one of {}", [$(concat!("\"", $word, "\"")),+].join(", "))
-            }
-            fn from_text(text: &str) -> Option<Self> {
-                match text { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
+        impl $crate::config::keywords::Keyword for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(match self { $(Self::$variant => $word),+ })
+            fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
             }
         }
     };
 }
 
-keywords!(Model { Fork = "fork", DoubleFork = "double-fork", Iterative = "iterative" });
-keywords!(Target { Auto = "auto", Journal = "journal", Stderr = "stderr" });
-keywords!(Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
-keywords!(Protocol { Http = "http", Exec = "exec" });
-keywords!(HandlerName { Respond = "respond", Files = "files", Redirect = "redirect", Cgi = "cgi" });
-keywords!(Symlinks { Inside = "inside", Refuse = "refuse" });
+pub(super) use keywords;
 
-/// What a service speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Protocol {
-    #[default]
-    Http,
-    Exec,
-}
-
-/// What answers the requests of a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HandlerName {
-    #[default]
-    Respond,
-    Files,
-    Redirect,
-    Cgi,
-}
-
-impl HandlerName {
-    pub const ALL: [Self; 4] = [Self::Respond, Self::Files, Self::Redirect, Self::Cgi];
-}
-
-impl fmt::Display for HandlerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Respond => "respond",
-            Self::Files => "files",
-            Self::Redirect => "redirect",
-            Self::Cgi => "cgi",
-        })
+impl<T: Keyword> Scalar for T {
+    fn expected() -> String {
+        format!("one of {}", list_words(T::ALL.iter()))
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        T::ALL.iter().find(|value| value.word() == text).copied()
+    }
+    fn to_toml(&self) -> toml::Value {
+        self.word().into()
     }
 }
 
-/// Which symbolic links are followed below a root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Symlinks {
-    /// Those that lead to something below it.
-    Inside,
-    Refuse,
+fn list_words<'a, T: Keyword>(values: impl Iterator<Item = &'a T>) -> String {
+    values.map(|value| format!("{:?}", value.word())).collect::<Vec<_>>().join(", ")
 }
 
-scalar! {
-    Model;
-    Target;
-    Level;
-    Protocol;
-    HandlerName;
-    Symlinks;
+/// A keyword that decides which further keys its table has, such as the handler of a route.
+pub(super) trait Variant: Keyword {
+    /// The key whose value it is.
+    const KEY: &'static str;
+
+    /// The further keys.
+    fn keys(self) -> &'static [&'static str];
+}
+
+/// Reports the keys of a table that neither every variant has nor the chosen one.
+pub(super) fn reject_foreign_keys<V: Variant>(table: &RawValue<'_>, common: &[&str], chosen: V) {
+    let mut known = common.to_vec();
+    if table.place.key(V::KEY).is_rejected() {
+        known.extend(V::ALL.iter().flat_map(|variant| variant.keys()));
+    } else {
+        known.extend(chosen.keys());
+    }
+    for name in table.list_keys().filter(|name| !known.contains(name)) {
+        let mut owners = V::ALL.iter().filter(|variant| variant.keys().contains(&name)).peekable();
+        let problem = if owners.peek().is_none() {
+            describe_unknown_key(name, &known)
+        } else {
+            let is_set = table.list_keys().any(|key| key == V::KEY);
+            format!(
+                "not a key of the {} {:?}{}, but of {}; expected one of {}",
+                V::KEY,
+                chosen.word(),
+                if is_set { "" } else { " (the default)" },
+                list_words(owners),
+                known.join(", ")
+            )
+        };
+        table.place.key(name).reject(problem);
+    }
 }

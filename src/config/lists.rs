@@ -1,89 +1,107 @@
-//! The kinds of value that hold others: lists and tables.
+//! Keys whose value is a list, or a table with names that the administrator chooses.
 
-use std::fmt;
-use std::marker::PhantomData;
+use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use config::ValueKind;
 
-use super::values::{Scalar, ScalarVisitor};
+use super::findings::Place;
+use super::scalar::{Scalar, Text};
+use super::table::{KeyType, RawValue};
+
+/// One value or a list, which may be empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+impl<T: Scalar> KeyType for List<T> {
+    fn read(raw: &RawValue<'_>) -> Option<Self> {
+        let Some(elements) = raw.list() else { return T::read(raw).map(|value| Self(vec![value])) };
+        // All errors are reported, not only the first.
+        let values: Vec<_> = elements.iter().map(T::read).collect();
+        values.into_iter().collect::<Option<_>>().map(Self)
+    }
+    fn show(&self) -> Option<toml::Value> {
+        Some(toml::Value::Array(self.0.iter().map(T::to_toml).collect()))
+    }
+}
 
 /// One value, or a list of at least one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct List<T>(pub Vec<T>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NonEmptyList<T>(pub(super) Vec<T>);
 
-/// One value, or a list, which may be empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Listed<T>(pub Vec<T>);
-
-impl<T> Default for Listed<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Scalar + Deserialize<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let values = deserializer.deserialize_any(OneOrMany(PhantomData))?;
+impl<T: Scalar> KeyType for NonEmptyList<T> {
+    fn read(raw: &RawValue<'_>) -> Option<Self> {
+        let List(values) = List::read(raw)?;
         if values.is_empty() {
-            return Err(de::Error::custom(format!("expected {}, found an empty list", T::expected())));
+            raw.place.reject(format!("expected {}, found an empty list", T::expected()));
+            return None;
         }
-        Ok(Self(values))
+        Some(Self(values))
+    }
+    fn show(&self) -> Option<toml::Value> {
+        Some(toml::Value::Array(self.0.iter().map(T::to_toml).collect()))
     }
 }
 
-impl<'de, T: Scalar + Deserialize<'de>> Deserialize<'de> for Listed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrMany(PhantomData)).map(Self)
+/// A list of tables, `[[NAME]]`.
+#[derive(Debug)]
+pub(super) struct TableList<T>(pub(super) Vec<T>);
+
+impl<T: KeyType + Default> KeyType for TableList<T> {
+    fn read(raw: &RawValue<'_>) -> Option<Self> {
+        let Some(elements) = raw.list() else {
+            let key = raw.place.path();
+            raw.place.reject(format!("expected a list of tables, written [[{key}]] or [{{ ... }}]"));
+            return None;
+        };
+        Some(Self(elements.iter().map(|element| T::read(element).unwrap_or_default()).collect()))
+    }
+    fn show(&self) -> Option<toml::Value> {
+        Some(toml::Value::Array(self.0.iter().filter_map(T::show).collect()))
     }
 }
 
-struct OneOrMany<T>(PhantomData<T>);
+/// Tables by their names, `[service.NAME]`.
+#[derive(Debug)]
+pub(super) struct TableMap<T>(pub(super) BTreeMap<String, T>);
 
-impl<'de, T: Scalar + Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, or a list of such", T::expected())
+impl<T: KeyType + Default> KeyType for TableMap<T> {
+    fn read(raw: &RawValue<'_>) -> Option<Self> {
+        let names = raw.table()?.keys();
+        Some(Self(names.map(|name| (name.clone(), raw.read(name).unwrap_or_default())).collect()))
     }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
-        ScalarVisitor(PhantomData).visit_str(text).map(|one| vec![one])
+    fn show(&self) -> Option<toml::Value> {
+        let tables = self.0.iter().filter_map(|(name, table)| Some((name.clone(), table.show()?)));
+        Some(toml::Value::Table(tables.collect()))
     }
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
+/// Texts by their names, such as environment variables.
+#[derive(Debug, Default)]
+pub(super) struct TextMap(pub(super) BTreeMap<String, Text>);
+
+impl KeyType for TextMap {
+    fn read(raw: &RawValue<'_>) -> Option<Self> {
+        if !matches!(raw.value.kind, ValueKind::Table(_)) {
+            raw.reject("a table, such as { NAME = \"value\" }");
+            return None;
         }
-        Ok(values)
+        TableMap::read(raw).map(|TableMap(texts)| Self(texts))
+    }
+    fn show(&self) -> Option<toml::Value> {
+        let texts = self.0.iter().map(|(name, text)| (name.clone(), text.to_toml()));
+        Some(toml::Value::Table(texts.collect()))
     }
 }
 
-/// A table and nothing else: what serde derives for a struct takes a list of its values as well.
-#[derive(Debug, Default, Serialize)]
-#[serde(transparent)]
-pub struct Table<T>(pub T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OnlyMap(PhantomData)).map(Self)
-    }
-}
-
-struct OnlyMap<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map))
+impl TextMap {
+    /// Checks every name with its text. Gives nothing if one has an error.
+    pub(super) fn check_each<T>(
+        self,
+        place: &Place<'_>,
+        check: impl Fn(String, String) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let entries = self.0.into_iter().map(|(name, Text(text))| place.key(&name).check(check(name, text)));
+        // All of them, so that all errors are reported.
+        entries.collect::<Vec<_>>().into_iter().collect()
     }
 }

@@ -1,222 +1,148 @@
-//! From files, environment and command line to a [`Config`] that needs no further checks.
+//! From files, environment and command line to [`Settings`] that need no further checks.
 //!
-//! [`sources`] reads the layers, the `config` crate merges them, [`raw`] gives each key its type, and
-//! [`Config::build`] checks what no single key can tell. Every error names its place, its key and what
-//! was expected.
+//! [`layers`] reads, and the `config` crate merges. Each table has a file with its keys, declared once by
+//! [`table::keys`]; what no single key decides is checked when the settings are built. Every error names its location,
+//! its key and what was expected, and all of them are reported together ([`findings`]).
 
 #![forbid(unsafe_code)]
 
+mod document;
 mod error;
-mod files;
+mod exec;
+mod findings;
 mod forecast;
+mod key;
 mod keywords;
 mod layers;
+mod limits;
+mod listen;
 mod lists;
+mod log;
+mod process;
 mod provenance;
-mod raw;
+mod quantity;
 mod rlimits;
-mod services;
+mod route;
+mod scalar;
+mod service;
 mod show;
-mod values;
+mod table;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::sync::Arc;
 
-use config::ConfigError;
-
-use crate::http::limits::Limits;
-use crate::journal;
-use crate::listen::ListenTable;
 use crate::service::find_service;
-use crate::source::{AccessList, Networks, Prefixes};
-use crate::supervisor::settings::{AdmissionRules, Model, Process, Settings};
-pub use layers::Overrides;
-use lists::Table;
-use provenance::Provenance;
-use raw::Raw;
-pub use show::Effective;
-use values::Time;
+use crate::supervisor::settings::Settings;
+use document::{Layer, TOP};
+use error::Error;
+pub(crate) use error::Errors;
+use findings::{Findings, Place};
+use key::KeyPath;
+pub(crate) use layers::Overrides;
+use limits::LimitsKeys;
+use listen::{ListenKeys, build_listeners};
+use lists::TableMap;
+use log::LogKeys;
+use process::ProcessKeys;
+use service::ServiceTable;
+pub(crate) use show::Effective;
+use table::{KeyType, Keys, RawValue, keys, table};
 
-/// Something wrong with the configuration: where, at which key, and what was expected there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
-    origin: String,
-    key: String,
-    problem: String,
-}
-
-impl Error {
-    fn new(origin: impl Into<String>, key: &str, problem: impl Into<String>) -> Self {
-        Self { origin: origin.into(), key: key.into(), problem: problem.into() }
+keys! {
+    /// The whole configuration.
+    ConfigKeys {
+        limits: LimitsKeys = LimitsKeys::default(),
+        process: ProcessKeys = ProcessKeys::default(),
+        log: LogKeys = LogKeys::default(),
+        listen: TableMap<ListenKeys> = TableMap(BTreeMap::new()),
+        service: TableMap<ServiceTable> = TableMap(BTreeMap::new()),
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in [&self.origin, &self.key] {
-            if !part.is_empty() {
-                write!(f, "{part}: ")?;
-            }
-        }
-        f.write_str(&self.problem)
-    }
-}
+table!(ConfigKeys);
 
-impl std::error::Error for Error {}
-
-/// Reads, merges and checks the configuration. Also gives what `check --show` prints.
-pub fn load(
+/// Reads, merges and checks the configuration. Also gives what `check --show` prints. `children`: those that exist
+/// already, for the forecast.
+pub(crate) fn load(
     overrides: &Overrides,
     environment: impl Iterator<Item = (OsString, OsString)>,
     children: usize,
-) -> Result<(Settings, Effective), Error> {
-    merge(layers::read_layers(overrides, environment)?, children)
+) -> Result<(Settings, Effective), Errors> {
+    merge(layers::read_layers(overrides, environment), children)
 }
 
 /// The same for the text of one file alone, without reading anything else.
 #[cfg(fuzzing)]
-pub fn parse(text: &str, name: &str) -> Result<(Settings, Effective), Error> {
-    merge(vec![layers::parse_toml(text, name)?], 0)
+pub(crate) fn parse(text: &str, name: &str) -> Result<(Settings, Effective), Errors> {
+    merge(vec![document::read_document(text, name, 0)], 0)
 }
 
-fn merge(layers: Vec<layers::Layer>, children: usize) -> Result<(Settings, Effective), Error> {
+fn merge(layers: Vec<Layer>, children: usize) -> Result<(Settings, Effective), Errors> {
+    let is_complete = layers.iter().all(|layer| layer.is_complete);
     let mut builder = config::Config::builder();
-    let mut provenance = Provenance::default();
+    let mut findings = Findings::default();
     for layer in layers {
-        provenance.add(&layer);
-        builder = builder.add_source(layer);
+        builder = builder.add_source(layer.values);
+        findings.provenance.add(layer.marks);
+        layer.errors.into_iter().for_each(|error| findings.add(error));
     }
-    let merged = builder.build().map_err(|error| Error::new("", "", error.to_string()))?;
-    let mut raw: Raw = merged.try_deserialize().map_err(|error| locate_error(&error, &provenance))?;
-    let default_listen = raw.listen.is_empty();
-    raw.fill_in();
-    let values = toml::Table::try_from(&raw).map_err(|error| Error::new("", "", error.to_string()))?;
-    let mut settings = build(raw, default_listen)
-        .map_err(|(key, problem)| Error::new(provenance.find(&key), &key, problem))?;
+    if !is_complete {
+        return Err(Errors::new(findings.list_errors()));
+    }
+    let merged = builder.build().map_err(|error| {
+        Errors::new(vec![Error { location: None, key: KeyPath::default(), problem: error.to_string() }])
+    })?;
+    let top = merged.cache.into_table().ok().and_then(|mut top| top.remove(TOP));
+    let top = top.unwrap_or_else(|| config::Map::<String, config::Value>::new().into());
+    let mut keys = ConfigKeys::read(&RawValue::top(&top, &findings)).unwrap_or_default();
+    let is_default_listener = keys.listen.0.is_empty();
+    // Without any listener or service there is one of each.
+    if is_default_listener {
+        keys.listen.0.insert("web".into(), ListenKeys::default());
+    }
+    if keys.service.0.is_empty() {
+        keys.service.0.insert("web".into(), ServiceTable::default());
+    }
+    let values = keys.show_keys();
+    let settings = build(keys, &Place::top(&findings), is_default_listener);
+    let errors = findings.list_errors();
+    let (Some(mut settings), true) = (settings, errors.is_empty()) else { return Err(Errors::new(errors)) };
     settings.warnings = forecast::find_warnings(&settings, children);
-    Ok((settings, Effective::new(values, provenance)))
+    Ok((settings, Effective::new(values, findings.provenance)))
 }
 
-/// Turns an error of the `config` crate, which knows the key, into one that knows the place as well.
-fn locate_error(error: &ConfigError, provenance: &Provenance) -> Error {
-    let (key, problem) = match error {
-        ConfigError::Type { key, unexpected, expected, .. } => {
-            (key.clone().unwrap_or_default(), format!("expected {expected}, found {unexpected}"))
+/// Checks what no single key decides.
+fn build(keys: ConfigKeys, place: &Place<'_>, is_default_listener: bool) -> Option<Settings> {
+    let ConfigKeys { limits, process, log, listen, service } = keys;
+    let listeners = place.key("listen");
+    let listen_tables = build_listeners(&listen.0, &listeners, is_default_listener);
+    if !is_default_listener {
+        for name in listen.0.keys() {
+            listeners.key(name).check(find_service(&service.0, name));
         }
-        ConfigError::At { error, key, .. } => (key.clone().unwrap_or_default(), error.to_string()),
-        ConfigError::NotFound(key) => {
-            return Error::new(provenance.find(key), key, "expected a value, found nothing");
-        }
-        other => (String::new(), other.to_string()),
+    }
+    let process = process.build(&place.key("process"), limits.max_connections.get());
+    let build_service = |(name, table): (String, ServiceTable)| {
+        let place = place.key("service").key(&name);
+        let service = table.build(&place, &name, limits.max_duration);
+        place.check(check_name(&name));
+        Some((name, Arc::new(service?)))
     };
-    // The crate writes `route[0]path` for `route[0].path`.
-    let key =
-        key.replace(']', "].").replace("].[", "][").replace("]..", "].").trim_end_matches('.').to_owned();
-    let problem = reword_type_error(problem, &key);
-    // An unknown key is reported against its table; the message names it in backquotes.
-    let unknown = problem.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
-    let (key, problem) = match unknown {
-        Some((name, expected)) => {
-            let dot = if key.is_empty() { "" } else { "." };
-            (format!("{key}{dot}{name}"), format!("unknown key, expected {}", expected.replace('`', "")))
-        }
-        None => (key, problem),
-    };
-    Error::new(provenance.find(&key), &key, problem)
-}
-
-/// serde says "invalid type: string "x", expected a whole number": expectation first, as ours do, and in TOML's words.
-fn reword_type_error(problem: String, key: &str) -> String {
-    let Some((found, expected)) =
-        problem.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
-    else {
-        return problem;
-    };
-    match (expected, found) {
-        ("a sequence", "map") => format!("expected a list of tables, written [[{key}]] or [{{ ... }}]"),
-        ("a map", "sequence") => "expected a table, such as { NAME = \"value\" }".into(),
-        (_, "sequence") => format!("expected {expected}, found a list"),
-        (_, "map") => format!("expected {expected}, found a table"),
-        _ => format!("expected {expected}, found {found}"),
-    }
-}
-
-/// A key and what is wrong with its value.
-type Problem = (String, String);
-
-/// Checks what the type of a single key cannot tell.
-fn build(raw: Raw, default_listen: bool) -> Result<Settings, Problem> {
-    let mut services = BTreeMap::new();
-    for (name, Table(service)) in raw.service {
-        let key = format!("service.{name}");
-        check_name(&name).map_err(|problem| (key.clone(), problem))?;
-        services.insert(name.clone(), Arc::new(services::build_service(&key, name, service, &raw.limits.0)?));
-    }
-    let Table(limits) = raw.limits;
-    let Table(process) = raw.process;
-    if process.model != Model::Fork && process.spares.get::<usize>() > 0 {
-        let problem = format!("expected 0 with the model \"{}\"", process.model);
-        return Err(("process.spares".into(), problem));
-    }
-    let mut listen: Vec<ListenTable> = Vec::new();
-    for (name, Table(table)) in raw.listen {
-        let key = format!("listen.{name}");
-        check_name(&name).map_err(|problem| (key.clone(), problem))?;
-        if !default_listen {
-            find_service(&services, &name).map_err(|problem| (key.clone(), problem))?;
-        }
-        for address in &table.address.0 {
-            if listen.iter().any(|other| other.addresses.contains(address)) {
-                return Err((format!("{key}.address"), format!("{address} is another listener's already")));
-            }
-        }
-        let addresses = table.address.0;
-        let (backlog, mode) = (table.backlog.get(), table.mode);
-        listen.push(ListenTable { name, addresses, backlog, mode, is_default: default_listen });
-    }
-    Ok(Settings {
-        listen,
-        admission: AdmissionRules {
-            max_connections_per_source: limits.max_connections_per_source.get(),
-            max_rate_per_source: limits.max_rate_per_source.get(),
-            prefixes: Prefixes { v4: limits.source_prefix_v4.get(), v6: limits.source_prefix_v6.get() },
-            exempt: Networks(limits.exempt.0),
-            access: AccessList { allow: Networks(limits.allow.0), deny: Networks(limits.deny.0) },
-            penalty_after: limits.penalty_after.get(),
-            penalty_time: limits.penalty_time.0,
-            penalty_time_max: limits.penalty_time_max.0.max(limits.penalty_time.0),
-        },
-        http: Limits {
-            max_requests: limits.max_requests.get(),
-            head_timeout: limits.head_timeout.0,
-            body_timeout: limits.body_timeout.0,
-            write_timeout: limits.write_timeout.0,
-            keepalive_timeout: limits.keepalive_timeout.0,
-            min_rate: limits.min_rate.get(),
-            max_head_size: limits.max_head_size.get(),
-            max_body_size: limits.max_body_size.get(),
-        },
-        process: Process {
-            model: process.model,
-            max_connections: limits.max_connections.get(),
-            spares: process.spares.get(),
-            drain_timeout: process.drain_timeout.0,
-            drain_timeout_max: process.drain_timeout_max.0.max(process.drain_timeout.0),
-            idle_timeout: process.idle_timeout.map(|Time(timeout)| timeout),
-        },
-        log: journal::Settings {
-            target: raw.log.0.target,
-            level: raw.log.0.level,
-            max_rate: raw.log.0.max_rate.get(),
-        },
-        services,
+    // All of them, so that all errors are reported.
+    let services: Vec<_> = service.0.into_iter().map(build_service).collect();
+    Some(Settings {
+        listen: listen_tables,
+        admission: limits.build_admission(),
+        http: limits.build_http(),
+        process,
+        log: log.build(),
+        services: services.into_iter().collect::<Option<_>>()?,
         warnings: Vec::new(),
     })
 }
 
-/// Names go into records, and key paths are split at dots and brackets.
+/// Names go into records.
 fn check_name(name: &str) -> Result<(), String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use super::key::{KeyPath, quote_name, quote_text};
 use super::provenance::Provenance;
 
 /// The effective configuration. Its text is TOML again, with the provenance as comments.
 #[derive(Debug)]
-pub struct Effective {
+pub(crate) struct Effective {
     values: toml::Table,
     provenance: Provenance,
 }
@@ -16,20 +17,25 @@ impl Effective {
         Self { values, provenance }
     }
 
-    /// Writes a table: its own keys first, then the tables in it under their headings. `key` is the table's
-    /// in [`Provenance`], `heading` the same without list indices, as TOML writes it.
-    fn show(&self, f: &mut fmt::Formatter<'_>, key: &str, heading: &str, table: &toml::Table) -> fmt::Result {
-        let join = |path: &str, name: &str| match path {
-            "" => name.to_owned(),
-            _ => format!("{path}.{name}"),
-        };
+    /// Writes a table: its own keys first, then the tables in it under their headings. `heading` is `key` without
+    /// list indices, as TOML writes it.
+    fn show(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        key: &KeyPath,
+        heading: &str,
+        table: &toml::Table,
+    ) -> fmt::Result {
         for (name, value) in table.iter().filter(|(_, value)| !is_nested(value)) {
-            let origin = self.provenance.get(&join(key, name)).unwrap_or("default");
-            let line = format!("{} = {}", quote_key(name), show_value(value));
-            writeln!(f, "{line:<40} # {origin}")?;
+            let line = format!("{} = {}", quote_name(name), show_value(value));
+            match self.provenance.get(&key.name(name)) {
+                Some(location) => writeln!(f, "{line:<40} # {location}")?,
+                None => writeln!(f, "{line:<40} # default")?,
+            }
         }
         for (name, value) in table.iter().filter(|(_, value)| is_nested(value)) {
-            let (key, heading) = (join(key, name), join(heading, &quote_key(name)));
+            let dot = if heading.is_empty() { "" } else { "." };
+            let (key, heading) = (key.name(name), format!("{heading}{dot}{}", quote_name(name)));
             match value {
                 toml::Value::Table(inner) => {
                     if inner.values().any(|value| !is_nested(value)) {
@@ -40,7 +46,7 @@ impl Effective {
                 toml::Value::Array(items) => {
                     for (index, inner) in items.iter().filter_map(toml::Value::as_table).enumerate() {
                         writeln!(f, "\n[[{heading}]]")?;
-                        self.show(f, &format!("{key}[{index}]"), &heading, inner)?;
+                        self.show(f, &key.element(index), &heading, inner)?;
                     }
                 }
                 _ => {}
@@ -52,11 +58,11 @@ impl Effective {
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.show(f, "", "", &self.values)
+        self.show(f, &KeyPath::default(), "", &self.values)
     }
 }
 
-/// Tables, and lists of tables, come under headings of their own.
+/// Tables, and lists of tables, have headings of their own.
 fn is_nested(value: &toml::Value) -> bool {
     match value {
         toml::Value::Table(_) => true,
@@ -65,15 +71,13 @@ fn is_nested(value: &toml::Value) -> bool {
     }
 }
 
-/// On one line, whatever it is. What JSON escapes in a string, TOML's basic strings escape alike.
+/// A value on one line.
 fn show_value(value: &toml::Value) -> String {
     match value {
-        toml::Value::String(text) => serde_json::Value::from(text.as_str()).to_string(),
+        toml::Value::String(text) => quote_text(text),
+        toml::Value::Array(items) => {
+            format!("[{}]", items.iter().map(show_value).collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string(),
     }
-}
-
-fn quote_key(key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if bare { key.to_owned() } else { show_value(&key.into()) }
 }

@@ -7,18 +7,18 @@ use crate::service::find_service;
 pub fn check(text: &str) {
     let (config, effective) = match parse(text, "file") {
         Ok(parsed) => parsed,
-        Err(error) => {
-            let error = error.to_string();
-            assert!(!error.trim().is_empty() && error.contains("file:"), "{error:?}");
-            assert!(!error.contains('\n'), "{error:?}");
+        Err(errors) => {
+            for error in errors.to_string().split('\n') {
+                assert!(error.starts_with("file:") && !error.contains(char::is_control), "{error:?}");
+            }
             return;
         }
     };
-    // Without a [listen] there is the default one, which need not lead anywhere while nobody asks for it.
+    // The default listener need not lead to a service, until it is used.
     if config.listen.iter().any(|listen| find_service(&config.services, &listen.name).is_err()) {
         return;
     }
-    drop(config); // and with it what it has opened
+    drop(config); // closes what it has opened
     let shown = effective.to_string();
     let (_, again) = parse(&shown, "shown").unwrap_or_else(|error| panic!("{error}: {shown}"));
     assert_eq!(list_values(&again.to_string()), list_values(&shown));

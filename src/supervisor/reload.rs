@@ -28,7 +28,7 @@ impl Plan {
         listeners: &Listeners,
         is_inherited: bool,
     ) -> Result<Self, String> {
-        let find = |name: &str| find_service(&settings.services, name);
+        let find = |name: &str| find_service(&settings.services, name).map(Arc::clone);
         let bound = match is_inherited {
             true => Vec::new(),
             false => {

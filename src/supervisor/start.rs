@@ -53,7 +53,7 @@ pub(crate) fn run(
     // A parent process that ignores SIGCHLD would leave the supervisor without any child's status, and Rust's handlers for a
     // stack overflow would swallow a SIGSEGV that is sent.
     sys::reset_signals();
-    let find = |name: &str| find_service(&settings.services, name).map_err(Error::NoService);
+    let find = |name: &str| find_service(&settings.services, name).map(Arc::clone).map_err(Error::NoService);
     let mut connections = Connections::new(&settings).map_err(Error::system("map the scoreboard"))?;
     let is_inherited = matches!(activation, Activation::Listeners(_));
     let bound = match activation {

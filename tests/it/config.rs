@@ -11,7 +11,7 @@ fn start_up_runs_the_same_check() {
     assert_eq!(code, 78);
     assert_eq!(
         stderr,
-        "lsbaws: --set limits.max_connections=0: limits.max_connections: expected a whole number from 1 to 65536, found 0\n"
+        "lsbaws: --set limits.max_connections=0: limits.max_connections: expected an integer from 1 to 65536, found 0\n"
     );
 }
 
@@ -62,6 +62,45 @@ fn layers_lie_over_one_another_and_show_where_they_are_from() {
         text.lines().map(|line| line.split(" #").next().unwrap().trim().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(values(&again), values(&shown));
+}
+
+#[test]
+fn errors_of_all_layers_are_reported_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, drop_ins) = (folder.path().join("x.toml"), folder.path().join("x.d"));
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(&file, "[log]\nlevel = 'loud'\n[limits]\nmax = 1\n").unwrap();
+    fs::write(drop_ins.join("10.toml"), "[log]\nlevel = 'info'\ntarget = 3\n").unwrap();
+    let output = lsbaws()
+        .args([
+            "check",
+            "-c",
+            file.to_str().unwrap(),
+            "--set",
+            "log.max_rate=-1",
+            "--set",
+            "process.spares=[1",
+        ])
+        .env("LSBAWS_PROCESS__MODEL", "none")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap().replace(folder.path().to_str().unwrap(), "");
+    let starts = [
+        "lsbaws: /x.toml:4: limits.max: unknown key",
+        "lsbaws: /x.d/10.toml:3: log.target: expected one of",
+        "lsbaws: environment variable LSBAWS_PROCESS__MODEL: process.model: expected one of",
+        "lsbaws: --set log.max_rate=-1: log.max_rate: expected an integer",
+        "lsbaws: --set process.spares=[1: process.spares: invalid TOML at character 3",
+    ];
+    assert_eq!(stderr.lines().count(), starts.len(), "{stderr}");
+    for (line, start) in stderr.lines().zip(starts) {
+        assert!(line.starts_with(start), "{stderr}");
+    }
+    // What may depend on a file that cannot be read is not checked.
+    fs::write(&file, [0xff]).unwrap();
+    fs::write(drop_ins.join("10.toml"), "[log").unwrap();
+    let (code, _, stderr) = run(&["check", "-c", file.to_str().unwrap(), "--set", "log.level=loud"]);
+    assert_eq!((code, stderr.lines().count()), (78, 2), "{stderr}");
 }
 
 #[test]
@@ -149,7 +188,9 @@ fn a_stray_variable_is_a_mistake() {
     assert_eq!(output.status.code(), Some(78));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        stderr.starts_with("lsbaws: environment variable LSBAWS_LIMIT: limit: unknown key, expected one of"),
+        stderr.starts_with(
+            "lsbaws: environment variable LSBAWS_LIMIT: limit: unknown key, did you mean limits?"
+        ),
         "{stderr}"
     );
 }

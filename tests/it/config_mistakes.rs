@@ -1,4 +1,4 @@
-//! What each mistake in a configuration is told.
+//! The error of each mistake in a configuration.
 
 use std::fs;
 
@@ -14,32 +14,33 @@ pub fn check(text: &str) -> (i32, String) {
 }
 
 #[test]
-fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
+fn every_error_names_file_line_key_and_what_was_expected() {
     let cases = [
         (
             "\n[limits]\nmax_connexions = 3\n",
-            "FILE:3: limits.max_connexions: unknown key, expected one of max_connections, max_connections_per_source",
+            "FILE:3: limits.max_connexions: unknown key, did you mean max_connections?\n",
         ),
-        ("limit = 1\n", "FILE:1: limit: unknown key, expected one of limits, process, log, listen, service"),
+        ("limit = 1\n", "FILE:1: limit: unknown key, did you mean limits?\n"),
+        ("[log]\nfile = 1\n", "FILE:2: log.file: unknown key, expected one of target, level, max_rate\n"),
         (
             "[limits]\nmax_connections = 'many'\n",
-            r#"FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found "many""#,
+            r#"FILE:2: limits.max_connections: expected an integer from 1 to 65536, found "many""#,
         ),
         (
             "[limits]\nmax_connections = '7'\n",
-            r#"FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found "7""#,
+            r#"FILE:2: limits.max_connections: expected an integer from 1 to 65536, found "7""#,
         ),
         (
             "[limits]\nmax_connections = 1.5\n",
-            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found floating point `1.5`",
+            "FILE:2: limits.max_connections: expected an integer from 1 to 65536, found 1.5",
         ),
         (
             "[limits]\nmax_connections = true\n",
-            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found true",
+            "FILE:2: limits.max_connections: expected an integer from 1 to 65536, found true",
         ),
         (
             "[limits]\nmax_connections = 0\n",
-            "FILE:2: limits.max_connections: expected a whole number from 1 to 65536, found 0",
+            "FILE:2: limits.max_connections: expected an integer from 1 to 65536, found 0",
         ),
         (
             "[limits]\n\nhead_timeout = 0\n",
@@ -47,9 +48,9 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[limits]\nmax_head_size = '16 Kb/s'\n",
-            r#"FILE:2: limits.max_head_size: expected a size above zero and up to 1 MiB, such as 4096, "16 KiB", "16K" or "1 MB", found "16 Kb/s""#,
+            r#"FILE:2: limits.max_head_size: expected a size from 1 B to 1 MiB, such as 4096, "16 KiB", "16K" or "16 kB", found "16 Kb/s""#,
         ),
-        ("limits = 3\n", "FILE:1: limits: expected a table, found integer `3`"),
+        ("limits = 3\n", "FILE:1: limits: expected a table, found 3"),
         (
             "[process]\nmodel = 'threads'\n",
             r#"FILE:2: process.model: expected one of "fork", "double-fork", "iterative", found "threads""#,
@@ -75,12 +76,12 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
             "FILE:2: log.level: expected one of \"error\", \"warn\", \"info\", \"debug\", found a table",
         ),
         (
-            "[service.web]\nenvironment = ['A=1']\n",
-            "FILE:2: service.web.environment: expected a table, such as { NAME = \"value\" }",
+            "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\nenvironment = ['A=1']\n",
+            "FILE:4: service.web.environment: expected a table, such as { NAME = \"value\" }",
         ),
         (
             "[[service.web.route]]\nroot = '/srv'\n",
-            "FILE:2: service.web.route[0].root: unknown key for the handler respond, which is the default (it belongs to handler = \"files\", handler = \"cgi\"), expected one of path",
+            "FILE:2: service.web.route[0].root: not a key of the handler \"respond\" (the default), but of \"files\", \"cgi\"; expected one of path",
         ),
         (
             "[[service.web.route]]\nhandler = 'cgi'\nroot = '/'\ninterpreter = 'php-cgi'\n",
@@ -88,7 +89,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nerror_pages = { 404 = 'no/such/page' }\n",
-            "FILE:4: service.web.route[0].error_pages.404: expected a file below the root, found \"no/such/page\", where none is",
+            "FILE:4: service.web.route[0].error_pages.404: no such file below root: \"no/such/page\"",
         ),
         (
             "[[service.web.route]]\nhost = 'a..'\n",
@@ -96,7 +97,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\nto = '/a?b'\n",
-            "FILE:3: service.web.route[0].to: expected no ? or #, behind which no path can be kept (keep_path)",
+            "FILE:3: service.web.route[0].to: expected a URL without query or fragment when keep_path = true, found \"/a?b\"",
         ),
         (
             "[[service.web.route]]\npath = '/*.php'\n",
@@ -108,11 +109,11 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat -n'\n",
-            "No such file or directory (os error 2); a program and its arguments are a list",
+            "No such file or directory (os error 2); write a program and its arguments as a list: [",
         ),
         (
             "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nprecompressed = true\nheaders = { vary = 'Cookie' }\n",
-            "FILE:5: service.web.route[0].headers.vary: expected Accept-Encoding in it, since precompressed is true",
+            "FILE:5: service.web.route[0].headers.vary: expected a value with Accept-Encoding when precompressed = true, found \"Cookie\"",
         ),
         ("[listen.web]\naddress = []\n", "FILE:2: listen.web.address: expected an address such as"),
         (
@@ -125,20 +126,20 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[listen.'a b']\naddress = '@a'\n",
-            "FILE:1: listen.a b: expected a name of 1 to 64 letters, digits, _ or -",
+            "FILE:1: listen.\"a b\": expected a name of 1 to 64 letters, digits, _ or -",
         ),
         ("limits = [3, '1s']\n", "FILE:1: limits: expected a table, found a list"),
         ("[service]\nweb = ['http', []]\n", "FILE:2: service.web: expected a table, found a list"),
-        ("'a.b' = 1\n", "FILE:1: a.b: unknown key"),
+        ("'a.b' = 1\n", "FILE:1: \"a.b\": unknown key"),
         (
             "[listen.a]\n[service.b]\n[service.c]\n",
             "FILE:1: listen.a: no [service.a] for listener \"a\" (configured: b, c)",
         ),
         (
             "[listen.a]\naddress = '@x'\n[listen.b]\naddress = '@x'\n",
-            "FILE:4: listen.b.address: @x is another listener's already",
+            "FILE:4: listen.b.address: @x is used by another listener",
         ),
-        ("\n[limitz]\n", "FILE:2: limitz: unknown key, expected one of"),
+        ("\n[limitz]\n", "FILE:2: limitz: unknown key, did you mean limits?"),
         ("[service.web]\nroute = []\n", "FILE:2: service.web.route: expected 1 to 65000 routes, found 0"),
         (
             "[[service.web.route]]\npath = 'a'\n",
@@ -146,7 +147,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\n[[service.web.route]]\nbody = 'x'\n",
-            r#"service.web.route[1].path: expected a path of its own, found "/" again"#,
+            r#"FILE:2: service.web.route[1].path: another route has the same path, host and extension: "/""#,
         ),
         (
             "[[service.web.route]]\nhandler = 'magic'\n",
@@ -154,7 +155,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nstatus = 99\n",
-            "FILE:2: service.web.route[0].status: expected a whole number from 200 to 599, found 99",
+            "FILE:2: service.web.route[0].status: expected an integer from 200 to 599, found 99",
         ),
         (
             "[[service.web.route]]\nheaders = { Date = 'x' }\n",
@@ -162,7 +163,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nheaders = { 'a:b' = 'x' }\n",
-            "FILE:2: service.web.route[0].headers.a:b: expected the name of a header field",
+            "FILE:2: service.web.route[0].headers.\"a:b\": expected the name of a header field",
         ),
         (
             "[[service.web.route]]\nheaders = { a = \"x\\r\\ny: z\" }\n",
@@ -178,7 +179,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nbody = 'x'\n",
-            "FILE:4: service.web.route[0].body: unknown key for the handler redirect (it belongs to handler = \"respond\"), expected one of path, handler, host, extension, headers, to, status, keep_path",
+            "FILE:4: service.web.route[0].body: not a key of the handler \"redirect\", but of \"respond\"; expected one of path, handler, host, extension, headers, to, status, keep_path",
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\n",
@@ -258,14 +259,13 @@ fn every_mistake_is_told_with_file_line_key_and_what_was_expected() {
         ),
         (
             "[service.web]\ncommand = '/bin/cat'\n",
-            "FILE:2: service.web.command: unknown key for the protocol http",
+            "FILE:2: service.web.command: not a key of the protocol \"http\" (the default), but of \"exec\"; expected one of protocol",
         ),
-        ("a = \n", "FILE:1: "),
-        (
-            "[limits]\nmax_connections = 1\nmax_connections = 2\n",
-            "FILE:3: max_connections: the same key or table again",
-        ),
-        ("[limits]\n[log]\n[limits]\n", "FILE:3: limits: the same key or table again"),
+        ("a = \n", "FILE:1: a: expected a value; a string is written in quotes"),
+        ("[limits]\nmax_connections = 99999999999999999999\n", "from 1 to 65536, found 1e20"),
+        ("[limits]\n\"max\\nrate\" = 1\n", "FILE:2: limits.\"max\\nrate\": unknown key"),
+        ("[limits]\nmax_connections = 1\nmax_connections = 2\n", "FILE:3: max_connections: duplicate key"),
+        ("[limits]\n[log]\n[limits]\n", "FILE:3: limits: duplicate key"),
     ];
     for (text, expected) in cases {
         let (code, stderr) = check(text);
@@ -283,6 +283,127 @@ fn a_word_without_quotes_is_no_value() {
     for word in ["files", "true1", "cgi", "no", "inside", "10s"] {
         let (code, stderr) = check(&format!("[[service.web.route]]\nhandler = {word}\n"));
         assert_eq!(code, 78);
-        assert_eq!(stderr, "lsbaws: FILE:2: expected a value; a string is written in quotes\n", "{word}");
+        assert_eq!(
+            stderr,
+            "lsbaws: FILE:2: service.web.route[0].handler: expected a value; a string is written in quotes\n",
+            "{word}"
+        );
     }
+}
+
+/// The locations and keys of all errors in a text.
+fn list_errors(text: &str) -> Vec<String> {
+    let (code, stderr) = check(text);
+    assert_eq!(code, 78, "{stderr}");
+    let lines =
+        stderr.lines().map(|line| line.strip_prefix("lsbaws: FILE:").unwrap_or_else(|| panic!("{stderr}")));
+    lines.map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn all_errors_are_reported_in_the_order_of_the_file() {
+    let text = "[service.web]
+memory = '1 KiB'
+nice = 30
+[[service.web.route]]
+handler = 'files'
+root = '/nonexistent'
+charset = 'a b'
+error_pages = { 404 = '../x' }
+[[service.web.route]]
+path = 'x'
+handler = 'redirect'
+body = 'x'
+[[service.web.route]]
+handler = 'cgi'
+environment = { a = 1, 'b=' = 'c' }
+path = '/c'
+[service.other]
+protocol = 'exec'
+command = ['/no/such', \"a\"]
+directory = '/no/such'
+[limits]
+max_conections = 3
+head_timeout = 'soon'
+max_body_size = 10M
+[process]
+model = 'double-fork'
+spares = 2
+[log]
+level = 'loud'
+target = 'loud'
+[listen.web]
+address = '@x'
+[listen.b]
+address = ['@x', 7]
+[listen.'']
+address = '@x'
+";
+    let expected = [
+        "2 service.web.memory",
+        "3 service.web.nice",
+        "6 service.web.route[0].root",
+        "7 service.web.route[0].charset",
+        "8 service.web.route[0].error_pages.404",
+        "9 service.web.route[1].to",
+        "10 service.web.route[1].path",
+        "12 service.web.route[1].body",
+        "13 service.web.route[2].root",
+        "15 service.web.route[2].environment.a",
+        "15 service.web.route[2].environment.\"b=\"",
+        "19 service.other.command",
+        "20 service.other.directory",
+        "22 limits.max_conections",
+        "23 limits.head_timeout",
+        "24 limits.max_body_size",
+        "27 process.spares",
+        "29 log.level",
+        "30 log.target",
+        "32 listen.web.address",
+        "33 listen.b",
+        "34 listen.b.address[1]",
+        "35 listen.\"\"",
+    ];
+    assert_eq!(list_errors(text), expected);
+}
+
+#[test]
+fn an_error_of_one_value_causes_no_others() {
+    for (text, key) in [
+        // Not an address that another listener has by default, ...
+        ("[listen.a]\naddress = 'x'\n[listen.b]\n", "2 listen.a.address"),
+        // ... a path that another route has by default, ...
+        ("[[service.web.route]]\npath = 7\n[[service.web.route]]\n", "2 service.web.route[0].path"),
+        // ... a missing key, ...
+        ("[[service.web.route]]\nhandler = 'cgi'\nprogram = 7\n", "3 service.web.route[0].program"),
+        ("[[service.web.route]]\nhandler = 'files'\nroot = srv\n", "3 service.web.route[0].root"),
+        ("[service.web]\nprotocol = 'exec'\ncommand = [7]\n", "3 service.web.command[0]"),
+        // ... keys of another handler or protocol, ...
+        ("[[service.web.route]]\nhandler = 'file'\nroot = '/'\n", "2 service.web.route[0].handler"),
+        ("[service.web]\nprotocol = 'exe'\ncommand = '/bin/cat'\n", "2 service.web.protocol"),
+        // ... or a service that a listener leads to.
+        ("[listen.a]\n[service.a]\nnice = 99\n[service.b]\n", "3 service.a.nice"),
+    ] {
+        assert_eq!(list_errors(text), [key], "{text}");
+    }
+}
+
+#[test]
+fn errors_of_the_syntax_are_reported_together() {
+    let errors =
+        list_errors("[log]\nmax_rate = 5x\nmax_rate = 6\nlevel = loud\n[limits]\nhead_timeout = 'x'\n");
+    assert_eq!(errors, ["2 log.max_rate", "3 max_rate", "4 log.level", "6 limits.head_timeout"]);
+    // With brackets missing, nothing is known about what follows.
+    let errors = list_errors("[limits\nmax_rate = 'x'\n[log]\nlevel = [1\n");
+    assert_eq!(errors[0], "1 unclosed table, expected `]`");
+    assert!(errors.iter().all(|error| !error.contains("max_rate")), "{errors:?}");
+}
+
+#[test]
+fn many_errors_are_counted() {
+    let keys: String = (0..1_000).map(|number| format!("k{number} = 1\n")).collect();
+    let (code, stderr) = check(&keys);
+    assert_eq!((code, stderr.lines().count()), (78, 101));
+    assert!(stderr.starts_with("lsbaws: FILE:1: k0: unknown key"), "{stderr}");
+    assert!(stderr.ends_with("lsbaws: FILE: 900 more errors\n"), "{stderr}");
 }

@@ -163,10 +163,10 @@ fn impossible_values_are_errors() {
         ("cpu_time='0s'", "cpu_time: expected a time"),
         ("memory='1 MiB'", "memory: expected at least "),
         ("file_size=-100", "file_size: expected a size"),
-        ("open_files=3", "open_files: expected a whole number from 16"),
-        ("processes=0", "processes: expected a whole number from 1"),
-        ("core='-1'", "core: expected a size such as \"64 MiB\", or 0, found"),
-        ("nice=20", "nice: expected a whole number from -20 to 19, found 20"),
+        ("open_files=3", "open_files: expected an integer from 16"),
+        ("processes=0", "processes: expected an integer from 1"),
+        ("core='-1'", "core: expected a size from 0 B to 1 TiB, such as"),
+        ("nice=20", "nice: expected an integer from -20 to 19, found 20"),
         ("umask='999'", "umask: expected an octal mask in quotes"),
     ] {
         let (code, _, message) = run(&["check", "--set", &format!("service.web.{setting}")]);

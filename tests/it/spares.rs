@@ -101,5 +101,5 @@ fn spares_need_the_model_fork() {
     let (code, _, message) =
         run(&["check", "--set", "process.spares=1", "--set", "process.model=double-fork"]);
     assert_eq!(code, 78);
-    assert!(message.contains("process.spares: expected 0 with the model \"double-fork\""), "{message}");
+    assert!(message.contains("process.spares: expected 0 with model = \"double-fork\""), "{message}");
 }

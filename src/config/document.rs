@@ -1,0 +1,225 @@
+//! From TOML text to a layer: its values, and the location of each key. The `config` crate's own reader of files is of
+//! no use here: it drops the line numbers.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use config::{ConfigError, Map, Source, Value, ValueKind};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Error, describe_syntax, is_duplicate};
+use super::key::KeyPath;
+use super::provenance::{Location, Mark};
+
+/// A file, a variable or an argument.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) values: LayerValues,
+    pub(super) marks: Vec<Mark>,
+    pub(super) errors: Vec<Error>,
+    /// Nothing is missing but values with an error, so that the rest can be checked.
+    pub(super) is_complete: bool,
+}
+
+impl Default for Layer {
+    fn default() -> Self {
+        let values = LayerValues::default();
+        Self { values, marks: Vec::new(), errors: Vec::new(), is_complete: true }
+    }
+}
+
+/// The values of a layer, for the `config` crate.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LayerValues(Map<String, Value>);
+
+/// The key of all values in the `config` crate. It takes the first key for a path, and so must not get one of ours.
+pub(super) const TOP: &str = "lsbaws";
+
+impl Source for LayerValues {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(Map::from_iter([(TOP.to_owned(), Value::from(self.0.clone()))]))
+    }
+}
+
+/// Reads the text of a file, the layer `number`.
+pub(super) fn read_document(text: &str, layer: &str, number: usize) -> Layer {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::new(text, layer, number, errors);
+    let values = reader.read_table(&KeyPath::default(), document.get_ref());
+    let is_complete = reader.report_syntax();
+    Layer { values: LayerValues(values), marks: reader.marks, errors: reader.errors, is_complete }
+}
+
+/// Makes the layer `number` of one key and its value, which is TOML or a bare string.
+pub(super) fn read_pair(key: &str, value: &str, layer: &str, number: usize) -> Layer {
+    let location = Location { layer: layer.into(), line: None, order: (number, 0) };
+    let mut names = key.split('.').collect::<Vec<_>>().into_iter();
+    let last = names.next_back().unwrap_or_default();
+    let mut marks = Vec::new();
+    let mut path = KeyPath::default();
+    let mut mark = |key: &KeyPath, is_table| {
+        marks.push(Mark { key: key.clone(), location: location.clone(), is_table });
+    };
+    for name in names.clone() {
+        path = path.name(name);
+        mark(&path, true);
+    }
+    path = path.name(last);
+    let mut errors = Vec::new();
+    let kind = match DeValue::parse(value) {
+        Ok(value) => {
+            mark(&path, matches!(value.get_ref(), DeValue::Table(_)));
+            let mut reader = Reader::new("", layer, number, Vec::new());
+            reader.has_lines = false;
+            let kind = reader.read_value(&path, &value);
+            marks.append(&mut reader.marks);
+            kind
+        }
+        Err(error) if is_meant_as_toml(value) => {
+            mark(&path, false);
+            let start = error.span().map_or(0, |span| span.start);
+            let position = 1 + value.char_indices().take_while(|(at, _)| *at < start).count();
+            let problem =
+                format!("invalid TOML at character {position} of the value: {}", describe_syntax(&error));
+            errors.push(Error { location: Some(location.clone()), key: path, problem });
+            None
+        }
+        Err(_) => {
+            mark(&path, false);
+            Some(ValueKind::String(value.to_owned()))
+        }
+    };
+    let mut values: Map<_, _> =
+        kind.map(|kind| (last.to_owned(), Value::new(None, kind))).into_iter().collect();
+    for name in names.rev() {
+        values = Map::from_iter([(name.to_owned(), Value::from(values))]);
+    }
+    Layer { values: LayerValues(values), marks, errors, is_complete: true }
+}
+
+/// A bare string begins with none of these characters, except for an IPv6 address with a port.
+fn is_meant_as_toml(text: &str) -> bool {
+    text.trim_start().starts_with(['[', '{', '"', '\'']) && text.parse::<std::net::SocketAddr>().is_err()
+}
+
+fn read_float(digits: &str) -> ValueKind {
+    ValueKind::Float(digits.parse().unwrap_or(f64::NAN))
+}
+
+/// Walks through a document.
+struct Reader<'t> {
+    text: &'t str,
+    layer: Rc<str>,
+    number: usize,
+    has_lines: bool,
+    line_ends: Vec<usize>,
+    /// Errors of the syntax by their position, until the value is found that they belong to.
+    syntax: BTreeMap<usize, toml::de::Error>,
+    marks: Vec<Mark>,
+    errors: Vec<Error>,
+}
+
+impl<'t> Reader<'t> {
+    fn new(text: &'t str, layer: &str, number: usize, errors: Vec<toml::de::Error>) -> Self {
+        let mut syntax = BTreeMap::new();
+        for error in errors {
+            syntax.entry(error.span().map_or(0, |span| span.start)).or_insert(error);
+        }
+        let line_ends =
+            text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        let (marks, errors) = (Vec::new(), Vec::new());
+        Self { text, layer: layer.into(), number, has_lines: true, line_ends, syntax, marks, errors }
+    }
+
+    fn locate(&self, offset: usize) -> Location {
+        let line = 1 + self.line_ends.partition_point(|&end| end < offset);
+        Location {
+            layer: Rc::clone(&self.layer),
+            line: self.has_lines.then_some(line),
+            order: (self.number, offset),
+        }
+    }
+
+    fn mark(&mut self, key: &KeyPath, offset: usize, value: &DeValue<'_>) {
+        let location = self.locate(offset);
+        self.marks.push(Mark { key: key.clone(), location, is_table: matches!(value, DeValue::Table(_)) });
+    }
+
+    /// The location of each value is that of its key.
+    fn read_table(&mut self, path: &KeyPath, table: &DeTable<'_>) -> Map<String, Value> {
+        let mut values = Map::new();
+        for (name, value) in table {
+            let path = path.name(name.get_ref());
+            self.mark(&path, name.span().start, value.get_ref());
+            if let Some(kind) = self.read_value(&path, value) {
+                values.insert(name.get_ref().to_string(), Value::new(None, kind));
+            }
+        }
+        values
+    }
+
+    fn read_list(&mut self, path: &KeyPath, list: &[Spanned<DeValue<'_>>]) -> Vec<Value> {
+        let mut values = Vec::new();
+        for (index, value) in list.iter().enumerate() {
+            let path = path.element(index);
+            self.mark(&path, value.span().start, value.get_ref());
+            if let Some(kind) = self.read_value(&path, value) {
+                values.push(Value::new(None, kind));
+            }
+        }
+        values
+    }
+
+    /// Gives nothing if the value is one with an error.
+    fn read_value(&mut self, path: &KeyPath, value: &Spanned<DeValue<'_>>) -> Option<ValueKind> {
+        let kind = match value.get_ref() {
+            DeValue::Table(table) => return Some(ValueKind::Table(self.read_table(path, table))),
+            DeValue::Array(list) => return Some(ValueKind::Array(self.read_list(path, list))),
+            DeValue::String(text) => ValueKind::String(text.to_string()),
+            DeValue::Boolean(flag) => ValueKind::Boolean(*flag),
+            // No key takes one beyond the range of i64.
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+                .map_or_else(|_| read_float(integer.as_str()), ValueKind::I64),
+            DeValue::Float(float) => read_float(float.as_str()),
+            DeValue::Datetime(datetime) => ValueKind::String(datetime.to_string()),
+        };
+        let span = value.span();
+        let Some((&start, _)) = self.syntax.range(span.start..=span.end).next() else { return Some(kind) };
+        // A string without its end may have swallowed further lines.
+        if self.text.get(span).is_some_and(|text| !text.contains('\n'))
+            && let Some(error) = self.syntax.remove(&start)
+        {
+            let (location, problem) = (Some(self.locate(start)), describe_syntax(&error));
+            self.errors.push(Error { location, key: path.clone(), problem });
+        }
+        None
+    }
+
+    /// Reports the errors that belong to no value. Gives whether the other values are as they were written.
+    fn report_syntax(&mut self) -> bool {
+        let mut is_complete = true;
+        let mut last_line = None;
+        for (start, error) in std::mem::take(&mut self.syntax) {
+            let location = self.locate(start);
+            // What follows on the same line is a consequence.
+            if last_line == location.line {
+                continue;
+            }
+            last_line = location.line;
+            let line_start = self.text[..start.min(self.text.len())].rfind('\n').map_or(0, |end| end + 1);
+            let mut problem = describe_syntax(&error);
+            if is_duplicate(&error) {
+                let name = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
+                problem = format!("{}: {problem}", super::key::quote_name(name));
+            }
+            // A second table is dropped with its keys.
+            is_complete &= is_duplicate(&error) && !self.text[line_start..].trim_start().starts_with('[');
+            self.errors.push(Error { location: Some(location), key: KeyPath::default(), problem });
+        }
+        is_complete
+    }
+}

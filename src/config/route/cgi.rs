@@ -1,0 +1,82 @@
+//! The keys of `handler = "cgi"`.
+
+use std::time::Duration;
+
+use super::files::open_root;
+use crate::config::exec::{build_environment, check_program};
+use crate::config::findings::Place;
+use crate::config::lists::TextMap;
+use crate::config::quantity::{Size, TIB, Time};
+use crate::config::scalar::{FilePath, Flag, ProgramPath};
+use crate::config::table::keys;
+use crate::handler::cgi::{Cgi, Programs};
+
+keys! {
+    /// The further keys of a route with the handler `cgi`.
+    CgiKeys {
+        root: Option<FilePath> = None,
+        program: Option<ProgramPath> = None,
+        interpreter: Option<ProgramPath> = None,
+        document_root: Option<FilePath> = None,
+        environment: TextMap = TextMap::default(),
+        timeout: Time = Time(Duration::from_secs(60)),
+        max_body_size: Option<Size<1, TIB>> = None,
+        max_output_size: Option<Size<1, TIB>> = None,
+        require_length: Flag = Flag(false),
+    }
+}
+
+impl CgiKeys {
+    /// `extension`: that of the route.
+    pub(super) fn build(mut self, place: &Place<'_>, extension: Option<String>) -> Option<Cgi> {
+        let environment = build_environment(std::mem::take(&mut self.environment), &place.key("environment"));
+        let programs = self.build_programs(place, extension);
+        Some(Cgi {
+            programs: programs?,
+            environment: environment?,
+            timeout: self.timeout.0,
+            max_body_size: self.max_body_size.map(Size::get),
+            max_output_size: self.max_output_size.map(Size::get),
+            require_length: self.require_length.0,
+        })
+    }
+
+    fn build_programs(&mut self, place: &Place<'_>, extension: Option<String>) -> Option<Programs> {
+        let (root_key, program_key) = (place.key("root"), place.key("program"));
+        let document_root = self.document_root.take().map(|FilePath(path)| path);
+        match (self.root.take(), self.program.take()) {
+            (Some(root), None) => {
+                if document_root.is_some() {
+                    let problem = "expected only with program: root is the document root";
+                    place.key("document_root").reject(problem);
+                }
+                let interpreter = self.interpreter.take();
+                let interpreter =
+                    interpreter.map(|ProgramPath(FilePath(path))| check_program(&path)).transpose();
+                let interpreter = place.key("interpreter").check(interpreter);
+                let path = root.0.clone();
+                let root = root_key.check(open_root(Some(root), true));
+                Some(Programs::Below { path, root: root?, interpreter: interpreter?, extension })
+            }
+            (None, Some(ProgramPath(FilePath(program)))) => {
+                if self.interpreter.is_some() {
+                    place.key("interpreter").reject("expected only with root");
+                }
+                let program = program_key.check(check_program(&program))?;
+                Some(Programs::One { program, document_root })
+            }
+            (Some(_), Some(_)) => {
+                program_key.reject("expected either root or program, found both");
+                None
+            }
+            (None, None) => {
+                if !program_key.is_rejected() {
+                    root_key.reject(
+                        "expected a directory of programs (root) or one program (program), found neither",
+                    );
+                }
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `[service.NAME]`: the keys of every service, then those of its protocol. What limits its children is in
+//! [`super::rlimits`].
+
+use std::collections::BTreeSet;
+
+use super::exec::ExecKeys;
+use super::findings::Place;
+use super::keywords::{Variant, keywords, reject_foreign_keys};
+use super::lists::{List, TableList};
+use super::quantity::Time;
+use super::rlimits::RlimitKeys;
+use super::route::RouteTable;
+use super::scalar::{Integer, Text};
+use super::table::{KeyType, Keys, RawValue, keys};
+use crate::handler::site::{Route, Site};
+use crate::service::{Protocol, Service};
+use crate::source::{AccessList, Network, Networks};
+
+keys! {
+    /// The keys of every service.
+    ServiceKeys {
+        protocol: ProtocolName = ProtocolName::Http,
+        max_duration: Option<Time> = None,
+        max_connections: Option<Integer<1, 65_536>> = None,
+        max_connections_per_source: Option<Integer<1, 65_536>> = None,
+        allow: List<Network> = List(Vec::new()),
+        deny: List<Network> = List(Vec::new()),
+    }
+}
+
+keys! {
+    /// The further keys of a service with the protocol http.
+    HttpKeys {
+        route: TableList<RouteTable> = TableList(vec![RouteTable::default()]),
+    }
+}
+
+/// The protocol of a service.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ProtocolName {
+    Http,
+    Exec,
+}
+
+keywords!(ProtocolName { Http = "http", Exec = "exec" });
+
+impl Variant for ProtocolName {
+    const KEY: &'static str = "protocol";
+
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Http => HttpKeys::NAMES,
+            Self::Exec => ExecKeys::NAMES,
+        }
+    }
+}
+
+/// A table `[service.NAME]`.
+#[derive(Debug)]
+pub(super) struct ServiceTable {
+    keys: ServiceKeys,
+    rlimits: RlimitKeys,
+    protocol: ProtocolKeys,
+}
+
+#[derive(Debug)]
+enum ProtocolKeys {
+    Http(HttpKeys),
+    Exec(ExecKeys),
+}
+
+impl Default for ServiceTable {
+    fn default() -> Self {
+        let protocol = ProtocolKeys::Http(HttpKeys::default());
+        Self { keys: ServiceKeys::default(), rlimits: RlimitKeys::default(), protocol }
+    }
+}
+
+impl KeyType for ServiceTable {
+    fn read(raw: &RawValue<'_>) -> Option<Self> {
+        raw.table()?;
+        let keys = ServiceKeys::read_keys(raw);
+        reject_foreign_keys(raw, &[ServiceKeys::NAMES, RlimitKeys::NAMES].concat(), keys.protocol);
+        let protocol = match keys.protocol {
+            ProtocolName::Http => ProtocolKeys::Http(HttpKeys::read_keys(raw)),
+            ProtocolName::Exec => ProtocolKeys::Exec(ExecKeys::read_keys(raw)),
+        };
+        Some(Self { keys, rlimits: RlimitKeys::read_keys(raw), protocol })
+    }
+
+    fn show(&self) -> Option<toml::Value> {
+        let mut table = self.keys.show_keys();
+        table.extend(self.rlimits.show_keys());
+        table.extend(match &self.protocol {
+            ProtocolKeys::Http(keys) => keys.show_keys(),
+            ProtocolKeys::Exec(keys) => keys.show_keys(),
+        });
+        Some(table.into())
+    }
+}
+
+impl ServiceTable {
+    /// Opens what the handlers of the service need. `max_duration`: that of all services.
+    pub(super) fn build(self, place: &Place<'_>, name: &str, max_duration: Option<Time>) -> Option<Service> {
+        let Self { keys, rlimits, protocol } = self;
+        let rlimits = rlimits.build(place);
+        let (protocol, refusal) = match protocol {
+            ProtocolKeys::Http(keys) => {
+                (build_site(keys, &place.key("route")).map(Protocol::Http), String::new())
+            }
+            ProtocolKeys::Exec(mut keys) => {
+                let Text(refusal) = keys.refusal.take().unwrap_or_default();
+                (keys.build(place).map(Protocol::Exec), refusal)
+            }
+        };
+        Some(Service {
+            name: name.to_owned(),
+            protocol: protocol?,
+            max_connections: keys.max_connections.map(Integer::get),
+            max_connections_per_source: keys.max_connections_per_source.map(Integer::get),
+            access: AccessList { allow: Networks(keys.allow.0), deny: Networks(keys.deny.0) },
+            refusal,
+            max_duration: keys.max_duration.or(max_duration).map(|Time(duration)| duration),
+            rlimits: rlimits?,
+        })
+    }
+}
+
+/// A record names a route by a number of 16 bits.
+const ROUTES_MAX: usize = 65_000;
+
+fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
+    let TableList(tables) = keys.route;
+    if tables.is_empty() || tables.len() > ROUTES_MAX {
+        place.reject(format!("expected 1 to {ROUTES_MAX} routes, found {}", tables.len()));
+        return None;
+    }
+    let mut used = BTreeSet::new();
+    let mut routes: Vec<Option<Route>> = Vec::new();
+    for (index, table) in tables.into_iter().enumerate() {
+        let place = place.element(index);
+        let requests = table.keys.build_requests(&place);
+        if let Some(requests) = &requests
+            && !used.insert(requests.clone())
+        {
+            let path = &requests.path;
+            place
+                .key("path")
+                .reject(format!("another route has the same path, host and extension: {path:?}"));
+        }
+        routes.push(table.build(&place, requests));
+    }
+    routes.into_iter().collect::<Option<_>>().map(Site::new)
+}

@@ -1,0 +1,187 @@
+//! How a key is read and printed. [`keys`] declares the keys of a table, each with its type and its default.
+
+use config::{Map, Value, ValueKind};
+
+use super::findings::{Findings, Place};
+
+/// The type of a key.
+pub(super) trait KeyType: Sized {
+    /// Reads the value. Reports what is wrong with it, and gives nothing then.
+    fn read(raw: &RawValue<'_>) -> Option<Self>;
+
+    /// The value for `check --show`; nothing if it is not set and has no default.
+    fn show(&self) -> Option<toml::Value>;
+}
+
+impl<T: KeyType> KeyType for Option<T> {
+    fn read(raw: &RawValue<'_>) -> Option<Self> {
+        T::read(raw).map(Some)
+    }
+    fn show(&self) -> Option<toml::Value> {
+        self.as_ref().and_then(T::show)
+    }
+}
+
+/// The keys of a table, declared by [`keys`]. `Default` has their defaults.
+pub(super) trait Keys: Default {
+    const NAMES: &'static [&'static str];
+
+    /// Reads every key; one that is missing or has an error gets its default.
+    fn read_keys(table: &RawValue<'_>) -> Self;
+
+    fn show_keys(&self) -> toml::Table;
+}
+
+macro_rules! keys {
+    ($(#[$attribute:meta])* $name:ident { $($(#[$comment:meta])* $key:ident: $kind:ty = $default:expr,)+ }) => {
+        $(#[$attribute])*
+        #[derive(Debug)]
+        pub(in crate::config) struct $name {
+            $($(#[$comment])* pub(in crate::config) $key: $kind,)+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)+ }
+            }
+        }
+
+        impl $crate::config::table::Keys for $name {
+            const NAMES: &'static [&'static str] = &[$(stringify!($key)),+];
+
+            fn read_keys(table: &$crate::config::table::RawValue<'_>) -> Self {
+                let Self { $($key),+ } = Self::default();
+                Self { $($key: table.read(stringify!($key)).unwrap_or($key),)+ }
+            }
+
+            fn show_keys(&self) -> toml::Table {
+                let keys = [$((stringify!($key), $crate::config::table::KeyType::show(&self.$key))),+];
+                keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+            }
+        }
+    };
+}
+
+pub(super) use keys;
+
+/// A table all of whose keys are declared in one place.
+macro_rules! table {
+    ($name:ident) => {
+        impl $crate::config::table::KeyType for $name {
+            fn read(raw: &$crate::config::table::RawValue<'_>) -> Option<Self> {
+                raw.table()?;
+                raw.reject_unknown_keys(<Self as $crate::config::table::Keys>::NAMES);
+                Some($crate::config::table::Keys::read_keys(raw))
+            }
+
+            fn show(&self) -> Option<toml::Value> {
+                Some($crate::config::table::Keys::show_keys(self).into())
+            }
+        }
+    };
+}
+
+pub(super) use table;
+
+/// A value of the merged layers, and its key.
+#[derive(Debug)]
+pub(super) struct RawValue<'a> {
+    pub(super) value: &'a Value,
+    pub(super) place: Place<'a>,
+}
+
+impl<'a> RawValue<'a> {
+    /// The whole configuration.
+    pub(super) fn top(value: &'a Value, findings: &'a Findings) -> Self {
+        Self { value, place: Place::top(findings) }
+    }
+
+    /// The keys of a table. Anything else is reported.
+    pub(super) fn table(&self) -> Option<&'a Map<String, Value>> {
+        match &self.value.kind {
+            ValueKind::Table(table) => Some(table),
+            _ => {
+                self.reject("a table");
+                None
+            }
+        }
+    }
+
+    /// The elements of a list, if it is one.
+    pub(super) fn list(&self) -> Option<Vec<RawValue<'a>>> {
+        let ValueKind::Array(list) = &self.value.kind else { return None };
+        let elements = list.iter().enumerate();
+        Some(elements.map(|(index, value)| RawValue { value, place: self.place.element(index) }).collect())
+    }
+
+    /// Reads the key `name` of this table, if it is set.
+    pub(super) fn read<T: KeyType>(&self, name: &str) -> Option<T> {
+        let ValueKind::Table(table) = &self.value.kind else { return None };
+        T::read(&RawValue { value: table.get(name)?, place: self.place.key(name) })
+    }
+
+    /// Reports that something else is expected.
+    pub(super) fn reject(&self, expected: impl std::fmt::Display) {
+        self.place.reject(format!("expected {expected}, found {}", describe(self.value)));
+    }
+
+    /// Reports the keys of this table that it does not have.
+    pub(super) fn reject_unknown_keys(&self, known: &[&str]) {
+        for name in self.list_keys().filter(|name| !known.contains(name)) {
+            self.place.key(name).reject(describe_unknown_key(name, known));
+        }
+    }
+
+    pub(super) fn list_keys(&self) -> impl Iterator<Item = &'a str> {
+        let table = match &self.value.kind {
+            ValueKind::Table(table) => Some(table),
+            _ => None,
+        };
+        table.into_iter().flat_map(|table| table.keys().map(String::as_str))
+    }
+}
+
+/// What was found in the place of something else.
+fn describe(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Table(_) => "a table".into(),
+        ValueKind::Array(_) => "a list".into(),
+        ValueKind::Float(float) => format!("{float:?}"),
+        other => other.to_string(),
+    }
+}
+
+/// Names the likely key, or all of them.
+pub(super) fn describe_unknown_key(name: &str, known: &[&str]) -> String {
+    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
+    let nearest = known.iter().min_by_key(|other| distance(other));
+    match nearest.filter(|other| distance(other) * 3 <= other.len()) {
+        Some(nearest) => format!("unknown key, did you mean {nearest}?"),
+        None => format!("unknown key, expected one of {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::describe_unknown_key;
+
+    #[test]
+    fn unknown_keys_suggest_the_nearest() {
+        let known = ["max_connections", "max_connections_per_source", "path", "keepalive_timeout", "log"];
+        for (name, nearest) in [
+            ("max_connexions", "max_connections"),
+            ("maxconnections", "max_connections"),
+            ("max_conections_per_source", "max_connections_per_source"),
+            ("keep-alive-timeout", "keepalive_timeout"),
+            ("paths", "path"),
+            ("logs", "log"),
+        ] {
+            assert_eq!(describe_unknown_key(name, &known), format!("unknown key, did you mean {nearest}?"));
+        }
+        for name in ["user", "", "l", "timeout", &"x".repeat(10_000)] {
+            let problem = describe_unknown_key(name, &known);
+            assert!(problem.ends_with("key, expected one of max_connections, max_connections_per_source, path, keepalive_timeout, log"), "{problem}");
+        }
+    }
+}

@@ -205,8 +205,9 @@ fn penalties_follow_errors_and_grow_and_end() {
         wait_until("all children are reaped", || server.children().is_empty());
         let mut last = connect_from(address(2), server.address());
         wait_until("the connection has a child", || !server.children().is_empty());
-        // When the daemon continues, it reaps the child before it accepts: the next connection arrives within the
-        // penalty, however slow this host is.
+        server.wait_idle();
+        // When the daemon continues from poll(2), it reaps the child before it accepts: the next connection arrives
+        // within the penalty, however slow this host is.
         server.signal(Signal::SIGSTOP);
         last.write_all(b"nonsense\r\n\r\n").unwrap();
         is_bad(read_to_end(last));
@@ -219,7 +220,7 @@ fn penalties_follow_errors_and_grow_and_end() {
             "{line}"
         );
         let answer = ask(next, CLOSE);
-        assert!(is_refused(&answer, 1), "{answer}");
+        assert!(is_refused(&answer, 1), "{time}: {answer}");
         server.wait_line("its source is penalized for another");
         assert!(get_from(&server, 3).starts_with("HTTP/1.1 200 "));
         wait_served(&server, 2);

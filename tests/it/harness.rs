@@ -341,6 +341,12 @@ impl Server {
         Pid::from_raw(pid)
     }
 
+    /// Waits until the daemon sleeps, which it does only in poll(2).
+    pub fn wait_idle(&self) {
+        let stat = format!("/proc/{}/stat", self.pid());
+        wait_until("the daemon sleeps", || fs::read_to_string(&stat).unwrap().contains(") S "));
+    }
+
     /// Waits for the exit of the daemon.
     pub fn wait(&mut self) -> ExitStatus {
         wait_dead(self.pid());

@@ -5,7 +5,7 @@
 switch_ipv6() {
     echo "$1" >/proc/sys/net/ipv6/conf/all/disable_ipv6
 }
-trap 'switch_ipv6 0; finish' EXIT
+on_exit 'switch_ipv6 0'
 
 switch_ipv6 1
 (! get --globoff "http://[::1]:8888/") # it is off

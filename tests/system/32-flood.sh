@@ -5,7 +5,7 @@
 
 mkdir -p /run/systemd/journald.conf.d
 printf '[Journal]\nRateLimitBurst=100\n' >/run/systemd/journald.conf.d/case.conf
-trap 'rm -r /run/systemd/journald.conf.d; systemctl restart systemd-journald.service; finish' EXIT
+on_exit 'rm -r /run/systemd/journald.conf.d; systemctl restart systemd-journald.service'
 systemctl restart systemd-journald.service
 
 for rate in 0 100; do

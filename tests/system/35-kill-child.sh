@@ -2,36 +2,21 @@
 # A child is killed: its record has signal, request and phase, and no other connection is affected.
 . ./lib.sh
 
-configure <<'TOML'
-[[service.web.route]]
-path = "/"
-[[service.web.route]]
-path = "/victim"
-delay = "1h"
-[[service.web.route]]
-path = "/neighbour"
-delay = "2s"
-TOML
-
+configure_slow 1h '[[service.web.route]]' 'path = "/neighbour"' 'delay = "2s"'
 since=$(now)
-curl --silent "$web/victim" &
-victim_client=$!
-get "$web/" # the service has started
-child=$(await_delayed_child "$(main_pid)")
+request_slow
 get "$web/neighbour" >/tmp/neighbour &
 neighbour_client=$!
 await_delayed_child "$(main_pid)" "$child"
 
 kill -KILL "$child"
-status=0
-wait "$victim_client" || status=$?
-[[ $status == 52 ]] # curl: the server closed without an answer
+expect_no_response
 record=$(await_entry "$since" --identifier=lsbaws LSBAWS_OUTCOME=killed)
 report "$record"
 jq --exit-status --arg child "$child" '
     .MESSAGE_ID == "86f3a1d04c7b4e0f9a52c8e1b7d36402" and .PRIORITY == "3" and .LSBAWS_PID == $child
     and .LSBAWS_END == "killed" and .LSBAWS_SIGNAL == "SIGKILL" and .LSBAWS_METHOD == "GET"
-    and .LSBAWS_TARGET == "/victim" and .LSBAWS_PHASE == "handling"
+    and .LSBAWS_TARGET == "/slow" and .LSBAWS_PHASE == "handling"
     and (has("LSBAWS_EXIT_CODE") or has("LSBAWS_ENDED_BY") or has("LSBAWS_STATUS") | not)
 ' <<<"$record"
 # The explanation contains the values of the fields, not their names.

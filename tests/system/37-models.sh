@@ -22,20 +22,12 @@ TOML
 done
 
 # A killed child of a double fork has its record like any child.
-configure <<'TOML'
-[process]
-model = "double-fork"
-[[service.web.route]]
-path = "/"
-delay = "1h"
-TOML
+configure_slow 1h '[process]' 'model = "double-fork"'
 since=$(now)
-curl --silent "$web/victim" &
-client=$!
-child=$(await_delayed_child "$(main_pid)")
+request_slow
 kill -KILL "$child"
-if wait "$client"; then fail "the client received an answer"; fi
-record=$(await_entry "$since" LSBAWS_TARGET=/victim)
+expect_no_response
+record=$(await_entry "$since" LSBAWS_TARGET=/slow)
 jq --exit-status --arg child "$child" '
     .LSBAWS_SIGNAL == "SIGKILL" and .LSBAWS_PID == $child and .LSBAWS_PHASE == "handling"
 ' <<<"$record"

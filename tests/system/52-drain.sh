@@ -2,15 +2,9 @@
 # A stop waits for a moving transfer, longer than TimeoutStopSec=, and the status line names it.
 . ./lib.sh
 
-mkdir -p /run/systemd/system/lsbaws.service.d /srv/large
-printf '[Service]\nTimeoutStopSec=3s\n' >/run/systemd/system/lsbaws.service.d/case.conf
-forget() {
-    rm -r /run/systemd/system/lsbaws.service.d /srv/large
-    systemctl daemon-reload
-    finish
-}
-trap forget EXIT
-systemctl daemon-reload
+set_unit TimeoutStopSec=3s
+mkdir /srv/large
+on_exit 'rm -r /srv/large'
 truncate --size=40M /srv/large/file
 configure <<'TOML'
 [process]

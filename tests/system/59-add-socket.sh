@@ -9,9 +9,8 @@ remove_units() {
     rm -rf $units/files.socket $units/lsbaws.service.d $units/lsbaws.socket.d
     systemctl daemon-reload
     systemctl restart lsbaws.socket
-    finish
 }
-trap remove_units EXIT
+on_exit remove_units
 
 steps=$(mktemp)
 zcat /usr/share/man/man8/lsbaws.8.gz | sed -n '/^\.Ss Additional sockets/,/^\.Ss Programs/p' >"$steps"
@@ -53,7 +52,6 @@ done < <(grep '^# systemctl ' "$steps")
 systemctl restart lsbaws.service
 [[ $(send_raw 873 '') == added ]]
 stop_load
-[[ -z $(cat "$load/failures") ]]
 [[ $(systemctl is-enabled files.socket) == enabled ]]
 [[ $(systemctl is-active files.socket) == active ]]
 

@@ -4,7 +4,7 @@
 
 since=$(now)
 systemctl start lsbaws-inetd.socket
-trap 'systemctl stop lsbaws-inetd.socket; finish' EXIT
+on_exit 'systemctl stop lsbaws-inetd.socket'
 for address in 127.0.0.1 '[::1]'; do
     [[ $(get --globoff "http://$address:8889/" && echo end) == $'Hello, World!\nend' ]]
 done

@@ -1,7 +1,7 @@
 #!/bin/bash
 # CGI programs of lsbaws.service: their standard error is in the journal, and a stop or restart waits for them.
 . ./lib.sh
-trap 'rm -rf /srv/cgi; finish' EXIT
+on_exit 'rm -rf /srv/cgi'
 
 mkdir -p /srv/cgi
 mkfifo --mode=0644 /srv/cgi/gate

@@ -3,7 +3,7 @@
 . ./lib.sh
 
 units=/etc/systemd/system
-trap 'systemctl stop files.socket; rm -rf $units/files.socket /srv/files /srv/git; systemctl daemon-reload; finish' EXIT
+on_exit "systemctl stop files.socket; rm -rf $units/files.socket /srv/files /srv/git; systemctl daemon-reload"
 
 mkdir -p /srv/files
 echo content >/srv/files/file

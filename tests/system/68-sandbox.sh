@@ -3,9 +3,8 @@
 # without the other parts.
 . ./lib.sh
 
-drop_in=/etc/systemd/system/lsbaws.service.d
 php_ini=/etc/php/8.2/cgi/conf.d/90-case.ini
-trap 'rm -rf $drop_in $php_ini /var/lib/php/sessions/sess_* /srv/cgi /srv/git /home/user; systemctl daemon-reload; finish' EXIT
+on_exit "rm -rf $php_ini /var/lib/php/sessions/sess_* /srv/cgi /srv/git /home/user"
 
 # Installs only the part of the manual's drop-in that contains SETTING.
 allow() { # SETTING

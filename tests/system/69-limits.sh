@@ -2,14 +2,9 @@
 # Limits of a service work in the sandbox, and the record names the limit that a program reached. A nice value needs a
 # drop-in.
 . ./lib.sh
-forget() {
-    rm -rf /srv/cgi /run/systemd/system/lsbaws.service.d
-    systemctl daemon-reload
-    finish
-}
-trap forget EXIT
 
-mkdir -p /srv/cgi
+mkdir /srv/cgi
+on_exit 'rm -r /srv/cgi'
 cat >/srv/cgi/show <<'SH'
 #!/bin/sh
 echo Content-Type: text/plain
@@ -46,8 +41,6 @@ await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36410
 if get "$web/show"; then fail "the nice value was set despite the filter"; fi
 await_entry "$since" LSBAWS_LIMIT=nice
 
-mkdir -p /run/systemd/system/lsbaws.service.d
-printf '[Service]\nSystemCallFilter=setpriority\n' >/run/systemd/system/lsbaws.service.d/case.conf
-systemctl daemon-reload
+set_unit SystemCallFilter=setpriority
 systemctl restart lsbaws.service
 [[ $(get "$web/show") == $'64\n0077\n7' ]]

@@ -20,14 +20,9 @@ hardening lsbaws.service >/tmp/hardening
 hardening lsbaws-inetd@.service | diff /tmp/hardening -
 
 # The state of the supervisor and of a child in the kernel.
-configure <<'TOML'
-[[service.web.route]]
-path = "/"
-delay = "1h"
-TOML
-curl --silent "$web/" &
+configure_slow 1h
+request_slow
 supervisor=$(main_pid)
-child=$(await_delayed_child "$supervisor")
 for pid in "$supervisor" "$child"; do
     for line in CapEff:0000000000000000 CapBnd:0000000000000000 NoNewPrivs:1 Seccomp:2; do
         tr -d '\t' <"/proc/$pid/status" | grep --quiet --line-regexp "$line"

@@ -16,7 +16,7 @@ elsewhere "dpkg --install /package.deb; dpkg --remove lsbaws; dpkg --purge lsbaw
 
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
-trap 'rm /usr/sbin/policy-rc.d; finish' EXIT
+on_exit 'rm /usr/sbin/policy-rc.d'
 dpkg --install /package.deb
 [[ $(systemctl is-enabled lsbaws.socket) == enabled ]]
 [[ $(systemctl is-active lsbaws.socket) == inactive ]]

@@ -22,8 +22,34 @@ configure() {
     systemctl restart lsbaws.service
 }
 
+# Configures / and, with this delay, /slow. The lines come first.
+configure_slow() { # DELAY [LINE...]
+    printf '%s\n' "${@:2}" '[[service.web.route]]' '[[service.web.route]]' 'path = "/slow"' "delay = \"$1\"" | configure
+}
+
+# Adds a setting of [Service] to lsbaws.service, until the case ends.
+drop_in=/run/systemd/system/lsbaws.service.d
+set_unit() { # SETTING
+    mkdir -p $drop_in
+    printf '[Service]\n%s\n' "$1" >$drop_in/case.conf
+    systemctl daemon-reload
+}
+
+# Runs a command when the case ends, even if it fails; the last one first.
+cleanup=()
+on_exit() { # COMMAND
+    cleanup=("$1" "${cleanup[@]}")
+}
+
 finish() {
     jobs -p | xargs --no-run-if-empty kill || true # the load of a failed case
+    for command in "${cleanup[@]}"; do
+        eval "$command"
+    done
+    if [[ -e $drop_in ]]; then
+        rm -r $drop_in
+        systemctl daemon-reload
+    fi
     if [[ -e /etc/lsbaws.d ]]; then
         rm -r /etc/lsbaws.d
         systemctl restart lsbaws.service
@@ -102,6 +128,21 @@ await_delayed_child() { # SUPERVISOR [EXCEPT]
     fail "no child of $1 reached its delay"
 }
 
+# Requests /slow in the background, and waits until its child sleeps. Sets $client, the PID of curl, and $child. The
+# response is in /tmp/slow.
+request_slow() {
+    curl --silent "$web/slow" >/tmp/slow &
+    client=$!
+    child=$(await_delayed_child "$(main_pid)")
+}
+
+# Waits for $client, whose connection must have been closed without a response.
+expect_no_response() {
+    local status=0
+    wait "$client" || status=$?
+    [[ $status == 52 ]] || fail "curl exited with $status"
+}
+
 # Load in the background, until stop_load: single requests, and crowds of connections that are open at the same time.
 # $load/failures contains the errors.
 start_load() {
@@ -135,4 +176,5 @@ stop_load() {
     wait
     report "under load: $(wc -l <"$load/requests") requests, $(wc -l <"$load/crowds") crowds of 64 connections"
     [[ -s $load/requests && -s $load/crowds ]] || fail "there was no load"
+    [[ -z $(cat "$load/failures") ]]
 }

@@ -1,5 +1,5 @@
-//! All that comes on a connection: it falls into the same requests here as in hyper, as far as we go. That is what smuggling
-//! breaks. hyper may go on where we refuse; what differs there, tests/it/framing lists.
+//! All bytes of a connection: up to our first refusal, they are the same requests for us and for hyper. Request smuggling
+//! relies on a difference. tests/it/framing lists the requests that hyper accepts and we refuse.
 
 #![no_main]
 

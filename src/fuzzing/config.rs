@@ -24,7 +24,7 @@ pub fn check(text: &str) {
     assert_eq!(list_values(&again.to_string()), list_values(&shown));
 }
 
-/// The lines without their comments, which say where a value comes from.
+/// The lines without their comments, which contain the provenance.
 fn list_values(shown: &str) -> Vec<&str> {
     shown.lines().map(|line| line.rsplit_once(" # ").map_or(line, |(value, _)| value.trim_end())).collect()
 }

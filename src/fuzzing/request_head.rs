@@ -1,5 +1,5 @@
-//! A request's head, as far as it is found in the bytes: what is accepted has one meaning, for us and for whoever stands
-//! between, and says the same when it is written anew.
+//! The head of a request: one that is accepted has only one meaning, also for an intermediary, and keeps it when it is
+//! written again.
 
 use crate::http::failure::Failure;
 use crate::http::framing::Framing;

@@ -1,4 +1,4 @@
-//! The configuration from outside: its layers, and where values come from.
+//! Configuration: layers and provenance.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::config_mistakes::check;
 use crate::harness::{LSBAWS, command, lsbaws, make_folder, run};
 
 #[test]
-fn start_up_runs_the_same_check() {
+fn start_runs_the_same_checks() {
     let (code, _, stderr) = run(&["--set", "limits.max_connections=0"]);
     assert_eq!(code, 78);
     assert_eq!(
@@ -16,7 +16,7 @@ fn start_up_runs_the_same_check() {
 }
 
 #[test]
-fn layers_lie_over_one_another_and_show_where_they_are_from() {
+fn layers_override_each_other_and_show_their_provenance() {
     let folder = make_folder();
     let (file, drop_ins) = (folder.path().join("x.toml"), folder.path().join("x.d"));
     fs::create_dir(&drop_ins).unwrap();
@@ -54,7 +54,7 @@ fn layers_lie_over_one_another_and_show_where_they_are_from() {
             shown.lines().find(|line| line.starts_with(value)).unwrap_or_else(|| panic!("{value}: {shown}"));
         assert!(line.ends_with(&format!(" # {origin}")), "{line}");
     }
-    // What is shown is a configuration again, of the same effect.
+    // The output is a configuration with the same values.
     fs::write(&file, &shown).unwrap();
     fs::remove_dir_all(&drop_ins).unwrap();
     let (_, again, _) = run(&["check", "--show", "-c", file.to_str().unwrap()]);
@@ -66,7 +66,7 @@ fn layers_lie_over_one_another_and_show_where_they_are_from() {
 
 #[test]
 fn errors_of_all_layers_are_reported_in_their_order() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = make_folder();
     let (file, drop_ins) = (folder.path().join("x.toml"), folder.path().join("x.d"));
     fs::create_dir(&drop_ins).unwrap();
     fs::write(&file, "[log]\nlevel = 'loud'\n[limits]\nmax = 1\n").unwrap();
@@ -96,7 +96,7 @@ fn errors_of_all_layers_are_reported_in_their_order() {
     for (line, start) in stderr.lines().zip(starts) {
         assert!(line.starts_with(start), "{stderr}");
     }
-    // What may depend on a file that cannot be read is not checked.
+    // Values that may depend on an unreadable file are not checked.
     fs::write(&file, [0xff]).unwrap();
     fs::write(drop_ins.join("10.toml"), "[log").unwrap();
     let (code, _, stderr) = run(&["check", "-c", file.to_str().unwrap(), "--set", "log.level=loud"]);
@@ -104,7 +104,7 @@ fn errors_of_all_layers_are_reported_in_their_order() {
 }
 
 #[test]
-fn the_last_word_counts() {
+fn last_setting_wins() {
     let arguments =
         ["check", "--show", "--set", "limits={max_connections=5}", "--set", "limits.max_connections=7"];
     for _ in 0..10 {
@@ -114,7 +114,7 @@ fn the_last_word_counts() {
 }
 
 #[test]
-fn a_key_that_is_given_alone_has_no_index() {
+fn keys_outside_files_have_no_index() {
     for key in ["service.web.route[0].body", "service.web.route[4294967295].body", "limits[-1]"] {
         let (code, _, stderr) = run(&["check", "--set", &format!("{key}=x")]);
         assert_eq!(code, 78);
@@ -178,7 +178,7 @@ fn values_that_only_begin_like_toml_are_errors() {
 }
 
 #[test]
-fn a_stray_variable_is_a_mistake() {
+fn unknown_variable_is_an_error() {
     let output = command(LSBAWS).args(["check", "-c", "/dev/null"]).output().unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
@@ -196,14 +196,14 @@ fn a_stray_variable_is_a_mistake() {
 }
 
 #[test]
-fn a_table_that_a_single_key_has_made_is_from_where_the_key_is() {
+fn table_made_by_a_single_key_has_its_provenance() {
     let output = lsbaws().arg("check").env("LSBAWS_LIMIT__MAX", "3").output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         stderr.starts_with("lsbaws: environment variable LSBAWS_LIMIT__MAX: limit: unknown key"),
         "{stderr}"
     );
-    // It has replaced the list of the file, and the file is not at fault.
+    // It replaces the list of the file, so the error is not in the file.
     let folder = make_folder();
     let file = folder.path().join("lsbaws.toml");
     fs::write(&file, "[[service.web.route]]\nbody = 'x'\n").unwrap();
@@ -217,7 +217,7 @@ fn a_table_that_a_single_key_has_made_is_from_where_the_key_is() {
 }
 
 #[test]
-fn a_file_that_was_asked_for_must_be_there() {
+fn missing_configuration_file_is_an_error() {
     let (code, _, stderr) = run(&["check", "-c", "/nonexistent/lsbaws.toml"]);
     assert_eq!(code, 78);
     assert_eq!(
@@ -226,7 +226,7 @@ fn a_file_that_was_asked_for_must_be_there() {
     );
 }
 
-/// Keys without a default, of which the shipped file has examples.
+/// Keys without a default. The shipped file has examples of them.
 const UNSET: [&str; 15] = [
     "max_connections = 100",
     "max_connections_per_source = 10",
@@ -246,7 +246,7 @@ const UNSET: [&str; 15] = [
 ];
 
 #[test]
-fn the_shipped_file_names_every_key_at_its_default() {
+fn shipped_file_names_every_key_at_its_default() {
     let shipped = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/etc/lsbaws.toml")).unwrap();
     assert_eq!(check(&shipped), (0, String::new()), "as it is shipped");
     let folder = make_folder();
@@ -259,7 +259,7 @@ fn the_shipped_file_names_every_key_at_its_default() {
     };
     fs::write(&file, "").unwrap();
     let defaults = show();
-    // `#key` is a key at its default, `# Text` is a comment. Without a default there is an example.
+    // `#key` is a key with its default or an example, `# Text` is a comment.
     let uncommented: Vec<_> = shipped
         .lines()
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))

@@ -15,6 +15,7 @@ mod cgi;
 mod cgi_failures;
 mod client;
 mod config;
+mod config_errors;
 mod config_mistakes;
 mod docs;
 mod endings;

@@ -92,7 +92,7 @@ const METHOD_MAX: usize = 16;
 const TARGET_MAX: usize = 256;
 
 /// Words of a slot: a word for each number, then the text.
-const TEXT: usize = 11;
+const TEXT: usize = 12;
 const WORDS: usize = (TEXT + (METHOD_MAX + TARGET_MAX) / 8).next_multiple_of(8);
 
 /// The numbers of a slot.
@@ -112,6 +112,8 @@ enum Number {
     Phase,
     MethodLength,
     TargetLength,
+    /// Messages of the child that its log did not accept.
+    LostMessages,
 }
 
 /// One connection's part of the shared mapping: atomic integers only, cleared when it is taken.
@@ -182,6 +184,11 @@ impl Slot {
         self.add(Number::BytesOut, count as u64);
     }
 
+    /// The log did not accept a message of the child.
+    pub(crate) fn add_lost_message(self) {
+        self.add(Number::LostMessages, 1);
+    }
+
     pub(crate) fn set_child(self, pid: i32) {
         self.store(Number::Child, pid.unsigned_abs().into());
     }
@@ -218,6 +225,7 @@ impl Slot {
             program: u32::try_from(self.load(Number::Program)).ok().and_then(ProgramEnd::from_word),
             method: load_text(self.method(), self.load(Number::MethodLength)),
             target: load_text(self.target(), self.load(Number::TargetLength)),
+            lost_messages: self.load(Number::LostMessages),
         }
     }
 
@@ -270,6 +278,8 @@ pub(crate) struct Snapshot {
     pub(crate) program: Option<ProgramEnd>,
     pub(crate) method: Option<String>,
     pub(crate) target: Option<String>,
+    /// Messages of the child that its log did not accept.
+    pub(crate) lost_messages: u64,
 }
 
 /// All slots, and which are free.

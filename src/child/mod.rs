@@ -15,8 +15,7 @@ use std::panic;
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::connection::Connection;
-use crate::journal;
+use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::service::{Protocol, Service};
 use crate::sys;
@@ -41,13 +40,12 @@ pub(crate) fn exit_on_panic() {
 /// Body of a forked child. Returns the exit code.
 pub(crate) fn run(work: &mut Work<'_>) -> u8 {
     if let Err(error) = shed_inheritance(work) {
-        let (identity, service) = (&work.connection.identity, &work.service.name);
-        journal::log_system_refused(identity, service, None, "close the supervisor's descriptors", &error);
+        work.journal().log_system_error(None, "close the supervisor's descriptors", &error);
         return Outcome::SystemError.code();
     }
     // Checked here: a call would touch another page of code, for services without limits.
     if !work.service.rlimits.is_empty()
-        && let Err(outcome) = apply_limits(work.connection, work.service)
+        && let Err(outcome) = apply_limits(work.service, &work.journal())
     {
         return outcome.code();
     }
@@ -58,9 +56,9 @@ pub(crate) fn run(work: &mut Work<'_>) -> u8 {
 /// and the next one will meet it as well.
 #[cold]
 #[inline(never)]
-pub(crate) fn apply_limits(connection: &Connection, service: &Service) -> Result<(), Outcome> {
+pub(crate) fn apply_limits(service: &Service, journal: &ChildLog<'_>) -> Result<(), Outcome> {
     service.rlimits.apply().map_err(|(key, errno)| {
-        journal::log_limit_refused(&connection.identity, &service.name, key, errno.desc());
+        journal.log_limit_not_set(key, errno.desc());
         Outcome::ConfigError
     })
 }
@@ -70,9 +68,7 @@ fn serve(work: &mut Work<'_>) -> Outcome {
     let service = work.service;
     match &service.protocol {
         Protocol::Http(site) => session::serve(work, site),
-        Protocol::Exec(program) => {
-            program::become_program(program, work.connection, &service.name, work.kit.slot)
-        }
+        Protocol::Exec(program) => program::become_program(program, work),
     }
 }
 

@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::SigSet;
 
+use super::work::Work;
 use crate::connection::Connection;
 use crate::environment::{PATH, describe_connection};
-use crate::journal;
 use crate::outcome::Outcome;
-use crate::scoreboard::{Phase, Slot};
+use crate::scoreboard::Phase;
 use crate::service::Program;
 
 /// Turns this process into the program. Returns only when that fails, after logging why. The process must hold
@@ -23,14 +23,10 @@ use crate::service::Program;
 /// The program gets a process group of its own, an empty signal mask, all signals at their defaults (the
 /// supervisor has reset those that were ignored at its start; the standard library's exec resets SIGPIPE),
 /// and a clean environment. Standard error stays that of the daemon: the journal.
-pub(crate) fn become_program(
-    program: &Program,
-    connection: &Connection,
-    service: &str,
-    slot: Slot,
-) -> Outcome {
+pub(crate) fn become_program(program: &Program, work: &Work<'_>) -> Outcome {
+    let slot = work.kit.slot;
     slot.enter(Phase::Program);
-    let error = match exec(program, connection) {
+    let error = match exec(program, work.connection) {
         Ok(never) => match never {},
         Err(error) => error,
     };
@@ -41,7 +37,7 @@ pub(crate) fn become_program(
             io::Error::other(format!("its directory {} is missing: {error}", program.directory.display()))
         }
     };
-    journal::log_program_failed(&connection.identity, service, &program.program, &error);
+    work.journal().log_program_failed(&program.program, &error);
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC | libc::ENOTDIR) => Outcome::ConfigError,
         _ => Outcome::SystemError,

@@ -14,6 +14,7 @@ use crate::http::limits::Limits;
 use crate::http::request::{self, Request};
 use crate::http::response::{Responder, Terms};
 use crate::http::stream::{Stream, TimeBudget};
+use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::scoreboard::{Phase, Slot};
 
@@ -49,7 +50,7 @@ struct Session<'c> {
     site: &'c Site,
     stream: Stream<'c>,
     identity: &'c Identity,
-    service: &'c str,
+    journal: ChildLog<'c>,
     slot: Slot,
     limits: &'c Limits,
     drain: Option<BorrowedFd<'c>>,
@@ -59,11 +60,12 @@ struct Session<'c> {
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let Work { connection, service, kit: Kit { limits, drain, slot, date, buffer, .. } } = work;
     let end = service.deadline(&connection.identity);
+    let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
     let session = Session {
         site,
         stream: Stream::new(connection.socket.as_fd(), *slot, end),
         identity: &connection.identity,
-        service: &service.name,
+        journal,
         slot: *slot,
         limits,
         drain: *drain,
@@ -149,8 +151,8 @@ impl Session<'_> {
     ) -> Result<Outcome, Failure> {
         self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
         self.slot.enter(Phase::Handling);
-        let (identity, service) = (self.identity, self.service);
-        let mut exchange = Exchange::new(request, body, response, &self.stream, identity, service, self.slot);
+        let (identity, journal) = (self.identity, &self.journal);
+        let mut exchange = Exchange::new(request, body, response, &self.stream, identity, journal, self.slot);
         self.site.answer(&mut exchange)
     }
 

@@ -8,6 +8,7 @@ use nix::sys::signal::SigSet;
 use crate::connection::Connection;
 use crate::http::date::Date;
 use crate::http::limits::Limits;
+use crate::journal::ChildLog;
 use crate::scoreboard::Slot;
 use crate::service::Service;
 
@@ -38,4 +39,11 @@ pub(crate) struct Work<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) service: &'a Service,
     pub(crate) kit: Kit<'a>,
+}
+
+impl Work<'_> {
+    /// The log of the process that serves the connection.
+    pub(crate) fn journal(&self) -> ChildLog<'_> {
+        ChildLog::new(&self.connection.identity, &self.service.name, Some(self.kit.slot))
+    }
 }

@@ -7,7 +7,7 @@ use crate::http::failure::Failure;
 use crate::http::request::Request;
 use crate::http::response::Responder;
 use crate::http::stream::Stream;
-use crate::journal;
+use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::scoreboard::Slot;
 
@@ -19,7 +19,7 @@ pub(crate) struct Exchange<'r, 'c> {
     pub(crate) response: &'r mut Responder<'c>,
     pub(crate) stream: &'c Stream<'c>,
     pub(crate) identity: &'c Identity,
-    pub(crate) service: &'c str,
+    pub(crate) journal: &'c ChildLog<'c>,
     pub(crate) slot: Slot,
     /// The path of the route, without a trailing `/`.
     pub(crate) route_path: &'c str,
@@ -37,7 +37,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
         response: &'r mut Responder<'c>,
         stream: &'c Stream<'c>,
         identity: &'c Identity,
-        service: &'c str,
+        journal: &'c ChildLog<'c>,
         slot: Slot,
     ) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
             response,
             stream,
             identity,
-            service,
+            journal,
             slot,
             route_path: "",
             rest: &[],
@@ -97,7 +97,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
         if let LookupError::Failed(errno) = error {
             let what = "open the file";
             let target = Some(self.request.target);
-            journal::log_system_refused(self.identity, self.service, target, what, &errno.into());
+            self.journal.log_system_error(target, what, &errno.into());
         }
     }
 }

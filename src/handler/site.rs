@@ -9,7 +9,6 @@ use super::files::Files;
 use crate::http::failure::Failure;
 use crate::http::response::FixedFields;
 use crate::http::target;
-use crate::journal;
 use crate::outcome::Outcome;
 
 /// Internal redirects of one request.
@@ -139,13 +138,7 @@ impl Site {
 /// Ends a loop of internal redirects.
 fn refuse_redirect(exchange: &mut Exchange<'_, '_>, redirect: &InternalRedirect) -> Result<Outcome, Failure> {
     let (reason, target) = ("too many internal redirects", exchange.request.target);
-    journal::log_program_fault(
-        exchange.identity,
-        exchange.service,
-        target,
-        Path::new(&redirect.target),
-        reason,
-    );
+    exchange.journal.log_program_fault(target, Path::new(&redirect.target), reason);
     exchange.fail(508, reason, Outcome::HandlerError)
 }
 

@@ -1,123 +1,190 @@
-//! The sockets to the journal. The crates that write to it make blocking ones and keep them to themselves; a
-//! journald that is stopped would block whoever writes. So their descriptors are found by number: a new one
-//! has the lowest number that is free (open(2)), and this process has one thread.
+//! The socket to the journal. It is ours and not that of tracing-journald or libsystemd, which also speak the
+//! journal's protocol: theirs block while journald is stopped, and do not report what was lost. A record must
+//! never block the supervisor, and is counted when it is lost.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
-use libsystemd::logging::{self, SD_JOURNAL_SOCK_PATH};
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use libsystemd::logging::SD_JOURNAL_SOCK_PATH;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::sys::time::{TimeVal, TimeValLike};
-use tracing::{Event, Subscriber};
-use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
 
-use super::{IDENTIFIER, note_untaken};
 use crate::sys;
 
 /// Room for what is sent and not yet read, as libsystemd has it (`SNDBUF_SIZE`); the kernel may give less.
 const SEND_BUFFER: usize = 8 * 1024 * 1024;
 
-/// How long [`send_once`] waits for the journal, until the first message that it does not take.
-const PATIENCE_SECONDS: i64 = 1;
-
-/// The journal, as soon as it is there. Notes each event that it does not take.
-#[derive(Default)]
-pub struct JournalLayer {
-    journal: OnceLock<tracing_journald::Layer>,
+/// Why the journal did not take an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SendError {
+    /// journald has not read what it has. The socket becomes writable when there is room.
+    Full,
+    /// journald is absent, or the system lacks memory or descriptors. Only time tells when to try again.
+    Unavailable,
+    /// It will never take this entry.
+    Rejected,
 }
 
-impl JournalLayer {
-    /// Opens the journal now, if it is there.
-    pub fn new() -> Self {
-        let layer = Self::default();
-        layer.get();
-        layer
+/// A nonblocking socket that is connected to journald whenever there is one. (Connected, since poll(2) finds an
+/// unconnected datagram socket writable at all times.)
+#[derive(Debug)]
+pub(super) struct JournalSocket {
+    socket: Arc<UnixDatagram>,
+    path: &'static Path,
+    is_connected: bool,
+}
+
+impl JournalSocket {
+    /// Opens a socket to the journal. An absent journal is no error.
+    pub(super) fn open() -> io::Result<Self> {
+        Self::open_at(Path::new(SD_JOURNAL_SOCK_PATH))
     }
 
-    fn get(&self) -> Option<&tracing_journald::Layer> {
-        if self.journal.get().is_none() {
-            let _ = self.journal.set(open_journal().ok()?); // it was empty
+    pub(super) fn open_at(path: &'static Path) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        let _ = setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER); // less does as well
+        let mut socket = Self { socket: Arc::new(socket), path, is_connected: false };
+        let _ = socket.connect(); // tried again with each entry
+        Ok(socket)
+    }
+
+    /// Connects to the socket that is at the path now: a restarted journald may have made another.
+    pub(super) fn connect(&mut self) -> Result<(), SendError> {
+        self.is_connected = self.socket.connect(self.path).is_ok();
+        if self.is_connected { Ok(()) } else { Err(SendError::Unavailable) }
+    }
+
+    /// Sends an encoded entry, without waiting.
+    pub(super) fn send(&mut self, entry: &[u8]) -> Result<(), SendError> {
+        if !self.is_connected {
+            self.connect()?;
         }
-        self.journal.get()
-    }
-}
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for JournalLayer {
-    /// The crate says nothing of a failure, and the call that may fail is the last that it makes.
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let Some(journal) = self.get() else {
-            return note_untaken();
+        let result = match self.socket.send(entry) {
+            Err(error) if is_disconnected(&error) => {
+                self.connect()?;
+                self.socket.send(entry)
+            }
+            result => result,
         };
-        Errno::clear();
-        journal.on_event(event, context);
-        // EMSGSIZE: too large for a datagram, so it went through a memory file, without an error.
-        if !matches!(Errno::last_raw(), 0 | libc::EMSGSIZE) {
-            note_untaken();
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self.send_file(entry),
+            Err(error) => Err(self.classify(&error)),
         }
     }
-}
 
-fn open_journal() -> io::Result<tracing_journald::Layer> {
-    let priorities = PriorityMappings {
-        error: Priority::Error,
-        warn: Priority::Warning,
-        // The crate's own mapping makes info a notice, which journalctl prints in bold.
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        trace: Priority::Debug,
-    };
-    // What is opened next sends an empty datagram at once, for which there must be room. It gets the number of
-    // this socket, which is closed by then.
-    let number = connect_when_ready(Duration::ZERO)?.as_raw_fd();
-    let layer = tracing_journald::Layer::new()?
-        .with_field_prefix(None)
-        .with_syslog_identifier(IDENTIFIER.into())
-        .with_priority_mappings(priorities);
-    let socket = sys::borrow_unix_datagram(number)?;
-    set_nonblocking(socket)?;
-    let _ = setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER); // less does as well
-    Ok(layer)
-}
-
-/// Waits until the journal is there and takes a message, for a while at most.
-pub fn connect_when_ready(patience: Duration) -> io::Result<UnixDatagram> {
-    let socket = UnixDatagram::unbound()?;
-    socket.connect(SD_JOURNAL_SOCK_PATH)?;
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], timeout)? {
-        0 => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(socket),
+    /// Sends an entry that is too large for a datagram in a sealed memory file, as sd_journal_sendv(3) does.
+    fn send_file(&mut self, entry: &[u8]) -> Result<(), SendError> {
+        let send = || {
+            let mut file = File::from(memfd_create(
+                c"lsbaws-entry",
+                MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+            )?);
+            file.write_all(entry)?;
+            let seals = SealFlag::F_SEAL_SHRINK
+                | SealFlag::F_SEAL_GROW
+                | SealFlag::F_SEAL_WRITE
+                | SealFlag::F_SEAL_SEAL;
+            fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+            sys::send_socket(self.socket.as_fd(), &[], file.as_fd())
+        };
+        send().map_err(|error: io::Error| self.classify(&error))
     }
-}
 
-/// Sends one message without the layer. Where the journal has not taken one within a second, this process waits
-/// no more, and loses what is not taken at once.
-pub fn send_once(priority: logging::Priority, message: &str, fields: &[(&str, &str)]) {
-    static NUMBER: OnceLock<Option<RawFd>> = OnceLock::new();
-    // The lowest that is free: the crate makes its socket with the first message of the process.
-    let number = *NUMBER.get_or_init(|| UnixDatagram::unbound().ok().map(|socket| socket.as_raw_fd()));
-    let socket = || number.and_then(|number| sys::borrow_unix_datagram(number).ok());
-    // The crate makes its socket, then asks for the first field, then sends: the one moment to bound it.
-    let identifier = std::iter::once_with(|| {
-        if let Some(socket) = socket() {
-            let _ = setsockopt(&socket, sockopt::SendTimeout, &TimeVal::seconds(PATIENCE_SECONDS)); // cannot fail
+    fn classify(&mut self, error: &io::Error) -> SendError {
+        if is_disconnected(error) {
+            self.is_connected = false;
+            return SendError::Unavailable;
         }
-        ("SYSLOG_IDENTIFIER", IDENTIFIER)
-    });
-    let result = logging::journal_send(priority, message, identifier.chain(fields.iter().copied()));
-    if let (Err(_), Some(socket)) = (result, socket()) {
-        let _ = set_nonblocking(socket); // nobody left to tell
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => SendError::Full,
+            Some(libc::ENOBUFS | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EINTR) => {
+                SendError::Unavailable
+            }
+            _ => SendError::Rejected,
+        }
+    }
+
+    /// The socket itself, to poll for POLLOUT.
+    pub(super) fn as_arc(&self) -> &Arc<UnixDatagram> {
+        &self.socket
     }
 }
 
-fn set_nonblocking(socket: BorrowedFd<'_>) -> nix::Result<()> {
-    fcntl(socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop)
+/// The journald at the other end has closed its socket.
+fn is_disconnected(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ECONNREFUSED | libc::ENOTCONN | libc::ECONNRESET | libc::EPIPE))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::{IoSliceMut, Seek};
+    use std::os::fd::{AsRawFd, RawFd};
+
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A socket that stands in for journald's.
+    pub(in super::super) struct Journal {
+        folder: TempDir,
+        socket: UnixDatagram,
+    }
+
+    impl Journal {
+        pub(in super::super) fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = UnixDatagram::bind(folder.path().join("socket")).unwrap();
+            Self { folder, socket }
+        }
+
+        pub(in super::super) fn path(&self) -> &'static Path {
+            Box::leak(self.folder.path().join("socket").into_boxed_path())
+        }
+
+        pub(in super::super) fn read(&self) -> Vec<u8> {
+            let mut buffer = vec![0; 4096];
+            let length = self.socket.recv(&mut buffer).unwrap();
+            buffer.truncate(length);
+            buffer
+        }
+    }
+
+    #[test]
+    fn full_and_absent_journals_differ() {
+        let journal = Journal::new();
+        let mut socket = JournalSocket::open_at(journal.path()).unwrap();
+        let error = std::iter::repeat_with(|| socket.send(b"X=\n")).find_map(Result::err);
+        assert_eq!(error, Some(SendError::Full));
+        drop(journal);
+        assert_eq!(socket.send(b"X=\n"), Err(SendError::Unavailable));
+    }
+
+    #[test]
+    fn large_entry_goes_through_a_sealed_file() {
+        let journal = Journal::new();
+        let mut socket = JournalSocket::open_at(journal.path()).unwrap();
+        let entry = vec![b'x'; 2 * SEND_BUFFER];
+        socket.send(&entry).unwrap();
+        let (mut bytes, mut space) = ([0; 1], nix::cmsg_space!(RawFd));
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(journal.socket.as_raw_fd(), &mut parts, Some(&mut space), flags).unwrap();
+        assert_eq!(message.bytes, 0);
+        let Some(ControlMessageOwned::ScmRights(fds)) = message.cmsgs().unwrap().next() else {
+            panic!("no file came");
+        };
+        let mut file = File::options().read(true).open(format!("/proc/self/fd/{}", fds[0])).unwrap();
+        assert_eq!(file.seek(io::SeekFrom::End(0)).unwrap(), entry.len() as u64);
+        let seals = fcntl(&file, FcntlArg::F_GET_SEALS).unwrap();
+        assert!(SealFlag::from_bits_retain(seals).contains(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK));
+        nix::unistd::close(fds[0]).unwrap();
+    }
 }

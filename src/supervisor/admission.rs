@@ -86,7 +86,7 @@ impl Admission {
             Outcome::Served => self.sources.record_served(source),
             Outcome::ClientError if phase != Phase::Writing => {
                 if let Some(penalty) = self.sources.record_failure(source, &self.rules, now) {
-                    journal::log_punished(source, penalty.failures, penalty.time);
+                    journal::log_penalized(source, penalty.failures, penalty.time);
                 }
             }
             _ => {}

@@ -111,7 +111,7 @@ impl Supervisor {
                 return Ok(());
             }
             // Last, since both report what the round has done.
-            journal::refresh(now);
+            journal::flush(now);
             self.report_status(now);
         }
     }
@@ -128,6 +128,11 @@ impl Supervisor {
                 fds.push(PollFd::new(entry.listener().as_fd(), PollFlags::POLLIN));
                 polled.push(index);
             }
+        }
+        // Last: the indices of the listeners stay.
+        let journal = journal::writable();
+        if let Some(socket) = &journal {
+            fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLOUT));
         }
         let timeout = self.next_event(now).map_or(PollTimeout::NONE, |at| sys::poll_timeout(at, now));
         match poll(&mut fds, timeout) {
@@ -248,7 +253,7 @@ impl Supervisor {
         self.connections.set_bindings(self.listeners.bindings());
         journal::change(new.log);
         for warning in &new.warnings {
-            journal::log_wall_ahead(warning);
+            journal::log_system_limit_low(warning);
         }
         reload::warn_of_restart(&self.settings, &new, self.is_inherited);
         let log = journal::Settings { target: self.settings.log.target, ..new.log };

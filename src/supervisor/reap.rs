@@ -121,11 +121,11 @@ impl Reaper {
             pid: pid.as_raw(),
             exit,
             terminated_by: child.terminated_by(),
-            left_behind: has_orphans,
+            has_orphans,
             limit: limit.filter(|_| child.terminated_by().is_none()),
             usage,
-            wall: identity.accepted_at.elapsed(),
-            told: snapshot,
+            duration: identity.accepted_at.elapsed(),
+            snapshot,
         });
         self.recorded += 1;
         if let Exit::Exited(code) = exit

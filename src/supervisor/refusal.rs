@@ -12,7 +12,7 @@ use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 use super::sources::TooMuch;
 use crate::capacity::Wall;
 use crate::connection::Connection;
-use crate::journal::{self, Refused};
+use crate::journal::{self, RefusalRecord};
 use crate::outcome::Outcome;
 use crate::service::{Protocol, Service};
 use crate::source::Source;
@@ -146,7 +146,7 @@ impl Refusals {
         now: Instant,
     ) {
         let is_http = matches!(service.protocol, Protocol::Http(_));
-        journal::record_refusal(&Refused {
+        journal::record_refusal(&RefusalRecord {
             identity: &connection.identity,
             service: &service.name,
             status: is_http.then(|| reason.status()),
@@ -154,7 +154,7 @@ impl Refusals {
             reason: reason.word(),
             source,
             sentence: format_args!("{reason}"),
-            wall: if let Reason::NoProcess(_, limit) = reason { limit.as_ref() } else { None },
+            system_limit: if let Reason::NoProcess(_, limit) = reason { limit.as_ref() } else { None },
         });
         self.count += 1;
         let fd = connection.socket.as_raw_fd();

@@ -15,7 +15,7 @@ use super::listeners::{Listeners, ServedListener};
 use super::settings::{Model, Settings};
 use crate::child;
 use crate::connection::Connection;
-use crate::journal;
+use crate::journal::{self, ChildLog};
 use crate::listen::{self, activation::Activation};
 use crate::notify::Notifier;
 use crate::outcome::Outcome;
@@ -78,7 +78,7 @@ pub(crate) fn run(
         notifier.disable_watchdog();
     }
     for warning in &settings.warnings {
-        journal::log_wall_ahead(warning);
+        journal::log_system_limit_low(warning);
     }
     let listeners = Listeners::new(entries);
     connections.open_drain().map_err(Error::system("make a pair of sockets"))?;
@@ -108,7 +108,8 @@ fn serve_single(connections: &mut Connections, connection: Connection, service: 
         return Outcome::Refused;
     };
     if let Protocol::Http(_) = service.protocol
-        && let Err(outcome) = child::apply_limits(&connection, service)
+        && let journal = ChildLog::new(&connection.identity, &service.name, None)
+        && let Err(outcome) = child::apply_limits(service, &journal)
     {
         return outcome;
     }

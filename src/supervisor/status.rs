@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::children::{Child, Children};
 use super::connections::Connections;
 use super::listeners::Listeners;
-use crate::journal::{self, Live};
+use crate::journal::{self, OpenConnection};
 
 /// Connections that have a line of their own. The others are counted.
 const LINES_MAX: usize = 256;
@@ -21,19 +21,19 @@ pub(crate) fn log_status(
 ) {
     let age = show_age(now.saturating_duration_since(since));
     let (listeners, connections_now) = (listeners.describe(), connections.describe(now));
-    journal::log_state(&format!("status: {verb} for {age} on {listeners}; {connections_now}"));
+    journal::log_status(&format!("status: {verb} for {age} on {listeners}; {connections_now}"));
     let children = connections.children();
     for (pid, child) in children.by_age().into_iter().take(LINES_MAX) {
-        journal::log_live(&Live {
+        journal::log_open_connection(&OpenConnection {
             identity: child.identity(),
             service: &child.service().name,
             pid: pid.as_raw(),
-            told: &child.slot().read(),
+            snapshot: &child.slot().read(),
             sentence: &Activity { child, now }.to_string(),
         });
     }
     if let Some(more @ 1..) = children.count().checked_sub(LINES_MAX) {
-        journal::log_state(&format!("status: {more} younger connections are not listed"));
+        journal::log_status(&format!("status: {more} younger connections are not listed"));
     }
 }
 

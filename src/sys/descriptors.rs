@@ -4,8 +4,6 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use nix::sys::socket::{SockType, UnixAddr, getsockname, getsockopt, sockopt};
-
 /// Takes ownership of a descriptor that this process was started with (sockets handed in).
 ///
 /// Fails when there is no such descriptor. Each number may be adopted once, before this process opens any
@@ -18,20 +16,6 @@ pub(crate) fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open (just asked) and was inherited at start, so that nothing in
     // this process owns it; `listen::activation` adopts each number once, before any other is made.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// A Unix datagram socket that somebody else in this process owns and does not show, by its number. Fails where
-/// the number is of anything else.
-///
-/// For sockets that stay open until the process ends: those of crates that keep them in a static.
-pub(crate) fn borrow_unix_datagram(number: RawFd) -> io::Result<BorrowedFd<'static>> {
-    getsockname::<UnixAddr>(number)?;
-    // SAFETY: the kernel has just known the number as a socket, so it is open; that it stays so is the caller's word.
-    let socket = unsafe { BorrowedFd::borrow_raw(number) };
-    match getsockopt(&socket, sockopt::SockType)? == SockType::Datagram {
-        true => Ok(socket),
-        false => Err(io::ErrorKind::InvalidInput.into()),
-    }
 }
 
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what

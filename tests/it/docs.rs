@@ -230,7 +230,7 @@ const INFO_MESSAGES: [&str; 10] = [
     "PROGRAM_OUTPUT",
     "RELOADED",
     "IDLE",
-    "STATE",
+    "STATUS",
     "SHORTAGE_OVER",
 ];
 

@@ -26,8 +26,8 @@ fn max_duration_terminates_the_group_of_a_program() {
         let count = stream.read(&mut line).unwrap();
         let sleeper = std::str::from_utf8(&line[..count]).unwrap().trim().parse().unwrap();
         let record = server.record();
-        assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGTERM", "deadline"), "{model}");
-        assert!(record.line.contains("(ended by lsbaws: max_duration has passed)"), "{}", record.line);
+        assert_eq!((record.get("signal"), record.get("terminated_by")), ("SIGTERM", "deadline"), "{model}");
+        assert!(record.line.contains("(terminated: max_duration exceeded)"), "{}", record.line);
         wait_dead(Pid::from_raw(sleeper));
         assert_eq!(read_to_end(stream), "");
     }
@@ -38,7 +38,7 @@ fn program_that_ignores_sigterm_is_killed() {
     let server = serve(&exec("trap '' TERM; echo here; while :; do sleep 1000; done", ""));
     let _stream = server.connect();
     let record = server.record();
-    assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGKILL", "deadline"));
+    assert_eq!((record.get("signal"), record.get("terminated_by")), ("SIGKILL", "deadline"));
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn hanging_child_is_killed() {
     // A stopped child cannot end by itself.
     kill(Pid::from_raw(server.children()[0]), Signal::SIGSTOP).unwrap();
     let record = server.record();
-    assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGKILL", "deadline"));
+    assert_eq!((record.get("signal"), record.get("terminated_by")), ("SIGKILL", "deadline"));
 }
 
 #[test]
@@ -59,12 +59,8 @@ fn record_reports_orphaned_processes() {
     let server = serve(&exec(script, "").replace("max_duration = '1s'", ""));
     assert_eq!(read_to_end(server.connect()), "done\n");
     let record = server.record();
-    assert_eq!((record.get("left_behind"), record.get("exit_code")), ("yes", "0"));
-    assert!(
-        record.line.contains("processes that its program left behind were told to end"),
-        "{}",
-        record.line
-    );
+    assert_eq!((record.get("orphans"), record.get("exit_code")), ("yes", "0"));
+    assert!(record.line.contains("terminated orphaned processes of its program"), "{}", record.line);
 }
 
 /// A daemon that serves a sparse file of 4 GiB, and a client that has read its first bytes.
@@ -108,7 +104,7 @@ fn drain_is_extended_while_bytes_move() {
 fn drain_terminates_stalled_transfers() {
     let (mut server, _stream, _folder) = serve_large("drain_timeout = '2s'\ndrain_timeout_max = '1h'");
     server.stop();
-    assert_eq!(server.record().get("ended_by"), "drain");
+    assert_eq!(server.record().get("terminated_by"), "drain");
 }
 
 #[test]
@@ -121,7 +117,7 @@ fn drain_ends_at_drain_timeout_max() {
         std::thread::yield_now();
     }
     assert_eq!(server.wait().code(), Some(0));
-    assert_eq!(server.record().get("ended_by"), "drain");
+    assert_eq!(server.record().get("terminated_by"), "drain");
 }
 
 #[test]
@@ -139,7 +135,7 @@ fn idle_daemon_exits_and_its_successor_serves_the_backlog() {
     let lines = server.lines_to_end();
     let find = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
     assert!(
-        find("GET / -> 200") < find("no connection for 300ms: ending until the next one comes"),
+        find("GET / -> 200") < find("idle for 300ms, exiting; the next connection starts lsbaws again"),
         "{lines:?}"
     );
     let mut waiting = connect(address);
@@ -170,7 +166,7 @@ fn max_duration_applies_to_programs_in_the_iterative_model() {
     let mut behind = server.connect();
     behind.shutdown(std::net::Shutdown::Write).unwrap();
     let record = server.record();
-    assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGTERM", "deadline"));
+    assert_eq!((record.get("signal"), record.get("terminated_by")), ("SIGTERM", "deadline"));
     assert_eq!(behind.read(&mut [0]).unwrap(), 0, "the next connection is served");
 }
 
@@ -182,5 +178,5 @@ fn zombies_are_not_orphaned_processes() {
     let server = serve(&exec(script, "").replace("max_duration = '1s'", ""));
     assert_eq!(read_to_end(server.connect()), "");
     let record = server.record();
-    assert_eq!((record.get("left_behind"), record.get("exit_code")), ("", "0"), "{}", record.line);
+    assert_eq!((record.get("orphans"), record.get("exit_code")), ("", "0"), "{}", record.line);
 }

@@ -40,7 +40,7 @@ fn program_has_the_connection_and_a_clean_environment() {
         (record.get("handler"), record.get("exit_code"), record.get("outcome"), record.get("pid")),
         ("exec", "7", "handler-error", pid)
     );
-    assert!(record.line.contains("the program ended with exit code 7"), "{}", record.line);
+    assert!(record.line.contains("program exited with code 7"), "{}", record.line);
 }
 
 #[test]
@@ -106,7 +106,12 @@ fn drain_terminates_the_group_of_a_program() {
         BufReader::new(server.connect()).read_line(&mut sleeper).unwrap();
         server.signal(Signal::SIGTERM);
         let record = server.record();
-        assert_eq!((record.get("ended_by"), record.get("signal")), ("drain", "SIGTERM"), "{}", record.line);
+        assert_eq!(
+            (record.get("terminated_by"), record.get("signal")),
+            ("drain", "SIGTERM"),
+            "{}",
+            record.line
+        );
         assert_eq!(server.wait().code(), Some(0));
         wait_dead(Pid::from_raw(sleeper.trim().parse().unwrap()));
     }

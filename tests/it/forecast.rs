@@ -39,7 +39,10 @@ fn start_warns_about_the_process_limit_of_the_user() {
     let line = server.wait_line("limits.max_connections is 300");
     assert!(line.contains("but RLIMIT_NPROC is 300 and 1 are used ("), "{line}");
     assert!(line.contains("): room for 299 connections"), "{line}");
-    assert!(line.contains(" wall=\"RLIMIT_NPROC\" wall_limit=300 wall_used=1"), "{line}");
+    assert!(
+        line.contains(" system_limit=\"RLIMIT_NPROC\" system_limit_max=300 system_limit_used=1"),
+        "{line}"
+    );
     // One process more is enough.
     let mut enough =
         Setup::new("[limits]\nmax_connections = 300\n").user(other).prelude("ulimit -Su 301").serve();

@@ -13,7 +13,7 @@ use crate::cgi::{programs, say};
 use crate::harness::{Record, Setup, ask, make_folder, run_client, serve};
 
 #[test]
-fn a_pipe_that_nobody_reads_holds_nobody_up_and_every_connection_is_counted() {
+fn unread_pipe_does_not_block_and_all_connections_are_counted() {
     let folder = make_folder();
     let path = folder.path().join("stderr");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -22,39 +22,39 @@ fn a_pipe_that_nobody_reads_holds_nobody_up_and_every_connection_is_counted() {
     fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     let result = run_client(server.address(), &["--max-clients", "8", "--max-conns", "50"]);
     assert_eq!(result["answered"]["200"], 400, "{result}");
-    assert!(count_folded(&pipe, 400) > 300);
+    assert!(count_suppressed(&pipe, 400) > 300);
     server.stop();
 }
 
 #[test]
-fn a_terminal_that_takes_a_part_of_a_line_gets_the_rest_later() {
+fn terminal_gets_the_rest_of_a_line_later() {
     let pty = openpty(None, None).unwrap();
     let path = ttyname(&pty.slave).unwrap();
     let mut server = Setup::new("").prelude(&format!("exec 2>{}", path.display())).serve();
     let result = run_client(server.address(), &["--max-clients", "8", "--max-conns", "50"]);
     assert_eq!(result["answered"]["200"], 400, "{result}");
-    assert!(count_folded(File::from(pty.master), 400) > 300);
+    assert!(count_suppressed(File::from(pty.master), 400) > 300);
     server.stop();
 }
 
 /// Reads until the lines tell of so many connections. How many were counted only.
-fn count_folded(log: impl Read, connections: usize) -> usize {
-    let (mut single, mut folded) = (0, 0);
+fn count_suppressed(log: impl Read, connections: usize) -> usize {
+    let (mut single, mut suppressed) = (0, 0);
     let mut lines = BufReader::new(log).lines().map(Result::unwrap);
-    while single + folded < connections {
+    while single + suppressed < connections {
         let line = lines.next().unwrap();
         assert!(line.starts_with(" INFO ") && line.matches(" INFO ").count() == 1, "torn: {line}");
         match line.split_once(" count=") {
-            Some((_, count)) => folded += count.parse::<usize>().unwrap(),
+            Some((_, count)) => suppressed += count.parse::<usize>().unwrap(),
             None => single += usize::from(line.contains(" outcome=\"served\" ")),
         }
     }
-    assert_eq!(single + folded, connections);
-    folded
+    assert_eq!(single + suppressed, connections);
+    suppressed
 }
 
 #[test]
-fn the_terminal_of_others_stays_as_it_is() {
+fn shared_stderr_stays_blocking() {
     let folder = make_folder();
     let path = folder.path().join("stderr");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -69,7 +69,7 @@ fn the_terminal_of_others_stays_as_it_is() {
 }
 
 #[test]
-fn a_file_gets_all_lines() {
+fn file_gets_all_lines() {
     let folder = make_folder();
     let path = folder.path().join("stderr");
     let mut server = Setup::new("").prelude(&format!("exec 2>>{}; echo first >&2", path.display())).serve();
@@ -83,7 +83,7 @@ fn a_file_gets_all_lines() {
 }
 
 #[test]
-fn a_flood_over_the_rate_is_folded_by_outcome_and_adds_up() {
+fn flood_over_the_rate_is_suppressed_by_outcome_and_adds_up() {
     for model in ["fork", "iterative"] {
         let server = serve(&format!("[log]\nmax_rate = 2\n[process]\nmodel = '{model}'\n"));
         let result = run_client(server.address(), &["--max-clients", "4", "--max-conns", "50"]);
@@ -97,7 +97,7 @@ fn a_flood_over_the_rate_is_folded_by_outcome_and_adds_up() {
 }
 
 #[test]
-fn without_a_rate_nothing_is_folded() {
+fn no_rate_suppresses_nothing() {
     let server = serve("[log]\nmax_rate = 0\n");
     let result = run_client(server.address(), &["--max-clients", "6", "--max-conns", "200"]);
     assert_eq!(result["answered"]["200"], 1200, "{result}");
@@ -105,7 +105,7 @@ fn without_a_rate_nothing_is_folded() {
 }
 
 #[test]
-fn what_is_not_to_be_written_is_not_counted_either() {
+fn records_below_the_level_are_not_counted() {
     let mut server = serve("[log]\nmax_rate = 1\nlevel = 'warn'\n");
     for _ in 0..10 {
         server.get("/");
@@ -119,7 +119,7 @@ fn what_a_program_says_cannot_pose_as_a_field() {
     let it = programs("", &[("liar", &say("printf 'a\" pid=\"1\\\\ \\342\\200\\256 \\303\\251\\n' >&2"))]);
     it.server.get("/cgi/liar");
     let line = it.server.wait_line(" pid=");
-    assert!(line.contains(": a\\x22 pid=\\x221\\x5c \\xe2\\x80\\xae \u{e9} connection=\""), "{line}");
+    assert!(line.contains(": a\\x22 pid=\\x221\\x5c \\xe2\\x80\\xae \u{e9} connection="), "{line}");
     assert_eq!(Record::parse(&line).get("pid"), "");
 }
 

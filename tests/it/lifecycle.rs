@@ -65,7 +65,7 @@ fn idle_daemon_stops_at_once() {
     server.stop();
     let lines = server.lines_to_end();
     assert!(
-        lines.iter().any(|line| line.contains("stopping: connections left 0, up to 20s for them to finish")),
+        lines.iter().any(|line| line.contains("stopping: waiting up to 20s for 0 connections to finish")),
         "{lines:?}"
     );
 }
@@ -78,7 +78,7 @@ fn drain_terminates_children_at_its_timeout() {
     assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0);
     let record = server.record();
     assert_eq!(
-        (record.get("end"), record.get("signal"), record.get("ended_by")),
+        (record.get("end"), record.get("signal"), record.get("terminated_by")),
         ("killed", "SIGTERM", "drain")
     );
     assert_eq!(
@@ -94,7 +94,7 @@ fn child_that_cannot_be_terminated_is_killed() {
     kill(child, Signal::SIGSTOP).unwrap(); // SIGTERM does not end a stopped process
     server.stop();
     let record = server.record();
-    assert_eq!((record.get("signal"), record.get("ended_by")), ("SIGKILL", "drain"));
+    assert_eq!((record.get("signal"), record.get("terminated_by")), ("SIGKILL", "drain"));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn second_sigterm_stops_at_once() {
     assert_eq!(server.wait().code(), Some(0));
     let record = server.record();
     assert_eq!(
-        (record.get("signal"), record.get("ended_by"), record.get("outcome")),
+        (record.get("signal"), record.get("terminated_by"), record.get("outcome")),
         ("SIGKILL", "stop", "killed")
     );
 }
@@ -232,7 +232,7 @@ fn iterative_server_stops_between_two_connections() {
 
 #[test]
 fn double_fork_drains_and_stops() {
-    for (drain_timeout, signals, ended_by) in [("100ms", 1, "drain"), ("1h", 2, "stop")] {
+    for (drain_timeout, signals, terminated_by) in [("100ms", 1, "drain"), ("1h", 2, "stop")] {
         let process = format!("[process]\nmodel = 'double-fork'\ndrain_timeout = '{drain_timeout}'\n");
         let mut server = serve(&format!("{SLOW}{process}"));
         let (mut stream, _) = start_slow(&server);
@@ -243,7 +243,7 @@ fn double_fork_drains_and_stops() {
         assert_eq!(server.wait().code(), Some(0));
         assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "the connection is closed");
         let record = server.record();
-        assert_eq!((record.get("ended_by"), record.get("target")), (ended_by, "/slow?a=b"));
+        assert_eq!((record.get("terminated_by"), record.get("target")), (terminated_by, "/slow?a=b"));
     }
 }
 

@@ -41,7 +41,7 @@ fn every_model_serves_and_records() {
             );
             let own = i64::from(server.pid().as_raw());
             assert_eq!(record.number("pid") == own, model == "iterative", "{model}");
-            assert!(record.number("wall_usec") > 0 && record.number("bytes_out") > 100);
+            assert!(record.number("duration_usec") > 0 && record.number("bytes_out") > 100);
         }
         assert!(server.children().is_empty());
     }
@@ -100,7 +100,7 @@ fn record_of_a_killed_child_names_its_request() {
             ("requests", "1"),
             ("status", ""),
             ("exit_code", ""),
-            ("ended_by", ""),
+            ("terminated_by", ""),
         ];
         for (name, value) in expected {
             assert_eq!(record.get(name), value, "{model}: {name} in {}", record.line);

@@ -40,13 +40,13 @@ fn reload_applies_to_new_connections() {
 fn reload_with_errors_changes_nothing() {
     let server = serve(&saying("old"));
     server.reload("[limits]\nmax_conections = 3\n");
-    let line = server.wait_line("unable to reload, the configuration stays as it was: ");
+    let line = server.wait_line("reload failed, keeping the running configuration: ");
     assert!(line.contains("lsbaws.toml:2: limits.max_conections: unknown key"), "{line}");
     server.notification_with("READY=1");
     assert!(server.get("/").ends_with("old"));
     // A configuration without a service for a listener is an error.
     server.reload("[service.a]\n[service.b]\n");
-    let line = server.wait_line("unable to reload");
+    let line = server.wait_line("reload failed");
     assert!(line.contains("no [service.web] for listener \\\"web\\\""), "{line}");
     assert!(server.get("/").ends_with("old"));
     server.reload(&saying("new"));
@@ -121,7 +121,7 @@ fn reload_adds_and_removes_bound_listeners() {
     assert!(!Path::new(&folder.path().join("a")).exists());
     // If one address cannot be bound, the others are not bound either.
     server.reload(&(listen("web", &["d", "none/e"]) + &saying("three")));
-    server.wait_line("unable to reload");
+    server.wait_line("reload failed");
     assert!(!Path::new(&folder.path().join("d")).exists());
     assert!(ask(connect("c"), CLOSE).ends_with("two"));
     server.stop();

@@ -67,7 +67,7 @@ fn record_names_the_cpu_time_limit() {
     let record = ended(&it.server);
     assert_eq!(record.get("limit"), "cpu_time", "{}", record.line);
     assert!(
-        record.line.contains("killed by SIGXCPU) (the service's cpu_time is 1s), after"),
+        record.line.contains("killed by SIGXCPU) (at the service's cpu_time of 1s), after"),
         "{}",
         record.line
     );
@@ -82,7 +82,7 @@ fn program_that_ignores_sigxcpu_is_killed() {
     assert_eq!(read_to_end(server.connect()), "");
     let record = server.record();
     assert_eq!((record.get("signal"), record.get("limit")), ("SIGKILL", "cpu_time"), "{}", record.line);
-    assert!(record.line.contains("(the service's cpu_time is 1s)"), "{}", record.line);
+    assert!(record.line.contains("(at the service's cpu_time of 1s)"), "{}", record.line);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn record_names_the_memory_limit() {
     it.server.get("/cgi/abort");
     let record = ended(&it.server);
     assert_eq!(record.get("limit"), "memory", "{}", record.line);
-    assert!(record.line.contains("(the service's memory is 100 MiB)"), "{}", record.line);
+    assert!(record.line.contains("(at the service's memory of 100 MiB)"), "{}", record.line);
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn is_spare(pid: i32) -> bool {
 
 /// The number of connections in a line of the log.
 fn count_line(line: &str) -> u64 {
-    if line.contains(" end=\"folded\"") {
+    if line.contains(" end=\"suppressed\"") {
         let (_, count) = line.split_once(" count=").unwrap();
         count.split(' ').next().unwrap().parse().unwrap()
     } else {

@@ -14,10 +14,10 @@ jq --exit-status '
     and .LSBAWS_METHOD == "GET" and .LSBAWS_STATUS == "200" and .LSBAWS_REQUESTS == "1"
     and (.LSBAWS_PEER | startswith("127.0.0.1:")) and .LSBAWS_CONNECTION != "" and .LSBAWS_PHASE != ""
     and .LSBAWS_PID != ._PID
-    and ([.LSBAWS_PID, .LSBAWS_WALL_USEC, .LSBAWS_MAXRSS_KB, .LSBAWS_MINOR_FAULTS, .LSBAWS_BYTES_IN,
+    and ([.LSBAWS_PID, .LSBAWS_DURATION_USEC, .LSBAWS_MAXRSS_KIB, .LSBAWS_MINOR_FAULTS, .LSBAWS_BYTES_IN,
         .LSBAWS_BYTES_OUT] | map(tonumber) | min > 0)
     and ([.LSBAWS_USER_USEC, .LSBAWS_SYSTEM_USEC] | map(tonumber) | min >= 0)
-    and (has("LSBAWS_SIGNAL") or has("LSBAWS_ENDED_BY") or has("LSBAWS_ERROR") | not)
+    and (has("LSBAWS_SIGNAL") or has("LSBAWS_TERMINATED_BY") or has("LSBAWS_ERROR") | not)
 ' <<<"$record"
 
 # A malformed request has a record as well, at info.

@@ -16,7 +16,7 @@ systemctl stop lsbaws.service # everything is written before it exits
 [[ $(count_recorded "$since") == 3000 ]]
 report "stopped: $(count_suppressed "$since") of 3000 records were suppressed"
 [[ $(count_suppressed "$since") -gt 0 ]]
-[[ $(journalctl "$since" --catalog LSBAWS_END=folded) != *"@LSBAWS_"* ]]
+[[ $(journalctl "$since" --catalog LSBAWS_END=suppressed) != *"@LSBAWS_"* ]]
 
 get "$web/"
 systemctl restart lsbaws.service

@@ -17,7 +17,7 @@ jq --exit-status --arg child "$child" '
     .MESSAGE_ID == "86f3a1d04c7b4e0f9a52c8e1b7d36402" and .PRIORITY == "3" and .LSBAWS_PID == $child
     and .LSBAWS_END == "killed" and .LSBAWS_SIGNAL == "SIGKILL" and .LSBAWS_METHOD == "GET"
     and .LSBAWS_TARGET == "/slow" and .LSBAWS_PHASE == "handling"
-    and (has("LSBAWS_EXIT_CODE") or has("LSBAWS_ENDED_BY") or has("LSBAWS_STATUS") | not)
+    and (has("LSBAWS_EXIT_CODE") or has("LSBAWS_TERMINATED_BY") or has("LSBAWS_STATUS") | not)
 ' <<<"$record"
 # The explanation contains the values of the fields, not their names.
 explained=$(journalctl "$since" --catalog LSBAWS_OUTCOME=killed)

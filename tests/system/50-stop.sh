@@ -20,5 +20,5 @@ request_slow
 systemctl stop lsbaws.service
 expect_no_response
 record=$(await_entry "$since" LSBAWS_TARGET=/slow)
-jq --exit-status '.LSBAWS_ENDED_BY == "drain" and .LSBAWS_SIGNAL == "SIGTERM" and .PRIORITY == "4"' <<<"$record"
+jq --exit-status '.LSBAWS_TERMINATED_BY == "drain" and .LSBAWS_SIGNAL == "SIGTERM" and .PRIORITY == "4"' <<<"$record"
 [[ $(show lsbaws.service Result) == success ]]

@@ -80,6 +80,6 @@ systemctl restart lsbaws.service
 if wait "$client"; then fail "the client took an incomplete response for a complete one"; fi
 record=$(await_entry "$since" LSBAWS_HANDLER=cgi)
 jq --exit-status '
-    .LSBAWS_END == "killed" and .LSBAWS_ENDED_BY == "drain" and .LSBAWS_PROGRAM_END == "still running"
+    .LSBAWS_END == "killed" and .LSBAWS_TERMINATED_BY == "drain" and .LSBAWS_PROGRAM_END == "still running"
 ' <<<"$record"
 [[ -z $(pgrep --full /srv/cgi/slow) ]]

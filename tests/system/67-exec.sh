@@ -85,5 +85,5 @@ read -r -u "$program" line
 systemctl restart lsbaws.service
 [[ -z $(cat <&"$program") ]]
 record=$(await_entry "$since" LSBAWS_SERVICE=files LSBAWS_SIGNAL=SIGTERM)
-jq --exit-status '.LSBAWS_ENDED_BY == "drain" and .LSBAWS_HANDLER == "exec"' <<<"$record"
+jq --exit-status '.LSBAWS_TERMINATED_BY == "drain" and .LSBAWS_HANDLER == "exec"' <<<"$record"
 [[ -z $(pgrep --full "sleep 1000") ]]

@@ -95,7 +95,7 @@ count_recorded() { # SINCE
 
 # The number of those without a record.
 count_suppressed() { # SINCE
-    journalctl "$1" --output=json --identifier=lsbaws LSBAWS_OUTCOME=served LSBAWS_END=folded |
+    journalctl "$1" --output=json --identifier=lsbaws LSBAWS_OUTCOME=served LSBAWS_END=suppressed |
         jq --slurp 'map(.LSBAWS_COUNT | tonumber) | add // 0'
 }
 

@@ -19,7 +19,6 @@ use self::relay::Relay;
 pub(crate) use self::script::Programs;
 use super::exchange::{ALLOWED, Answer, Exchange};
 use crate::http::failure::Failure;
-use crate::journal;
 use crate::outcome::Outcome;
 
 /// The settings of the handler.
@@ -87,7 +86,7 @@ impl Cgi {
         program: &Path,
         error: &io::Error,
     ) -> Result<Answer, Failure> {
-        journal::log_program_failed(exchange.identity, exchange.service, program, error);
+        exchange.journal.log_program_failed(program, error);
         let (status, reason) = match error.raw_os_error() {
             Some(libc::EACCES | libc::EPERM) => (403, "no permission to run the program"),
             Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {

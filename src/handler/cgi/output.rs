@@ -1,7 +1,6 @@
 //! The standard error of a program: lines for the journal, up to a limit.
 
 use crate::handler::exchange::Exchange;
-use crate::journal;
 
 /// Bytes of a line. A longer one is split.
 const LINE_MAX: usize = 2048;
@@ -55,5 +54,5 @@ impl Lines {
 }
 
 fn log_line(exchange: &Exchange<'_, '_>, line: &[u8]) {
-    journal::log_program_output(exchange.identity, exchange.service, exchange.request.target, line);
+    exchange.journal.log_program_output(exchange.request.target, line);
 }

@@ -10,7 +10,6 @@ use crate::handler::exchange::{Answer, Exchange, InternalRedirect};
 use crate::http::failure::Failure;
 use crate::http::response::Framed;
 use crate::http::stream::Interrupted;
-use crate::journal;
 use crate::outcome::Outcome;
 use crate::scoreboard::ProgramEnd;
 
@@ -228,7 +227,6 @@ impl Relay<'_> {
     }
 
     fn log_fault(&self, exchange: &Exchange<'_, '_>, reason: &str) {
-        let (service, target) = (exchange.service, exchange.request.target);
-        journal::log_program_fault(exchange.identity, service, target, &self.script.file, reason);
+        exchange.journal.log_program_fault(exchange.request.target, &self.script.file, reason);
     }
 }

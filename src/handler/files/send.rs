@@ -8,13 +8,12 @@ use super::Files;
 use super::conditions::{self, Validators, Verdict};
 use super::encoding::{self, Coding};
 use super::ranges::{self, Selection};
-use crate::connection::Identity;
 use crate::handler::exchange::Exchange;
 use crate::handler::root::{Metadata, OpenFile};
 use crate::http::failure::Failure;
 use crate::http::response::{Head, ResponseContent};
 use crate::http::stream::Interrupted;
-use crate::journal;
+use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 
 /// Field values that the responses for one file have in common.
@@ -206,15 +205,13 @@ fn separate(
 
 /// The request that a file is read for, for the journal.
 struct Reader<'a> {
-    identity: &'a Identity,
-    service: &'a str,
+    journal: &'a ChildLog<'a>,
     target: &'a str,
 }
 
 impl<'a> Reader<'a> {
     fn of<'c: 'a>(exchange: &Exchange<'a, 'c>) -> Self {
-        let Exchange { identity, service, request, .. } = *exchange;
-        Self { identity, service, target: request.target }
+        Self { journal: exchange.journal, target: exchange.request.target }
     }
 }
 
@@ -233,8 +230,7 @@ fn send_parts(
             // The file is shorter than announced, or cannot be read. The connection closes before the end of the
             // content, so that the client detects it.
             Err(Interrupted::Gone(error)) if is_of_file(&error) => {
-                let Reader { identity, service, target } = reader;
-                journal::log_system_refused(identity, service, Some(target), "read the file", &error);
+                reader.journal.log_system_error(Some(reader.target), "read the file", &error);
                 return Ok(Outcome::SystemError);
             }
             Err(interrupted) => return Err(interrupted.into()),

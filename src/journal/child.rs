@@ -1,0 +1,174 @@
+//! The log of a child: what happens to its connection while it runs, such as a program that fails. A child has
+//! closed the supervisor's socket to the journal, and opens one of its own when there is something to write. What
+//! the log does not accept is counted in the slot of the child, and the supervisor adds it to its own count.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::entry::Entry;
+use super::message_id::{LIMIT_NOT_SET, PROGRAM_FAILED, PROGRAM_OUTPUT, SYSTEM_ERROR};
+use super::socket::{JournalSocket, SendError};
+use super::stderr::Stderr;
+use super::{Level, add_lost_message, is_journal, wait_for_room};
+use crate::capacity::Watch;
+use crate::connection::Identity;
+use crate::escape::{escape_ascii, escape_for_line};
+use crate::scoreboard::Slot;
+
+/// How long a child waits for the journal, in all.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The log of a process that serves one connection.
+#[derive(Debug)]
+pub(crate) struct ChildLog<'a> {
+    identity: &'a Identity,
+    service: &'a str,
+    /// None: this process is its own supervisor.
+    slot: Option<Slot>,
+    /// None: nothing has been written yet.
+    sink: RefCell<Option<Sink>>,
+}
+
+#[derive(Debug)]
+enum Sink {
+    /// And how much longer the child may wait for it.
+    Journal(JournalSocket, Duration),
+    Stderr(Stderr),
+}
+
+impl<'a> ChildLog<'a> {
+    pub(crate) fn new(identity: &'a Identity, service: &'a str, slot: Option<Slot>) -> Self {
+        Self { identity, service, slot, sink: RefCell::new(None) }
+    }
+
+    /// A program could not be started.
+    pub(crate) fn log_program_failed(&self, program: &Path, error: &io::Error) {
+        let limit = Watch::default().find_hit(error);
+        let mut error = error.to_string();
+        if error.starts_with("No such file")
+            && let Some((interpreter, has_return)) = read_interpreter(program)
+        {
+            let cause = if has_return { " (the #! line ends with a carriage return)" } else { "" };
+            error = format!("interpreter '{interpreter}' not found{cause}: {error}");
+        }
+        if let Some(limit) = limit {
+            error = format!("{error}: {limit}");
+        }
+        let what = format_args!("unable to run {}: ", escape_path(program));
+        self.write(self.error(PROGRAM_FAILED, what, &error).text("LSBAWS_ERROR", &error));
+    }
+
+    /// A program did not answer as it should.
+    pub(crate) fn log_program_fault(&self, target: &str, program: &Path, error: &str) {
+        let what = format_args!("{} failed: ", escape_path(program));
+        let entry = self.error(PROGRAM_FAILED, what, error);
+        self.write(entry.text("LSBAWS_TARGET", target).text("LSBAWS_ERROR", error));
+    }
+
+    /// A program wrote a line to its standard error.
+    pub(crate) fn log_program_output(&self, target: &str, line: &[u8]) {
+        let entry = self.entry(Level::Info, PROGRAM_OUTPUT, format_args!(""), line);
+        self.write(entry.text("LSBAWS_TARGET", target));
+    }
+
+    /// A limit of the service could not be set.
+    pub(crate) fn log_limit_not_set(&self, key: &str, error: &str) {
+        let what = format_args!("unable to set {key} of the service {}: ", self.service);
+        let entry = self.error(LIMIT_NOT_SET, what, error);
+        self.write(entry.text("LSBAWS_LIMIT", key).text("LSBAWS_ERROR", error));
+    }
+
+    /// A system call failed that serves the connection, such as to read a file.
+    pub(crate) fn log_system_error(&self, target: Option<&str>, what: &str, error: &io::Error) {
+        let error = error.to_string();
+        let entry = self.error(SYSTEM_ERROR, format_args!("unable to {what}: "), &error);
+        self.write(entry.optional_text("LSBAWS_TARGET", target).text("LSBAWS_ERROR", &error));
+    }
+
+    fn error(&self, message_id: &'static str, what: std::fmt::Arguments<'_>, error: &str) -> Entry {
+        self.entry(Level::Error, message_id, what, error.as_bytes())
+    }
+
+    /// The message is in two parts: ours, and what comes from elsewhere.
+    fn entry(
+        &self,
+        level: Level,
+        message_id: &'static str,
+        what: std::fmt::Arguments<'_>,
+        quote: &[u8],
+    ) -> Entry {
+        Entry::new(level, message_id, format_args!("{}: {what}", self.identity.peer)).quote(quote).connection(
+            self.identity,
+            self.service,
+            None,
+        )
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "an entry is written once")]
+    fn write(&self, entry: Entry) {
+        let mut sink = self.sink.borrow_mut();
+        if sink.is_none() {
+            *sink = match is_journal() {
+                true => JournalSocket::open().ok().map(|socket| Sink::Journal(socket, TIMEOUT)),
+                false => Some(Sink::Stderr(Stderr::open())),
+            };
+        }
+        if !sink.as_mut().is_some_and(|sink| sink.write(&entry)) {
+            match self.slot {
+                Some(slot) => slot.add_lost_message(),
+                None => add_lost_message(),
+            }
+        }
+    }
+}
+
+impl Sink {
+    /// False: the log has not accepted it.
+    fn write(&mut self, entry: &Entry) -> bool {
+        match self {
+            Self::Journal(socket, patience) => {
+                let mut bytes = Vec::new();
+                entry.encode_for_journal(&mut bytes);
+                send(socket, &bytes, patience)
+            }
+            Self::Stderr(stderr) => {
+                let mut line = String::new();
+                entry.encode_as_line(&mut line);
+                stderr.write_line(line.as_bytes()).is_ok()
+            }
+        }
+    }
+}
+
+/// Sends an entry, and waits for room for as long as `time_left`, which it shortens. False: it was not accepted.
+fn send(socket: &mut JournalSocket, entry: &[u8], time_left: &mut Duration) -> bool {
+    loop {
+        match socket.send(entry) {
+            Ok(()) => return true,
+            Err(SendError::Full) if !time_left.is_zero() => {
+                let start = Instant::now();
+                wait_for_room(socket.as_arc(), start + *time_left);
+                *time_left = time_left.saturating_sub(start.elapsed());
+            }
+            Err(_) => return false,
+        }
+    }
+}
+
+/// The interpreter that the `#!` line of a script names, and whether a carriage return ends the line: that is
+/// invisible and never intended.
+fn read_interpreter(script: &Path) -> Option<(String, bool)> {
+    let mut start = Vec::new();
+    File::open(script).ok()?.take(200).read_to_end(&mut start).ok()?;
+    let line = start.split(|&byte| byte == b'\n').next()?.strip_prefix(b"#!")?;
+    let text = line.strip_suffix(b"\r").unwrap_or(line);
+    Some((escape_ascii(text), text.len() < line.len()))
+}
+
+fn escape_path(path: &Path) -> String {
+    escape_for_line(path.as_os_str().as_bytes())
+}

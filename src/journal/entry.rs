@@ -1,0 +1,215 @@
+//! One entry of the log: a message and its fields, and the two ways to encode it.
+
+use std::fmt::{Display, Write};
+
+use super::Level;
+use crate::capacity::Wall;
+use crate::connection::Identity;
+use crate::escape::{escape_char, escape_for_journal, escape_for_line, is_printable};
+use crate::scoreboard::Snapshot;
+
+/// What `journalctl -t` filters by.
+pub(super) const IDENTIFIER: &str = "lsbaws";
+
+const MESSAGE_ID: &str = "MESSAGE_ID";
+
+/// A message and its fields, in the order in which they were added.
+#[derive(Debug)]
+pub(super) struct Entry {
+    level: Level,
+    message: String,
+    /// The end of the message, if it is of foreign origin: each encoding escapes it by its own rules.
+    quote: Vec<u8>,
+    fields: Vec<Field>,
+    /// The values of all fields, one after another.
+    values: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    name: &'static str,
+    /// Where the value ends.
+    end: usize,
+    /// Free text, which a line shows in quotes.
+    is_text: bool,
+}
+
+impl Entry {
+    pub(super) fn new(level: Level, message_id: &'static str, message: impl Display) -> Self {
+        Self::without_id(level, message).field(MESSAGE_ID, message_id)
+    }
+
+    /// An entry of no kind that an administrator would filter by.
+    pub(super) fn without_id(level: Level, message: impl Display) -> Self {
+        let (values, fields) = (String::with_capacity(512), Vec::with_capacity(32));
+        Self { level, message: message.to_string(), quote: Vec::new(), fields, values }
+    }
+
+    /// Ends the message with foreign text.
+    pub(super) fn quote(mut self, text: &[u8]) -> Self {
+        self.quote = text.to_vec();
+        self
+    }
+
+    /// Adds a field with a number, or a word without spaces.
+    pub(super) fn field(self, name: &'static str, value: impl Display) -> Self {
+        self.add(name, value, false)
+    }
+
+    /// Adds a field with free text.
+    pub(super) fn text(self, name: &'static str, text: impl Display) -> Self {
+        self.add(name, text, true)
+    }
+
+    /// Adds a field, as [`Entry::field`], if there is a value.
+    pub(super) fn optional(self, name: &'static str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.field(name, value),
+            None => self,
+        }
+    }
+
+    /// Adds a field, as [`Entry::text`], if there is a text.
+    pub(super) fn optional_text(self, name: &'static str, text: Option<impl Display>) -> Self {
+        match text {
+            Some(text) => self.text(name, text),
+            None => self,
+        }
+    }
+
+    fn add(mut self, name: &'static str, value: impl Display, is_text: bool) -> Self {
+        let _ = write!(self.values, "{value}"); // into a String: never fails
+        self.fields.push(Field { name, end: self.values.len(), is_text });
+        self
+    }
+
+    /// Adds the fields that identify a connection.
+    pub(super) fn connection(self, identity: &Identity, service: &str, handler: Option<&str>) -> Self {
+        self.field("LSBAWS_CONNECTION", identity.id)
+            .text("LSBAWS_LISTENER", &identity.listener)
+            .text("LSBAWS_SERVICE", service)
+            .optional_text("LSBAWS_HANDLER", handler)
+            .field("LSBAWS_PEER", identity.peer)
+    }
+
+    /// Adds what a child has written to its slot. lsbaws does not count what a program receives and sends.
+    pub(super) fn snapshot(self, snapshot: &Snapshot, is_program: bool) -> Self {
+        let count = |number: u64| (!is_program).then_some(number);
+        self.optional("LSBAWS_REQUESTS", count(snapshot.requests))
+            .optional("LSBAWS_BYTES_IN", count(snapshot.bytes_in))
+            .optional("LSBAWS_BYTES_OUT", count(snapshot.bytes_out))
+            .optional_text("LSBAWS_METHOD", snapshot.method.as_ref())
+            .optional_text("LSBAWS_TARGET", snapshot.target.as_ref())
+            .optional("LSBAWS_STATUS", snapshot.status)
+            .text("LSBAWS_PHASE", snapshot.phase)
+    }
+
+    /// Adds the limit of the system that was reached, or is too low.
+    pub(super) fn system_limit(self, limit: Option<&Wall>) -> Self {
+        self.optional_text("LSBAWS_SYSTEM_LIMIT", limit.map(|limit| &limit.name))
+            .optional("LSBAWS_SYSTEM_LIMIT_MAX", limit.map(|limit| limit.limit))
+            .optional("LSBAWS_SYSTEM_LIMIT_USED", limit.map(|limit| limit.used))
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Appends the entry as the journal reads it (systemd's "Native Journal Protocol").
+    pub(super) fn encode_for_journal(&self, out: &mut Vec<u8>) {
+        push_field(out, "SYSLOG_IDENTIFIER", IDENTIFIER.as_bytes());
+        push_field(out, "PRIORITY", self.level.priority().as_bytes());
+        if self.quote.is_empty() {
+            push_field(out, "MESSAGE", self.message.as_bytes());
+        } else {
+            let message = format!("{}{}", self.message, escape_for_journal(&self.quote));
+            push_field(out, "MESSAGE", message.as_bytes());
+        }
+        for (field, value) in self.fields() {
+            push_field(out, field.name, value.as_bytes());
+        }
+    }
+
+    /// Appends the entry as one line: level, message, and the fields as `name=value`. Nothing in it ends the line,
+    /// and no foreign text poses as a field.
+    pub(super) fn encode_as_line(&self, out: &mut String) {
+        let _ = self.write_line(out); // into a String: never fails
+    }
+
+    fn write_line(&self, out: &mut String) -> std::fmt::Result {
+        write!(out, "{:>5} ", self.level.word())?;
+        for c in self.message.chars() {
+            if is_printable(c) { out.push(c) } else { escape_char(out, c)? }
+        }
+        out.push_str(&escape_for_line(&self.quote));
+        for (field, value) in self.fields().filter(|(field, _)| field.name != MESSAGE_ID) {
+            let name = field.name.strip_prefix("LSBAWS_").unwrap_or(field.name);
+            out.push(' ');
+            out.extend(name.chars().map(|c| c.to_ascii_lowercase()));
+            out.push('=');
+            if field.is_text { write!(out, "{value:?}")? } else { out.push_str(value) }
+        }
+        out.push('\n');
+        Ok(())
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&Field, &str)> {
+        let mut start = 0;
+        self.fields.iter().map(move |field| {
+            let value = &self.values[start..field.end];
+            start = field.end;
+            (field, value)
+        })
+    }
+}
+
+/// `NAME=value` and a newline; a value that has a newline follows its name and its length.
+fn push_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    if value.contains(&b'\n') {
+        out.push(b'\n');
+        out.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        out.push(b'=');
+    }
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry::new(Level::Warn, "0123", "a \"b\"\n: ")
+            .quote(b"c=\"d\"\n\xff")
+            .field("LSBAWS_PID", 7)
+            .text("LSBAWS_ERROR", "one\ntwo \"three\"")
+            .optional("LSBAWS_STATUS", None::<u16>)
+            .optional_text("LSBAWS_REASON", Some("why"))
+    }
+
+    #[test]
+    fn a_line_ends_once_and_quotes_text() {
+        let mut line = String::new();
+        entry().encode_as_line(&mut line);
+        assert_eq!(
+            line,
+            " WARN a \"b\"\\x0a: c=\\x22d\\x22\\x0a\\xff pid=7 error=\"one\\ntwo \\\"three\\\"\" reason=\"why\"\n"
+        );
+    }
+
+    #[test]
+    fn the_journal_gets_lengths_before_values_with_newlines() {
+        let mut bytes = Vec::new();
+        entry().encode_for_journal(&mut bytes);
+        let mut expected = b"SYSLOG_IDENTIFIER=lsbaws\nPRIORITY=4\nMESSAGE\n".to_vec();
+        let message = b"a \"b\"\n: c=\"d\"\\x0a\\xff";
+        expected.extend((message.len() as u64).to_le_bytes());
+        expected.extend(message);
+        expected
+            .extend(b"\nMESSAGE_ID=0123\nLSBAWS_PID=7\nLSBAWS_ERROR\n\x0f\0\0\0\0\0\0\0one\ntwo \"three\"\n");
+        expected.extend(b"LSBAWS_REASON=why\n");
+        assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&expected));
+    }
+}

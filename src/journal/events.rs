@@ -1,0 +1,131 @@
+//! The messages of the daemon itself, each with its MESSAGE_ID and its fields.
+
+use std::fmt::{self, Display};
+use std::io;
+use std::time::Duration;
+
+use super::entry::Entry;
+use super::message_id::*;
+use super::{Level, with_log};
+use crate::capacity::{Wall, Warning};
+use crate::connection::Identity;
+use crate::scoreboard::{Phase, Snapshot};
+use crate::source::Source;
+
+/// Writes a message, or counts it.
+#[expect(clippy::needless_pass_by_value, reason = "an entry is written once")]
+fn log(entry: Entry) {
+    with_log(|log| log.message(&entry));
+}
+
+/// Every listener is armed.
+pub(crate) fn log_ready(listeners: &str) {
+    log(Entry::new(Level::Info, READY, format_args!("serving on {listeners}")));
+}
+
+/// The daemon stops when its connections have finished, or after `timeout`.
+pub(crate) fn log_draining(children: usize, timeout: Duration) {
+    let connections = if children == 1 { "connection" } else { "connections" };
+    let timeout = humantime::format_duration(timeout);
+    let message = format_args!("stopping: waiting up to {timeout} for {children} {connections} to finish");
+    log(Entry::new(Level::Info, DRAINING, message));
+}
+
+pub(crate) fn log_stopped(connections: u64) {
+    log(Entry::new(Level::Info, STOPPED, format_args!("stopped after {connections} connections")));
+}
+
+/// The limit that an error comes from, as a part of a sentence.
+struct LimitSuffix<'a>(Option<&'a Wall>);
+
+impl Display for LimitSuffix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |limit| write!(f, ": {limit}"))
+    }
+}
+
+/// accept(2) failed at this listener.
+pub(crate) fn log_accept_exhausted(listener: &str, error: &io::Error, limit: Option<&Wall>) {
+    let suffix = LimitSuffix(limit);
+    let message = format_args!(
+        "unable to accept: {error}{suffix}; listener paused for 1s or until a child exits; connections queue in the backlog"
+    );
+    let entry = Entry::new(Level::Error, ACCEPT_EXHAUSTED, message).text("LSBAWS_LISTENER", listener);
+    log(entry.text("LSBAWS_ERROR", error).system_limit(limit));
+}
+
+/// fork(2) failed for a connection.
+pub(crate) fn log_fork_exhausted(error: &io::Error, limit: Option<&Wall>) {
+    let suffix = LimitSuffix(limit);
+    let message = format_args!("unable to fork: {error}{suffix}; the connection is kept and retried");
+    let entry = Entry::new(Level::Error, FORK_EXHAUSTED, message);
+    log(entry.text("LSBAWS_ERROR", error).system_limit(limit));
+}
+
+/// accept(2) or fork(2), which is `call`, succeeds again.
+pub(crate) fn log_shortage_over(call: &str, failures: u64) {
+    let message = format_args!("{call} succeeds again after {failures} failures");
+    log(Entry::new(Level::Info, SHORTAGE_OVER, message));
+}
+
+/// A limit of the system is lower than the configuration needs.
+pub(crate) fn log_system_limit_low(warning: &Warning) {
+    let entry = Entry::new(Level::Warn, SYSTEM_LIMIT_LOW, &warning.sentence);
+    log(entry.system_limit(warning.wall.as_ref()));
+}
+
+/// Anything else that an administrator should know, and that does not end the daemon.
+pub(crate) fn log_warning(message: &str) {
+    log(Entry::without_id(Level::Warn, message));
+}
+
+/// The configuration was read again, and applies to all further connections.
+pub(crate) fn log_reloaded(listeners: &str) {
+    let message = format_args!("configuration reloaded, serving on {listeners}");
+    log(Entry::new(Level::Info, RELOADED, message));
+}
+
+/// The new configuration is invalid.
+pub(crate) fn log_reload_failed(error: &str) {
+    let message = format_args!("reload failed, keeping the running configuration: {error}");
+    log(Entry::new(Level::Error, RELOAD_FAILED, message).text("LSBAWS_ERROR", error));
+}
+
+/// No connection came for so long that the daemon exits.
+pub(crate) fn log_idle(timeout: Duration) {
+    let timeout = humantime::format_duration(timeout);
+    let message = format_args!("idle for {timeout}, exiting; the next connection starts lsbaws again");
+    log(Entry::new(Level::Info, IDLE, message));
+}
+
+/// A line of the answer to SIGUSR1.
+pub(crate) fn log_status(message: &str) {
+    log(Entry::new(Level::Info, STATUS, message));
+}
+
+/// A connection that is being served.
+#[derive(Debug)]
+pub(crate) struct OpenConnection<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) service: &'a str,
+    pub(crate) pid: i32,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) sentence: &'a str,
+}
+
+/// What a connection is doing now: a line of the answer to SIGUSR1.
+pub(crate) fn log_open_connection(open: &OpenConnection<'_>) {
+    let OpenConnection { identity, service, pid, snapshot, sentence } = open;
+    let entry = Entry::new(Level::Info, STATUS, format_args!("status: {sentence}"));
+    let entry = entry.connection(identity, service, None).field("LSBAWS_PID", pid);
+    log(entry.snapshot(snapshot, snapshot.phase == Phase::Program));
+}
+
+/// Connections of a source are refused for a while, after so many of them failed.
+pub(crate) fn log_penalized(source: Source, failures: u32, time: Duration) {
+    let time = humantime::format_duration(time);
+    let message = format_args!(
+        "refusing {source} for {time} after {failures} failed connections (limits.penalty_after)"
+    );
+    log(Entry::new(Level::Warn, SOURCE_PENALIZED, message).field("LSBAWS_SOURCE", source));
+}

@@ -1,0 +1,240 @@
+//! The log of the supervisor: its sink, the rate limiter in front of it, and the count of what was lost.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::entry::Entry;
+use super::message_id::CONNECTIONS_SUPPRESSED;
+use super::queue::Queue;
+use super::ratelimit::{Kind, RateLimiter, Tally};
+use super::stderr::Stderr;
+use super::{Level, wait_for_room};
+
+/// How long the end of the daemon waits for a log that does not accept the last entries.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where entries go.
+#[derive(Debug)]
+enum Sink {
+    Journal(Queue<Content>),
+    Stderr(Stderr),
+}
+
+/// What an entry is, which is what is lost with it.
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Record(Kind, Level),
+    /// The number of suppressed records.
+    Suppressed(Kind, Tally),
+    Message,
+    /// The number of lost messages.
+    LostMessages(u64),
+}
+
+/// The log of the supervisor. Nothing here waits, but for [`Log::close`].
+#[derive(Debug)]
+pub(super) struct Log {
+    level: Level,
+    sink: Sink,
+    limiter: RateLimiter,
+    /// Messages other than records that the log did not accept.
+    lost_messages: u64,
+    /// Room to encode an entry in.
+    bytes: Vec<u8>,
+    line: String,
+}
+
+impl Log {
+    pub(super) fn to_journal(level: Level, max_rate: u32) -> io::Result<Self> {
+        Ok(Self::new(level, max_rate, Sink::Journal(Queue::open()?)))
+    }
+
+    pub(super) fn to_stderr(level: Level, max_rate: u32) -> Self {
+        Self::new(level, max_rate, Sink::Stderr(Stderr::open()))
+    }
+
+    fn new(level: Level, max_rate: u32, sink: Sink) -> Self {
+        let limiter = RateLimiter::new(max_rate);
+        Self { level, sink, limiter, lost_messages: 0, bytes: Vec::new(), line: String::new() }
+    }
+
+    pub(super) fn change(&mut self, level: Level, max_rate: u32) {
+        self.level = level;
+        self.limiter.set_max_rate(max_rate);
+    }
+
+    pub(super) fn is_journal(&self) -> bool {
+        matches!(self.sink, Sink::Journal(_))
+    }
+
+    /// Writes the record of a connection, or counts it. `now`: when it is recorded.
+    pub(super) fn record(&mut self, kind: Kind, level: Level, now: Instant, entry: impl FnOnce() -> Entry) {
+        // What is not to be written is not counted either.
+        if level > self.level {
+            return;
+        }
+        self.refresh(now);
+        if self.limiter.admit(kind, level) {
+            self.write(&entry(), Content::Record(kind, level));
+        }
+    }
+
+    /// Writes a message other than a record, or counts it.
+    pub(super) fn message(&mut self, entry: &Entry) {
+        if entry.level() <= self.level {
+            self.write(entry, Content::Message);
+        }
+    }
+
+    /// Counts messages that were lost elsewhere.
+    pub(super) fn add_lost_messages(&mut self, count: u64) {
+        self.lost_messages = self.lost_messages.saturating_add(count);
+    }
+
+    fn write(&mut self, entry: &Entry, content: Content) {
+        let result = match &mut self.sink {
+            Sink::Journal(queue) => {
+                self.bytes.clear();
+                entry.encode_for_journal(&mut self.bytes);
+                queue.push(&self.bytes, content)
+            }
+            Sink::Stderr(stderr) => {
+                self.line.clear();
+                entry.encode_as_line(&mut self.line);
+                stderr.write_line(self.line.as_bytes()).map_err(|_| content)
+            }
+        };
+        if let Err(content) = result {
+            self.lose(content);
+        }
+    }
+
+    fn lose(&mut self, content: Content) {
+        match content {
+            Content::Record(kind, level) => self.limiter.count(kind, Tally::of_unaccepted(level)),
+            Content::Suppressed(kind, tally) => self.limiter.count(kind, tally),
+            Content::Message => self.add_lost_messages(1),
+            Content::LostMessages(count) => self.add_lost_messages(count),
+        }
+    }
+
+    /// Sends what waits for the journal, and writes the counts of a second that is over.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        self.flush_queue(now);
+        if self.limiter.advance(now) {
+            self.write_counts();
+        }
+    }
+
+    fn flush_queue(&mut self, now: Instant) {
+        if let Sink::Journal(queue) = &mut self.sink {
+            let mut lost = Vec::new();
+            queue.flush(now, |content| lost.push(content));
+            lost.into_iter().for_each(|content| self.lose(content));
+        }
+    }
+
+    /// Writes what is counted. What the log does not accept stays counted.
+    fn write_counts(&mut self) {
+        let sink = self.sink_name();
+        for kind in Kind::all() {
+            if let Some(tally) = self.limiter.take(kind) {
+                self.write(&describe_suppressed(kind, &tally, sink), Content::Suppressed(kind, tally));
+            }
+        }
+        let count = std::mem::take(&mut self.lost_messages);
+        if count > 0 {
+            let message = format_args!("lost {count} other messages, not accepted by {sink}");
+            self.write(&Entry::without_id(Level::Warn, message), Content::LostMessages(count));
+        }
+    }
+
+    fn sink_name(&self) -> &'static str {
+        if self.is_journal() { "the journal" } else { "standard error" }
+    }
+
+    /// The socket to poll for POLLOUT while entries wait for the journal.
+    pub(super) fn writable(&self) -> Option<Arc<UnixDatagram>> {
+        match &self.sink {
+            Sink::Journal(queue) => queue.writable().cloned(),
+            Sink::Stderr(_) => None,
+        }
+    }
+
+    /// When [`Log::refresh`] has something to do.
+    pub(super) fn next_event(&self) -> Option<Instant> {
+        let has_counts = self.lost_messages > 0 || !self.limiter.is_empty();
+        let counts = self.limiter.second_end().filter(|_| has_counts);
+        let queue = match &self.sink {
+            Sink::Journal(queue) => queue.next_event(),
+            Sink::Stderr(_) => None,
+        };
+        [counts, queue].into_iter().flatten().min()
+    }
+
+    /// Writes everything now, and waits for a while if the log does not accept it. Returns the last words about
+    /// what is lost, if anything is.
+    pub(super) fn close(&mut self) -> Option<String> {
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        let mut is_last = false;
+        loop {
+            self.flush_queue(Instant::now());
+            self.write_counts();
+            if self.is_settled() {
+                return None;
+            }
+            if is_last || !self.wait_for_room(deadline) {
+                break;
+            }
+            // Standard error may be ready and fail, on a full disk for instance.
+            is_last = !self.is_journal() || Instant::now() >= deadline;
+        }
+        if let Sink::Journal(queue) = &mut self.sink {
+            let lost: Vec<_> = queue.take_all().collect();
+            lost.into_iter().for_each(|content| self.lose(content));
+        }
+        Some(self.last_words())
+    }
+
+    /// Everything is written.
+    fn is_settled(&self) -> bool {
+        let is_sent = match &self.sink {
+            Sink::Journal(queue) => queue.is_empty(),
+            Sink::Stderr(_) => true,
+        };
+        is_sent && self.lost_messages == 0 && self.limiter.is_empty()
+    }
+
+    /// False: it has not become writable by then.
+    fn wait_for_room(&self, deadline: Instant) -> bool {
+        match &self.sink {
+            Sink::Journal(queue) => queue.writable().is_some_and(|socket| wait_for_room(socket, deadline)),
+            Sink::Stderr(_) => wait_for_room(&io::stderr(), deadline),
+        }
+    }
+
+    fn last_words(&mut self) -> String {
+        let mut words = format!("{} unavailable; ", self.sink_name().trim_start_matches("the "));
+        let records: Vec<_> = Kind::all()
+            .filter_map(|kind| Some(format!("{} {}", kind.word(), self.limiter.take(kind)?.count())))
+            .collect();
+        if !records.is_empty() {
+            words.push_str(&format!("lost records: {}; ", records.join(", ")));
+        }
+        words.push_str(&format!("other messages: {}", self.lost_messages));
+        words
+    }
+}
+
+fn describe_suppressed(kind: Kind, tally: &Tally, sink: &str) -> Entry {
+    let (count, word, Tally { over_rate, unaccepted, level }) = (tally.count(), kind.word(), *tally);
+    let message = format_args!(
+        "suppressed {count} records ({word}): {over_rate} over log.max_rate, {unaccepted} not accepted by {sink}"
+    );
+    Entry::new(level, CONNECTIONS_SUPPRESSED, message)
+        .text("LSBAWS_END", "suppressed")
+        .text("LSBAWS_OUTCOME", word)
+        .field("LSBAWS_COUNT", count)
+}

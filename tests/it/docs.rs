@@ -307,6 +307,16 @@ fn architecture_page_has_the_floors() {
 }
 
 #[test]
+fn contributing_page_has_every_test_step() {
+    let script = read("tests/run");
+    let (steps, _) = script.split_once("\nsteps=(").unwrap().1.split_once(')').unwrap();
+    let page = read("CONTRIBUTING.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    assert_eq!(rows.map(|(step, _)| step).collect::<Vec<_>>(), steps.split(' ').collect::<Vec<_>>());
+    assert!(script.contains(&format!("only these: {steps}\n")), "the help of tests/run lacks a step");
+}
+
+#[test]
 fn changelog_describes_this_version() {
     let changelog = read("CHANGELOG.md");
     let latest = changelog.lines().find(|line| line.starts_with("## [") && !line.contains("Unreleased"));

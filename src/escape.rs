@@ -1,21 +1,21 @@
-//! Text of foreign origin, as it may stand in a log: every byte that must not be there becomes `\xNN`.
+//! Escapes text of foreign origin for a log: each byte that may not appear there becomes `\xNN`.
 
 #![forbid(unsafe_code)]
 
 use std::fmt::{self, Write};
 
-/// For a field of a record: printable ASCII without quotes and backslashes, so that nothing in it can pose as
-/// another line or field.
+/// For a field of a record: printable ASCII without quotes and backslashes, so that it cannot pose as another line
+/// or field.
 pub(crate) fn escape_ascii(bytes: &[u8]) -> String {
     escape(bytes, |c| is_plain(c) && c.is_ascii())
 }
 
-/// For a line of text, which it can neither end nor continue with fields.
+/// For a message on one line: it can neither end the line nor pose as a field.
 pub(crate) fn escape_for_line(bytes: &[u8]) -> String {
     escape(bytes, is_plain)
 }
 
-/// For a field of the journal, where only bytes that act on the reader's terminal matter.
+/// For a message in the journal: it cannot control the terminal of its reader.
 pub(crate) fn escape_for_journal(bytes: &[u8]) -> String {
     escape(bytes, |c| is_printable(c) || c == '\t')
 }
@@ -46,8 +46,8 @@ fn is_plain(c: char) -> bool {
     is_printable(c) && c != '"' && c != '\\'
 }
 
-/// Whether a character shows as itself: no control character, and none that turns or joins its neighbours, such
-/// as U+202E.
+/// Whether a terminal shows this character and nothing else changes: not a control character, and not one that
+/// reorders or joins its neighbours, such as U+202E.
 pub(crate) fn is_printable(c: char) -> bool {
     match c {
         ' '..='~' => true,
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_keeps_quotes_and_backslashes() {
+    fn journal_keeps_quotes_and_backslashes() {
         assert_eq!(escape_for_journal(b"\"a\\b\"\t\x1b[0m"), "\"a\\b\"\t\\x1b[0m");
     }
 }

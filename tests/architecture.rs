@@ -46,6 +46,18 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["mod"],
         ],
     ),
+    (
+        "journal",
+        &[
+            &["mod"],
+            &["child", "events", "record", "report"],
+            &["global"],
+            &["log"],
+            &["queue", "ratelimit", "stderr"],
+            &["entry", "socket"],
+            &["message_id", "settings"],
+        ],
+    ),
     ("listen", &[&["activation", "bind"], &["mod"], &["address"]]),
 ];
 
@@ -228,6 +240,9 @@ impl<'ast> Visit<'ast> for Reader {
         self.add(&segments);
         visit::visit_path(self, path);
     }
+
+    /// `pub(super)` is no import.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
         let is_test = module.attrs.iter().any(|attribute| {

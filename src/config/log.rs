@@ -20,7 +20,7 @@ keywords!(Target { Auto = "auto", Journal = "journal", Stderr = "stderr" });
 keywords!(Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
 
 impl LogKeys {
-    pub(super) fn build(&self) -> journal::Settings {
-        journal::Settings { target: self.target, level: self.level, max_rate: self.max_rate.get() }
+    pub(super) fn build(&self) -> journal::LogSettings {
+        journal::LogSettings { target: self.target, level: self.level, max_rate: self.max_rate.get() }
     }
 }

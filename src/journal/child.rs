@@ -10,14 +10,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
+use super::global::{add_lost_message, is_journal};
 use super::message_id::{LIMIT_NOT_SET, PROGRAM_FAILED, PROGRAM_OUTPUT, SYSTEM_ERROR};
+use super::settings::Level;
 use super::socket::{JournalSocket, SendError};
 use super::stderr::Stderr;
-use super::{Level, add_lost_message, is_journal, wait_for_room};
 use crate::capacity::Watch;
 use crate::connection::Identity;
 use crate::escape::{escape_ascii, escape_for_line};
 use crate::scoreboard::Slot;
+use crate::sys;
 
 /// How long a child waits for the journal, in all.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,12 +32,12 @@ pub(crate) struct ChildLog<'a> {
     /// None: this process is its own supervisor.
     slot: Option<Slot>,
     /// None: nothing has been written yet.
-    sink: RefCell<Option<Sink>>,
+    sink: RefCell<Option<ChildSink>>,
 }
 
 #[derive(Debug)]
-enum Sink {
-    /// And how much longer the child may wait for it.
+enum ChildSink {
+    /// And for how much longer the child may wait for it.
     Journal(JournalSocket, Duration),
     Stderr(Stderr),
 }
@@ -62,7 +64,7 @@ impl<'a> ChildLog<'a> {
         self.write(self.error(PROGRAM_FAILED, what, &error).text("LSBAWS_ERROR", &error));
     }
 
-    /// A program did not answer as it should.
+    /// A program did not send a valid response, or not in time.
     pub(crate) fn log_program_fault(&self, target: &str, program: &Path, error: &str) {
         let what = format_args!("{} failed: ", escape_path(program));
         let entry = self.error(PROGRAM_FAILED, what, error);
@@ -82,7 +84,7 @@ impl<'a> ChildLog<'a> {
         self.write(entry.text("LSBAWS_LIMIT", key).text("LSBAWS_ERROR", error));
     }
 
-    /// A system call failed that serves the connection, such as to read a file.
+    /// A system call for the connection failed, for example to read a file.
     pub(crate) fn log_system_error(&self, target: Option<&str>, what: &str, error: &io::Error) {
         let error = error.to_string();
         let entry = self.error(SYSTEM_ERROR, format_args!("unable to {what}: "), &error);
@@ -93,7 +95,7 @@ impl<'a> ChildLog<'a> {
         self.entry(Level::Error, message_id, what, error.as_bytes())
     }
 
-    /// The message is in two parts: ours, and what comes from elsewhere.
+    /// The message ends with `quote`, which is of foreign origin.
     fn entry(
         &self,
         level: Level,
@@ -101,11 +103,9 @@ impl<'a> ChildLog<'a> {
         what: std::fmt::Arguments<'_>,
         quote: &[u8],
     ) -> Entry {
-        Entry::new(level, message_id, format_args!("{}: {what}", self.identity.peer)).quote(quote).connection(
-            self.identity,
-            self.service,
-            None,
-        )
+        let message = format_args!("{}: {what}", self.identity.peer);
+        let entry = Entry::new(level, message_id, message).quote(quote);
+        entry.connection(self.identity, self.service, None)
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "an entry is written once")]
@@ -113,8 +113,8 @@ impl<'a> ChildLog<'a> {
         let mut sink = self.sink.borrow_mut();
         if sink.is_none() {
             *sink = match is_journal() {
-                true => JournalSocket::open().ok().map(|socket| Sink::Journal(socket, TIMEOUT)),
-                false => Some(Sink::Stderr(Stderr::open())),
+                true => JournalSocket::open().ok().map(|socket| ChildSink::Journal(socket, TIMEOUT)),
+                false => Some(ChildSink::Stderr(Stderr::open())),
             };
         }
         if !sink.as_mut().is_some_and(|sink| sink.write(&entry)) {
@@ -126,14 +126,14 @@ impl<'a> ChildLog<'a> {
     }
 }
 
-impl Sink {
-    /// False: the log has not accepted it.
+impl ChildSink {
+    /// False: the log did not accept it.
     fn write(&mut self, entry: &Entry) -> bool {
         match self {
-            Self::Journal(socket, patience) => {
+            Self::Journal(socket, time_left) => {
                 let mut bytes = Vec::new();
                 entry.encode_for_journal(&mut bytes);
-                send(socket, &bytes, patience)
+                send(socket, &bytes, time_left)
             }
             Self::Stderr(stderr) => {
                 let mut line = String::new();
@@ -144,14 +144,14 @@ impl Sink {
     }
 }
 
-/// Sends an entry, and waits for room for as long as `time_left`, which it shortens. False: it was not accepted.
+/// Sends an entry. Waits for room for up to `time_left`, which it reduces. False: the journal did not accept it.
 fn send(socket: &mut JournalSocket, entry: &[u8], time_left: &mut Duration) -> bool {
     loop {
         match socket.send(entry) {
             Ok(()) => return true,
             Err(SendError::Full) if !time_left.is_zero() => {
                 let start = Instant::now();
-                wait_for_room(socket.as_arc(), start + *time_left);
+                sys::wait_writable(socket.as_arc(), start + *time_left);
                 *time_left = time_left.saturating_sub(start.elapsed());
             }
             Err(_) => return false,
@@ -159,8 +159,8 @@ fn send(socket: &mut JournalSocket, entry: &[u8], time_left: &mut Duration) -> b
     }
 }
 
-/// The interpreter that the `#!` line of a script names, and whether a carriage return ends the line: that is
-/// invisible and never intended.
+/// The interpreter in the `#!` line of a script, and whether a carriage return ends that line: it is invisible and
+/// never intended.
 fn read_interpreter(script: &Path) -> Option<(String, bool)> {
     let mut start = Vec::new();
     File::open(script).ok()?.take(200).read_to_end(&mut start).ok()?;

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::Level;
+use super::settings::Level;
 use crate::capacity::Wall;
 use crate::connection::Identity;
 use crate::escape::{escape_char, escape_for_journal, escape_for_line, is_printable};
@@ -39,7 +39,7 @@ impl Entry {
         Self::without_id(level, message).field(MESSAGE_ID, message_id)
     }
 
-    /// An entry of no kind that an administrator would filter by.
+    /// An entry without a MESSAGE_ID.
     pub(super) fn without_id(level: Level, message: impl Display) -> Self {
         let (values, fields) = (String::with_capacity(512), Vec::with_capacity(32));
         Self { level, message: message.to_string(), quote: Vec::new(), fields, values }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_once_and_quotes_text() {
+    fn line_ends_once_and_quotes_text() {
         let mut line = String::new();
         entry().encode_as_line(&mut line);
         assert_eq!(
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_gets_lengths_before_values_with_newlines() {
+    fn journal_gets_lengths_before_values_with_newlines() {
         let mut bytes = Vec::new();
         entry().encode_for_journal(&mut bytes);
         let mut expected = b"SYSLOG_IDENTIFIER=lsbaws\nPRIORITY=4\nMESSAGE\n".to_vec();

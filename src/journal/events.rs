@@ -5,8 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use super::entry::Entry;
+use super::global::with_log;
 use super::message_id::*;
-use super::{Level, with_log};
+use super::settings::Level;
 use crate::capacity::{Wall, Warning};
 use crate::connection::Identity;
 use crate::scoreboard::{Phase, Snapshot};

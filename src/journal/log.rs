@@ -9,22 +9,23 @@ use super::entry::Entry;
 use super::message_id::CONNECTIONS_SUPPRESSED;
 use super::queue::Queue;
 use super::ratelimit::{Kind, RateLimiter, Tally};
+use super::settings::Level;
 use super::stderr::Stderr;
-use super::{Level, wait_for_room};
+use crate::sys;
 
-/// How long the end of the daemon waits for a log that does not accept the last entries.
+/// How long [`Log::close`] waits for a log that does not accept the last entries.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where entries go.
 #[derive(Debug)]
 enum Sink {
-    Journal(Queue<Content>),
+    Journal(Queue<Loss>),
     Stderr(Stderr),
 }
 
-/// What an entry is, which is what is lost with it.
+/// What an entry is, and so what is counted if it is lost.
 #[derive(Debug, Clone, Copy)]
-enum Content {
+enum Loss {
     Record(Kind, Level),
     /// The number of suppressed records.
     Suppressed(Kind, Tally),
@@ -33,7 +34,7 @@ enum Content {
     LostMessages(u64),
 }
 
-/// The log of the supervisor. Nothing here waits, but for [`Log::close`].
+/// The log of the supervisor. Only [`Log::close`] waits.
 #[derive(Debug)]
 pub(super) struct Log {
     level: Level,
@@ -41,7 +42,7 @@ pub(super) struct Log {
     limiter: RateLimiter,
     /// Messages other than records that the log did not accept.
     lost_messages: u64,
-    /// Room to encode an entry in.
+    /// The encoded entry, for the one sink or the other.
     bytes: Vec<u8>,
     line: String,
 }
@@ -71,20 +72,20 @@ impl Log {
 
     /// Writes the record of a connection, or counts it. `now`: when it is recorded.
     pub(super) fn record(&mut self, kind: Kind, level: Level, now: Instant, entry: impl FnOnce() -> Entry) {
-        // What is not to be written is not counted either.
+        // Records below the level are neither written nor counted.
         if level > self.level {
             return;
         }
         self.refresh(now);
         if self.limiter.admit(kind, level) {
-            self.write(&entry(), Content::Record(kind, level));
+            self.write(&entry(), Loss::Record(kind, level));
         }
     }
 
     /// Writes a message other than a record, or counts it.
     pub(super) fn message(&mut self, entry: &Entry) {
         if entry.level() <= self.level {
-            self.write(entry, Content::Message);
+            self.write(entry, Loss::Message);
         }
     }
 
@@ -93,30 +94,30 @@ impl Log {
         self.lost_messages = self.lost_messages.saturating_add(count);
     }
 
-    fn write(&mut self, entry: &Entry, content: Content) {
+    fn write(&mut self, entry: &Entry, loss: Loss) {
         let result = match &mut self.sink {
             Sink::Journal(queue) => {
                 self.bytes.clear();
                 entry.encode_for_journal(&mut self.bytes);
-                queue.push(&self.bytes, content)
+                queue.push(&self.bytes, loss)
             }
             Sink::Stderr(stderr) => {
                 self.line.clear();
                 entry.encode_as_line(&mut self.line);
-                stderr.write_line(self.line.as_bytes()).map_err(|_| content)
+                stderr.write_line(self.line.as_bytes()).map_err(|_| loss)
             }
         };
-        if let Err(content) = result {
-            self.lose(content);
+        if let Err(loss) = result {
+            self.lose(loss);
         }
     }
 
-    fn lose(&mut self, content: Content) {
-        match content {
-            Content::Record(kind, level) => self.limiter.count(kind, Tally::of_unaccepted(level)),
-            Content::Suppressed(kind, tally) => self.limiter.count(kind, tally),
-            Content::Message => self.add_lost_messages(1),
-            Content::LostMessages(count) => self.add_lost_messages(count),
+    fn lose(&mut self, loss: Loss) {
+        match loss {
+            Loss::Record(kind, level) => self.limiter.count(kind, Tally::of_unaccepted(level)),
+            Loss::Suppressed(kind, tally) => self.limiter.count(kind, tally),
+            Loss::Message => self.add_lost_messages(1),
+            Loss::LostMessages(count) => self.add_lost_messages(count),
         }
     }
 
@@ -131,8 +132,8 @@ impl Log {
     fn flush_queue(&mut self, now: Instant) {
         if let Sink::Journal(queue) = &mut self.sink {
             let mut lost = Vec::new();
-            queue.flush(now, |content| lost.push(content));
-            lost.into_iter().for_each(|content| self.lose(content));
+            queue.flush(now, |loss| lost.push(loss));
+            lost.into_iter().for_each(|loss| self.lose(loss));
         }
     }
 
@@ -141,13 +142,13 @@ impl Log {
         let sink = self.sink_name();
         for kind in Kind::all() {
             if let Some(tally) = self.limiter.take(kind) {
-                self.write(&describe_suppressed(kind, &tally, sink), Content::Suppressed(kind, tally));
+                self.write(&describe_suppressed(kind, &tally, sink), Loss::Suppressed(kind, tally));
             }
         }
         let count = std::mem::take(&mut self.lost_messages);
         if count > 0 {
             let message = format_args!("lost {count} other messages, not accepted by {sink}");
-            self.write(&Entry::without_id(Level::Warn, message), Content::LostMessages(count));
+            self.write(&Entry::without_id(Level::Warn, message), Loss::LostMessages(count));
         }
     }
 
@@ -174,8 +175,8 @@ impl Log {
         [counts, queue].into_iter().flatten().min()
     }
 
-    /// Writes everything now, and waits for a while if the log does not accept it. Returns the last words about
-    /// what is lost, if anything is.
+    /// Writes everything now, and waits up to [`CLOSE_TIMEOUT`] if the log does not accept it. Returns the number of lost
+    /// entries as a sentence, if any is lost.
     pub(super) fn close(&mut self) -> Option<String> {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         let mut is_last = false;
@@ -188,12 +189,12 @@ impl Log {
             if is_last || !self.wait_for_room(deadline) {
                 break;
             }
-            // Standard error may be ready and fail, on a full disk for instance.
+            // Standard error may be writable and fail, for example if a disk is full.
             is_last = !self.is_journal() || Instant::now() >= deadline;
         }
         if let Sink::Journal(queue) = &mut self.sink {
             let lost: Vec<_> = queue.take_all().collect();
-            lost.into_iter().for_each(|content| self.lose(content));
+            lost.into_iter().for_each(|loss| self.lose(loss));
         }
         Some(self.last_words())
     }
@@ -210,8 +211,10 @@ impl Log {
     /// False: it has not become writable by then.
     fn wait_for_room(&self, deadline: Instant) -> bool {
         match &self.sink {
-            Sink::Journal(queue) => queue.writable().is_some_and(|socket| wait_for_room(socket, deadline)),
-            Sink::Stderr(_) => wait_for_room(&io::stderr(), deadline),
+            Sink::Journal(queue) => {
+                queue.writable().is_some_and(|socket| sys::wait_writable(socket, deadline))
+            }
+            Sink::Stderr(_) => sys::wait_writable(&io::stderr(), deadline),
         }
     }
 

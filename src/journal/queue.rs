@@ -1,5 +1,5 @@
-//! The queue in front of the journal: journald reads in bursts, and its socket holds few datagrams (ten, where
-//! `net.unix.max_dgram_qlen` has the kernel's default), so an entry that finds no room waits here for a moment.
+//! The queue in front of the journal. journald reads in bursts, and its socket holds few datagrams: ten, if
+//! `net.unix.max_dgram_qlen` has the kernel's default. An entry that finds no room waits here.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,10 +12,10 @@ use super::socket::{JournalSocket, SendError};
 /// Bytes of encoded entries that wait at most.
 const SIZE_MAX: usize = 1 << 20;
 
-/// Between two attempts while nothing tells when journald takes entries again.
+/// Between two attempts to find journald, or another socket of it.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Entries on their way to the journal, in order. `T` is what each one counts for if it is lost.
+/// Entries on their way to the journal, in order. `T` is what an entry counts for if it is lost.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     socket: JournalSocket,
@@ -78,7 +78,7 @@ impl<T> Queue<T> {
         self.blocked = None;
     }
 
-    /// The socket to poll for POLLOUT, if that tells when to flush.
+    /// The socket to poll for POLLOUT. None: nothing waits, or only a later attempt can succeed.
     pub(super) fn writable(&self) -> Option<&Arc<UnixDatagram>> {
         let is_full = matches!(self.blocked, Some((SendError::Full, _)));
         is_full.then(|| self.socket.as_arc())
@@ -141,7 +141,7 @@ mod tests {
             (0..4).map(|number| queue.push(&entry, number)).collect::<Vec<_>>(),
             [Ok(()), Ok(()), Ok(()), Err(3)]
         );
-        assert!(queue.writable().is_none(), "only time tells when the journal is there");
+        assert!(queue.writable().is_none(), "an absent journal makes no socket writable");
         let retry_at = queue.next_event().unwrap();
         queue.flush(retry_at, |_| panic!("none is rejected"));
         assert!(queue.next_event().unwrap() > retry_at);

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Level;
+use super::settings::Level;
 use crate::outcome::Outcome;
 
-/// `log.max_rate` is for whole seconds, and counts are written, or tried again, once in each.
+/// `log.max_rate` is for whole seconds, and counts are written, or retried, once in each.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What records are counted by: the outcome of the child, or that it had none.

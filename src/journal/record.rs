@@ -6,9 +6,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::entry::Entry;
+use super::global::with_log;
 use super::message_id::{CONNECTION_ENDED, CONNECTION_FAILED, CONNECTION_KILLED, CONNECTION_REFUSED};
 use super::ratelimit::Kind;
-use super::{Level, with_log};
+use super::settings::Level;
 use crate::capacity::Wall;
 use crate::connection::Identity;
 use crate::limits::Rlimit;
@@ -170,7 +171,7 @@ impl Sentence<'_> {
 pub(crate) struct RefusalRecord<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) service: &'a str,
-    /// The status of the response. None: the protocol has none, so the connection was closed.
+    /// The status of the response. None: the connection was closed without one.
     pub(crate) status: Option<u16>,
     pub(crate) outcome: Outcome,
     /// The value of LSBAWS_REASON.

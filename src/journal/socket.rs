@@ -1,6 +1,5 @@
-//! The socket to the journal. It is ours and not that of tracing-journald or libsystemd, which also speak the
-//! journal's protocol: theirs block while journald is stopped, and do not report what was lost. A record must
-//! never block the supervisor, and is counted when it is lost.
+//! The socket to the journal. It is not that of tracing-journald or libsystemd, which speak the journal's protocol as
+//! well: theirs block while journald is stopped, and do not report what was lost.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,19 +18,19 @@ use crate::sys;
 /// Room for what is sent and not yet read, as libsystemd has it (`SNDBUF_SIZE`); the kernel may give less.
 const SEND_BUFFER: usize = 8 * 1024 * 1024;
 
-/// Why the journal did not take an entry.
+/// Why the journal did not accept an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SendError {
-    /// journald has not read what it has. The socket becomes writable when there is room.
+    /// journald has not read what its socket holds. Ours becomes writable when there is room.
     Full,
-    /// journald is absent, or the system lacks memory or descriptors. Only time tells when to try again.
+    /// journald is absent, or the system lacks memory or descriptors. A later attempt may succeed.
     Unavailable,
-    /// It will never take this entry.
+    /// The system does not send this entry.
     Rejected,
 }
 
-/// A nonblocking socket that is connected to journald whenever there is one. (Connected, since poll(2) finds an
-/// unconnected datagram socket writable at all times.)
+/// A nonblocking socket that is connected to journald while there is one. (Connected, since poll(2) reports an
+/// unconnected datagram socket as writable at all times.)
 #[derive(Debug)]
 pub(super) struct JournalSocket {
     socket: Arc<UnixDatagram>,
@@ -48,13 +47,13 @@ impl JournalSocket {
     pub(super) fn open_at(path: &'static Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
-        let _ = setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER); // less does as well
+        let _ = setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER); // less is enough
         let mut socket = Self { socket: Arc::new(socket), path, is_connected: false };
-        let _ = socket.connect(); // tried again with each entry
+        let _ = socket.connect(); // retried with each entry
         Ok(socket)
     }
 
-    /// Connects to the socket that is at the path now: a restarted journald may have made another.
+    /// Connects to the socket that is at the path now: a restarted journald may have bound another one.
     pub(super) fn connect(&mut self) -> Result<(), SendError> {
         self.is_connected = self.socket.connect(self.path).is_ok();
         if self.is_connected { Ok(()) } else { Err(SendError::Unavailable) }

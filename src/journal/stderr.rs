@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::write;
 
-use super::wait_for_room;
+use crate::sys;
 
 /// A write of more than this to a pipe may be torn, or wait (pipe(7), `PIPE_BUF`).
 const LINE_MAX: usize = libc::PIPE_BUF;
@@ -20,7 +20,7 @@ const LINE_MAX: usize = libc::PIPE_BUF;
 /// Room for bursts in a pipe: what an unprivileged process may ask for (pipe(7)).
 const PIPE_SIZE: i32 = 1024 * 1024;
 
-/// Standard error, and the rest of a line that it has taken a part of, as terminals do.
+/// Standard error, and the rest of a line of which it has accepted a part, as terminals do.
 #[derive(Debug)]
 pub(super) struct Stderr {
     backend: Backend,
@@ -30,8 +30,8 @@ pub(super) struct Stderr {
 /// How bytes get to standard error without waiting.
 #[derive(Debug)]
 enum Backend {
-    /// A pipe or terminal, opened again: this open file description is ours alone, so that no process that
-    /// shares the other one, such as a shell, finds it nonblocking.
+    /// A pipe or terminal, opened again. A process that shares the inherited open file description, such as a shell,
+    /// does not find it nonblocking.
     Reopened(File),
     Socket,
     /// A pipe or the like that cannot be opened again: written to when poll(2) finds room for a line.
@@ -82,7 +82,7 @@ impl Backend {
             return Self::Polled;
         };
         if kind.is_fifo() {
-            let _ = fcntl(&file, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE)); // less does as well
+            let _ = fcntl(&file, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE)); // less is enough
         }
         Self::Reopened(file)
     }
@@ -93,18 +93,18 @@ impl Backend {
         let length = match self {
             Self::Reopened(file) => write(file, bytes),
             Self::Socket => send(stderr.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
-            Self::Polled if !wait_for_room(&stderr, Instant::now()) => Err(Errno::EAGAIN),
+            Self::Polled if !sys::wait_writable(&stderr, Instant::now()) => Err(Errno::EAGAIN),
             Self::Polled | Self::File => write(stderr, bytes),
         };
         Ok(length?)
     }
 }
 
-/// The beginning of a line, and a mark that it was longer.
+/// The beginning of a line, and a mark that it was cut.
 fn cut_line<'a>(line: &[u8], room: &'a mut [u8; LINE_MAX]) -> &'a [u8] {
     const MARK: &[u8] = b"...\n";
     let mut end = LINE_MAX - MARK.len();
-    // Not in the middle of a character.
+    // Between characters.
     while line[end] & 0xc0 == 0x80 {
         end -= 1;
     }

@@ -256,7 +256,7 @@ impl Supervisor {
             journal::log_system_limit_low(warning);
         }
         reload::warn_of_restart(&self.settings, &new, self.is_inherited);
-        let log = journal::Settings { target: self.settings.log.target, ..new.log };
+        let log = journal::LogSettings { target: self.settings.log.target, ..new.log };
         let listen = mem::take(&mut self.settings.listen);
         self.settings = Settings { process, log, listen, ..new };
         Ok(())

@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) http: Limits,
     pub(crate) admission: AdmissionRules,
     pub(crate) process: Process,
-    pub(crate) log: journal::Settings,
+    pub(crate) log: journal::LogSettings,
     /// Never empty.
     pub(crate) services: Services,
     /// What an administrator should know about these settings on this system.

@@ -1,8 +1,9 @@
 //! Deadlines as poll(2) takes them.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::poll::PollTimeout;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// How long poll(2) may wait from `now` until `deadline`, in whole milliseconds.
 ///
@@ -10,6 +11,13 @@ use nix::poll::PollTimeout;
 pub(crate) fn poll_timeout(deadline: Instant, now: Instant) -> PollTimeout {
     let left = deadline.saturating_duration_since(now) + Duration::from_millis(1);
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
+/// Waits until `fd` is ready for writing, or its other end is closed. False: not before the deadline.
+pub(crate) fn wait_writable(fd: &impl AsFd, deadline: Instant) -> bool {
+    let now = Instant::now();
+    let timeout = if now < deadline { poll_timeout(deadline, now) } else { PollTimeout::ZERO };
+    poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], timeout).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

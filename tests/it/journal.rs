@@ -23,7 +23,7 @@ struct Journal {
 }
 
 impl Journal {
-    /// None, and the test is skipped, where no file system may be mounted.
+    /// None, and the test is skipped, if no file system can be mounted.
     fn missing() -> Option<Self> {
         let mut mount = command("unshare");
         mount.args([Self::unshare(), "mount", "-t", "tmpfs", "tmpfs", "/run"]);
@@ -108,7 +108,7 @@ impl Journal {
         }
     }
 
-    /// Reads until the records and the counts tell of so many connections. How many were counted only.
+    /// Reads the records and counts of this number of connections. Returns the number of suppressed records.
     fn read_recorded(&self, connections: usize) -> usize {
         let (mut single, mut suppressed) = (0, 0);
         while single + suppressed < connections {
@@ -123,8 +123,8 @@ impl Journal {
     }
 }
 
-/// The fields of an entry in the journal's own protocol: `NAME=value`, or the name, a line end and the value with
-/// its length before it.
+/// The fields of an entry in the journal's native protocol: `NAME=value`, or the name, a newline, the length and the
+/// value.
 fn parse_entry(mut bytes: &[u8]) -> HashMap<String, String> {
     let mut entry = HashMap::new();
     while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
@@ -225,7 +225,7 @@ fn journal_may_come_after_the_daemon() {
     assert_eq!(journal.read_recorded(3), 0);
     server.get("/later");
     assert_eq!(journal.read_with("LSBAWS_OUTCOME")["LSBAWS_TARGET"], "/later");
-    // As if it had always been there: it may even stop.
+    // From now on it may stop.
     journal.fill();
     server.get("/");
     server.get("/");

@@ -1,4 +1,4 @@
-//! Standard error as the log, and the service manager: neither is waited for.
+//! Standard error as the log, and the service manager: lsbaws waits for neither.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -37,7 +37,7 @@ fn terminal_gets_the_rest_of_a_line_later() {
     server.stop();
 }
 
-/// Reads until the lines tell of so many connections. How many were counted only.
+/// Reads the records and counts of this number of connections. Returns the number of suppressed records.
 fn count_suppressed(log: impl Read, connections: usize) -> usize {
     let (mut single, mut suppressed) = (0, 0);
     let mut lines = BufReader::new(log).lines().map(Result::unwrap);
@@ -90,7 +90,7 @@ fn flood_over_the_rate_is_suppressed_by_outcome_and_adds_up() {
         assert_eq!(result["answered"]["200"], 200, "{result}");
         let single = server.wait_recorded(200);
         assert!(single < 100, "{single} records are too many");
-        // A kind of its own has its own budget.
+        // Each outcome has its own rate.
         ask(server.connect(), "nonsense\r\n\r\n");
         assert_eq!(server.record().get("outcome"), "client-error");
     }

@@ -39,9 +39,10 @@ fn reload_applies_to_new_connections() {
 #[test]
 fn reload_with_errors_changes_nothing() {
     let server = serve(&saying("old"));
-    server.reload("[limits]\nmax_conections = 3\n");
+    server.reload("[limits]\nmax_conections = 3\nhead_timeout = 'x'\n");
     let line = server.wait_line("reload failed, keeping the running configuration: ");
     assert!(line.contains("lsbaws.toml:2: limits.max_conections: unknown key"), "{line}");
+    assert!(line.contains("lsbaws.toml:3: limits.head_timeout: expected a time"), "{line}");
     server.notification_with("READY=1");
     assert!(server.get("/").ends_with("old"));
     // A configuration without a service for a listener is an error.

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Error, describe_syntax, is_duplicate};
-use super::key::KeyPath;
+use super::key::{KeyPath, quote_name};
 use super::provenance::{Location, Mark};
 
 /// A file, a variable or an argument.
@@ -56,54 +56,44 @@ pub(super) fn read_document(text: &str, layer: &str, number: usize) -> Layer {
 
 /// Makes the layer `number` of one key and its value, which is TOML or a bare string.
 pub(super) fn read_pair(key: &str, value: &str, layer: &str, number: usize) -> Layer {
-    let location = Location { layer: layer.into(), line: None, order: (number, 0) };
-    let mut names = key.split('.').collect::<Vec<_>>().into_iter();
-    let last = names.next_back().unwrap_or_default();
-    let mut marks = Vec::new();
+    let mut reader = Reader::new("", layer, number, Vec::new());
+    reader.has_lines = false;
+    let names: Vec<_> = key.split('.').collect();
     let mut path = KeyPath::default();
-    let mut mark = |key: &KeyPath, is_table| {
-        marks.push(Mark { key: key.clone(), location: location.clone(), is_table });
-    };
-    for name in names.clone() {
+    for (position, name) in names.iter().enumerate() {
         path = path.name(name);
-        mark(&path, true);
+        reader.mark(&path, 0, position + 1 < names.len());
     }
-    path = path.name(last);
-    let mut errors = Vec::new();
-    let kind = match DeValue::parse(value) {
+    let mut kind = match DeValue::parse(value) {
         Ok(value) => {
-            mark(&path, matches!(value.get_ref(), DeValue::Table(_)));
-            let mut reader = Reader::new("", layer, number, Vec::new());
-            reader.has_lines = false;
-            let kind = reader.read_value(&path, &value);
-            marks.append(&mut reader.marks);
-            kind
+            reader.marks.pop(); // the value may be a table
+            reader.mark(&path, 0, is_table(&value));
+            reader.read_value(&path, &value)
         }
         Err(error) if is_meant_as_toml(value) => {
-            mark(&path, false);
             let start = error.span().map_or(0, |span| span.start);
             let position = 1 + value.char_indices().take_while(|(at, _)| *at < start).count();
-            let problem =
-                format!("invalid TOML at character {position} of the value: {}", describe_syntax(&error));
-            errors.push(Error { location: Some(location.clone()), key: path, problem });
-            None
+            let problem = describe_syntax(&error);
+            reader.reject(path, 0, format!("invalid TOML at character {position} of the value: {problem}"));
+            ValueKind::Nil
         }
-        Err(_) => {
-            mark(&path, false);
-            Some(ValueKind::String(value.to_owned()))
-        }
+        Err(_) => ValueKind::String(value.to_owned()),
     };
-    let mut values: Map<_, _> =
-        kind.map(|kind| (last.to_owned(), Value::new(None, kind))).into_iter().collect();
-    for name in names.rev() {
-        values = Map::from_iter([(name.to_owned(), Value::from(values))]);
+    let mut values = Map::new();
+    for name in names.into_iter().rev() {
+        values = Map::from_iter([(name.to_owned(), Value::new(None, kind))]);
+        kind = ValueKind::Table(values.clone());
     }
-    Layer { values: LayerValues(values), marks, errors, is_complete: true }
+    Layer { values: LayerValues(values), marks: reader.marks, errors: reader.errors, is_complete: true }
 }
 
 /// A bare string begins with none of these characters, except for an IPv6 address with a port.
 fn is_meant_as_toml(text: &str) -> bool {
     text.trim_start().starts_with(['[', '{', '"', '\'']) && text.parse::<std::net::SocketAddr>().is_err()
+}
+
+fn is_table(value: &Spanned<DeValue<'_>>) -> bool {
+    matches!(value.get_ref(), DeValue::Table(_))
 }
 
 fn read_float(digits: &str) -> ValueKind {
@@ -131,8 +121,8 @@ impl<'t> Reader<'t> {
         }
         let line_ends =
             text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
-        let (marks, errors) = (Vec::new(), Vec::new());
-        Self { text, layer: layer.into(), number, has_lines: true, line_ends, syntax, marks, errors }
+        let (layer, marks, errors) = (layer.into(), Vec::new(), Vec::new());
+        Self { text, layer, number, has_lines: true, line_ends, syntax, marks, errors }
     }
 
     fn locate(&self, offset: usize) -> Location {
@@ -144,9 +134,14 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn mark(&mut self, key: &KeyPath, offset: usize, value: &DeValue<'_>) {
+    fn mark(&mut self, key: &KeyPath, offset: usize, is_table: bool) {
         let location = self.locate(offset);
-        self.marks.push(Mark { key: key.clone(), location, is_table: matches!(value, DeValue::Table(_)) });
+        self.marks.push(Mark { key: key.clone(), location, is_table });
+    }
+
+    fn reject(&mut self, key: KeyPath, offset: usize, problem: String) {
+        let location = Some(self.locate(offset));
+        self.errors.push(Error { location, key, problem });
     }
 
     /// The location of each value is that of its key.
@@ -154,10 +149,8 @@ impl<'t> Reader<'t> {
         let mut values = Map::new();
         for (name, value) in table {
             let path = path.name(name.get_ref());
-            self.mark(&path, name.span().start, value.get_ref());
-            if let Some(kind) = self.read_value(&path, value) {
-                values.insert(name.get_ref().to_string(), Value::new(None, kind));
-            }
+            self.mark(&path, name.span().start, is_table(value));
+            values.insert(name.get_ref().to_string(), Value::new(None, self.read_value(&path, value)));
         }
         values
     }
@@ -166,19 +159,17 @@ impl<'t> Reader<'t> {
         let mut values = Vec::new();
         for (index, value) in list.iter().enumerate() {
             let path = path.element(index);
-            self.mark(&path, value.span().start, value.get_ref());
-            if let Some(kind) = self.read_value(&path, value) {
-                values.push(Value::new(None, kind));
-            }
+            self.mark(&path, value.span().start, is_table(value));
+            values.push(Value::new(None, self.read_value(&path, value)));
         }
         values
     }
 
-    /// Gives nothing if the value is one with an error.
-    fn read_value(&mut self, path: &KeyPath, value: &Spanned<DeValue<'_>>) -> Option<ValueKind> {
+    /// Gives `Nil` for a value with an error.
+    fn read_value(&mut self, path: &KeyPath, value: &Spanned<DeValue<'_>>) -> ValueKind {
         let kind = match value.get_ref() {
-            DeValue::Table(table) => return Some(ValueKind::Table(self.read_table(path, table))),
-            DeValue::Array(list) => return Some(ValueKind::Array(self.read_list(path, list))),
+            DeValue::Table(table) => return ValueKind::Table(self.read_table(path, table)),
+            DeValue::Array(list) => return ValueKind::Array(self.read_list(path, list)),
             DeValue::String(text) => ValueKind::String(text.to_string()),
             DeValue::Boolean(flag) => ValueKind::Boolean(*flag),
             // No key takes one beyond the range of i64.
@@ -188,15 +179,14 @@ impl<'t> Reader<'t> {
             DeValue::Datetime(datetime) => ValueKind::String(datetime.to_string()),
         };
         let span = value.span();
-        let Some((&start, _)) = self.syntax.range(span.start..=span.end).next() else { return Some(kind) };
+        let Some((&start, _)) = self.syntax.range(span.start..=span.end).next() else { return kind };
         // A string without its end may have swallowed further lines.
         if self.text.get(span).is_some_and(|text| !text.contains('\n'))
             && let Some(error) = self.syntax.remove(&start)
         {
-            let (location, problem) = (Some(self.locate(start)), describe_syntax(&error));
-            self.errors.push(Error { location, key: path.clone(), problem });
+            self.reject(path.clone(), start, describe_syntax(&error));
         }
-        None
+        ValueKind::Nil
     }
 
     /// Reports the errors that belong to no value. Gives whether the other values are as they were written.
@@ -204,21 +194,21 @@ impl<'t> Reader<'t> {
         let mut is_complete = true;
         let mut last_line = None;
         for (start, error) in std::mem::take(&mut self.syntax) {
-            let location = self.locate(start);
+            let line = self.locate(start).line;
             // What follows on the same line is a consequence.
-            if last_line == location.line {
+            if last_line == line {
                 continue;
             }
-            last_line = location.line;
+            last_line = line;
             let line_start = self.text[..start.min(self.text.len())].rfind('\n').map_or(0, |end| end + 1);
             let mut problem = describe_syntax(&error);
             if is_duplicate(&error) {
                 let name = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
-                problem = format!("{}: {problem}", super::key::quote_name(name));
+                problem = format!("{}: {problem}", quote_name(name));
             }
             // A second table is dropped with its keys.
             is_complete &= is_duplicate(&error) && !self.text[line_start..].trim_start().starts_with('[');
-            self.errors.push(Error { location: Some(location), key: KeyPath::default(), problem });
+            self.reject(KeyPath::default(), start, problem);
         }
         is_complete
     }

@@ -134,10 +134,7 @@ fn read_pairs(pairs: &[String], layers: &mut Vec<Layer>) {
         let number = layers.len();
         layers.push(match pair.split_once('=').filter(|(key, _)| !key.trim().is_empty()) {
             Some((key, value)) => read_single(key.trim(), value.trim_start(), &layer, number),
-            None => {
-                let problem = "expected KEY=VALUE, such as limits.max_connections=10";
-                reject_key(&layer, number, problem)
-            }
+            None => reject_key(&layer, number, "expected KEY=VALUE, such as limits.max_connections=10"),
         });
     }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use config::ValueKind;
-
 use super::findings::Place;
 use super::scalar::{Scalar, Text};
 use super::table::{KeyType, RawValue};
@@ -81,7 +79,7 @@ pub(super) struct TextMap(pub(super) BTreeMap<String, Text>);
 
 impl KeyType for TextMap {
     fn read(raw: &RawValue<'_>) -> Option<Self> {
-        if !matches!(raw.value.kind, ValueKind::Table(_)) {
+        if raw.entries().is_none() {
             raw.reject("a table, such as { NAME = \"value\" }");
             return None;
         }

@@ -96,15 +96,20 @@ impl<'a> RawValue<'a> {
         Self { value, place: Place::top(findings) }
     }
 
-    /// The keys of a table. Anything else is reported.
-    pub(super) fn table(&self) -> Option<&'a Map<String, Value>> {
+    /// The keys and values of a table, if it is one.
+    pub(super) fn entries(&self) -> Option<&'a Map<String, Value>> {
         match &self.value.kind {
             ValueKind::Table(table) => Some(table),
-            _ => {
-                self.reject("a table");
-                None
-            }
+            _ => None,
         }
+    }
+
+    /// The keys and values of a table. Anything else is reported.
+    pub(super) fn table(&self) -> Option<&'a Map<String, Value>> {
+        if self.entries().is_none() {
+            self.reject("a table");
+        }
+        self.entries()
     }
 
     /// The elements of a list, if it is one.
@@ -116,8 +121,7 @@ impl<'a> RawValue<'a> {
 
     /// Reads the key `name` of this table, if it is set.
     pub(super) fn read<T: KeyType>(&self, name: &str) -> Option<T> {
-        let ValueKind::Table(table) = &self.value.kind else { return None };
-        T::read(&RawValue { value: table.get(name)?, place: self.place.key(name) })
+        T::read(&RawValue { value: self.entries()?.get(name)?, place: self.place.key(name) })
     }
 
     /// Reports that something else is expected.
@@ -133,11 +137,7 @@ impl<'a> RawValue<'a> {
     }
 
     pub(super) fn list_keys(&self) -> impl Iterator<Item = &'a str> {
-        let table = match &self.value.kind {
-            ValueKind::Table(table) => Some(table),
-            _ => None,
-        };
-        table.into_iter().flat_map(|table| table.keys().map(String::as_str))
+        self.entries().into_iter().flat_map(|table| table.keys().map(String::as_str))
     }
 }
 

@@ -46,7 +46,7 @@ target = 'loud'
 [listen.web]
 address = '@x'
 [listen.b]
-address = ['@x', 7]
+address = [x, '@x', 7]
 [listen.'']
 address = '@x'
 ";
@@ -72,7 +72,8 @@ address = '@x'
         "30 log.target",
         "32 listen.web.address",
         "33 listen.b",
-        "34 listen.b.address[1]",
+        "34 listen.b.address[0]",
+        "34 listen.b.address[2]",
         "35 listen.\"\"",
     ];
     assert_eq!(list_errors(text), expected);

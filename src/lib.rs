@@ -1,22 +1,9 @@
 //! A process for every connection.
 //!
-//! ```text
-//!  systemd ──LISTEN_FDS──▶ ┌────────────────── supervisor, one thread ──────────────────────┐
-//!    ▲  READY/STATUS/      │ listeners ─▶ admit? ─▶ accept ─▶ slot ─▶ fork ─▶ close its copy │──▶ journald
-//!    │  WATCHDOG/STOPPING  │ signalfd: CHLD ─▶ reap all ─▶ join slot + rusage ─▶ ONE record  │   (records)
-//!    └─────────────────────│ poll timeout: deadlines, watchdog, status                       │
-//!                          └───────┬───────────────────────────────────────────▲─────────────┘
-//!                                  │ fork (connection, its slot)               │ exit code, signal
-//!                          ┌───────▼────────── child, blocking code ───────────┴─────────────┐
-//!                          │ close the rest ─▶ session: HTTP ─▶ route ─▶ handler ─▶ _exit    │
-//!                          │       or: become the program (exec, connection on 0 and 1)      │
-//!                          └─────────────────────────────────────────────────────────────────┘
-//!    scoreboard: one shared mapping, one slot per connection; the child writes phase, request and counters
-//!    into its slot, the supervisor reads it after the child is dead.
-//! ```
+//! docs/architecture.md has the diagram of the processes, the reasons for the design and the measurements behind them.
 //!
-//! The modules, from the top floor down: imports go down this list only, which `tests/architecture.rs` checks.
-//! docs/architecture.md has the reasons.
+//! The modules stand on floors, the top floor first. Imports go down only: `tests/architecture.rs` has the table and
+//! checks it.
 
 #![deny(unsafe_code)]
 

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::Identity;
 use crate::handler::site::Site;
+use crate::http::canned;
 use crate::limits::Rlimits;
 use crate::source::AccessList;
 
@@ -42,6 +44,19 @@ impl Service {
     /// The end of a connection, if it has one.
     pub(crate) fn deadline(&self, identity: &Identity) -> Option<Instant> {
         self.max_duration.map(|duration| identity.accepted_at + duration)
+    }
+
+    /// Whether its clients speak HTTP.
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self.protocol, Protocol::Http(_))
+    }
+
+    /// What a client reads that gets no process: a response, or the text of the service.
+    pub(crate) fn refuse(&self, status: u16, why: &str, retry_after: Option<u64>) -> Cow<'_, str> {
+        match self.protocol {
+            Protocol::Http(_) => canned::refuse(status, why, retry_after).into(),
+            Protocol::Exec(_) => self.refusal.as_str().into(),
+        }
     }
 
     /// The name of what answers, for records: the handler of a route, by its index, or `exec`.

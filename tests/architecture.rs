@@ -31,7 +31,7 @@ const FLOORS: &[&[&str]] = &[
 /// The floors within a folder; `mod` is the folder's own file. In a folder that is not named here the files must
 /// not form a circle, and that is all.
 const FOLDERS: &[(&str, &[&[&str]])] = &[
-    ("child", &[&["spare"], &["mod"], &["program", "session"], &["work"]]),
+    ("child", &[&["spare", "in_place", "supplies"], &["mod"], &["program", "session"], &["work"]]),
     ("handler", &[&["site"], &["mod"], &["cgi", "files", "redirect", "respond"], &["exchange"], &["root"]]),
     (
         "http",
@@ -42,7 +42,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["framing"],
             &["failure"],
             &["stream"],
-            &["chunked", "date", "fields", "limits", "target"],
+            &["canned", "chunked", "date", "fields", "limits", "target"],
             &["mod"],
         ],
     ),
@@ -60,6 +60,9 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
     ),
     ("listen", &[&["activation", "bind"], &["mod"], &["address"]]),
 ];
+
+/// Modules that must not know each other, although one stands above the other.
+const STRANGERS: &[(&str, &str)] = &[("supervisor", "http"), ("supervisor", "handler"), ("child", "listen")];
 
 /// A path of modules, such as `http::body`.
 type Module = Vec<String>;
@@ -124,6 +127,9 @@ fn judge(from: &[String], to: &[String]) -> Option<String> {
     };
     let fault = |what: &str| Some(format!("from {} {what} {}", from.join("::"), to.join("::")));
     let (here, there) = (from.first()?, to.first()?);
+    if STRANGERS.contains(&(here.as_str(), there.as_str())) {
+        return fault("must not know");
+    }
     if here != there {
         return if is_down(FLOORS, here, there) { None } else { fault("not down to") };
     }

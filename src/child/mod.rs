@@ -7,6 +7,7 @@ pub(crate) mod in_place;
 mod program;
 pub(crate) mod session;
 pub(crate) mod spare;
+pub(crate) mod supplies;
 pub(crate) mod work;
 
 use std::io;
@@ -23,7 +24,7 @@ use work::Work;
 
 /// The signals that a child blocks: those that are meant for the supervisor, and may go to all of its processes, like
 /// Ctrl-C in a terminal or `systemctl kill --signal=HUP`. So the children finish; SIGTERM terminates them.
-pub(crate) fn signal_mask() -> SigSet {
+fn signal_mask() -> SigSet {
     [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect()
 }
 

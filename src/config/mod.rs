@@ -32,6 +32,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use crate::child::supplies::ChildSettings;
 use crate::service::find_service;
 use crate::supervisor::settings::Settings;
 use document::{Layer, TOP};
@@ -134,7 +135,7 @@ fn build(keys: ConfigKeys, place: &Place<'_>, is_default_listener: bool) -> Opti
     Some(Settings {
         listen: listen_tables,
         admission: limits.build_admission(),
-        http: limits.build_http(),
+        children: ChildSettings { http: limits.build_http() },
         process,
         log: log.build(),
         services: services.into_iter().collect::<Option<_>>()?,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod body;
+pub(crate) mod canned;
 pub(crate) mod chunked;
 pub(crate) mod date;
 pub(crate) mod failure;

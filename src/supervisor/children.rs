@@ -206,11 +206,12 @@ impl Children {
         self.next_due = self.by_pid.iter().filter_map(|(_, child)| child.due()).min();
     }
 
-    /// Kills all children at once.
-    pub(crate) fn kill_all(&mut self) {
+    /// Kills all children at once, and again those that outlive it.
+    pub(crate) fn kill_all(&mut self, now: Instant) {
         for (pid, child) in &mut self.by_pid {
-            child.terminated_by.get_or_insert(TerminatedBy::Stop);
-            child.signal(*pid, Signal::SIGKILL);
+            child.escalation.get_or_insert_with(|| Escalation::new(now)).kill(now);
+            child.terminate_if_due(*pid, TerminatedBy::Stop, now);
         }
+        self.update_next_due();
     }
 }

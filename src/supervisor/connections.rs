@@ -5,23 +5,24 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::unistd::Pid;
+
 use super::admission::Admission;
 use super::backpressure::{Backpressure, Expired, is_descriptor_shortage};
 use super::children::Children;
-use super::handover::{Handover, Launcher};
+use super::handover::Launcher;
 use super::reap::Reaper;
 use super::refusal::{Reason, Refusals};
-use super::settings::{AdmissionRules, Model, Process, Settings};
+use super::settings::{AdmissionRules, Process, Settings};
 use crate::child::in_place::End;
 use crate::child::spare::Binding;
+use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
-use crate::http::limits::Limits;
 use crate::service::Service;
 
 /// All connections, and what decides about them.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    model: Model,
     max: usize,
     admission: Admission,
     backpressure: Backpressure,
@@ -37,12 +38,11 @@ impl Connections {
     pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
         let process = &settings.process;
         Ok(Self {
-            model: process.model,
             max: process.max_connections,
             admission: Admission::new(settings.admission.clone()),
             backpressure: Backpressure::default(),
             refusals: Refusals::default(),
-            launcher: Launcher::new(settings.http, process)?,
+            launcher: Launcher::new(settings.children, process)?,
             children: Children::new(process.max_connections),
             reaper: Reaper::default(),
         })
@@ -59,11 +59,11 @@ impl Connections {
     /// Those of mmap(2), for a larger scoreboard; nothing has changed then.
     pub(crate) fn reconfigure(
         &mut self,
-        limits: Limits,
+        children: ChildSettings,
         process: &Process,
         rules: AdmissionRules,
     ) -> io::Result<()> {
-        self.launcher.reconfigure(limits, process)?;
+        self.launcher.reconfigure(children, process)?;
         self.children.reserve(process.max_connections);
         self.max = process.max_connections;
         self.admission.reconfigure(rules);
@@ -127,22 +127,16 @@ impl Connections {
     }
 
     fn start(&mut self, connection: Connection, service: Arc<Service>, now: Instant) {
-        if self.model == Model::Iterative {
+        if self.launcher.serves_in_place() {
             self.serve_in_place(connection, &service);
             return;
         }
-        let handover = self.launcher.hand_over(connection, service);
-        self.settle(handover, now);
-    }
-
-    /// Acts on the result of a handover.
-    fn settle(&mut self, handover: Handover, now: Instant) {
-        match handover {
-            Handover::Started(pid, child) => {
+        match self.launcher.hand_over(&connection, &service) {
+            Ok((pid, child)) => {
                 self.backpressure.record_fork();
-                self.children.add(pid, child);
+                self.children.add(pid, child); // and the supervisor's copy of the socket is closed
             }
-            Handover::Failed { connection, service, error } => {
+            Err(error) => {
                 if let Some(expired) = self.backpressure.defer(connection, service, error, now) {
                     self.refuse_expired(expired, now);
                 }
@@ -196,7 +190,7 @@ impl Connections {
         self.backpressure.refresh(now, has_reaped);
         self.refusals.refresh(now);
         self.children.terminate_due(now);
-        self.reaper.orphans().refresh(now);
+        self.reaper.refresh(now);
     }
 
     /// Forks the spares that are missing.
@@ -211,11 +205,11 @@ impl Connections {
 
     /// Kills every child and orphan.
     pub(crate) fn kill_all(&mut self, now: Instant) {
-        self.children.kill_all();
-        self.reaper.orphans().kill_all(now);
+        self.children.kill_all(now);
+        self.reaper.kill_all(now);
     }
 
-    /// Refuses the connection that still waits for a process: the daemon exits.
+    /// Refuses the connection that still waits for a process: no further try will be made.
     pub(crate) fn refuse_waiting(&mut self, now: Instant) {
         if let Some(expired) = self.backpressure.take_expired() {
             self.refuse_expired(expired, now);
@@ -253,8 +247,14 @@ impl Connections {
         &self.children
     }
 
-    pub(crate) fn children_mut(&mut self) -> &mut Children {
-        &mut self.children
+    /// Terminates the children for a drain that has lasted too long: see [`Children::terminate_for_drain`].
+    pub(crate) fn terminate_for_drain(&mut self, now: Instant, is_spared: impl Fn(Pid) -> bool) -> usize {
+        self.children.terminate_for_drain(now, is_spared)
+    }
+
+    /// Another connection can be accepted before this one ends: not so in the model `iterative`.
+    pub(crate) fn can_accept_batch(&self) -> bool {
+        !self.launcher.serves_in_place()
     }
 
     /// Connections that have ended, refused ones included.

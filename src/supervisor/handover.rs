@@ -1,5 +1,5 @@
-//! Hands a connection over to a process: a spare that waits for one, or a child that is forked now. Whatever the
-//! way, the answer is the pid of a child, or the connection with the error of fork(2).
+//! Hands a connection over to a process and hears its pid: a spare that waits for one, or a child that is forked now. The
+//! supervisor keeps its copy of the connection until then, so that a handover that fails loses nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -10,27 +10,16 @@ use nix::unistd::Pid;
 use super::children::Child;
 use super::settings::{Model, Process};
 use super::spares::Spares;
-use super::supplies::Supplies;
 use crate::child;
 use crate::child::in_place::{self, End};
 use crate::child::spare::Binding;
+use crate::child::supplies::{ChildSettings, Supplies};
 use crate::child::work::Work;
 use crate::connection::Connection;
-use crate::http::limits::Limits;
-use crate::http::request;
 use crate::outcome::Outcome;
 use crate::scoreboard::{Scoreboard, Slot};
 use crate::service::Service;
 use crate::sys;
-
-/// What became of a handover.
-#[derive(Debug)]
-pub(crate) enum Handover {
-    /// A child serves the connection; the supervisor's copy of the socket is closed.
-    Started(Pid, Child),
-    /// There was no process: the connection is the supervisor's again.
-    Failed { connection: Connection, service: Arc<Service>, error: io::Error },
-}
 
 /// Starts children, and owns what they start with.
 #[derive(Debug)]
@@ -44,13 +33,12 @@ pub(crate) struct Launcher {
 impl Launcher {
     /// # Errors
     /// Those of mmap(2), for the scoreboard.
-    pub(crate) fn new(limits: Limits, process: &Process) -> io::Result<Self> {
-        request::warm_up();
+    pub(crate) fn new(children: ChildSettings, process: &Process) -> io::Result<Self> {
         Ok(Self {
             model: process.model,
             scoreboard: Scoreboard::new(process.max_connections + process.spares)?,
             spares: Spares::new(process),
-            supplies: Supplies::new(limits),
+            supplies: Supplies::new(children),
         })
     }
 
@@ -70,10 +58,10 @@ impl Launcher {
     ///
     /// # Errors
     /// Those of mmap(2), for a larger scoreboard; nothing has changed then.
-    pub(crate) fn reconfigure(&mut self, limits: Limits, process: &Process) -> io::Result<()> {
+    pub(crate) fn reconfigure(&mut self, children: ChildSettings, process: &Process) -> io::Result<()> {
         self.scoreboard.resize(process.max_connections + process.spares)?;
         self.spares.set_target(process);
-        self.supplies.set_limits(limits);
+        self.supplies.reconfigure(children);
         Ok(())
     }
 
@@ -86,36 +74,40 @@ impl Launcher {
         !self.scoreboard.is_full()
     }
 
+    /// Connections are served in this process: the model `iterative`.
+    pub(crate) fn serves_in_place(&self) -> bool {
+        self.model == Model::Iterative
+    }
+
     /// Children that wait for a connection.
     pub(crate) fn count_spares(&self) -> usize {
         self.spares.count()
     }
 
     /// Gives a connection its process. Needs [`Self::has_slot`].
-    pub(crate) fn hand_over(&mut self, connection: Connection, service: Arc<Service>) -> Handover {
-        if let Some((pid, slot)) = self.spares.give(&connection, &service) {
-            return Handover::Started(pid, Child::new(connection.identity, &service, slot));
+    ///
+    /// # Errors
+    /// Those of fork(2).
+    pub(crate) fn hand_over(
+        &mut self,
+        connection: &Connection,
+        service: &Arc<Service>,
+    ) -> io::Result<(Pid, Child)> {
+        let identity = &connection.identity;
+        if let Some((pid, slot)) = self.spares.give(connection, service) {
+            return Ok((pid, Child::new(identity.clone(), service, slot)));
         }
         let Some(slot) = self.scoreboard.take() else {
-            let error = io::Error::from_raw_os_error(libc::EAGAIN);
-            return Handover::Failed { connection, service, error };
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         };
-        let mut work = Work { connection: &connection, service: &service, kit: self.supplies.kit(slot) };
-        let is_double = self.model == Model::DoubleFork;
-        let forked = match is_double {
-            false => sys::fork_child(|| child::run(&mut work)),
-            true => sys::fork_child(|| fork_again(&mut work)),
+        let mut work = Work { connection, service, kit: self.supplies.kit(slot) };
+        let forked = match self.model {
+            Model::Fork | Model::Iterative => sys::fork_child(|| child::run(&mut work))
+                .map(|pid| (pid, Child::new(identity.clone(), service, slot))),
+            Model::DoubleFork => sys::fork_child(|| fork_again(&mut work))
+                .map(|pid| (pid, Child::new_intermediate(identity.clone(), service, slot))),
         };
-        match forked {
-            Ok(pid) if is_double => {
-                Handover::Started(pid, Child::new_intermediate(connection.identity, &service, slot))
-            }
-            Ok(pid) => Handover::Started(pid, Child::new(connection.identity, &service, slot)),
-            Err(error) => {
-                self.scoreboard.give_back(slot);
-                Handover::Failed { connection, service, error }
-            }
-        }
+        forked.inspect_err(|_| self.scoreboard.give_back(slot))
     }
 
     /// Serves a connection in this very process, without a child that is the supervisor's: the model `iterative`, and

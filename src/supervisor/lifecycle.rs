@@ -85,7 +85,7 @@ impl Lifecycle {
         }
         drain.is_accepting = false;
         let is_moving = |pid| now < drain.max && drain.is_moving(pid, now);
-        connections.children_mut().terminate_for_drain(now, is_moving) > 0
+        connections.terminate_for_drain(now, is_moving) > 0
     }
 
     /// When [`Self::advance`] has something to do.

@@ -20,9 +20,7 @@ mod sources;
 mod spares;
 mod start;
 mod status;
-mod supplies;
 
-use std::io;
 use std::mem;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -40,7 +38,7 @@ use connections::Connections;
 use lifecycle::Lifecycle;
 use listeners::Listeners;
 use reload::Plan;
-use settings::{Model, Process, Settings};
+use settings::{Process, Settings};
 pub(crate) use start::{Error, Reload, run};
 
 /// Connections accepted from one listener before the others, and children that have exited, get their turn.
@@ -74,12 +72,12 @@ struct Ready {
 
 impl Supervisor {
     /// Serves until the daemon has stopped. The steps of a round have their order for a reason each.
-    fn run(&mut self) -> io::Result<()> {
+    fn run(&mut self) -> Result<(), Error> {
         journal::log_ready(&self.listeners.describe());
         self.connections.refill_spares(Instant::now());
         self.notifier.ready(self.counts());
         loop {
-            let ready = self.wait()?;
+            let ready = self.wait().map_err(Error::system("wait for events"))?;
             let now = Instant::now();
             // Signals first: a reaped child frees the slot that a later step may need, and after a stop signal no
             // step may accept.
@@ -87,8 +85,9 @@ impl Supervisor {
             // Then what is due, so that nothing below acts on a pause or a deadline that is over.
             self.connections.refresh(now, has_reaped);
             // The connection that waits for a process was accepted before those in the backlogs.
-            if self.lifecycle.is_accepting() {
-                self.connections.retry_waiting(now, has_reaped);
+            match self.lifecycle.is_accepting() {
+                true => self.connections.retry_waiting(now, has_reaped),
+                false => self.connections.refuse_waiting(now),
             }
             if self.lifecycle.is_serving() {
                 self.accept_from(ready.listeners);
@@ -106,7 +105,6 @@ impl Supervisor {
                 self.notifier.extend_stop(EXTENSION);
             }
             if self.is_over() {
-                self.connections.refuse_waiting(now);
                 journal::log_stopped(self.connections.count_ended());
                 return Ok(());
             }
@@ -159,13 +157,13 @@ impl Supervisor {
     }
 
     /// Acts on one signal. True: children may have exited, so that processes and memory are free again.
-    fn handle_signal(&mut self, now: Instant) -> io::Result<bool> {
-        let Some(info) = self.signals.read_signal()? else {
+    fn handle_signal(&mut self, now: Instant) -> Result<bool, Error> {
+        let Some(info) = self.signals.read_signal().map_err(Error::system("read a signal"))? else {
             return Ok(false);
         };
         match i32::try_from(info.ssi_signo).map(Signal::try_from) {
             Ok(Ok(Signal::SIGCHLD)) => {
-                self.connections.reap()?;
+                self.connections.reap().map_err(Error::system("reap children"))?;
                 return Ok(true);
             }
             Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now),
@@ -188,8 +186,7 @@ impl Supervisor {
 
     /// Accepts a batch of connections from one listener. True: its backlog is empty.
     fn accept_batch(&mut self, index: usize) -> bool {
-        // The model `iterative` serves a connection before it accepts another.
-        let batch = if self.settings.process.model == Model::Iterative { 1 } else { ACCEPT_BATCH };
+        let batch = if self.connections.can_accept_batch() { ACCEPT_BATCH } else { 1 };
         for _ in 0..batch {
             if !self.can_accept_from(index, Instant::now()) {
                 return false;
@@ -247,7 +244,7 @@ impl Supervisor {
         // The process model and the target of the log stay as they are until the next start.
         let process = Process { model: self.settings.process.model, ..new.process };
         self.connections
-            .reconfigure(new.http, &process, new.admission.clone())
+            .reconfigure(new.children, &process, new.admission.clone())
             .map_err(|error| format!("unable to enlarge the scoreboard: {error}"))?;
         plan.apply(&mut self.listeners);
         self.connections.set_bindings(self.listeners.bindings());

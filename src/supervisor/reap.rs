@@ -38,8 +38,14 @@ impl Reaper {
         self.orphans_reaped
     }
 
-    pub(crate) fn orphans(&mut self) -> &mut Orphans {
-        &mut self.orphans
+    /// Sends orphaned processes the signals that are due.
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        self.orphans.refresh(now);
+    }
+
+    /// Kills all orphaned processes.
+    pub(crate) fn kill_all(&mut self, now: Instant) {
+        self.orphans.kill_all(now);
     }
 
     /// No orphaned process runs.

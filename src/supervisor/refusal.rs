@@ -14,7 +14,7 @@ use crate::capacity::Wall;
 use crate::connection::Connection;
 use crate::journal::{self, RefusalRecord};
 use crate::outcome::Outcome;
-use crate::service::{Protocol, Service};
+use crate::service::Service;
 use crate::source::Source;
 use crate::sys;
 
@@ -71,24 +71,15 @@ impl Reason {
         }
     }
 
-    /// The response to a client that speaks HTTP.
-    fn response(&self) -> String {
-        let content = match self {
-            Self::Denied => "403 Forbidden: this address is not allowed to connect",
-            Self::PerSourceLimit { .. } => "503 Service Unavailable: too many connections from this address",
-            Self::TooMuch(TooMuch::Rate(_)) => {
-                "503 Service Unavailable: too many connections in a short time"
-            }
-            Self::TooMuch(TooMuch::Penalty(_)) => "503 Service Unavailable: too many bad requests",
-            Self::NoProcess(..) => "503 Service Unavailable: the server cannot start another process",
-        };
-        let line = content.split(':').next().unwrap_or(content);
-        let retry = self.retry_after().map_or(String::new(), |seconds| format!("Retry-After: {seconds}\r\n"));
-        format!(
-            "HTTP/1.1 {line}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{retry}\
-             Connection: close\r\n\r\n{content}",
-            content.len()
-        )
+    /// The sentence for the client.
+    fn sentence(&self) -> &'static str {
+        match self {
+            Self::Denied => "this address is not allowed to connect",
+            Self::PerSourceLimit { .. } => "too many connections from this address",
+            Self::TooMuch(TooMuch::Rate(_)) => "too many connections in a short time",
+            Self::TooMuch(TooMuch::Penalty(_)) => "too many bad requests",
+            Self::NoProcess(..) => "the server cannot start another process",
+        }
     }
 }
 
@@ -145,11 +136,10 @@ impl Refusals {
         reason: &Reason,
         now: Instant,
     ) {
-        let is_http = matches!(service.protocol, Protocol::Http(_));
         journal::record_refusal(&RefusalRecord {
             identity: &connection.identity,
             service: &service.name,
-            status: is_http.then(|| reason.status()),
+            status: service.is_http().then(|| reason.status()),
             outcome: reason.outcome(),
             reason: reason.word(),
             source,
@@ -158,7 +148,7 @@ impl Refusals {
         });
         self.count += 1;
         let fd = connection.socket.as_raw_fd();
-        let answer = if is_http { reason.response() } else { service.refusal.clone() };
+        let answer = service.refuse(reason.status(), reason.sentence(), reason.retry_after());
         if !answer.is_empty() {
             // A peer that has gone, or cannot take 300 bytes, gets no answer.
             let _ = send(fd, answer.as_bytes(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::capacity::Warning;
-use crate::http::limits::Limits;
+use crate::child::supplies::ChildSettings;
 use crate::journal;
 use crate::listen::ListenTable;
 use crate::service::Services;
@@ -15,7 +15,7 @@ use crate::source::{AccessList, Networks, Prefixes};
 pub(crate) struct Settings {
     /// What to bind when no sockets are handed in; never empty.
     pub(crate) listen: Vec<ListenTable>,
-    pub(crate) http: Limits,
+    pub(crate) children: ChildSettings,
     pub(crate) admission: AdmissionRules,
     pub(crate) process: Process,
     pub(crate) log: journal::LogSettings,

@@ -10,8 +10,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 use super::settings::Process;
-use super::supplies::Supplies;
 use crate::child::spare::{Binding, serve_when_handed_over, write_handover};
+use crate::child::supplies::Supplies;
 use crate::connection::Connection;
 use crate::journal;
 use crate::scoreboard::{Scoreboard, Slot};

@@ -35,7 +35,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// For `map_err`: names what was tried.
-    fn system<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
+    pub(super) fn system<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System { action, source: source.into() }
     }
 }
@@ -97,7 +97,7 @@ pub(crate) fn run(
         started: now,
         idle_since: now,
     };
-    supervisor.run().map_err(Error::system("wait for events"))?;
+    supervisor.run()?;
     Ok(Outcome::Served)
 }
 

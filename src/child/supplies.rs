@@ -6,12 +6,19 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::SigSet;
 
-use crate::child;
-use crate::child::session::RESPONSE_ROOM;
-use crate::child::work::Kit;
+use super::session::RESPONSE_ROOM;
+use super::signal_mask;
+use super::work::Kit;
 use crate::http::date::Date;
 use crate::http::limits::Limits;
+use crate::http::request;
 use crate::scoreboard::Slot;
+
+/// What holds for every child, whatever its service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChildSettings {
+    pub(crate) http: Limits,
+}
 
 /// Everything but the connection and the slot: a child allocates nothing of its own on its way to the first byte.
 #[derive(Debug)]
@@ -26,9 +33,11 @@ pub(crate) struct Supplies {
 }
 
 impl Supplies {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(settings: ChildSettings) -> Self {
+        request::warm_up();
+        let limits = settings.http;
         let buffer = vec![0; limits.max_head_size + RESPONSE_ROOM];
-        Self { limits, mask: child::signal_mask(), date: Date::now(), buffer, drain: (None, None) }
+        Self { limits, mask: signal_mask(), date: Date::now(), buffer, drain: (None, None) }
     }
 
     /// Opens the drain's socket, which [`Self::drain`] closes again.
@@ -46,8 +55,9 @@ impl Supplies {
         self.drain.0 = None;
     }
 
-    /// Limits of the children to come.
-    pub(crate) fn set_limits(&mut self, limits: Limits) {
+    /// Settings of the children to come.
+    pub(crate) fn reconfigure(&mut self, settings: ChildSettings) {
+        let limits = settings.http;
         self.buffer.resize(limits.max_head_size + RESPONSE_ROOM, 0);
         self.limits = limits;
     }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{self, Effective, Overrides};
-use crate::listen::activation;
+use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
 use crate::{child, client, journal, supervisor};
 
@@ -55,14 +55,20 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
     }
 }
 
-/// Reads the configuration. `children`: connections that are served already.
-fn load(source: &ConfigArgs, children: usize) -> Result<(Settings, Effective), CommandError> {
+/// Reads the configuration.
+fn load(source: &ConfigArgs) -> Result<(Settings, Effective), CommandError> {
     // An empty variable is none.
     let from_environment = || env::var_os("LSBAWS_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
     let file = source.config.clone().or_else(from_environment);
     let overrides = Overrides { file, set: source.set.clone() };
-    config::load(&overrides, env::vars_os(), children)
-        .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
+    config::load(&overrides, env::vars_os()).map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
+}
+
+/// The same with warnings about the limits of the system. `children`: connections that are served already.
+fn load_with_forecast(source: &ConfigArgs, children: usize) -> Result<(Settings, Effective), CommandError> {
+    let (mut settings, effective) = load(source)?;
+    settings.warnings = config::find_warnings(&settings, children);
+    Ok((settings, effective))
 }
 
 fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
@@ -71,12 +77,16 @@ fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
     let activation = activation::receive().map_err(|error| fail(&error))?;
     let took_stderr = activation.took_stderr();
     let serve = || {
-        let (settings, _) = load(&source, 0)?;
+        // A single connection is served whatever the limits of the system: it does not pay for reading them.
+        let (settings, _) = match activation {
+            Activation::Connection { .. } => load(&source)?,
+            Activation::Listeners(_) | Activation::None => load_with_forecast(&source, 0)?,
+        };
         journal::open(settings.log, took_stderr)
             .map_err(|error| CommandError(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         let reload = move |children| {
             let failed = |CommandError(_, sentences): CommandError| sentences.replace('\n', "; ");
-            load(&source, children).map(|(settings, _)| settings).map_err(failed)
+            load_with_forecast(&source, children).map(|(settings, _)| settings).map_err(failed)
         };
         let ended = supervisor::run(settings, activation, Box::new(reload));
         journal::close();
@@ -94,7 +104,7 @@ fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
 }
 
 fn check(source: ConfigArgs, show: bool) -> Result<u8, CommandError> {
-    let (settings, effective) = load(&source, 0)?;
+    let (settings, effective) = load_with_forecast(&source, 0)?;
     let mut text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
     for warning in &settings.warnings {
         // What `--show` prints is TOML.

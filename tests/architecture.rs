@@ -1,6 +1,7 @@
 //! Imports go down only. The modules of src/ stand on floors, and each may use what stands on a lower one; the
 //! parts of a folder have floors of their own. This test reads every path in the source, in imports and in code,
-//! and names each that goes up, sideways or round. Tests beside the code are left out.
+//! and names each that goes up, sideways or round. Tests beside the code are left out. A folder's own file and its
+//! parts may name each other.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the source fails")]
 
@@ -249,6 +250,21 @@ impl<'ast> Visit<'ast> for Reader {
 
     /// `pub(super)` is no import.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
+    /// The arguments of a macro are tokens: `crate::` and `super::` begin a path there as well.
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        let text = call.tokens.to_string().replace(' ', "");
+        for start in ["crate::", "super::"] {
+            for (at, _) in text.match_indices(start).filter(|(at, _)| !text[..*at].ends_with("::")) {
+                let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+                let path = text[at..].split(|c| !is_path(c)).next().unwrap_or_default();
+                let segments: Vec<_> =
+                    path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+                self.add(&segments);
+            }
+        }
+        visit::visit_macro(self, call);
+    }
 
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
         let is_test = module.attrs.iter().any(|attribute| {

@@ -39,6 +39,7 @@ use document::{Layer, TOP};
 use error::Error;
 pub(crate) use error::Errors;
 use findings::{Findings, Place};
+pub(crate) use forecast::find_warnings;
 use key::KeyPath;
 pub(crate) use layers::Overrides;
 use limits::LimitsKeys;
@@ -63,23 +64,21 @@ keys! {
 
 table!(ConfigKeys);
 
-/// Reads, merges and checks the configuration. Also gives what `check --show` prints. `children`: those that exist
-/// already, for the forecast.
+/// Reads, merges and checks the configuration. Also gives what `check --show` prints.
 pub(crate) fn load(
     overrides: &Overrides,
     environment: impl Iterator<Item = (OsString, OsString)>,
-    children: usize,
 ) -> Result<(Settings, Effective), Errors> {
-    merge(layers::read_layers(overrides, environment), children)
+    merge(layers::read_layers(overrides, environment))
 }
 
 /// The same for the text of one file alone, without reading anything else.
 #[cfg(fuzzing)]
 pub(crate) fn parse(text: &str, name: &str) -> Result<(Settings, Effective), Errors> {
-    merge(vec![document::read_document(text, name, 0)], 0)
+    merge(vec![document::read_document(text, name, 0)])
 }
 
-fn merge(layers: Vec<Layer>, children: usize) -> Result<(Settings, Effective), Errors> {
+fn merge(layers: Vec<Layer>) -> Result<(Settings, Effective), Errors> {
     let is_complete = layers.iter().all(|layer| layer.is_complete);
     let mut builder = config::Config::builder();
     let mut findings = Findings::default();
@@ -108,8 +107,7 @@ fn merge(layers: Vec<Layer>, children: usize) -> Result<(Settings, Effective), E
     let values = keys.show_keys();
     let settings = build(keys, &Place::top(&findings), is_default_listener);
     let errors = findings.list_errors();
-    let (Some(mut settings), true) = (settings, errors.is_empty()) else { return Err(Errors::new(errors)) };
-    settings.warnings = forecast::find_warnings(&settings, children);
+    let (Some(settings), true) = (settings, errors.is_empty()) else { return Err(Errors::new(errors)) };
     Ok((settings, Effective::new(values, findings.provenance)))
 }
 

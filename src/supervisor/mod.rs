@@ -8,6 +8,7 @@ mod admission;
 mod backpressure;
 mod children;
 mod connections;
+mod error;
 mod handover;
 mod lifecycle;
 mod listeners;
@@ -28,23 +29,27 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
-use nix::sys::signalfd::SignalFd;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::journal;
 use crate::notify::{Counts, Notifier};
 use crate::sys;
 use connections::Connections;
+pub(crate) use error::Error;
 use lifecycle::Lifecycle;
 use listeners::Listeners;
 use reload::Plan;
 use settings::{Process, Settings};
-pub(crate) use start::{Error, Reload, run};
+pub(crate) use start::run;
 
 /// Connections accepted from one listener before the others, and children that have exited, get their turn.
 const ACCEPT_BATCH: usize = 64;
 /// How much more time a drain requests from systemd, once a second, while bytes still move.
 const EXTENSION: Duration = Duration::from_secs(10);
+
+/// Loads the settings again. The argument: connections that are served already. The error is a sentence.
+pub(crate) type Reload = Box<dyn FnMut(usize) -> Result<Settings, String>>;
 
 struct Supervisor {
     listeners: Listeners,
@@ -71,6 +76,38 @@ struct Ready {
 }
 
 impl Supervisor {
+    /// Takes over the signals of this process and prepares for children.
+    fn new(
+        listeners: Listeners,
+        mut connections: Connections,
+        settings: Settings,
+        load_settings: Reload,
+        is_inherited: bool,
+    ) -> Result<Self, Error> {
+        let signals = take_signals().map_err(Error::system("take over signals"))?;
+        let mut notifier = Notifier::from_environment();
+        if !connections.can_accept_batch() {
+            notifier.disable_watchdog();
+        }
+        // After every other descriptor: see there.
+        connections.open_drain().map_err(Error::system("make a pair of sockets"))?;
+        connections.set_bindings(listeners.bindings());
+        let now = Instant::now();
+        Ok(Self {
+            listeners,
+            connections,
+            signals,
+            lifecycle: Lifecycle::Serving,
+            notifier,
+            settings,
+            load_settings,
+            is_inherited,
+            reload_requested: false,
+            started: now,
+            idle_since: now,
+        })
+    }
+
     /// Serves until the daemon has stopped. The steps of a round have their order for a reason each.
     fn run(&mut self) -> Result<(), Error> {
         journal::log_ready(&self.listeners.describe());
@@ -313,4 +350,13 @@ impl Supervisor {
             is_serving: self.lifecycle.is_serving(),
         }
     }
+}
+
+/// Signals become readable instead of interrupting: none is lost between two system calls.
+fn take_signals() -> nix::Result<SignalFd> {
+    let mask: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1]
+        .into_iter()
+        .collect();
+    mask.thread_set_mask()?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }

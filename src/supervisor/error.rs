@@ -1,0 +1,23 @@
+//! Errors that end the daemon.
+
+use std::io;
+
+use crate::listen;
+
+/// Why the daemon could not start, or had to give up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Listen(#[from] listen::Error),
+    #[error("{0}")]
+    NoService(String),
+    #[error("unable to {action}: {source}")]
+    System { action: &'static str, source: io::Error },
+}
+
+impl Error {
+    /// For `map_err`: names what was tried.
+    pub(super) fn system<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::System { action, source: source.into() }
+    }
+}

@@ -1,5 +1,5 @@
-//! What a service grants each of its children: limits of resources, priority, umask. Set in the child, after
-//! the fork and for good, so that the programs that it starts inherit them.
+//! What a service sets for each of its children: resource limits, nice value, umask. A child sets them after the fork,
+//! and the programs that it starts inherit them.
 
 #![forbid(unsafe_code)]
 

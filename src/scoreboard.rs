@@ -91,6 +91,9 @@ impl ProgramEnd {
 const METHOD_MAX: usize = 16;
 const TARGET_MAX: usize = 256;
 
+/// More messages than a child can lose in its life: a slot may hold anything.
+const LOST_MESSAGES_MAX: u64 = 1 << 20;
+
 /// Words of a slot: a word for each number, then the text.
 const TEXT: usize = 12;
 const WORDS: usize = (TEXT + (METHOD_MAX + TARGET_MAX) / 8).next_multiple_of(8);
@@ -149,7 +152,7 @@ impl Slot {
         self.store(Number::TargetLength, self.store_text(self.target(), target));
     }
 
-    /// A malformed request has come: its first line stands for the target.
+    /// The request is malformed: its first line stands for the target.
     pub(crate) fn set_malformed(self, line: &[u8]) {
         self.forget_request();
         self.store(Number::TargetLength, self.store_text(self.target(), line));
@@ -225,7 +228,7 @@ impl Slot {
             program: u32::try_from(self.load(Number::Program)).ok().and_then(ProgramEnd::from_word),
             method: load_text(self.method(), self.load(Number::MethodLength)),
             target: load_text(self.target(), self.load(Number::TargetLength)),
-            lost_messages: self.load(Number::LostMessages),
+            lost_messages: self.load(Number::LostMessages).min(LOST_MESSAGES_MAX),
         }
     }
 

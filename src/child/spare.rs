@@ -64,6 +64,6 @@ fn wait(
     kit.buffer.fill(0);
     kit.date.refresh();
     let mut message = [0; HANDOVER_LENGTH];
-    let socket = sys::receive_socket(channel, &mut message)?;
+    let socket = sys::receive_fd(channel, &mut message)?;
     Ok(socket.map(|socket| (socket, message)))
 }

@@ -50,7 +50,7 @@ impl Supplies {
         Ok(())
     }
 
-    /// Lets the children know that no further requests may begin on their connections.
+    /// Signals the children to begin no further requests on their connections.
     pub(crate) fn drain(&mut self) {
         self.drain.0 = None;
     }

@@ -26,7 +26,7 @@ pub fn check(bytes: &[u8]) {
 
     let again = render(&request);
     let mut room = new_field_room();
-    let second = parse(&again, &mut room).expect("what was accepted, written anew, is accepted");
+    let second = parse(&again, &mut room).expect("an accepted head is accepted when it is rendered again");
     assert_eq!(summarize(&second), summarize(&request));
     assert_eq!(HeadScanner::default().find_end(&again), Ok(Some(again.len())));
 }

@@ -13,8 +13,10 @@ use super::settings::Level;
 use super::stderr::Stderr;
 use crate::sys;
 
-/// How long [`Log::close`] waits for a log that does not accept the last entries.
+/// How long [`Log::close`] waits for a log that accepts none of the last entries.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long it waits for a slow one: less than a unit has to stop.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// Where entries go.
 #[derive(Debug)]
@@ -175,13 +177,17 @@ impl Log {
         [counts, queue].into_iter().flatten().min()
     }
 
-    /// Writes everything now, and waits up to [`CLOSE_TIMEOUT`] if the log does not accept it. Returns the number of lost
-    /// entries as a sentence, if any is lost.
+    /// Writes everything now, and waits for a log that does not accept it at once. Returns the number of lost entries
+    /// as a sentence, if any is lost.
     pub(super) fn close(&mut self) -> Option<String> {
-        let deadline = Instant::now() + CLOSE_TIMEOUT;
-        let mut is_last = false;
+        let end = Instant::now() + CLOSE_MAX;
+        let (mut deadline, mut is_last) = (Instant::now() + CLOSE_TIMEOUT, false);
         loop {
+            let before = self.count_waiting();
             self.flush_queue(Instant::now());
+            if self.count_waiting() < before {
+                deadline = (Instant::now() + CLOSE_TIMEOUT).min(end);
+            }
             self.write_counts();
             if self.is_settled() {
                 return None;
@@ -199,13 +205,17 @@ impl Log {
         Some(self.last_words())
     }
 
+    /// Entries that wait for the journal.
+    fn count_waiting(&self) -> usize {
+        match &self.sink {
+            Sink::Journal(queue) => queue.count(),
+            Sink::Stderr(_) => 0,
+        }
+    }
+
     /// Everything is written.
     fn is_settled(&self) -> bool {
-        let is_sent = match &self.sink {
-            Sink::Journal(queue) => queue.is_empty(),
-            Sink::Stderr(_) => true,
-        };
-        is_sent && self.lost_messages == 0 && self.limiter.is_empty()
+        self.count_waiting() == 0 && self.lost_messages == 0 && self.limiter.is_empty()
     }
 
     /// False: it has not become writable by then.

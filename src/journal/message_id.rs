@@ -1,11 +1,11 @@
 //! The MESSAGE_ID of each kind of entry. The ids are an interface: administrators filter by them. The file
-//! `systemd/lsbaws.catalog` explains each that is written at warning or worse, and no other.
+//! `systemd/lsbaws.catalog` explains each that can be written at warning or worse, and no other.
 
 /// A child exited: served, or an error of the client.
 pub(super) const CONNECTION_ENDED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36401";
 /// A signal killed a child.
 pub(super) const CONNECTION_KILLED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36402";
-/// A connection got no process.
+/// A connection got no process, by policy.
 pub(super) const CONNECTION_REFUSED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36403";
 /// Every listener is armed.
 pub(super) const READY: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36404";
@@ -27,6 +27,8 @@ pub(super) const CONNECTIONS_SUPPRESSED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640
 pub(super) const SYSTEM_ERROR: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640c";
 /// A child exited: an error of the handler, the system, the configuration or lsbaws, or lsbaws terminated it.
 pub(super) const CONNECTION_FAILED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640d";
+/// A connection got no process, since none could be forked.
+pub(super) const CONNECTION_NOT_SERVED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d3640e";
 /// A new configuration is in use.
 pub(super) const RELOADED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36410";
 /// A new configuration is invalid; the old one stays.

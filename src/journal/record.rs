@@ -7,7 +7,9 @@ use nix::sys::signal::Signal;
 
 use super::entry::Entry;
 use super::global::with_log;
-use super::message_id::{CONNECTION_ENDED, CONNECTION_FAILED, CONNECTION_KILLED, CONNECTION_REFUSED};
+use super::message_id::{
+    CONNECTION_ENDED, CONNECTION_FAILED, CONNECTION_KILLED, CONNECTION_NOT_SERVED, CONNECTION_REFUSED,
+};
 use super::ratelimit::Kind;
 use super::settings::Level;
 use crate::capacity::Wall;
@@ -187,11 +189,14 @@ pub(crate) fn record_refusal(refusal: &RefusalRecord<'_>) {
     let RefusalRecord { identity, status, sentence, outcome, .. } = refusal;
     let duration = identity.accepted_at.elapsed();
     let kind = Kind::Ended(*outcome);
-    let level = if *outcome == Outcome::Refused { Level::Info } else { Level::Warn };
+    let (level, message_id) = match outcome {
+        Outcome::Refused => (Level::Info, CONNECTION_REFUSED),
+        _ => (Level::Warn, CONNECTION_NOT_SERVED),
+    };
     let to_entry = || {
         let how = status.map_or("closed".to_owned(), |status| format!("refused with {status}"));
         let message = format_args!("{}: {how}, {sentence}", identity.peer);
-        Entry::new(level, CONNECTION_REFUSED, message)
+        Entry::new(level, message_id, message)
             .connection(identity, refusal.service, None)
             .text("LSBAWS_END", "refused")
             .text("LSBAWS_OUTCOME", kind.word())

@@ -91,7 +91,7 @@ impl JournalSocket {
                 | SealFlag::F_SEAL_WRITE
                 | SealFlag::F_SEAL_SEAL;
             fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-            sys::send_socket(self.socket.as_fd(), &[], file.as_fd())
+            sys::send_fd(self.socket.as_fd(), &[], file.as_fd())
         };
         send().map_err(|error: io::Error| self.classify(&error))
     }

@@ -71,6 +71,11 @@ impl Listener {
         }
     }
 
+    /// Gives it the name that leads to another service.
+    pub(crate) fn rename(&mut self, name: Arc<str>) {
+        self.name = name;
+    }
+
     /// Removes the file of a Unix socket that was bound here: no further client can connect, while the backlog can
     /// still be accepted. A file that has taken its place stays.
     pub(crate) fn unlink(&mut self) {

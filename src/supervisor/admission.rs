@@ -26,7 +26,7 @@ impl Admission {
         Self { rules, sources: Sources::default() }
     }
 
-    /// Other rules. What is known of sources is of no use when a source is something else from now on.
+    /// Sets other rules. The state of sources is dropped when other prefixes define other sources.
     pub(crate) fn reconfigure(&mut self, rules: AdmissionRules) {
         if rules.prefixes != self.rules.prefixes {
             self.sources.clear();

@@ -1,4 +1,4 @@
-//! The way of a connection through the supervisor: admitted or refused, handed over to a process or deferred,
+//! A connection on its way through the supervisor: admitted or refused, handed over to a process or deferred,
 //! terminated when its time is over, reaped, recorded.
 
 use std::io;
@@ -94,8 +94,8 @@ impl Connections {
         }
     }
 
-    /// Checks the only connection of this process. One that is refused is gone when this returns: the client has read
-    /// the refusal, or had its time.
+    /// Checks the only connection of this process. A refused one is closed when this returns: after the client has read
+    /// the refusal, or a timeout.
     pub(crate) fn admit_single(&mut self, connection: Connection, service: &Service) -> Option<Connection> {
         let now = connection.identity.accepted_at;
         match self.check(&connection, service, now) {

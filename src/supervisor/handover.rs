@@ -48,7 +48,7 @@ impl Launcher {
         self.supplies.open_drain()
     }
 
-    /// Lets the children know that no further requests may begin on their connections.
+    /// Signals the children to begin no further requests on their connections.
     pub(crate) fn drain(&mut self) {
         self.supplies.drain();
         self.spares.retire(Vec::new());

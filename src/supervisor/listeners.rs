@@ -123,7 +123,8 @@ impl Listeners {
         for (entry, plan) in self.entries.iter_mut().zip(plans) {
             match plan {
                 Some((name, service)) => {
-                    (entry.listener.name, entry.service) = (name, service);
+                    entry.listener.rename(name);
+                    entry.service = service;
                     entry.is_retiring = false;
                 }
                 None => entry.retire(),

@@ -68,7 +68,7 @@ impl Spares {
         while let Some(index) = self.waiting.iter().position(|spare| spare.channel.is_some()) {
             // A spare that takes no message is dying, or dead: it is left to be reaped.
             if let Some(channel) = self.waiting[index].channel.take()
-                && sys::send_socket(channel.as_fd(), &message, connection.socket.as_fd()).is_ok()
+                && sys::send_fd(channel.as_fd(), &message, connection.socket.as_fd()).is_ok()
             {
                 let Spare { pid, slot, .. } = self.waiting.swap_remove(index);
                 return Some((pid, slot));

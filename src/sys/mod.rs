@@ -17,7 +17,7 @@ pub(crate) use descriptors::{adopt_fd, close_all_but, discard_input, require_clo
 pub(crate) use fork::{exit_now, fork_child};
 pub(crate) use groups::{is_own_child, is_own_group, reap_group};
 pub(crate) use memory::map_shared_words;
-pub(crate) use passing::{receive_socket, send_socket};
+pub(crate) use passing::{receive_fd, send_fd};
 pub(crate) use process::{open_pidfd, reset_signals, set_priority, tie_to_parent};
 pub(crate) use termination::{Escalation, GRACE};
 pub(crate) use time::{poll_timeout, wait_writable};

@@ -5,10 +5,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-/// Sends `bytes`, and with them a copy of `socket`, as one message over a pair of sequenced-packet sockets.
-/// Never waits.
-pub(crate) fn send_socket(channel: BorrowedFd<'_>, bytes: &[u8], socket: BorrowedFd<'_>) -> io::Result<()> {
-    let rights = [socket.as_raw_fd()];
+/// Sends `bytes` and a copy of the descriptor `fd` as one message over a datagram or sequenced-packet socket. Never
+/// waits.
+///
+/// # Errors
+/// Those of sendmsg(2); EAGAIN when the receiver has not read enough.
+pub(crate) fn send_fd(channel: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
+    let rights = [fd.as_raw_fd()];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     sendmsg::<()>(
         channel.as_raw_fd(),
@@ -20,8 +23,11 @@ pub(crate) fn send_socket(channel: BorrowedFd<'_>, bytes: &[u8], socket: Borrowe
     Ok(())
 }
 
-/// Waits for a message of [`send_socket`] that is exactly as long as `bytes`. `None`: the other end was closed.
-pub(crate) fn receive_socket(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
+/// Waits for a message of [`send_fd`] that is exactly as long as `bytes`. `None`: the other end was closed.
+///
+/// # Errors
+/// Those of recvmsg(2); `InvalidData` for a message of another length, or without a descriptor.
+pub(crate) fn receive_fd(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
     let length = bytes.len();
     let mut space = nix::cmsg_space!(RawFd);
     let mut parts = [IoSliceMut::new(bytes)];
@@ -41,8 +47,7 @@ pub(crate) fn receive_socket(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::R
         _ => None,
     });
     match rights {
-        // SAFETY: the kernel has just made this descriptor for this process; nothing else owns it. (There is
-        // one: that is what `send_socket` sends.)
+        // SAFETY: the kernel has just made this descriptor for this process; nothing else owns it.
         Some(fd) if is_whole => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }

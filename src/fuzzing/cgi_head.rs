@@ -1,10 +1,9 @@
-//! The head of a CGI program's response: what is taken from it can stand in a response of ours, and decides nothing that is ours
-//! to decide.
+//! The head of a CGI program's response: its fields are valid, and none of them is one that lsbaws sets itself.
 
 use crate::handler::cgi::head::{Reply, find_end, parse};
 use crate::http::is_token;
 
-const OURS: [&str; 9] = [
+const OWN_FIELDS: [&str; 9] = [
     "connection",
     "content-length",
     "date",
@@ -19,7 +18,7 @@ const OURS: [&str; 9] = [
 /// Checks one input.
 pub fn check(bytes: &[u8]) {
     let Some(length) = find_end(bytes) else { return };
-    // The same whatever comes behind, and not before it is there.
+    // Bytes after the head do not matter, and none of the head may be missing.
     assert_eq!(find_end(&bytes[..length]), Some(length));
     assert_eq!(find_end(&bytes[..length - 1]), None);
 
@@ -34,7 +33,7 @@ pub fn check(bytes: &[u8]) {
             for (name, value) in &fields {
                 assert!(!name.is_empty() && name.bytes().all(is_token));
                 assert!(!value.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t'));
-                assert!(!OURS.contains(&name.to_ascii_lowercase().as_str()), "{name}");
+                assert!(!OWN_FIELDS.contains(&name.to_ascii_lowercase().as_str()), "{name}");
             }
             let again = render(status, &fields, length);
             assert_eq!(find_end(&again), Some(again.len()));
@@ -44,7 +43,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn render(status: u16, fields: &[(&str, &[u8])], length: Option<u64>) -> Vec<u8> {
-    let mut head = format!("Status: {status} Word\n").into_bytes();
+    let mut head = format!("Status: {status} Reason\n").into_bytes();
     head.extend(length.map_or(String::new(), |length| format!("CONTENT-LENGTH:{length}\r\n")).bytes());
     for (name, value) in fields {
         head.extend([name.as_bytes(), b":", value, b"\r\n"].concat());

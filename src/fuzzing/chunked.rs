@@ -1,9 +1,9 @@
-//! The chunked coding: decoding gives the same whatever the pieces and the room, agrees with a decoder of whole lines, and undoes an
-//! encoding.
+//! The chunked coding: the result of decoding does not depend on the size of the pieces or of the output, agrees with a
+//! decoder of whole lines, and reverses encoding.
 
 use crate::http::chunked::Decoder;
 
-/// The content, and how many bytes it took; `None` while the end has not come.
+/// The content, and the number of bytes read; `None` without the end.
 type Decoded = Result<Option<(Vec<u8>, usize)>, ()>;
 
 /// Checks one input.
@@ -17,11 +17,11 @@ pub fn check(bytes: &[u8]) {
         Ok(Some((content, used))) => {
             assert!(content.len() + 5 <= *used && *used <= input.len());
             assert_eq!(decode_lines(&input[..*used]).as_ref(), Some(content));
-            // Not a byte of the next request is taken.
+            // No byte of the next request is read.
             assert_eq!(decode(&input[..*used], piece, room), decoded);
         }
         Ok(None) => {}
-        // No byte that follows can heal it.
+        // Further bytes do not repair it.
         Err(()) => assert_eq!(decode(&[input, b"\r\n0\r\n\r\n"].concat(), piece, room), Err(())),
     }
     let encoded = encode(input, piece);
@@ -48,7 +48,7 @@ fn decode(input: &[u8], piece: usize, room: usize) -> Decoded {
     Ok(None)
 }
 
-/// The same by lines, for input that is known to be well-formed and whole: each line must mean what the decoder took it for.
+/// Decodes by lines, for input that is valid and complete.
 fn decode_lines(input: &[u8]) -> Option<Vec<u8>> {
     let mut rest = input;
     let take_line = |rest: &mut &[u8]| {

@@ -1,4 +1,4 @@
-//! What the fuzz targets check. Compiled for them alone: see `fuzz/run`.
+//! The checks of the fuzz targets. Compiled for them only: see `fuzz/run`.
 
 #![forbid(unsafe_code)]
 

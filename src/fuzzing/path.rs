@@ -1,4 +1,4 @@
-//! From a target to the path that is meant: whatever is accepted stays below the root, and there is one spelling of it.
+//! Targets and their decoded paths: an accepted path stays below the root, and all its spellings decode to the same.
 
 use crate::http::target::{decode_path, encode_path, host_of, split};
 
@@ -8,7 +8,7 @@ pub fn check(text: &str) {
         check_parts(text, target.authority, target.path, target.query);
         check_path(target.path);
     }
-    // Paths come from configuration files and from programs, too.
+    // Configuration files and programs contain paths as well.
     check_path(text);
     assert!(text.starts_with(host_of(text)));
 }
@@ -39,7 +39,7 @@ fn check_path(path: &str) {
     if !decoded.contains(&0) {
         assert_eq!(decode_path(&encoded).as_deref(), Some(&*decoded));
     }
-    // Every byte escaped, it is the same path.
+    // With every byte escaped, it is the same path.
     let escape = |byte: &u8| if *byte == b'/' { "/".into() } else { format!("%{byte:02x}") };
     let escaped: String = decoded.iter().map(escape).collect();
     if !decoded.contains(&0) {

@@ -1,4 +1,4 @@
-//! All that comes on a connection, cut into requests.
+//! The bytes of a connection, split into requests.
 
 use crate::http::chunked::Decoder;
 use crate::http::framing::Framing;
@@ -8,16 +8,16 @@ use crate::http::target;
 /// Method, target in origin-form, and content.
 pub type Seen = (String, String, Vec<u8>);
 
-/// No characters of a URL, but browsers leave some of them in queries. hyper refuses most.
+/// Invalid in a URL, but browsers leave some of them unencoded in queries. hyper refuses most.
 const UNENCODED: [char; 9] = ['"', '<', '>', '\\', '^', '`', '{', '|', '}'];
 
-/// Those that are whole and that we would answer, up to the end of the connection.
+/// The complete requests that lsbaws answers, up to the end of the connection.
 pub fn take_requests(bytes: &[u8]) -> Vec<Seen> {
     let (mut rest, mut requests) = (bytes, Vec::new());
     while let Ok(Some(length)) = HeadScanner::default().find_end(rest) {
         let mut room = new_field_room();
         let Ok(request) = parse(&rest[..length], &mut room) else { break };
-        // hyper does not look into a Connection that is not ASCII.
+        // hyper ignores a Connection field that is not ASCII.
         let is_odd = request.field("Connection").any(|value| !value.is_ascii());
         if is_odd || request.target.contains(UNENCODED) {
             break;
@@ -47,7 +47,7 @@ fn take_chunks(rest: &mut &[u8]) -> Option<Vec<u8>> {
     let (coded, behind) = rest.split_at(taken);
     *rest = behind;
     content.truncate(given);
-    // hyper takes no more than 100 trailer fields, and some of these lines may be such.
+    // hyper accepts 100 trailer fields at most, and these lines may include some.
     let lines = coded.iter().filter(|&&byte| byte == b'\n').count();
     (lines <= 100).then_some(content)
 }

@@ -195,8 +195,8 @@ pub(crate) fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<R
 /// Whether the request line ends with an `HTTP-version` (RFC 9112, section 2.3).
 fn names_version(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r' || byte == b'\n').find(|line| !line.is_empty());
-    let word = line.and_then(|line| line.splitn(3, |&byte| byte == b' ').nth(2));
-    let digits = word.and_then(|word| word.strip_prefix(b"HTTP/"));
+    let version = line.and_then(|line| line.splitn(3, |&byte| byte == b' ').nth(2));
+    let digits = version.and_then(|version| version.strip_prefix(b"HTTP/"));
     matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 

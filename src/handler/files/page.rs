@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_escaped_and_sizes_and_times_are_exact() {
+    fn paths_are_escaped_and_sizes_are_exact() {
         let page = render_names(b"/<i>/", &[b"a"]);
         assert_eq!(page.matches("&lt;i&gt;").count(), 2);
         assert!(!page.contains("<i>"));

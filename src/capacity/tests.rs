@@ -1,4 +1,4 @@
-//! Systems made of files, and what is seen of them.
+//! Systems made of files, and the limits found in them.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ pub(crate) fn make_system(files: &[(&str, &str)]) -> TempDir {
 
 const OWN: &str = "sys/fs/cgroup/system.slice/lsbaws.service";
 
-/// A host with version 2 of control groups, and the daemon as a service of its own user.
+/// A host with the daemon as a service of a user of its own.
 pub(crate) fn make_host() -> TempDir {
     let own = |name: &str| format!("{OWN}/{name}");
     make_system(&[
@@ -53,52 +53,48 @@ pub(crate) fn make_host() -> TempDir {
     ])
 }
 
-fn names(walls: &[Wall]) -> Vec<(&str, u64, u64)> {
-    walls.iter().map(|wall| (wall.name.as_str(), wall.limit, wall.used)).collect()
+fn numbers(limits: &[SystemLimit]) -> Vec<(String, u64, u64)> {
+    limits.iter().map(|limit| (limit.name(), limit.max(), limit.used())).collect()
 }
 
 #[test]
-fn every_wall_of_a_host_is_seen() {
+fn all_limits_of_a_host_are_found() {
     let host = make_host();
-    let walls = System::new(host.path()).list_walls();
+    let limits = System::new(host.path()).find_limits();
     assert_eq!(
-        names(&walls),
+        numbers(&limits),
         [
-            ("RLIMIT_NPROC", 200, 3),
-            ("pids.max of /system.slice/lsbaws.service", 300, 12),
-            ("kernel.threads-max", 1000, 150),
-            ("kernel.pid_max", 32768, 150),
-            ("memory.max of /system.slice/lsbaws.service", 50 << 20, 10 << 20),
-            ("RLIMIT_NOFILE", 1024, 2),
+            ("RLIMIT_NPROC".to_owned(), 200, 3),
+            ("pids.max of /system.slice/lsbaws.service".to_owned(), 300, 12),
+            ("kernel.threads-max".to_owned(), 1000, 150),
+            ("kernel.pid_max".to_owned(), 32768, 150),
+            ("memory.max of /system.slice/lsbaws.service".to_owned(), 50 << 20, 10 << 20),
+            ("RLIMIT_NOFILE".to_owned(), 1024, 2),
         ]
     );
 }
 
 #[test]
-fn version_1_is_read_as_well() {
+fn groups_above_the_own_one_count() {
     let host = make_system(&[
-        ("proc/self/cgroup", "8:pids:/box/a.scope\n4:memory:/box\n3:cpu,cpuacct:/\n0::/\n"),
-        ("sys/fs/cgroup/pids/box/a.scope/pids.max", "9\n"),
-        ("sys/fs/cgroup/pids/box/a.scope/pids.current", "9\n"),
-        ("sys/fs/cgroup/pids/box/pids.max", "max\n"),
-        ("sys/fs/cgroup/memory/box/memory.limit_in_bytes", "1048576\n"),
-        ("sys/fs/cgroup/memory/box/memory.usage_in_bytes", "1048575\n"),
-        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
-        ("sys/fs/cgroup/memory/memory.usage_in_bytes", "5\n"),
+        ("proc/self/cgroup", "8:pids:/box/a.scope\n0::/box/a.scope\n"),
+        ("sys/fs/cgroup/box/a.scope/pids.max", "9\n"),
+        ("sys/fs/cgroup/box/a.scope/pids.current", "9\n"),
+        ("sys/fs/cgroup/box/pids.max", "max\n"),
+        ("sys/fs/cgroup/box/memory.max", "1048576\n"),
+        ("sys/fs/cgroup/box/memory.current", "1048575\n"),
     ]);
-    let walls = System::new(host.path()).list_walls();
-    assert_eq!(
-        names(&walls),
-        [("pids.max of /box/a.scope", 9, 9), ("memory.max of /box", 1_048_576, 1_048_575)]
-    );
-    assert_eq!(walls[0].remedy, "TasksMax= of a.scope");
-    assert_eq!(walls[1].remedy, "a control group");
+    let limits = System::new(host.path()).find_limits();
+    let shown = ["pids.max of /box/a.scope (9, 9 in use)", "memory.max of /box (1 MiB, 0 MiB in use)"];
+    assert_eq!(limits.iter().map(SystemLimit::describe).collect::<Vec<_>>(), shown);
+    assert_eq!((limits[0].remedy(), limits[1].remedy()), ("TasksMax=", "it"));
+    assert_eq!(limits[0].to_string(), format!("{}, raise TasksMax=", shown[0]));
 }
 
 #[test]
-fn where_nothing_can_be_read_there_is_no_wall() {
+fn unreadable_limits_are_skipped() {
     let empty = make_system(&[]);
-    assert_eq!(System::new(empty.path()).list_walls(), []);
+    assert_eq!(System::new(empty.path()).find_limits(), []);
     let broken = make_system(&[
         ("proc/self/cgroup", "what\n0::\n::\n"),
         ("proc/self/status", "Uid:\n"),
@@ -106,19 +102,19 @@ fn where_nothing_can_be_read_there_is_no_wall() {
         ("proc/loadavg", "-\n"),
         ("proc/sys/kernel/threads-max", "many\n"),
     ]);
-    assert_eq!(System::new(broken.path()).list_walls(), []);
+    assert_eq!(System::new(broken.path()).find_limits(), []);
 }
 
 #[test]
-fn the_limit_of_a_user_does_not_concern_the_privileged() {
+fn privileged_processes_have_no_user_limit() {
     for status in [
         "Uid:\t0\t0\t0\t0\nCapEff:\t0000000000000000\n",
         "Uid:\t990\t990\t990\t990\nCapEff:\t0000000001000000\n",
     ] {
         let host = make_host();
         fs::write(host.path().join("proc/self/status"), status).unwrap();
-        let walls = System::new(host.path()).processes();
-        assert!(walls.iter().all(|wall| wall.name != "RLIMIT_NPROC"), "{status}");
+        let limits = System::new(host.path()).find_processes();
+        assert!(limits.iter().all(|limit| limit.name() != "RLIMIT_NPROC"), "{status}");
     }
 }
 
@@ -127,32 +123,32 @@ fn error(errno: i32) -> io::Error {
 }
 
 #[test]
-fn the_wall_that_is_hit_is_named() {
+fn the_reached_limit_is_named() {
     let host = make_host();
     let set = |path: &str, text: &str| fs::write(host.path().join(path), text).unwrap();
     let mut watch = Watch::new(System::new(host.path()));
-    let mut hit = |errno| watch.find_hit(&error(errno)).map(|wall| wall.name);
-    assert_eq!(hit(libc::EAGAIN), None, "nothing is full");
-    assert_eq!(hit(libc::ENOMEM), None);
-    assert_eq!(hit(libc::EMFILE).as_deref(), Some("RLIMIT_NOFILE"));
-    assert_eq!(hit(libc::ENFILE).as_deref(), Some("fs.file-max"));
-    assert_eq!(hit(libc::ECONNABORTED), None);
+    let mut find = |errno| watch.find_reached(&error(errno)).map(|limit| limit.name());
+    assert_eq!(find(libc::EAGAIN), None, "no limit is reached");
+    assert_eq!(find(libc::ENOMEM), None);
+    assert_eq!(find(libc::EMFILE).as_deref(), Some("RLIMIT_NOFILE"));
+    assert_eq!(find(libc::ENFILE).as_deref(), Some("fs.file-max"));
+    assert_eq!(find(libc::ECONNABORTED), None);
     set(&format!("{OWN}/memory.current"), "62390272\n");
-    assert_eq!(hit(libc::ENOMEM).as_deref(), Some("memory.max of /system.slice/lsbaws.service"));
+    assert_eq!(find(libc::ENOMEM).as_deref(), Some("memory.max of /system.slice/lsbaws.service"));
     set("proc/loadavg", "0.10 0.20 0.30 2/1000 4711\n");
-    assert_eq!(hit(libc::EAGAIN).as_deref(), Some("kernel.threads-max"));
+    assert_eq!(find(libc::EAGAIN).as_deref(), Some("kernel.threads-max"));
     set(&format!("{OWN}/pids.current"), "300\n");
-    assert_eq!(hit(libc::EAGAIN).as_deref(), Some("pids.max of /system.slice/lsbaws.service"));
+    assert_eq!(find(libc::EAGAIN).as_deref(), Some("pids.max of /system.slice/lsbaws.service"));
     set("proc/11/status", "Uid:\t990\t990\t990\t990\nThreads:\t200\n");
-    assert_eq!(hit(libc::EAGAIN).as_deref(), Some("RLIMIT_NPROC"));
+    assert_eq!(find(libc::EAGAIN).as_deref(), Some("RLIMIT_NPROC"));
 }
 
 #[test]
-fn a_group_that_was_full_a_moment_ago_is_known_by_its_failures() {
+fn a_group_is_found_by_its_failed_forks() {
     let host = make_host();
     let mut watch = Watch::new(System::new(host.path()));
     fs::write(host.path().join(OWN).join("pids.events"), "max 5\n").unwrap();
-    let hit = watch.find_hit(&error(libc::EAGAIN)).unwrap();
-    assert_eq!((hit.name.as_str(), hit.used), ("pids.max of /system.slice/lsbaws.service", 12));
-    assert_eq!(watch.find_hit(&error(libc::EAGAIN)), None, "no failure since");
+    let limit = watch.find_reached(&error(libc::EAGAIN)).unwrap();
+    assert_eq!((limit.name().as_str(), limit.used()), ("pids.max of /system.slice/lsbaws.service", 12));
+    assert_eq!(watch.find_reached(&error(libc::EAGAIN)), None, "no failure since");
 }

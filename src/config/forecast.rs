@@ -1,29 +1,29 @@
-//! Settings against the limits of the system: warnings about what they will meet.
+//! Compares the settings with the limits of the system, and warns of limits that are too low.
 
-use crate::capacity::{System, Unit, Wall, Warning};
+use crate::capacity::{System, SystemLimit, Unit, Warning};
 use crate::handler::Handler;
 use crate::service::{Protocol, Service};
 use crate::supervisor::settings::{Model, Settings};
 
-/// Memory that a connection costs while it is served, programs aside. Measured with 500 connections held in
-/// `respond`'s delay on x86-64: 42 KiB of private pages for each, 44 of page tables, 16 of kernel stack, and some
-/// 40 of what else the kernel keeps of a process and a socket.
+/// Bytes of memory for each connection, without its program. Measured on x86-64 with 500 connections in the delay of
+/// `respond`: 42 KiB of private pages, 44 of page tables, 16 of kernel stack, and about 40 for other objects of the
+/// kernel.
 const MEMORY_OF_CHILD: u64 = 160 << 10;
 
-/// Descriptors of the parent beside those that it has when it starts to serve, and one for each spare: the drain's
-/// pair, the connection at hand and the one that waits for a process. (Refused ones that linger are closed when
-/// others are short.)
-const DESCRIPTORS_OF_PARENT: u64 = 8;
+/// Descriptors that the supervisor opens after its start, without those of the spares: the pair of the drain, the
+/// accepted connection, and the one that waits for a process. (Refused connections are closed when descriptors are
+/// short.)
+const DESCRIPTORS_OF_SUPERVISOR: u64 = 8;
 
-/// What a configuration needs when it is at its own limit.
+/// What a configuration needs when it is fully used.
 #[derive(Debug, Clone, Copy)]
 pub struct Demand {
     pub connections: u64,
-    /// Processes of each connection, most of the time and at most.
+    /// Processes of each connection: the child, and its program if the service has any.
     pub processes_each: u64,
-    /// Of the parent itself.
+    /// Of the supervisor.
     pub descriptors: u64,
-    /// Processes of connections that are there already, and counted among what is used.
+    /// Children that exist, and are part of what is in use.
     pub children: u64,
 }
 
@@ -45,64 +45,65 @@ impl Demand {
         Self {
             connections,
             processes_each: 1 + u64::from(has_program),
-            descriptors: DESCRIPTORS_OF_PARENT + settings.process.spares as u64,
+            descriptors: DESCRIPTORS_OF_SUPERVISOR + settings.process.spares as u64,
             children: children as u64,
         }
     }
 
-    /// How many connections a wall has room for, those that are there already included.
-    fn count_room(&self, wall: &Wall) -> u64 {
-        let more = match wall.unit {
-            Unit::Processes => wall.left() / self.processes_each,
-            Unit::Memory => wall.left() / MEMORY_OF_CHILD,
-            // The parent needs a handful, whatever it serves; without them it accepts nobody.
-            Unit::Descriptors if wall.left() < self.descriptors => return 0,
+    /// How many connections a limit allows, including those that exist.
+    fn count_room(&self, limit: &SystemLimit) -> u64 {
+        let more = match limit.unit() {
+            Unit::Processes => limit.left() / self.processes_each,
+            Unit::Memory => limit.left() / MEMORY_OF_CHILD,
+            // Without these the supervisor cannot accept. Their number does not depend on the connections.
+            Unit::Descriptors if limit.left() < self.descriptors => return 0,
             Unit::Descriptors => return u64::MAX,
         };
         more.saturating_add(self.children)
     }
 }
 
-/// The walls that come before `limits.max_connections`, the first one first.
-pub fn forecast(demand: &Demand, walls: Vec<Wall>) -> Vec<Warning> {
-    let mut ahead: Vec<_> = walls
+/// The limits that are lower than the demand, the lowest first.
+pub(crate) fn forecast(demand: &Demand, limits: Vec<SystemLimit>) -> Vec<Warning> {
+    let mut lower: Vec<_> = limits
         .into_iter()
-        .map(|wall| (demand.count_room(&wall), wall))
+        .map(|limit| (demand.count_room(&limit), limit))
         .filter(|&(room, _)| room < demand.connections)
         .collect();
-    ahead.sort_by_key(|&(room, _)| room);
-    let warn = |(room, wall): (u64, Wall)| {
-        let each = if wall.unit == Unit::Processes && demand.processes_each > 1 {
-            " with a program each"
-        } else {
-            ""
-        };
-        let sentence = match wall.unit {
+    lower.sort_by_key(|&(room, _)| room);
+    let warn = |(room, limit): (u64, SystemLimit)| {
+        let Demand { connections, descriptors, .. } = demand;
+        let (name, remedy) = (limit.describe(), limit.remedy());
+        let each = if demand.processes_each > 1 { " with a program each" } else { "" };
+        let sentence = match limit.unit() {
             Unit::Descriptors => {
-                format!("{wall}, but lsbaws itself needs up to {} more", demand.descriptors)
+                format!("{name}: the supervisor needs {descriptors} more descriptors; raise {remedy}")
             }
-            Unit::Processes | Unit::Memory => format!(
-                "limits.max_connections is {}, but {wall}: room for {room} connections{each}",
-                demand.connections
+            Unit::Processes => format!(
+                "limits.max_connections = {connections} exceeds {name}: only {room} connections fit{each}; \
+                 raise {remedy}"
+            ),
+            Unit::Memory => format!(
+                "limits.max_connections = {connections} exceeds {name}: only {room} connections fit; raise {remedy}"
             ),
         };
-        Warning { sentence, wall: Some(wall) }
+        Warning { sentence, limit: Some(limit) }
     };
-    ahead.into_iter().map(warn).collect()
+    lower.into_iter().map(warn).collect()
 }
 
-/// Everything that a checked configuration will meet on this system. `children` of it are served already.
+/// The warnings for a valid configuration on this system, where `children` exist already.
 pub fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning> {
     let system = System::default();
     let demand = Demand::new(settings, children);
-    let mut warnings = forecast(&demand, system.list_walls());
+    let mut warnings = forecast(&demand, system.find_limits());
     for service in settings.services.values() {
         let key = |name: &str| format!("service.{}.{name}", service.name);
-        let warn = |sentence| Warning { sentence, wall: None };
+        let warn = |sentence| Warning { sentence, limit: None };
         let processes = service.rlimits.limits.iter().find(|limit| limit.key == "processes");
         if let Some(limit) = processes.filter(|limit| limit.value <= demand.connections) {
             warnings.push(warn(format!(
-                "{} is {}, but it counts all processes of the user, also those of limits.max_connections, which is {}",
+                "{} = {} must exceed limits.max_connections = {}: it counts all processes of the user",
                 key("processes"),
                 limit.shown,
                 demand.connections
@@ -111,10 +112,7 @@ pub fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning> {
         let is_http = matches!(service.protocol, Protocol::Http(_));
         if settings.process.model == Model::Iterative && is_http && !service.rlimits.is_empty() {
             let first = service.rlimits.name_first();
-            warnings.push(warn(format!(
-                "{} is not heeded: process.model is \"iterative\", so there is no child",
-                key(first)
-            )));
+            warnings.push(warn(format!("{} is ignored with process.model = \"iterative\"", key(first))));
         }
     }
     warnings
@@ -123,52 +121,55 @@ pub fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capacity::descriptors;
     use crate::capacity::tests::make_host;
 
     #[test]
-    fn the_first_wall_is_told_first_and_those_beyond_not_at_all() {
+    fn lower_limits_are_reported_the_lowest_first() {
         let host = make_host();
-        let demand =
-            Demand { connections: 512, processes_each: 1, descriptors: DESCRIPTORS_OF_PARENT, children: 0 };
-        let tell = |demand: &Demand| -> Vec<String> {
-            let warnings = forecast(demand, System::new(host.path()).list_walls());
+        let demand = Demand {
+            connections: 512,
+            processes_each: 1,
+            descriptors: DESCRIPTORS_OF_SUPERVISOR,
+            children: 0,
+        };
+        let warn = |demand: &Demand| -> Vec<String> {
+            let warnings = forecast(demand, System::new(host.path()).find_limits());
             warnings.into_iter().map(|warning| warning.sentence).collect()
         };
-        let sentences = tell(&demand);
+        let sentences = warn(&demand);
         assert_eq!(sentences.len(), 3, "{sentences:?}");
+        let (user, memory, group) = (&sentences[0], &sentences[1], &sentences[2]);
+        let start =
+            "limits.max_connections = 512 exceeds RLIMIT_NPROC (200, 3 in use): only 197 connections fit; ";
+        assert!(user.starts_with(start), "{user}");
+        let start =
+            "limits.max_connections = 512 exceeds memory.max of /system.slice/lsbaws.service (50 MiB, 10 ";
         assert!(
-            sentences[0].starts_with("limits.max_connections is 512, but RLIMIT_NPROC is 200 and 3 are used")
-        );
-        assert!(sentences[0].ends_with(": room for 197 connections"), "{}", sentences[0]);
-        assert!(
-            sentences[1].starts_with("limits.max_connections is 512, but memory.max of "),
-            "{}",
-            sentences[1]
-        );
-        assert!(
-            sentences[1].contains(" is 50 MiB and 10 MiB are used (MemoryMax= of lsbaws.service): room for ")
+            memory.starts_with(start) && memory.ends_with(" connections fit; raise MemoryMax="),
+            "{memory}"
         );
         assert_eq!(
-            sentences[2],
-            "limits.max_connections is 512, but pids.max of /system.slice/lsbaws.service is 300 and 12 are used \
-             (TasksMax= of lsbaws.service): room for 288 connections"
+            group,
+            "limits.max_connections = 512 exceeds pids.max of /system.slice/lsbaws.service (300, 12 in use): \
+             only 288 connections fit; raise TasksMax="
         );
-        // Who is served already is among what is used.
-        let served = tell(&Demand { children: 10, ..demand });
-        assert!(served[0].ends_with(": room for 207 connections"), "{}", served[0]);
-        let programs = tell(&Demand { processes_each: 2, ..demand });
-        assert!(programs[0].ends_with(": room for 98 connections with a program each"), "{}", programs[0]);
+        // Connections that exist are among the processes in use.
+        let served = warn(&Demand { children: 10, ..demand });
+        assert!(served[0].contains(": only 207 connections fit; raise "), "{}", served[0]);
+        let programs = warn(&Demand { processes_each: 2, ..demand });
+        assert!(programs[0].contains(": only 98 connections fit with a program each; "), "{}", programs[0]);
         assert!(programs.iter().any(|sentence| sentence.contains("kernel.threads-max")), "{programs:?}");
-        assert_eq!(tell(&Demand { connections: 197, ..demand }), [""; 0]);
+        assert_eq!(warn(&Demand { connections: 197, ..demand }), [""; 0]);
     }
 
     #[test]
-    fn a_parent_without_room_for_descriptors_is_told() {
+    fn the_supervisor_needs_descriptors() {
         let demand =
-            Demand { connections: 1, processes_each: 1, descriptors: DESCRIPTORS_OF_PARENT, children: 0 };
-        let told = forecast(&demand, vec![descriptors(16, 10)]);
-        assert!(told[0].sentence.starts_with("RLIMIT_NOFILE is 16 and 10 are used"), "{told:?}");
-        assert!(forecast(&demand, vec![descriptors(1024, 10)]).is_empty());
+            Demand { connections: 1, processes_each: 1, descriptors: DESCRIPTORS_OF_SUPERVISOR, children: 0 };
+        let warnings = forecast(&demand, vec![SystemLimit::descriptors(16, 10)]);
+        let start =
+            "RLIMIT_NOFILE (16, 10 in use): the supervisor needs 8 more descriptors; raise LimitNOFILE=";
+        assert!(warnings[0].sentence.starts_with(start), "{warnings:?}");
+        assert!(forecast(&demand, vec![SystemLimit::descriptors(1024, 10)]).is_empty());
     }
 }

@@ -8,11 +8,8 @@ use super::findings::Place;
 use super::quantity::{Size, TIB, Time, show_size};
 use super::scalar::{Integer, Umask};
 use super::table::keys;
+use crate::capacity::process::{CAP_SYS_NICE, CAP_SYS_RESOURCE, find_number, has_capability};
 use crate::limits::{Rlimit, Rlimits};
-
-/// Bits of the capability sets of a process (capabilities(7)).
-const CAP_SYS_NICE: u32 = 23;
-const CAP_SYS_RESOURCE: u32 = 24;
 
 /// Address space that a child needs in addition to that of the daemon: stack, and room for allocations.
 const ROOM: u64 = 2 << 20;
@@ -68,7 +65,7 @@ impl RlimitKeys {
 /// Only CAP_SYS_RESOURCE may raise a limit above the hard one.
 fn check_hard_limit(limit: Rlimit, show: Show) -> Result<Rlimit, String> {
     let hard = getrlimit(limit.resource).map_or(u64::MAX, |(_, hard)| hard);
-    if limit.value <= hard || has_capability(CAP_SYS_RESOURCE) {
+    if limit.value <= hard || has_capability(&read_status(), CAP_SYS_RESOURCE) {
         return Ok(limit);
     }
     let (most, found) = (show(hard), &limit.shown);
@@ -87,32 +84,26 @@ fn check_memory(memory: u64, own: u64) -> Result<(), String> {
 
 /// Bytes; 0 if /proc does not give it.
 fn own_address_space() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
-    size.and_then(|size| size.parse::<u64>().ok()).unwrap_or(0) << 10
+    find_number(&read_status(), "VmSize:").unwrap_or(0) << 10
 }
 
 /// Only CAP_SYS_NICE, or RLIMIT_NICE, which counts from 20 downwards, permits a lower nice value than that of the
 /// process (setpriority(2)).
 fn check_nice(nice: i32) -> Result<i32, String> {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let allowed = limits.lines().find_map(|line| line.strip_prefix("Max nice priority"));
-    let allowed = allowed.and_then(|line| line.split_whitespace().next()?.parse::<i32>().ok()).unwrap_or(0);
+    let allowed = find_number(&limits, "Max nice priority").unwrap_or(0).try_into().unwrap_or(0);
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // proc_pid_stat(5): the 19th field, 17 after the name in parentheses, which may contain spaces.
     let own = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(16)?.parse::<i32>().ok());
     let least = own.unwrap_or(0).min(20 - allowed);
-    if nice >= least || has_capability(CAP_SYS_NICE) {
+    if nice >= least || has_capability(&read_status(), CAP_SYS_NICE) {
         return Ok(nice);
     }
     Err(format!("expected at least {least}, the lowest that this process may set, found {nice}"))
 }
 
-fn has_capability(capability: u32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    set.is_some_and(|set: u64| set >> capability & 1 == 1)
+fn read_status() -> String {
+    fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
 #[cfg(test)]

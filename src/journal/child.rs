@@ -49,7 +49,7 @@ impl<'a> ChildLog<'a> {
 
     /// A program could not be started.
     pub(crate) fn log_program_failed(&self, program: &Path, error: &io::Error) {
-        let limit = Watch::default().find_hit(error);
+        let limit = Watch::default().find_reached(error);
         let mut error = error.to_string();
         if error.starts_with("No such file")
             && let Some((interpreter, has_return)) = read_interpreter(program)

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::settings::Level;
-use crate::capacity::Wall;
+use crate::capacity::SystemLimit;
 use crate::connection::Identity;
 use crate::escape::{escape_char, escape_for_journal, escape_for_line, is_printable};
 use crate::scoreboard::Snapshot;
@@ -105,10 +105,10 @@ impl Entry {
     }
 
     /// Adds the limit of the system that was reached, or is too low.
-    pub(super) fn system_limit(self, limit: Option<&Wall>) -> Self {
-        self.optional_text("LSBAWS_SYSTEM_LIMIT", limit.map(|limit| &limit.name))
-            .optional("LSBAWS_SYSTEM_LIMIT_MAX", limit.map(|limit| limit.limit))
-            .optional("LSBAWS_SYSTEM_LIMIT_USED", limit.map(|limit| limit.used))
+    pub(super) fn system_limit(self, limit: Option<&SystemLimit>) -> Self {
+        self.optional_text("LSBAWS_SYSTEM_LIMIT", limit.map(SystemLimit::name))
+            .optional("LSBAWS_SYSTEM_LIMIT_MAX", limit.map(SystemLimit::max))
+            .optional("LSBAWS_SYSTEM_LIMIT_USED", limit.map(SystemLimit::used))
     }
 
     pub(super) fn level(&self) -> Level {

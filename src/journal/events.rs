@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::global::with_log;
 use super::message_id::*;
 use super::settings::Level;
-use crate::capacity::{Wall, Warning};
+use crate::capacity::{SystemLimit, Warning};
 use crate::connection::Identity;
 use crate::scoreboard::{Phase, Snapshot};
 use crate::source::Source;
@@ -37,7 +37,7 @@ pub(crate) fn log_stopped(connections: u64) {
 }
 
 /// The limit that an error comes from, as a part of a sentence.
-struct LimitSuffix<'a>(Option<&'a Wall>);
+struct LimitSuffix<'a>(Option<&'a SystemLimit>);
 
 impl Display for LimitSuffix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +46,7 @@ impl Display for LimitSuffix<'_> {
 }
 
 /// accept(2) failed at this listener.
-pub(crate) fn log_accept_exhausted(listener: &str, error: &io::Error, limit: Option<&Wall>) {
+pub(crate) fn log_accept_exhausted(listener: &str, error: &io::Error, limit: Option<&SystemLimit>) {
     let suffix = LimitSuffix(limit);
     let message = format_args!(
         "unable to accept: {error}{suffix}; listener paused for 1s or until a child exits; connections queue in the backlog"
@@ -56,7 +56,7 @@ pub(crate) fn log_accept_exhausted(listener: &str, error: &io::Error, limit: Opt
 }
 
 /// fork(2) failed for a connection.
-pub(crate) fn log_fork_exhausted(error: &io::Error, limit: Option<&Wall>) {
+pub(crate) fn log_fork_exhausted(error: &io::Error, limit: Option<&SystemLimit>) {
     let suffix = LimitSuffix(limit);
     let message = format_args!("unable to fork: {error}{suffix}; the connection is kept and retried");
     let entry = Entry::new(Level::Error, FORK_EXHAUSTED, message);
@@ -72,7 +72,7 @@ pub(crate) fn log_shortage_over(call: &str, failures: u64) {
 /// A limit of the system is lower than the configuration needs.
 pub(crate) fn log_system_limit_low(warning: &Warning) {
     let entry = Entry::new(Level::Warn, SYSTEM_LIMIT_LOW, &warning.sentence);
-    log(entry.system_limit(warning.wall.as_ref()));
+    log(entry.system_limit(warning.limit.as_ref()));
 }
 
 /// Anything else that an administrator should know, and that does not end the daemon.

@@ -12,7 +12,7 @@ use super::message_id::{
 };
 use super::ratelimit::Kind;
 use super::settings::Level;
-use crate::capacity::Wall;
+use crate::capacity::SystemLimit;
 use crate::connection::Identity;
 use crate::limits::Rlimit;
 use crate::outcome::{Outcome, TerminatedBy};
@@ -181,7 +181,7 @@ pub(crate) struct RefusalRecord<'a> {
     pub(crate) source: Option<Source>,
     /// The reason, as the end of the message.
     pub(crate) sentence: fmt::Arguments<'a>,
-    pub(crate) system_limit: Option<&'a Wall>,
+    pub(crate) system_limit: Option<&'a SystemLimit>,
 }
 
 /// Writes, or counts, the one record of a connection that got no process.

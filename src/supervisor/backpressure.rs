@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::refusal::Reason;
-use crate::capacity::{Wall, Watch};
+use crate::capacity::{SystemLimit, Watch};
 use crate::connection::Connection;
 use crate::journal;
 use crate::service::Service;
@@ -80,7 +80,7 @@ pub(crate) struct Backpressure {
     fork_shortage: Shortage,
     watch: Watch,
     /// The limit behind the shortage of processes, as far as it could be seen when the shortage began.
-    limit: Option<Wall>,
+    limit: Option<SystemLimit>,
     /// The first failure since fork(2) has last succeeded.
     no_fork_since: Option<Instant>,
 }
@@ -101,7 +101,7 @@ impl Backpressure {
         now: Instant,
     ) -> Option<Instant> {
         if self.accept_shortage.record_failure(now) {
-            journal::log_accept_exhausted(listener, error, self.watch.find_hit(error).as_ref());
+            journal::log_accept_exhausted(listener, error, self.watch.find_reached(error).as_ref());
         }
         let until = now + ACCEPT_PAUSE;
         let is_shortage = is_descriptor_shortage(error)
@@ -122,7 +122,7 @@ impl Backpressure {
         now: Instant,
     ) -> Option<Expired> {
         if self.fork_shortage.record_failure(now) {
-            self.limit = self.watch.find_hit(&error);
+            self.limit = self.watch.find_reached(&error);
             journal::log_fork_exhausted(&error, self.limit.as_ref());
         }
         // A connection that arrives late in a shortage need not wait as long as the first.

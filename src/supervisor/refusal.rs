@@ -10,7 +10,7 @@ use nix::poll::poll;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::sources::TooMuch;
-use crate::capacity::Wall;
+use crate::capacity::SystemLimit;
 use crate::connection::Connection;
 use crate::journal::{self, RefusalRecord};
 use crate::outcome::Outcome;
@@ -39,7 +39,7 @@ pub(crate) enum Reason {
     },
     TooMuch(TooMuch),
     /// fork(2) has failed, at that limit if it is known.
-    NoProcess(io::Error, Option<Wall>),
+    NoProcess(io::Error, Option<SystemLimit>),
 }
 
 impl Reason {

@@ -24,7 +24,7 @@ fn connections_wait_until_descriptors_are_free() {
     let mut waiting = server.connect();
     waiting.write_all(b"GET /waiting HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     let line = server.wait_line("unable to accept: Too many open files");
-    assert!(line.contains(": RLIMIT_NOFILE is 5 and 5 are used ("), "{line}");
+    assert!(line.contains(": RLIMIT_NOFILE (5, 5 in use), raise LimitNOFILE="), "{line}");
     assert!(
         line.contains(" system_limit=\"RLIMIT_NOFILE\" system_limit_max=5 system_limit_used=5"),
         "{line}"
@@ -55,7 +55,7 @@ fn http_connection_without_a_process_receives_503() {
         head.ends_with(&format!("Content-Length: {}\r\nRetry-After: 5\r\nConnection: close", content.len()))
     );
     let line = server.wait_line("unable to fork: Resource temporarily unavailable");
-    assert!(line.contains(": RLIMIT_NPROC is 1 and 1 are used ("), "{line}");
+    assert!(line.contains(": RLIMIT_NPROC (1, 1 in use), raise LimitNPROC="), "{line}");
     assert!(line.contains(" system_limit=\"RLIMIT_NPROC\" system_limit_max=1 system_limit_used=1"), "{line}");
     let record = server.record();
     assert_eq!(

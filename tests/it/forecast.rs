@@ -19,11 +19,10 @@ fn check_warns_and_exits_with_0() {
     let (code, text) = check("ulimit -n 10", &[]);
     assert_eq!(code, 0);
     assert!(text.starts_with("configuration OK\n"), "{text}");
-    let warning =
-        text.lines().find(|line| line.starts_with("warning: RLIMIT_NOFILE is 10 and ")).expect(&text);
+    let warning = text.lines().find(|line| line.starts_with("warning: RLIMIT_NOFILE (10, ")).expect(&text);
     assert!(warning.contains("LimitNOFILE="), "{warning}");
     let (_, text) = check("ulimit -n 10", &["--show"]);
-    assert!(text.contains("\n# warning: RLIMIT_NOFILE is 10"), "{text}");
+    assert!(text.contains("\n# warning: RLIMIT_NOFILE (10, "), "{text}");
     toml::from_str::<toml::Table>(&text).unwrap();
     if !can_open(1000) {
         return;
@@ -36,9 +35,11 @@ fn check_warns_and_exits_with_0() {
 fn start_warns_about_the_process_limit_of_the_user() {
     let (Some(user), Some(other)) = (unique_user(), unique_user()) else { return };
     let server = Setup::new("[limits]\nmax_connections = 300\n").user(user).prelude("ulimit -Su 300").serve();
-    let line = server.wait_line("limits.max_connections is 300");
-    assert!(line.contains("but RLIMIT_NPROC is 300 and 1 are used ("), "{line}");
-    assert!(line.contains("): room for 299 connections"), "{line}");
+    let line = server.wait_line("limits.max_connections = 300");
+    assert!(
+        line.contains("exceeds RLIMIT_NPROC (300, 1 in use): only 299 connections fit; raise LimitNPROC="),
+        "{line}"
+    );
     assert!(
         line.contains(" system_limit=\"RLIMIT_NPROC\" system_limit_max=300 system_limit_used=1"),
         "{line}"
@@ -56,9 +57,12 @@ fn ineffective_limits_of_a_service_are_reported() {
     let (_, _, message) = run(&["check", "--set", "service.web.processes=512"]);
     assert_eq!(message, "");
     let (_, text) = check("", &["--set", "service.web.processes=512"]);
-    assert!(text.contains("\nwarning: service.web.processes is 512, but it counts all"), "{text}");
+    assert!(
+        text.contains("\nwarning: service.web.processes = 512 must exceed limits.max_connections = 512: "),
+        "{text}"
+    );
     let (_, text) = check("", &["--set", "service.web.processes=513"]);
     assert!(!text.contains("service.web.processes"), "{text}");
     let (_, text) = check("", &["--set", "service.web.nice=19", "--set", "process.model=iterative"]);
-    assert!(text.contains("\nwarning: service.web.nice is not heeded"), "{text}");
+    assert!(text.contains("\nwarning: service.web.nice is ignored"), "{text}");
 }

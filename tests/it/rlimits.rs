@@ -126,7 +126,7 @@ fn failed_fork_of_a_program_names_the_limit() {
     let server = Setup::new(config).user(user).serve();
     assert!(server.get("/").starts_with("HTTP/1.1 5"));
     let line = server.wait_line("unable to run /bin/true: ");
-    assert!(line.contains(": RLIMIT_NPROC is 1 and 2 are used ("), "{line}");
+    assert!(line.contains(": RLIMIT_NPROC (1, 2 in use), raise LimitNPROC="), "{line}");
     assert!(line.contains("processes of the service"), "{line}");
 }
 

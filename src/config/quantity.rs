@@ -14,11 +14,6 @@ impl Time {
     fn within_bounds(time: Duration) -> Option<Self> {
         (time > Duration::ZERO && time <= YEAR).then_some(Self(time))
     }
-
-    /// In whole seconds, rounded up.
-    pub(super) fn whole_seconds(self) -> u64 {
-        self.0.as_secs() + u64::from(self.0.subsec_nanos() > 0)
-    }
 }
 
 impl Scalar for Time {
@@ -192,11 +187,5 @@ mod tests {
         for (bytes, shown) in sizes {
             assert_eq!(show_size(bytes), shown);
         }
-    }
-
-    #[test]
-    fn seconds_are_rounded_up() {
-        let round_up = |millis| Time(Duration::from_millis(millis)).whole_seconds();
-        assert_eq!((round_up(1), round_up(10_000), round_up(10_001)), (1, 10, 11));
     }
 }

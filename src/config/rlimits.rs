@@ -10,6 +10,7 @@ use super::scalar::{Integer, Umask};
 use super::table::keys;
 use crate::capacity::process::{CAP_SYS_NICE, CAP_SYS_RESOURCE, find_number, has_capability};
 use crate::limits::{Rlimit, Rlimits};
+use crate::sys::whole_seconds;
 
 /// Address space that a child needs in addition to that of the daemon: stack, and room for allocations.
 const ROOM: u64 = 2 << 20;
@@ -40,7 +41,7 @@ impl RlimitKeys {
         let seconds: Show = |value| format!("{value}s");
         let memory = self.memory.map(Size::get);
         let settings: [(_, _, _, Show); 6] = [
-            ("cpu_time", Resource::RLIMIT_CPU, self.cpu_time.map(Time::whole_seconds), seconds),
+            ("cpu_time", Resource::RLIMIT_CPU, self.cpu_time.map(|Time(time)| whole_seconds(time)), seconds),
             ("memory", Resource::RLIMIT_AS, memory, show_size),
             ("file_size", Resource::RLIMIT_FSIZE, self.file_size.map(Size::get), show_size),
             ("open_files", Resource::RLIMIT_NOFILE, self.open_files.map(Integer::get), count),

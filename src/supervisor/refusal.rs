@@ -66,7 +66,9 @@ impl Reason {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Denied => None,
-            Self::TooMuch(TooMuch::Rate(time) | TooMuch::Penalty(time)) => Some(round_up(*time).max(1)),
+            Self::TooMuch(TooMuch::Rate(time) | TooMuch::Penalty(time)) => {
+                Some(sys::whole_seconds(*time).max(1))
+            }
             Self::PerSourceLimit { .. } | Self::NoProcess(..) => Some(5),
         }
     }
@@ -95,7 +97,7 @@ impl fmt::Display for Reason {
                 f.write_str("connection rate of its source exceeds limits.max_rate_per_source")
             }
             Self::TooMuch(TooMuch::Penalty(left)) => {
-                let left = humantime::format_duration(Duration::from_secs(round_up(*left)));
+                let left = humantime::format_duration(Duration::from_secs(sys::whole_seconds(*left)));
                 write!(f, "its source is penalized for another {left} (limits.penalty_after)")
             }
             Self::NoProcess(error, limit) => {
@@ -104,11 +106,6 @@ impl fmt::Display for Reason {
             }
         }
     }
-}
-
-/// Whole seconds.
-fn round_up(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// Sockets whose refusal the client has still to read.

@@ -20,5 +20,5 @@ pub(crate) use memory::map_shared_words;
 pub(crate) use passing::{receive_fd, send_fd};
 pub(crate) use process::{open_pidfd, reset_signals, set_priority, tie_to_parent};
 pub(crate) use termination::{Escalation, GRACE};
-pub(crate) use time::{poll_timeout, wait_writable};
+pub(crate) use time::{poll_timeout, wait_writable, whole_seconds};
 pub(crate) use wait::{Exit, Usage, own_usage, reap_one, wait_for};

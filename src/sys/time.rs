@@ -1,4 +1,4 @@
-//! Deadlines as poll(2) takes them.
+//! Deadlines as poll(2) takes them, and times in whole seconds.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -20,6 +20,11 @@ pub(crate) fn wait_writable(fd: &impl AsFd, deadline: Instant) -> bool {
     poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], timeout).is_ok_and(|ready| ready > 0)
 }
 
+/// A time in whole seconds, rounded up.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +35,11 @@ mod tests {
         assert_eq!(poll_timeout(now + Duration::from_micros(1_500), now), PollTimeout::from(2_u8));
         assert_eq!(poll_timeout(now, now + Duration::from_secs(1)), PollTimeout::from(1_u8));
         assert_eq!(poll_timeout(now + Duration::from_secs(1 << 40), now), PollTimeout::MAX);
+    }
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        let seconds = |millis| whole_seconds(Duration::from_millis(millis));
+        assert_eq!((seconds(0), seconds(1), seconds(10_000), seconds(10_001)), (0, 1, 10, 11));
     }
 }

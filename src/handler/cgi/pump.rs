@@ -42,7 +42,7 @@ enum Want {
 
 /// Whose time a wait uses up. While the client has to act, the program's time stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+enum Clock {
     Program,
     /// The program asks for content, and the client has sent none.
     ClientSends,
@@ -179,16 +179,16 @@ impl Pump {
         deadline: Instant,
     ) -> Result<bool, Failure> {
         let is_queued = exchange.response.queued() > 0;
-        let waiting = match want {
-            Want::Output | Want::Room if self.awaits_content => Waiting::ClientSends,
-            Want::Room => Waiting::ClientReads,
-            Want::Output | Want::Exit => Waiting::Program,
+        let clock = match want {
+            Want::Output | Want::Room if self.awaits_content => Clock::ClientSends,
+            Want::Room => Clock::ClientReads,
+            Want::Output | Want::Exit => Clock::Program,
         };
         let start = Instant::now();
-        let until = match waiting {
-            Waiting::Program => deadline,
-            Waiting::ClientSends => start + exchange.body.budget().left(),
-            Waiting::ClientReads => start + exchange.response.budget().left(),
+        let until = match clock {
+            Clock::Program => deadline,
+            Clock::ClientSends => start + exchange.body.budget().left(),
+            Clock::ClientReads => start + exchange.response.budget().left(),
         };
         // Whatever the wait is for, the client has to read what is queued.
         let until = if is_queued { until.min(start + exchange.response.budget().left()) } else { until };
@@ -201,17 +201,17 @@ impl Pump {
         if is_queued {
             exchange.response.budget().spend(elapsed);
         }
-        match waiting {
-            Waiting::Program => {}
-            Waiting::ClientSends => {
+        match clock {
+            Clock::Program => {}
+            Clock::ClientSends => {
                 exchange.body.budget().spend(elapsed);
                 self.deadline += elapsed;
             }
-            Waiting::ClientReads => self.deadline += elapsed,
+            Clock::ClientReads => self.deadline += elapsed,
         }
         if let Err(interrupted) = waited {
             let is_read_too_slowly = is_queued && exchange.response.budget().left().is_zero();
-            let is_programs_fault = waiting == Waiting::Program && !is_read_too_slowly;
+            let is_programs_fault = clock == Clock::Program && !is_read_too_slowly;
             return match interrupted {
                 Interrupted::TimedOut if is_programs_fault => Ok(false),
                 interrupted => Err(interrupted.into()),

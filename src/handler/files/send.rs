@@ -54,13 +54,13 @@ impl Files {
                 return Ok(Outcome::Served);
             }
         }
-        let reader = Reader::of(exchange);
+        let log = RequestLog::of(exchange);
         match select_ranges(exchange, &validators, size) {
             Selection::Whole => {
                 let mut head = exchange.response.head(200);
                 self.add_description(&mut head, &description);
                 head.field("Content-Type", description.media_type);
-                send_parts(&reader, head.start(Some(size)), &file, &[(String::new(), 0..size)], "")
+                send_parts(&log, head.start(Some(size)), &file, &[(String::new(), 0..size)], "")
             }
             Selection::Unsatisfiable => {
                 let range = format!("bytes */{size}");
@@ -79,7 +79,7 @@ impl Files {
                 head.field("Content-Type", description.media_type);
                 head.field("Content-Range", show_range(part, size));
                 send_parts(
-                    &reader,
+                    &log,
                     head.start(Some(part.end - part.start)),
                     &file,
                     &[(String::new(), part.clone())],
@@ -95,7 +95,7 @@ impl Files {
                 let mut head = exchange.response.head(206);
                 self.add_description(&mut head, &description);
                 head.field("Content-Type", format!("multipart/byteranges; boundary={boundary}"));
-                send_parts(&reader, head.start(Some(length)), &file, &parts, &end)
+                send_parts(&log, head.start(Some(length)), &file, &parts, &end)
             }
         }
     }
@@ -109,10 +109,10 @@ impl Files {
         path: &[u8],
         outcome: Outcome,
     ) -> Result<Outcome, Failure> {
-        let (size, reader) = (page.metadata.size, Reader::of(exchange));
+        let (size, log) = (page.metadata.size, RequestLog::of(exchange));
         let mut head = exchange.response.head(status);
         head.field("Content-Type", &*self.media_types.find(path)).field("X-Content-Type-Options", "nosniff");
-        match send_parts(&reader, head.start(Some(size)), page, &[(String::new(), 0..size)], "")? {
+        match send_parts(&log, head.start(Some(size)), page, &[(String::new(), 0..size)], "")? {
             Outcome::Served => Ok(outcome),
             other => Ok(other),
         }
@@ -204,12 +204,12 @@ fn separate(
 }
 
 /// The request that a file is read for, for the journal.
-struct Reader<'a> {
+struct RequestLog<'a> {
     journal: &'a ChildLog<'a>,
     target: &'a str,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RequestLog<'a> {
     fn of<'c: 'a>(exchange: &Exchange<'a, 'c>) -> Self {
         Self { journal: exchange.journal, target: exchange.request.target }
     }
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
 
 /// Sends parts of a file, each after its text, and `end`.
 fn send_parts(
-    reader: &Reader<'_>,
+    log: &RequestLog<'_>,
     mut content: ResponseContent<'_, '_>,
     file: &OpenFile,
     parts: &[(String, Range<u64>)],
@@ -230,7 +230,7 @@ fn send_parts(
             // The file is shorter than announced, or cannot be read. The connection closes before the end of the
             // content, so that the client detects it.
             Err(Interrupted::Gone(error)) if is_of_file(&error) => {
-                reader.journal.log_system_error(Some(reader.target), "read the file", &error);
+                log.journal.log_system_error(Some(log.target), "read the file", &error);
                 return Ok(Outcome::SystemError);
             }
             Err(interrupted) => return Err(interrupted.into()),

@@ -32,6 +32,23 @@ const FLOORS: &[&[&str]] = &[
 /// The floors within a folder; `mod` is the folder's own file. In a folder that is not named here the files must
 /// not form a circle, and that is all.
 const FOLDERS: &[(&str, &[&[&str]])] = &[
+    (
+        "config",
+        &[
+            &["mod"],
+            &["settings"],
+            &["forecast", "layers", "limits", "listen", "log", "process", "service", "show"],
+            &["document", "rlimits", "route"],
+            &["exec"],
+            &["keywords", "lists", "quantity"],
+            &["scalar"],
+            &["table"],
+            &["findings"],
+            &["error"],
+            &["provenance"],
+            &["key"],
+        ],
+    ),
     ("child", &[&["spare", "in_place", "supplies"], &["mod"], &["program", "session"], &["work"]]),
     ("handler", &[&["site"], &["mod"], &["cgi", "files", "redirect", "respond"], &["exchange"], &["root"]]),
     (

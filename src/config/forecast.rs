@@ -17,18 +17,18 @@ const DESCRIPTORS_OF_SUPERVISOR: u64 = 8;
 
 /// What a configuration needs when it is fully used.
 #[derive(Debug, Clone, Copy)]
-pub struct Demand {
-    pub connections: u64,
+pub(super) struct Demand {
+    pub(super) connections: u64,
     /// Processes of each connection: the child, and its program if the service has any.
-    pub processes_each: u64,
+    pub(super) processes_each: u64,
     /// Of the supervisor.
-    pub descriptors: u64,
+    pub(super) descriptors: u64,
     /// Children that exist, and are part of what is in use.
-    pub children: u64,
+    pub(super) children: u64,
 }
 
 impl Demand {
-    pub fn new(settings: &Settings, children: usize) -> Self {
+    pub(super) fn new(settings: &Settings, children: usize) -> Self {
         let is_cgi = |service: &Service| match &service.protocol {
             Protocol::Http(site) => {
                 site.routes().iter().any(|route| matches!(route.handler, Handler::Cgi(_)))
@@ -64,7 +64,7 @@ impl Demand {
 }
 
 /// The limits that are lower than the demand, the lowest first.
-pub(crate) fn forecast(demand: &Demand, limits: Vec<SystemLimit>) -> Vec<Warning> {
+fn forecast(demand: &Demand, limits: Vec<SystemLimit>) -> Vec<Warning> {
     let mut lower: Vec<_> = limits
         .into_iter()
         .map(|limit| (demand.count_room(&limit), limit))
@@ -93,7 +93,7 @@ pub(crate) fn forecast(demand: &Demand, limits: Vec<SystemLimit>) -> Vec<Warning
 }
 
 /// The warnings for a valid configuration on this system, where `children` exist already.
-pub fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning> {
+pub(crate) fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning> {
     let system = System::default();
     let demand = Demand::new(settings, children);
     let mut warnings = forecast(&demand, system.find_limits());

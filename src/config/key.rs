@@ -61,6 +61,15 @@ impl fmt::Display for KeyPath {
     }
 }
 
+/// The name of a listener or service, as records contain it.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_valid) {
+        return Err("expected a name of 1 to 64 letters, digits, _ or -".into());
+    }
+    Ok(())
+}
+
 /// A name as TOML writes it, in quotes where it needs them.
 pub(super) fn quote_name(name: &str) -> Cow<'_, str> {
     let is_bare =

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::check_name;
 use super::findings::Place;
+use super::key::check_name;
 use super::lists::NonEmptyList;
 use super::scalar::Integer;
 use super::table::{keys, table};

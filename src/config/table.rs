@@ -36,8 +36,8 @@ macro_rules! keys {
     ($(#[$attribute:meta])* $name:ident { $($(#[$comment:meta])* $key:ident: $kind:ty = $default:expr,)+ }) => {
         $(#[$attribute])*
         #[derive(Debug)]
-        pub(in crate::config) struct $name {
-            $($(#[$comment])* pub(in crate::config) $key: $kind,)+
+        pub(super) struct $name {
+            $($(#[$comment])* pub(super) $key: $kind,)+
         }
 
         impl Default for $name {

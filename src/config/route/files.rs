@@ -28,7 +28,7 @@ keys! {
 
 /// Which symbolic links are followed below a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) enum Symlinks {
+pub(super) enum Symlinks {
     /// Those that lead to something below it.
     Inside,
     Refuse,

@@ -16,7 +16,7 @@ keys! {
 
 /// A status that redirects with a `Location` (RFC 9110, section 15.4).
 #[derive(Debug, Clone, Copy)]
-pub(in crate::config) struct RedirectStatus(u16);
+pub(super) struct RedirectStatus(u16);
 
 impl Scalar for RedirectStatus {
     fn expected() -> String {

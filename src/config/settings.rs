@@ -1,0 +1,75 @@
+//! The whole configuration, and the settings that are built from it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::findings::Place;
+use super::key::check_name;
+use super::limits::LimitsKeys;
+use super::listen::{ListenKeys, build_listeners};
+use super::lists::TableMap;
+use super::log::LogKeys;
+use super::process::ProcessKeys;
+use super::service::ServiceTable;
+use super::table::{keys, table};
+use crate::child::supplies::ChildSettings;
+use crate::service::find_service;
+use crate::supervisor::settings::Settings;
+
+keys! {
+    /// The whole configuration.
+    ConfigKeys {
+        limits: LimitsKeys = LimitsKeys::default(),
+        process: ProcessKeys = ProcessKeys::default(),
+        log: LogKeys = LogKeys::default(),
+        listen: TableMap<ListenKeys> = TableMap(BTreeMap::new()),
+        service: TableMap<ServiceTable> = TableMap(BTreeMap::new()),
+    }
+}
+
+table!(ConfigKeys);
+
+impl ConfigKeys {
+    /// Adds the default listener and the default service if there is no other. Gives whether the listener is the
+    /// default one.
+    pub(super) fn complete(&mut self) -> bool {
+        let is_default_listener = self.listen.0.is_empty();
+        if is_default_listener {
+            self.listen.0.insert("web".into(), ListenKeys::default());
+        }
+        if self.service.0.is_empty() {
+            self.service.0.insert("web".into(), ServiceTable::default());
+        }
+        is_default_listener
+    }
+
+    /// Checks what no single key decides.
+    pub(super) fn build(self, place: &Place<'_>, is_default_listener: bool) -> Option<Settings> {
+        let Self { limits, process, log, listen, service } = self;
+        let listeners = place.key("listen");
+        let listen_tables = build_listeners(&listen.0, &listeners, is_default_listener);
+        if !is_default_listener {
+            for name in listen.0.keys() {
+                listeners.key(name).check(find_service(&service.0, name));
+            }
+        }
+        let process = process.build(&place.key("process"), limits.max_connections.get());
+        let build_service = |(name, table): (String, ServiceTable)| {
+            let place = place.key("service").key(&name);
+            let service = table.build(&place, &name, limits.max_duration);
+            place.check(check_name(&name));
+            Some((name, Arc::new(service?)))
+        };
+        // All of them, so that all errors are reported.
+        let services: Vec<_> = service.0.into_iter().map(build_service).collect();
+        Some(Settings {
+            listen: listen_tables,
+            admission: limits.build_admission(),
+            children: ChildSettings { http: limits.build_http() },
+            process,
+            log: log.build(),
+            services: services.into_iter().collect::<Option<_>>()?,
+            warnings: Vec::new(),
+        })
+    }
+}

@@ -152,14 +152,13 @@ fn describe(value: &Value) -> String {
     }
 }
 
-/// Names the likely key, or all of them.
+/// Names the likely key, if one is near, and all of them.
 pub(super) fn describe_unknown_key(name: &str, known: &[&str]) -> String {
     let distance = |other: &str| strsim::damerau_levenshtein(name, other);
     let nearest = known.iter().min_by_key(|other| distance(other));
-    match nearest.filter(|other| distance(other) * 3 <= other.len()) {
-        Some(nearest) => format!("unknown key, did you mean {nearest}?"),
-        None => format!("unknown key, expected one of {}", known.join(", ")),
-    }
+    let guess = nearest.filter(|other| distance(other) * 3 <= other.len());
+    let guess = guess.map_or(String::new(), |guess| format!("did you mean {guess}? "));
+    format!("unknown key, {guess}expected one of {}", known.join(", "))
 }
 
 #[cfg(test)]
@@ -177,7 +176,9 @@ mod tests {
             ("paths", "path"),
             ("logs", "log"),
         ] {
-            assert_eq!(describe_unknown_key(name, &known), format!("unknown key, did you mean {nearest}?"));
+            let problem = describe_unknown_key(name, &known);
+            let expected = format!("unknown key, did you mean {nearest}? expected one of max_connections, ");
+            assert!(problem.starts_with(&expected), "{problem}");
         }
         for name in ["user", "", "l", "timeout", &"x".repeat(10_000)] {
             let problem = describe_unknown_key(name, &known);

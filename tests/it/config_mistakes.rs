@@ -18,9 +18,12 @@ fn every_error_names_file_line_key_and_what_was_expected() {
     let cases = [
         (
             "\n[limits]\nmax_connexions = 3\n",
-            "FILE:3: limits.max_connexions: unknown key, did you mean max_connections?\n",
+            "FILE:3: limits.max_connexions: unknown key, did you mean max_connections? expected one of max_connections, ",
         ),
-        ("limit = 1\n", "FILE:1: limit: unknown key, did you mean limits?\n"),
+        (
+            "limit = 1\n",
+            "FILE:1: limit: unknown key, did you mean limits? expected one of limits, process, log, listen, service\n",
+        ),
         ("[log]\nfile = 1\n", "FILE:2: log.file: unknown key, expected one of target, level, max_rate\n"),
         (
             "[limits]\nmax_connections = 'many'\n",

@@ -203,9 +203,10 @@ impl Connections {
         self.launcher.drain();
     }
 
-    /// Kills every child and orphan.
+    /// Kills every child, spare and orphan.
     pub(crate) fn kill_all(&mut self, now: Instant) {
         self.children.kill_all(now);
+        self.launcher.kill_spares();
         self.reaper.kill_all(now);
     }
 
@@ -249,6 +250,7 @@ impl Connections {
 
     /// Terminates the children for a drain that has lasted too long: see [`Children::terminate_for_drain`].
     pub(crate) fn terminate_for_drain(&mut self, now: Instant, is_spared: impl Fn(Pid) -> bool) -> usize {
+        self.launcher.kill_spares(); // they have no connection to finish
         self.children.terminate_for_drain(now, is_spared)
     }
 

@@ -130,6 +130,11 @@ impl Launcher {
         }
     }
 
+    /// Kills the spares.
+    pub(crate) fn kill_spares(&self) {
+        self.spares.kill_all();
+    }
+
     /// Whether the process that has exited was a spare without a connection.
     pub(crate) fn forget_spare(&mut self, pid: Pid, now: Instant) -> bool {
         let slot = self.spares.forget(pid, now);

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
@@ -84,6 +85,13 @@ impl Spares {
         }
         self.bindings = bindings;
         self.paused_until = None;
+    }
+
+    /// Kills all. A spare that was retired exits by itself, unless something keeps it from running.
+    pub(crate) fn kill_all(&self) {
+        for spare in &self.waiting {
+            let _ = kill(spare.pid, Signal::SIGKILL); // it has exited already
+        }
     }
 
     /// The slot of the spare with that pid, which has exited.

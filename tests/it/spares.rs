@@ -75,6 +75,15 @@ fn killed_spares_lose_no_connection() {
 }
 
 #[test]
+fn stopped_spare_does_not_keep_the_daemon() {
+    let mut server = serve("[process]\nspares = 2\ndrain_timeout = '100ms'\n");
+    for spare in server.children() {
+        kill(Pid::from_raw(spare), Signal::SIGSTOP).unwrap();
+    }
+    server.stop();
+}
+
+#[test]
 fn spares_serve_every_listener() {
     let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
     let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());

@@ -47,7 +47,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<u8, CommandError> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(cli.source),
-        Command::Check { show } => check(cli.source, show),
+        Command::Check { show } => check(&cli.source, show),
         Command::Client { arguments } => Err(match client::become_client(&arguments) {
             error @ client::Error::Missing { .. } => CommandError(EXIT_UNAVAILABLE, error.to_string()),
             error => CommandError(EXIT_SYSTEM, error.to_string()),
@@ -103,8 +103,8 @@ fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
     })
 }
 
-fn check(source: ConfigArgs, show: bool) -> Result<u8, CommandError> {
-    let (settings, effective) = load_with_forecast(&source, 0)?;
+fn check(source: &ConfigArgs, show: bool) -> Result<u8, CommandError> {
+    let (settings, effective) = load_with_forecast(source, 0)?;
     let mut text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
     for warning in &settings.warnings {
         // What `--show` prints is TOML.

@@ -41,7 +41,10 @@ impl Arguments {
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+    };
     let day = Duration::from_secs(24 * 60 * 60);
     if time.is_zero() || time > day {
         Err("expected a time greater than zero and at most one day".into())

@@ -67,6 +67,9 @@ pub(super) fn describe_syntax(error: &toml::de::Error) -> String {
     if bare_words.iter().any(|start| message.starts_with(start)) {
         return "expected a value; a string is written in quotes".into();
     }
+    if message == "unexpected leading zero" {
+        return "unexpected leading zero; an octal number is written in quotes, such as \"027\"".into();
+    }
     message.strip_suffix(", expected nothing").unwrap_or(message).replace('\n', ", ")
 }
 
@@ -107,7 +110,7 @@ mod tests {
         for (text, message) in [
             ("[a\n", "unclosed table, expected `]`"),
             ("a\n", "key with no value, expected `=`"),
-            ("a = 01\n", "unexpected leading zero"),
+            ("a = 01\n", "unexpected leading zero; an octal number is written in quotes, such as \"027\""),
             ("a = 1_\n", "`_` may only go between digits"),
             ("a = \"x\n", "invalid basic string, expected `\"`"),
             ("a = [1\n", "unclosed array, expected `]`"),

@@ -26,6 +26,8 @@ impl Scalar for Time {
     fn from_text(text: &str) -> Option<Self> {
         match text.parse() {
             Ok(seconds) => Self::from_integer(seconds),
+            // "M" is a month to humantime, and a size or minutes to everyone else.
+            Err(_) if text.contains('M') => None,
             Err(_) => Self::within_bounds(humantime::parse_duration(text).ok()?),
         }
     }

@@ -123,7 +123,7 @@ impl fmt::Display for Sentence<'_> {
         match (&snapshot.method, &snapshot.target) {
             (Some(method), Some(target)) => write!(f, "{method} {target}")?,
             (None, Some(line)) => write!(f, "\"{line}\"")?,
-            _ if *is_program => f.write_str(self.record.service)?,
+            _ if *is_program || self.record.handler == Some("exec") => f.write_str(self.record.service)?,
             _ => f.write_str("no request")?,
         }
         if let Some(status) = snapshot.status {

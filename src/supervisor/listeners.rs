@@ -139,11 +139,12 @@ impl Listeners {
         self.entries.iter().map(binding).collect()
     }
 
-    /// The addresses, each with its service.
+    /// The addresses, each with its service, without listeners that are given up.
     pub(crate) fn describe(&self) -> String {
+        let kept = self.entries.iter().filter(|entry| !entry.is_retiring);
         let describe =
             |entry: &ServedListener| format!("{} ({})", entry.listener.address, entry.service.name);
-        self.entries.iter().map(describe).collect::<Vec<_>>().join(", ")
+        kept.map(describe).collect::<Vec<_>>().join(", ")
     }
 
     /// When the pause of a listener ends.

@@ -71,17 +71,21 @@ fn find_name(entry: &ServedListener, tables: &[ListenTable]) -> Option<Arc<str>>
 
 /// Warns about changes that only a restart brings into effect. `old` keeps what is in effect.
 pub(crate) fn warn_of_restart(old: &Settings, new: &Settings, is_inherited: bool) {
-    // bind(2) and listen(2) have fixed these.
-    let terms = |settings: &Settings| -> Vec<_> {
-        settings.listen.iter().map(|table| (table.name.clone(), table.backlog, table.mode)).collect()
-    };
-    for (key, is_changed) in [
-        ("process.model", new.process.model != old.process.model),
-        ("log.target", new.log.target != old.log.target),
-        ("listen.NAME.backlog and mode", !is_inherited && terms(new) != terms(old)),
-    ] {
-        if is_changed {
-            journal::log_warning(&format!("{key}: takes effect at the next start"));
+    let warn = |key: &str| journal::log_warning(&format!("a change of {key} takes effect at the next start"));
+    if new.process.model != old.process.model {
+        warn("process.model");
+    }
+    if new.log.target != old.log.target {
+        warn("log.target");
+    }
+    // bind(2) and listen(2) have fixed these; systemd sets them for the sockets that it passes.
+    for table in new.listen.iter().filter(|_| !is_inherited) {
+        let Some(before) = old.listen.iter().find(|before| before.name == table.name) else { continue };
+        if table.backlog != before.backlog {
+            warn(&format!("listen.{}.backlog", table.name));
+        }
+        if table.mode != before.mode {
+            warn(&format!("listen.{}.mode", table.name));
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what
 /// a child must not hold. For a child of [`super::fork_child`] only, which never uses or drops an owner of what is
 /// closed.
+#[expect(clippy::needless_pass_by_value, reason = "an iterator is passed by value, as everywhere")]
 pub(crate) fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
     let mut next = 3;
     // Few, and in no order: searched again and again rather than sorted, which would take memory.

@@ -1,8 +1,8 @@
 //! Tests of the daemon from outside: each starts the program, waits for READY=1, and examines responses, records and
 //! /proc. No test depends on the caller (`caller`), on the speed of the host, or on other tests at the same time.
 
-// Tests may panic, and may start threads since they do not fork.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests panic, and start threads")]
+#![expect(unreachable_pub, reason = "every item of a test is its own")]
 
 mod gate;
 mod harness;

@@ -1,10 +1,17 @@
 //! Injects a fault into a daemon under load, one for each row, and counts what was lost. Prints the table of
 //! docs/reliability.md. A measurement, so it may sleep; see `run`.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a measurement prints, waits and panics"
+)]
 
 mod day;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "tests/it uses more of it")]
 #[path = "../it/harness.rs"]
 mod harness;
 mod load;

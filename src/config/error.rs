@@ -67,7 +67,7 @@ pub(super) fn describe_syntax(error: &toml::de::Error) -> String {
     if bare_words.iter().any(|start| message.starts_with(start)) {
         return "expected a value; a string is written in quotes".into();
     }
-    if message == "unexpected leading zero" {
+    if message.starts_with("unexpected leading zero") {
         return "unexpected leading zero; an octal number is written in quotes, such as \"027\"".into();
     }
     message.strip_suffix(", expected nothing").unwrap_or(message).replace('\n', ", ")

@@ -141,7 +141,7 @@ fn read_pairs(pairs: &[String], layers: &mut Vec<Layer>) {
 
 fn read_single(key: &str, value: &str, layer: &str, number: usize) -> Layer {
     if key.contains('[') {
-        let problem = format!("{key}: expected a key without an index: give the whole list");
+        let problem = format!("{}: expected a key without an index: give the whole list", key.escape_debug());
         return reject_key(layer, number, problem);
     }
     if key.split('.').count() > DEPTH_MAX {

@@ -141,10 +141,16 @@ impl<'a> RawValue<'a> {
     }
 }
 
+/// Characters of a wrong value that an error shows.
+const SHOWN_MAX: usize = 100;
+
 /// What was found in the place of something else.
 fn describe(value: &Value) -> String {
     match &value.kind {
-        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::String(text) => match text.char_indices().nth(SHOWN_MAX) {
+            Some((end, _)) => format!("{:?}...", &text[..end]),
+            None => format!("{text:?}"),
+        },
         ValueKind::Table(_) => "a table".into(),
         ValueKind::Array(_) => "a list".into(),
         ValueKind::Float(float) => format!("{float:?}"),

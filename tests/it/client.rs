@@ -42,9 +42,10 @@ fn missing_client_is_named_with_both_paths() {
     if Path::new(INSTALLED).exists() {
         return skip("the load client is installed on this host");
     }
-    let folder = tempfile::tempdir().unwrap();
+    // A link, not a copy: another test could fork while the copy is open for writing, and the exec would fail with ETXTBSY.
+    let folder = tempfile::tempdir_in(Path::new(LSBAWS).parent().unwrap()).unwrap();
     let daemon = folder.path().join("lsbaws");
-    fs::copy(LSBAWS, &daemon).unwrap();
+    fs::hard_link(LSBAWS, &daemon).unwrap();
     let output = Command::new(&daemon).args(["client", "http://localhost/"]).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(69), "{message}");

@@ -13,7 +13,7 @@ use crate::cgi::{programs, say};
 use crate::harness::{Record, Setup, ask, make_folder, run_client, serve};
 
 #[test]
-fn unread_pipe_does_not_block_and_all_connections_are_counted() {
+fn unread_pipe_does_not_block_and_records_are_counted() {
     let folder = make_folder();
     let path = folder.path().join("stderr");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -83,7 +83,7 @@ fn file_gets_all_lines() {
 }
 
 #[test]
-fn flood_over_the_rate_is_suppressed_by_outcome_and_adds_up() {
+fn records_over_the_rate_are_suppressed_by_outcome() {
     for model in ["fork", "iterative"] {
         let server = serve(&format!("[log]\nmax_rate = 2\n[process]\nmodel = '{model}'\n"));
         let result = run_client(server.address(), &["--max-clients", "4", "--max-conns", "50"]);
@@ -97,7 +97,7 @@ fn flood_over_the_rate_is_suppressed_by_outcome_and_adds_up() {
 }
 
 #[test]
-fn no_rate_suppresses_nothing() {
+fn rate_0_suppresses_nothing() {
     let server = serve("[log]\nmax_rate = 0\n");
     let result = run_client(server.address(), &["--max-clients", "6", "--max-conns", "200"]);
     assert_eq!(result["answered"]["200"], 1200, "{result}");
@@ -115,7 +115,7 @@ fn records_below_the_level_are_not_counted() {
 }
 
 #[test]
-fn what_a_program_says_cannot_pose_as_a_field() {
+fn output_of_a_program_cannot_add_fields() {
     let it = programs("", &[("liar", &say("printf 'a\" pid=\"1\\\\ \\342\\200\\256 \\303\\251\\n' >&2"))]);
     it.server.get("/cgi/liar");
     let line = it.server.wait_line(" pid=");
@@ -124,10 +124,10 @@ fn what_a_program_says_cannot_pose_as_a_field() {
 }
 
 #[test]
-fn a_manager_that_does_not_read_holds_nobody_up_and_is_told_in_the_end() {
+fn full_notification_socket_does_not_block_and_gets_stopping() {
     let mut server = serve("");
     server.fill_notifications();
-    let slow = server.connect(); // keeps it from ending
+    let slow = server.connect(); // keeps the daemon from exiting
     for _ in 0..3 {
         assert!(server.get("/").ends_with("Hello, World!\n"));
         server.record();
@@ -140,7 +140,7 @@ fn a_manager_that_does_not_read_holds_nobody_up_and_is_told_in_the_end() {
 }
 
 #[test]
-fn a_manager_that_does_not_read_at_the_start_is_told_that_all_is_ready() {
+fn full_notification_socket_gets_ready_later() {
     let server = Setup::new("").serve_unread();
     assert!(server.get("/").ends_with("Hello, World!\n"));
     assert_eq!(server.wait_notified("READY="), "1");

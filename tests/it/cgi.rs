@@ -37,6 +37,11 @@ pub fn programs(keys: &str, scripts: &[(&str, &str)]) -> Programs {
     Programs { folder, server }
 }
 
+/// Becomes a program that exits when `$!`, the last background process of the script, is a zombie. A shell would reap it.
+pub const EXEC_UNTIL_ZOMBIE: &str = r#"exec awk -v file=/proc/$!/stat 'BEGIN {
+    while ((getline line <file) > 0 && line !~ /\) Z /) close(file)
+}'"#;
+
 /// A script that responds with plain text: the output of `text`, which is a script.
 pub fn say(text: &str) -> String {
     format!("echo Content-Type: text/plain\necho\n{text}")

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::cgi::{Programs, dechunk, post, programs, say, status, write_program};
+use crate::cgi::{EXEC_UNTIL_ZOMBIE, Programs, dechunk, post, programs, say, status, write_program};
 use crate::harness::{ask, make_folder, read_to_end, serve, wait_dead};
 
 #[test]
@@ -177,11 +177,10 @@ fn group_of_a_program_ends_with_its_killed_child() {
 fn processes_that_left_the_group_are_reaped() {
     // The first program starts a process that leaves the group, and exits when that one is a zombie. The second lists
     // the children of the process that runs both.
-    let until_dead = "while read stat </proc/$!/stat; do case $stat in *') Z '*) break; esac; done";
     let it = programs(
         "",
         &[
-            ("leaver", &say(&format!("setsid true & {until_dead}; exec true"))),
+            ("leaver", &say(&format!("setsid true & {EXEC_UNTIL_ZOMBIE}"))),
             ("look", &say("read list </proc/$PPID/task/$PPID/children; echo $list $$")),
         ],
     );

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::cgi::EXEC_UNTIL_ZOMBIE;
 use crate::harness::{Server, Setup, connect, make_folder, read_to_end, serve, wait_dead};
 
 /// A service that runs a script, for one second at most: enough to start it, on a busy host too.
@@ -172,10 +173,8 @@ fn max_duration_applies_to_programs_in_the_iterative_model() {
 
 #[test]
 fn zombies_are_not_orphaned_processes() {
-    // The loop ends when the background process is a zombie.
-    let script =
-        "true & while read stat </proc/$!/stat; do case $stat in *\") Z \"*) break; esac; done; exec true";
-    let server = serve(&exec(script, "").replace("max_duration = '1s'", ""));
+    let script = format!("true & {EXEC_UNTIL_ZOMBIE}");
+    let server = serve(&exec(&script, "").replace("max_duration = '1s'", ""));
     assert_eq!(read_to_end(server.connect()), "");
     let record = server.record();
     assert_eq!((record.get("orphans"), record.get("exit_code")), ("", "0"), "{}", record.line);

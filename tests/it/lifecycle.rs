@@ -40,7 +40,10 @@ fn watchdog_is_notified_repeatedly() {
 #[test]
 fn iterative_server_disables_the_watchdog() {
     let config = "[process]\nmodel = 'iterative'\n";
-    let server = Setup::new(config).prelude("export WATCHDOG_USEC=200000 WATCHDOG_PID=$$").spawn();
+    // Not the default address, which others may use.
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let watchdog = "export WATCHDOG_USEC=200000 WATCHDOG_PID=$$";
+    let server = Setup::new(config).prelude(watchdog).socket(tcp).spawn();
     assert_eq!(server.wait_notified("WATCHDOG_USEC="), "0");
 }
 

@@ -148,6 +148,7 @@ fn stalled_journal_does_not_block_and_records_are_counted() {
     let server = journal.serve("max_rate = 0\n");
     let result = run_client(server.address(), &["--max-clients", "20", "--max-conns", "125"]);
     assert_eq!(result["answered"]["200"], 2500, "{result}");
+    server.wait_ended(2500);
     let suppressed = journal.read_recorded(2500);
     assert!((500..2000).contains(&suppressed), "the queue holds 1 MiB, {suppressed} records found no room");
 }

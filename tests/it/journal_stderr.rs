@@ -22,6 +22,7 @@ fn unread_pipe_does_not_block_and_records_are_counted() {
     fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     let result = run_client(server.address(), &["--max-clients", "8", "--max-conns", "50"]);
     assert_eq!(result["answered"]["200"], 400, "{result}");
+    server.wait_ended(400);
     assert!(count_suppressed(&pipe, 400) > 300);
     server.stop();
 }
@@ -33,6 +34,7 @@ fn terminal_gets_the_rest_of_a_line_later() {
     let mut server = Setup::new("").prelude(&format!("exec 2>{}", path.display())).serve();
     let result = run_client(server.address(), &["--max-clients", "8", "--max-conns", "50"]);
     assert_eq!(result["answered"]["200"], 400, "{result}");
+    server.wait_ended(400);
     assert!(count_suppressed(File::from(pty.master), 400) > 300);
     server.stop();
 }

@@ -39,6 +39,9 @@ pub(crate) type Unsettable = (&'static str, Errno);
 
 impl Rlimits {
     /// Sets everything for this process.
+    ///
+    /// # Errors
+    /// The key that could not be set, and the errno of setrlimit(2) or setpriority(2).
     pub(crate) fn apply(&self) -> Result<(), Unsettable> {
         for limit in &self.limits {
             limit.apply().map_err(|errno| (limit.key, errno))?;

@@ -298,6 +298,9 @@ pub(crate) struct Scoreboard {
 
 impl Scoreboard {
     /// Maps slots for `count` connections at the same time.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
     pub(crate) fn new(count: usize) -> io::Result<Self> {
         let mut scoreboard = Self { free: Vec::new(), mapped: 0, in_use: 0, room: 0 };
         scoreboard.resize(count)?;
@@ -305,6 +308,9 @@ impl Scoreboard {
     }
 
     /// Changes how many slots may be in use. More are mapped when needed; fewer leave those in use alone.
+    ///
+    /// # Errors
+    /// Those of mmap(2); the number has not changed then.
     pub(crate) fn resize(&mut self, room: usize) -> io::Result<()> {
         if room > self.mapped {
             let words = sys::map_shared_words((room - self.mapped) * WORDS)?;

@@ -92,6 +92,9 @@ pub(crate) type Services = BTreeMap<String, Arc<Service>>;
 
 /// The service that a listener's name leads to, of all by their names: the one of that name, or the only one.
 /// systemd names a socket without `FileDescriptorName=` after its unit, `web.socket`.
+///
+/// # Errors
+/// A sentence, if no service has that name and several are configured.
 pub(crate) fn find_service<'s, T>(
     services: &'s BTreeMap<String, T>,
     listener: &str,

@@ -55,6 +55,9 @@ pub(crate) fn run(work: &mut Work<'_>) -> u8 {
 
 /// Sets the limits of the service for this process. The child logs a failure itself: it is no fault of the connection,
 /// and the next one will meet it as well.
+///
+/// # Errors
+/// [`Outcome::ConfigError`], after it is logged.
 #[cold]
 #[inline(never)]
 pub(crate) fn apply_limits(service: &Service, journal: &ChildLog<'_>) -> Result<(), Outcome> {

@@ -44,6 +44,9 @@ pub(crate) use show::Effective;
 use table::{KeyType, Keys, RawValue};
 
 /// Reads, merges and checks the configuration. Also gives what `check --show` prints.
+///
+/// # Errors
+/// All mistakes of all layers, in their order.
 pub(crate) fn load(
     overrides: &Overrides,
     environment: impl Iterator<Item = (OsString, OsString)>,

@@ -78,6 +78,9 @@ impl<'r, 'c> Exchange<'r, 'c> {
     }
 
     /// True if the method is one of `allowed`. Otherwise sends 405, or 501 for an unknown method.
+    ///
+    /// # Errors
+    /// The client has gone, or reads too slowly.
     pub(crate) fn check_method(&mut self, allowed: &[&str]) -> Result<bool, Failure> {
         let method = self.request.method;
         if allowed.contains(&method) {

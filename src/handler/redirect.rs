@@ -20,6 +20,8 @@ pub(crate) struct Redirect {
 }
 
 impl Redirect {
+    /// # Errors
+    /// The client has gone, or reads too slowly.
     pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
         let host = target::host_of(exchange.request.authority);
         if host.is_empty() && self.to.contains(HOST) {

@@ -17,6 +17,8 @@ pub(crate) struct Respond {
 }
 
 impl Respond {
+    /// # Errors
+    /// The client has gone, or reads too slowly.
     pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
         if !exchange.check_method(&["GET", "HEAD"])? {
             return Ok(Outcome::Served);

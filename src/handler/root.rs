@@ -127,12 +127,18 @@ impl Root {
     }
 
     /// Opens a file or directory for reading. `path` is relative to the root, and empty for the root itself.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
     pub(crate) fn find(&self, path: &[u8]) -> Result<OpenFile, LookupError> {
         // Non-blocking, since the open of a FIFO waits for a writer. It does not affect regular files.
         self.find_by(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
     }
 
     /// The metadata of a file or directory, which need not be readable.
+    ///
+    /// # Errors
+    /// See [`LookupError`].
     pub(crate) fn examine(&self, path: &[u8]) -> Result<Metadata, LookupError> {
         Ok(self.find_by(path, OFlag::O_PATH)?.metadata)
     }
@@ -143,6 +149,9 @@ impl Root {
     }
 
     /// Like [`Root::find`], but for regular files only.
+    ///
+    /// # Errors
+    /// See [`LookupError`]; a directory is `NotFound`.
     pub(crate) fn find_file(&self, path: &[u8]) -> Result<OpenFile, LookupError> {
         self.find(path).and_then(|node| match node.metadata.kind {
             FileKind::File => Ok(node),

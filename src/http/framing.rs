@@ -17,6 +17,9 @@ pub(crate) enum Framing {
 
 /// How the content is delimited. What two recipients could understand differently is refused, since it allows
 /// request smuggling (RFC 9112, section 11.2).
+///
+/// # Errors
+/// 400 or 501, with the sentence for the client.
 pub(crate) fn find_framing(fields: &[Header<'_>], minor: u8) -> Result<Framing, Failure> {
     let mut codings = field(fields, "Transfer-Encoding");
     let mut lengths = field(fields, "Content-Length");
@@ -56,6 +59,9 @@ pub(crate) fn is_persistent(fields: &[Header<'_>], minor: u8) -> bool {
 }
 
 /// Whether the client waits for `100 Continue`. HTTP/1.0 has no expectations (RFC 9110, section 10.1.1).
+///
+/// # Errors
+/// 417 for an expectation other than `100-continue`.
 pub(crate) fn find_expectation(fields: &[Header<'_>], minor: u8) -> Result<bool, Failure> {
     let mut expectations = field(fields, "Expect").peekable();
     if minor == 0 || expectations.peek().is_none() {

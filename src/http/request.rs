@@ -113,6 +113,9 @@ pub(crate) struct HeadScanner {
 impl HeadScanner {
     /// The length of the head, once it is complete. `bytes` begin with those of the last call. A line that ends
     /// with a bare LF is refused: a proxy may see another end of the head (RFC 9112, section 2.2).
+    ///
+    /// # Errors
+    /// 400 for a line that ends with LF alone.
     pub(crate) fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Failure> {
         for position in self.scanned..bytes.len() {
             if bytes[position] != b'\n' {
@@ -142,6 +145,9 @@ pub(crate) fn warm_up() {
 }
 
 /// Parses and checks a complete head.
+///
+/// # Errors
+/// The status and the sentence for the client, as [`Failure::Refused`].
 pub(crate) fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<'a>, Failure> {
     let mut parsed = httparse::Request::new(&mut []);
     match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, room) {

@@ -1,4 +1,6 @@
 //! Responses: a head, then content in one piece, in several, or from a file. Small responses are one packet.
+//!
+//! Every function that sends fails with [`Interrupted`]: the client has gone, or reads too slowly.
 
 use std::os::fd::BorrowedFd;
 

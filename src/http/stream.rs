@@ -1,5 +1,7 @@
 //! The connection's socket. Every wait for it has a limit: a deadline, or a time budget that only the progress of
 //! the client refills.
+//!
+//! Every operation fails with [`Interrupted`]: the deadline or the time budget is over, or the peer has gone.
 
 use std::cell::Cell;
 use std::io;

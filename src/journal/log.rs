@@ -50,6 +50,8 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// # Errors
+    /// Those of socket(2).
     pub(super) fn to_journal(level: Level, max_rate: u32) -> io::Result<Self> {
         Ok(Self::new(level, max_rate, Sink::Journal(Queue::open()?)))
     }

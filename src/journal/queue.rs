@@ -27,6 +27,8 @@ pub(super) struct Queue<T> {
 }
 
 impl<T> Queue<T> {
+    /// # Errors
+    /// Those of socket(2).
     pub(super) fn open() -> io::Result<Self> {
         Ok(Self::new(JournalSocket::open()?))
     }

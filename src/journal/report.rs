@@ -11,7 +11,7 @@ use crate::sys;
 /// How long [`report_failure`] waits for the journal.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes to the journal why the daemon cannot start, if standard error is the connection. Needs no [`open`]. Gives up
+/// Writes to the journal why the daemon cannot start, if standard error is the connection. Needs no [`super::open`]. Gives up
 /// if the journal does not accept it within a second.
 pub(crate) fn report_failure(sentence: &str) {
     let deadline = Instant::now() + REPORT_TIMEOUT;

@@ -44,6 +44,8 @@ impl JournalSocket {
         Self::open_at(Path::new(SD_JOURNAL_SOCK_PATH))
     }
 
+    /// # Errors
+    /// Those of socket(2).
     pub(super) fn open_at(path: &'static Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
@@ -54,12 +56,18 @@ impl JournalSocket {
     }
 
     /// Connects to the socket that is at the path now: a restarted journald may have bound another one.
+    ///
+    /// # Errors
+    /// `Unavailable`: no journald listens at the path.
     pub(super) fn connect(&mut self) -> Result<(), SendError> {
         self.is_connected = self.socket.connect(self.path).is_ok();
         if self.is_connected { Ok(()) } else { Err(SendError::Unavailable) }
     }
 
     /// Sends an encoded entry, without waiting.
+    ///
+    /// # Errors
+    /// See [`SendError`]; nothing of the entry is sent then.
     pub(super) fn send(&mut self, entry: &[u8]) -> Result<(), SendError> {
         if !self.is_connected {
             self.connect()?;

@@ -42,6 +42,9 @@ impl Activation {
 }
 
 /// Takes over all sockets that were handed in, and checks that each is one that lsbaws can serve.
+///
+/// # Errors
+/// A sentence that names the socket and what was expected of it.
 pub(crate) fn receive() -> Result<Activation, Error> {
     let sockets = receive_from_systemd()?;
     if sockets.is_empty() {

@@ -19,12 +19,18 @@ use super::{Error, ListenTable, Listener, Origin, SocketFile, local_address, set
 
 /// Binds every address of `[listen.*]`. All or nothing, but for the default addresses: there those
 /// that this host does not have (no IPv6) are left out.
+///
+/// # Errors
+/// The first address that cannot be bound.
 pub(crate) fn bind_listeners(tables: &[ListenTable]) -> Result<Vec<Listener>, Error> {
     let listeners = bind_missing(tables, &[])?;
     if listeners.is_empty() { Err(Error::NoLoopback) } else { Ok(listeners) }
 }
 
 /// The same, but for addresses that are `held` already.
+///
+/// # Errors
+/// The first address that cannot be bound; none is bound then.
 pub(crate) fn bind_missing(tables: &[ListenTable], held: &[&Address]) -> Result<Vec<Listener>, Error> {
     let all: Vec<&Address> = tables.iter().flat_map(|table| &table.addresses).collect();
     let mut listeners = Vec::new();

@@ -41,6 +41,9 @@ impl Admission {
 
     /// Whether a connection that arrives now may have a process, but for the per-source limits: see
     /// [`Self::check_source_limits`]. Counts as an arrival of its source.
+    ///
+    /// # Errors
+    /// The reason to refuse the connection.
     pub(crate) fn check_arrival(
         &mut self,
         peer: &Peer,
@@ -57,6 +60,9 @@ impl Admission {
     }
 
     /// Whether the source of a connection may have one more.
+    ///
+    /// # Errors
+    /// The reason to refuse the connection.
     pub(crate) fn check_source_limits(
         &self,
         peer: &Peer,

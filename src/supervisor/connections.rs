@@ -49,6 +49,9 @@ impl Connections {
     }
 
     /// Prepares for children: see [`Launcher::open_drain`].
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
     pub(crate) fn open_drain(&mut self) -> io::Result<()> {
         self.launcher.open_drain()
     }

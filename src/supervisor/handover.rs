@@ -44,6 +44,9 @@ impl Launcher {
 
     /// Prepares for children. To be called last, so that their end of the drain's socket is the descriptor before
     /// that of their connection: each gap between descriptors costs a child a system call.
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
     pub(crate) fn open_drain(&mut self) -> io::Result<()> {
         self.supplies.open_drain()
     }

@@ -19,6 +19,9 @@ use crate::sys;
 
 /// Serves what `activation` holds until a stop signal. A single connection is served in this process. SIGHUP calls
 /// `load_settings`.
+///
+/// # Errors
+/// The daemon could not start, or a system call failed that it cannot do without: see [`Error`].
 pub(crate) fn run(
     settings: Settings,
     activation: Activation,

@@ -17,6 +17,9 @@ pub(crate) enum RemoteAddress {
 
 /// Accepts one connection, close-on-exec and non-blocking (accept4(2)), with the peer's address, which
 /// the kernel gives in the same call; nix's `accept4` does not return it.
+///
+/// # Errors
+/// Those of accept4(2).
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, RemoteAddress)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = socklen::<libc::sockaddr_storage>();

@@ -21,6 +21,9 @@ pub(crate) fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what
 /// a child must not hold. For a child of [`super::fork_child`] only, which never uses or drops an owner of what is
 /// closed.
+///
+/// # Errors
+/// Those of close_range(2).
 #[expect(clippy::needless_pass_by_value, reason = "an iterator is passed by value, as everywhere")]
 pub(crate) fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Result<()> {
     let mut next = 3;
@@ -50,6 +53,9 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
 
 /// Discards up to `limit` bytes that have arrived at a TCP socket, without copying them (tcp(7), `MSG_TRUNC`).
 /// Returns how many; 0 is the end of input. Other sockets fail with EFAULT.
+///
+/// # Errors
+/// Those of recv(2).
 pub(crate) fn discard_input(socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
     let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
     // SAFETY: TCP writes nothing with MSG_TRUNC, and for other sockets the kernel reports null as a bad address.

@@ -12,6 +12,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
 /// Sets the nice value of this process, -20 to 19 (setpriority(2)); nix has no such call.
+///
+/// # Errors
+/// Those of setpriority(2).
 pub(crate) fn set_priority(nice: i32) -> nix::Result<()> {
     // SAFETY: setpriority takes three integers.
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
@@ -54,6 +57,9 @@ pub(crate) fn tie_to_parent(command: &mut Command, on_start: impl Fn(Pid) + Send
 }
 
 /// A descriptor that becomes readable when the process `pid` has exited (pidfd_open(2)).
+///
+/// # Errors
+/// Those of pidfd_open(2).
 pub(crate) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };

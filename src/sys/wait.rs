@@ -54,6 +54,9 @@ impl From<libc::rusage> for Usage {
 }
 
 /// Waits until the child `pid` has exited, and reaps it (wait4(2)).
+///
+/// # Errors
+/// Those of wait4(2), but EINTR.
 pub(crate) fn wait_for(pid: Pid) -> io::Result<(Pid, Exit, Usage)> {
     loop {
         match wait(pid, 0) {

@@ -33,7 +33,7 @@ pub struct Row {
     pub zombies: usize,
     pub leaked: usize,
     /// Connections of the fault itself, which are in the records as well.
-    pub besides: u64,
+    pub extra: u64,
     /// The fault causes refusals.
     pub may_refuse: bool,
     /// What the row also requires.
@@ -50,7 +50,7 @@ impl Row {
             spent: 0,
             zombies: 0,
             leaked: 0,
-            besides: 0,
+            extra: 0,
             may_refuse: false,
             is_as_asked: true,
             recorded: None,
@@ -70,7 +70,7 @@ impl Row {
 
     /// No connection is lost that the fault does not explain.
     pub fn is_well(&self) -> bool {
-        let in_records = self.counts.offered() + self.besides;
+        let in_records = self.counts.offered() + self.extra;
         let has_records = self.recorded.is_none_or(|recorded| recorded == in_records);
         let is_served = self.counts.refused <= 300 || self.may_refuse;
         let is_clean = self.zombies == 0 && self.leaked == 0;

@@ -274,7 +274,7 @@ fn slow_readers() -> Option<Row> {
     let load = Load::start(day.address(), 4, LOCAL);
     let left = slow::read_nothing(day.address(), 300, Duration::from_secs(5));
     let mut row = day.end(load.finish(), format!("{left} closed after write_timeout"));
-    row.besides = 300;
+    row.extra = 300;
     row.is_as_asked = left == 300;
     Some(row)
 }
@@ -288,9 +288,9 @@ fn slowhttptest() -> Option<Row> {
     assert!(Command::new("slowhttptest").args(arguments).stdout(Stdio::null()).status().unwrap().success());
     let mut row = day.end(load.finish(), String::new());
     // Its own connections, and one with which it checks the server.
-    row.besides = row.recorded.unwrap_or(0).saturating_sub(row.counts.offered());
-    row.note = format!("in addition its own {} connections", row.besides);
-    row.is_as_asked = (200..=210).contains(&row.besides);
+    row.extra = row.recorded.unwrap_or(0).saturating_sub(row.counts.offered());
+    row.note = format!("in addition its own {} connections", row.extra);
+    row.is_as_asked = (200..=210).contains(&row.extra);
     Some(row)
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Cgi {
 }
 
 impl Cgi {
+    /// # Errors
+    /// The client has gone, is too slow, or sends malformed content. A program that fails is an outcome.
     pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Answer, Failure> {
         let sent = |outcome| Ok(Answer::Sent(outcome));
         if exchange.request.method == "TRACE" {

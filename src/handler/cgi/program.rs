@@ -42,6 +42,9 @@ impl RunningProgram {
     ///
     /// It gets SIGTERM if this process dies, and the supervisor, which finds the group in `slot`, terminates the
     /// rest.
+    ///
+    /// # Errors
+    /// Those of fork(2) and execve(2), and of the pipes.
     pub(crate) fn start(
         script: &Script,
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,

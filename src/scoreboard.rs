@@ -13,7 +13,6 @@ use crate::sys;
 
 /// What a child is doing with its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Phase {
     /// Forked, and nothing done yet.
     Starting,

@@ -1,6 +1,5 @@
 //! `lsbaws client` runs the load client, which has its own tests in client/tests.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -42,10 +41,11 @@ fn missing_client_is_named_with_both_paths() {
     if Path::new(INSTALLED).exists() {
         return skip("the load client is installed on this host");
     }
-    // A link, not a copy: another test could fork while the copy is open for writing, and the exec would fail with ETXTBSY.
-    let folder = tempfile::tempdir_in(Path::new(LSBAWS).parent().unwrap()).unwrap();
+    // By cp: a process that another test forks while this one writes the copy would keep it open for writing, and exec
+    // would fail with ETXTBSY.
+    let folder = tempfile::tempdir().unwrap();
     let daemon = folder.path().join("lsbaws");
-    fs::hard_link(LSBAWS, &daemon).unwrap();
+    assert!(Command::new("cp").arg(LSBAWS).arg(&daemon).status().unwrap().success());
     let output = Command::new(&daemon).args(["client", "http://localhost/"]).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(69), "{message}");

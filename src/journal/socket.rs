@@ -147,7 +147,8 @@ pub(super) mod tests {
 
     impl Journal {
         pub(in super::super) fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
+            // Not TMPDIR, whose path may be too long for a socket's name.
+            let folder = tempfile::tempdir_in("/tmp").unwrap();
             let socket = UnixDatagram::bind(folder.path().join("socket")).unwrap();
             Self { folder, socket }
         }

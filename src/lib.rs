@@ -2,7 +2,7 @@
 //!
 //! docs/architecture.md has the diagram of the processes, the reasons for the design and the measurements behind them.
 //!
-//! The modules stand on floors, the top floor first. Imports go down only: `tests/architecture.rs` has the table and
+//! The modules are listed from the top down. Imports go down only: `tests/architecture.rs` has the table of floors, and
 //! checks it.
 
 #![deny(unsafe_code)]

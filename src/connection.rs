@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use nix::sys::socket::{getsockopt, sockopt};
+use serde::{Deserialize, Serialize};
 
 use crate::sys::RemoteAddress;
 
 /// The remote end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Peer {
     Inet(SocketAddr),
     /// The process that connected to a Unix socket, as the kernel knows it (unix(7), `SO_PEERCRED`).
@@ -37,7 +38,7 @@ impl fmt::Display for Peer {
 }
 
 /// The id of a connection, unique on this host. Shown as `START-NUMBER`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Id {
     /// When the first connection came: microseconds since the epoch.
     start: u64,

@@ -7,16 +7,51 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
+use serde::{Deserialize, Serialize};
 
 use crate::scoreboard::ProgramEnd;
 use crate::sys::{self, Exit, Usage};
 
+/// The keys of limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RlimitKey {
+    CpuTime,
+    Memory,
+    FileSize,
+    OpenFiles,
+    Processes,
+    Core,
+}
+
+impl RlimitKey {
+    /// The key as it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CpuTime => "cpu_time",
+            Self::Memory => "memory",
+            Self::FileSize => "file_size",
+            Self::OpenFiles => "open_files",
+            Self::Processes => "processes",
+            Self::Core => "core",
+        }
+    }
+
+    pub(crate) fn resource(self) -> Resource {
+        match self {
+            Self::CpuTime => Resource::RLIMIT_CPU,
+            Self::Memory => Resource::RLIMIT_AS,
+            Self::FileSize => Resource::RLIMIT_FSIZE,
+            Self::OpenFiles => Resource::RLIMIT_NOFILE,
+            Self::Processes => Resource::RLIMIT_NPROC,
+            Self::Core => Resource::RLIMIT_CORE,
+        }
+    }
+}
+
 /// One limit of a resource (setrlimit(2)).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rlimit {
-    /// The key that sets it.
-    pub(crate) key: &'static str,
-    pub(crate) resource: Resource,
+    pub(crate) key: RlimitKey,
     /// Seconds, bytes or a count, by the resource.
     pub(crate) value: u64,
     /// The value as it is written.
@@ -25,7 +60,7 @@ pub(crate) struct Rlimit {
 
 /// Everything of this kind that a service sets. What it does not set costs nothing and stays as the daemon has
 /// it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rlimits {
     pub(crate) limits: Vec<Rlimit>,
     /// The priority, -20 to 19 (setpriority(2)).
@@ -44,7 +79,7 @@ impl Rlimits {
     /// The key that could not be set, and the errno of setrlimit(2) or setpriority(2).
     pub(crate) fn apply(&self) -> Result<(), Unsettable> {
         for limit in &self.limits {
-            limit.apply().map_err(|errno| (limit.key, errno))?;
+            limit.apply().map_err(|errno| (limit.key.name(), errno))?;
         }
         if let Some(nice) = self.nice {
             sys::set_priority(nice).map_err(|errno| ("nice", errno))?;
@@ -63,7 +98,7 @@ impl Rlimits {
     /// The key of the first thing that is set.
     pub(crate) fn name_first(&self) -> &'static str {
         let rest = if self.nice.is_some() { "nice" } else { "umask" };
-        self.limits.first().map_or(rest, |limit| limit.key)
+        self.limits.first().map_or(rest, |limit| limit.key.name())
     }
 
     /// The limit by which the kernel has ended a process with this end, or its program with that one. An abort
@@ -78,15 +113,15 @@ impl Rlimits {
             (Exit::Killed { signal, .. }, _) | (_, Some(ProgramEnd::Killed(signal))) => signal,
             _ => return None,
         };
-        let find = |key: &str| self.limits.iter().find(|limit| limit.key == key);
+        let find = |key: RlimitKey| self.limits.iter().find(|limit| limit.key == key);
         match Signal::try_from(signal) {
-            Ok(Signal::SIGXCPU) => find("cpu_time"),
+            Ok(Signal::SIGXCPU) => find(RlimitKey::CpuTime),
             // A process that ignores SIGXCPU gets this signal a second later.
             Ok(Signal::SIGKILL) => {
-                find("cpu_time").filter(|limit| (usage.user + usage.system).as_secs() >= limit.value)
+                find(RlimitKey::CpuTime).filter(|limit| (usage.user + usage.system).as_secs() >= limit.value)
             }
-            Ok(Signal::SIGXFSZ) => find("file_size"),
-            Ok(Signal::SIGABRT) => find("memory"),
+            Ok(Signal::SIGXFSZ) => find(RlimitKey::FileSize),
+            Ok(Signal::SIGABRT) => find(RlimitKey::Memory),
             _ => None,
         }
     }
@@ -94,12 +129,13 @@ impl Rlimits {
 
 impl Rlimit {
     fn apply(&self) -> Result<(), Errno> {
-        let hard = match self.resource {
+        let resource = self.key.resource();
+        let hard = match resource {
             // At the soft limit a signal that can be heeded, a second later one that cannot.
-            Resource::RLIMIT_CPU => getrlimit(self.resource)?.1.min(self.value + 1).max(self.value),
+            Resource::RLIMIT_CPU => getrlimit(resource)?.1.min(self.value + 1).max(self.value),
             _ => self.value,
         };
-        setrlimit(self.resource, self.value, hard)
+        setrlimit(resource, self.value, hard)
     }
 }
 
@@ -110,12 +146,12 @@ mod tests {
     use super::*;
 
     fn limits() -> Rlimits {
-        let limit = |key, resource, value| Rlimit { key, resource, value, shown: String::new() };
+        let limit = |key, value| Rlimit { key, value, shown: String::new() };
         Rlimits {
             limits: vec![
-                limit("cpu_time", Resource::RLIMIT_CPU, 2),
-                limit("memory", Resource::RLIMIT_AS, 1 << 26),
-                limit("file_size", Resource::RLIMIT_FSIZE, 1024),
+                limit(RlimitKey::CpuTime, 2),
+                limit(RlimitKey::Memory, 1 << 26),
+                limit(RlimitKey::FileSize, 1024),
             ],
             ..Rlimits::default()
         }
@@ -126,7 +162,8 @@ mod tests {
         let killed = |signal: Signal| Exit::Killed { signal: signal as i32, dumped: false };
         let used = |seconds| Usage { user: Duration::from_secs(seconds), ..Usage::default() };
         let limits = limits();
-        let cause = |exit, program, usage| limits.find_cause(exit, program, usage).map(|limit| limit.key);
+        let cause =
+            |exit, program, usage| limits.find_cause(exit, program, usage).map(|limit| limit.key.name());
         assert_eq!(cause(killed(Signal::SIGXCPU), None, used(2)), Some("cpu_time"));
         assert_eq!(cause(killed(Signal::SIGKILL), None, used(3)), Some("cpu_time"));
         assert_eq!(cause(killed(Signal::SIGKILL), None, used(1)), None, "another process has sent it");

@@ -16,14 +16,17 @@ use crate::handler::site::Site;
 use crate::http::canned;
 use crate::limits::Rlimits;
 use crate::source::AccessList;
+use serde::{Deserialize, Serialize};
 
 /// What a named listener leads to.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) protocol: Protocol,
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_connections_per_source: Option<u32>,
+    /// Checked by the supervisor alone.
+    #[serde(skip)]
     pub(crate) access: AccessList,
     /// Text for a refused client that does not speak HTTP.
     pub(crate) refusal: String,
@@ -34,7 +37,7 @@ pub(crate) struct Service {
 }
 
 /// What the connections of a service speak.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Protocol {
     Http(Site),
     Exec(Program),
@@ -78,7 +81,7 @@ impl Service {
 }
 
 /// A program that serves connections.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Program {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,

@@ -2,6 +2,7 @@
 
 use crate::capacity::{System, SystemLimit, Unit, Warning};
 use crate::handler::Handler;
+use crate::limits::RlimitKey;
 use crate::service::{Protocol, Service};
 use crate::supervisor::settings::{Model, Settings};
 
@@ -100,7 +101,7 @@ pub(crate) fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning
     for service in settings.services.values() {
         let key = |name: &str| format!("service.{}.{name}", service.name);
         let warn = |sentence| Warning { sentence, limit: None };
-        let processes = service.rlimits.limits.iter().find(|limit| limit.key == "processes");
+        let processes = service.rlimits.limits.iter().find(|limit| limit.key == RlimitKey::Processes);
         if let Some(limit) = processes.filter(|limit| limit.value <= demand.connections) {
             warnings.push(warn(format!(
                 "{} = {} must exceed limits.max_connections = {}: it counts all processes of the user",

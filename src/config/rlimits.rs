@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::getrlimit;
 
 use super::findings::Place;
 use super::quantity::{Size, TIB, Time, show_size};
 use super::scalar::{Integer, Umask};
 use super::table::keys;
 use crate::capacity::process::{CAP_SYS_NICE, CAP_SYS_RESOURCE, find_number, has_capability};
-use crate::limits::{Rlimit, Rlimits};
+use crate::limits::{Rlimit, RlimitKey, Rlimits};
 use crate::sys::whole_seconds;
 
 /// Address space that a child needs in addition to that of the daemon: stack, and room for allocations.
@@ -40,19 +40,19 @@ impl RlimitKeys {
         let count: Show = |value| value.to_string();
         let seconds: Show = |value| format!("{value}s");
         let memory = self.memory.map(Size::get);
-        let settings: [(_, _, _, Show); 6] = [
-            ("cpu_time", Resource::RLIMIT_CPU, self.cpu_time.map(|Time(time)| whole_seconds(time)), seconds),
-            ("memory", Resource::RLIMIT_AS, memory, show_size),
-            ("file_size", Resource::RLIMIT_FSIZE, self.file_size.map(Size::get), show_size),
-            ("open_files", Resource::RLIMIT_NOFILE, self.open_files.map(Integer::get), count),
-            ("processes", Resource::RLIMIT_NPROC, self.processes.map(Integer::get), count),
-            ("core", Resource::RLIMIT_CORE, self.core.map(Size::get), show_size),
+        let settings: [(_, _, Show); 6] = [
+            (RlimitKey::CpuTime, self.cpu_time.map(|Time(time)| whole_seconds(time)), seconds),
+            (RlimitKey::Memory, memory, show_size),
+            (RlimitKey::FileSize, self.file_size.map(Size::get), show_size),
+            (RlimitKey::OpenFiles, self.open_files.map(Integer::get), count),
+            (RlimitKey::Processes, self.processes.map(Integer::get), count),
+            (RlimitKey::Core, self.core.map(Size::get), show_size),
         ];
         let mut limits = Vec::new();
-        for (key, resource, value, show) in settings {
+        for (key, value, show) in settings {
             let Some(value) = value else { continue };
-            let limit = Rlimit { key, resource, value, shown: show(value) };
-            limits.push(place.key(key).check(check_hard_limit(limit, show)));
+            let limit = Rlimit { key, value, shown: show(value) };
+            limits.push(place.key(key.name()).check(check_hard_limit(limit, show)));
         }
         let nice = self.nice.map(|nice| check_nice(nice.get())).transpose();
         let nice = place.key("nice").check(nice);
@@ -65,7 +65,7 @@ impl RlimitKeys {
 
 /// Only CAP_SYS_RESOURCE may raise a limit above the hard one.
 fn check_hard_limit(limit: Rlimit, show: Show) -> Result<Rlimit, String> {
-    let hard = getrlimit(limit.resource).map_or(u64::MAX, |(_, hard)| hard);
+    let hard = getrlimit(limit.key.resource()).map_or(u64::MAX, |(_, hard)| hard);
     if limit.value <= hard || has_capability(&read_status(), CAP_SYS_RESOURCE) {
         return Ok(limit);
     }

@@ -17,9 +17,10 @@ use cgi::{Cgi, Programs};
 use files::Files;
 use redirect::Redirect;
 use respond::Respond;
+use serde::{Deserialize, Serialize};
 
 /// What answers the requests of a route.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Handler {
     Respond(Respond),
     Files(Box<Files>),

@@ -4,12 +4,13 @@ use super::exchange::Exchange;
 use crate::http::failure::Failure;
 use crate::http::target;
 use crate::outcome::Outcome;
+use serde::{Deserialize, Serialize};
 
 /// Replaced by the host of the request.
 const HOST: &str = "{host}";
 
 /// The target and the status.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Redirect {
     /// 301, 302, 303, 307 or 308.
     pub(crate) status: u16,

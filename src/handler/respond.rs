@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use super::exchange::Exchange;
 use crate::http::failure::Failure;
 use crate::outcome::Outcome;
+use serde::{Deserialize, Serialize};
 
 /// The response.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Respond {
     pub(crate) status: u16,
     pub(crate) content_type: String,

@@ -7,18 +7,21 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
+use crate::sys;
 
 /// openat2(2) fails with EAGAIN when a file is renamed while it follows a symbolic link with `..`, and with EINTR on
 /// some network file systems. Both errors are temporary.
 const ATTEMPTS: usize = 8;
 
 /// A directory with the files to serve, opened once.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Root {
+    #[serde(with = "sys::by_number")]
     directory: OwnedFd,
-    resolve: ResolveFlag,
+    follow_symlinks: bool,
 }
 
 /// Why a file was not found.
@@ -112,11 +115,7 @@ impl Root {
     /// Fails as open(2) and openat2(2) do. openat2 requires Linux 5.6.
     pub(crate) fn open(path: &Path, follow_symlinks: bool) -> nix::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        if !follow_symlinks {
-            resolve |= ResolveFlag::RESOLVE_NO_SYMLINKS;
-        }
-        let root = Self { directory: open(path, flags, Mode::empty())?, resolve };
+        let root = Self { directory: open(path, flags, Mode::empty())?, follow_symlinks };
         root.resolve(b".", OFlag::O_PATH)?;
         Ok(root)
     }
@@ -166,7 +165,9 @@ impl Root {
     }
 
     fn resolve(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(self.resolve);
+        let mut beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        beneath.set(ResolveFlag::RESOLVE_NO_SYMLINKS, !self.follow_symlinks);
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(beneath);
         let mut result = Err(Errno::EAGAIN);
         for _ in 0..ATTEMPTS {
             result = openat2(&self.directory, path, how);

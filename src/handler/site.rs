@@ -10,19 +10,20 @@ use crate::http::failure::Failure;
 use crate::http::response::FixedFields;
 use crate::http::target;
 use crate::outcome::Outcome;
+use serde::{Deserialize, Serialize};
 
 /// Internal redirects of one request.
 const REDIRECTS_MAX: u32 = 5;
 
 /// The routes of an HTTP service.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Site {
     /// The first that fits takes the request.
     routes: Vec<Route>,
 }
 
 /// Which requests a handler answers.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Route {
     /// Takes only requests to this host; `*.example.org` is every host below that domain.
     pub(crate) host: Option<String>,

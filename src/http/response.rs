@@ -8,9 +8,10 @@ use super::body::{DRAIN_MAX, Progress, Unread};
 use super::date::Date;
 use super::reason_phrase;
 use super::stream::{Interrupted, Stream, TimeBudget};
+use serde::{Deserialize, Serialize};
 
 /// Header fields that a route adds to each of its responses. They replace a handler's fields of the same name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct FixedFields {
     names: Vec<String>,
     /// Complete lines.

@@ -98,7 +98,7 @@ impl Record<'_> {
             .text("LSBAWS_OUTCOME", kind.word())
             .optional_text("LSBAWS_ORPHANS", self.has_orphans.then_some("yes"))
             .optional("LSBAWS_TERMINATED_BY", self.terminated_by)
-            .optional_text("LSBAWS_LIMIT", self.limit.map(|limit| limit.key))
+            .optional_text("LSBAWS_LIMIT", self.limit.map(|limit| limit.key.name()))
             .field("LSBAWS_DURATION_USEC", self.duration.as_micros())
             .field("LSBAWS_USER_USEC", usage.user.as_micros())
             .field("LSBAWS_SYSTEM_USEC", usage.system.as_micros())
@@ -156,7 +156,7 @@ impl Sentence<'_> {
             write!(f, " (its program: {})", describe_program(end))?;
         }
         if let Some(limit) = limit {
-            write!(f, " (at the service's {} of {})", limit.key, limit.shown)?;
+            write!(f, " (at the service's {} of {})", limit.key.name(), limit.shown)?;
         }
         f.write_str(match terminated_by {
             Some(TerminatedBy::Deadline) => " (terminated: max_duration exceeded)",

@@ -1,7 +1,9 @@
 //! The settings of the log, and the levels of its entries.
 
+use serde::{Deserialize, Serialize};
+
 /// What is written, and where: `[log]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogSettings {
     pub(crate) target: Target,
     pub(crate) level: Level,
@@ -10,7 +12,7 @@ pub(crate) struct LogSettings {
 }
 
 /// Where entries go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Target {
     /// The journal, if standard error leads there; standard error otherwise.
     Auto,
@@ -19,7 +21,7 @@ pub(crate) enum Target {
 }
 
 /// How important an entry is, and the least important entries that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Level {
     Error,
     Warn,

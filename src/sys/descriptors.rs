@@ -4,6 +4,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+/// The number of the connection's descriptor in a child: the lowest free one, in every fork server. A filter of system
+/// calls can name it.
+pub(crate) const CONNECTION: RawFd = 3;
+
 /// Takes ownership of a descriptor that this process was started with (sockets handed in).
 ///
 /// Fails when there is no such descriptor. Each number may be adopted once, before this process opens any
@@ -16,6 +20,21 @@ pub(crate) fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open (just asked) and was inherited at start, so that nothing in
     // this process owns it; `listen::activation` adopts each number once, before any other is made.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Moves a descriptor to the lowest free number above that of a child's connection.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub(crate) fn move_up(fd: OwnedFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes no pointer.
+    let moved = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, CONNECTION + 1) };
+    if moved < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    drop(fd);
+    // SAFETY: fcntl has just made this descriptor; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(moved) })
 }
 
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what
@@ -61,4 +80,23 @@ pub(crate) fn discard_input(socket: BorrowedFd<'_>, limit: usize) -> io::Result<
     // SAFETY: TCP writes nothing with MSG_TRUNC, and for other sockets the kernel reports null as a bad address.
     let count = unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), limit, flags) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Descriptors in settings for a process that is exec'd: it inherits them, and knows them by their numbers.
+pub(crate) mod by_number {
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    /// Writes the number. [`super::keep_for_program`] lets the new process inherit the descriptor.
+    pub(crate) fn serialize<S: Serializer>(fd: &OwnedFd, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i32(fd.as_raw_fd())
+    }
+
+    /// Takes ownership of the inherited descriptor, under another number: a child must find its connection at
+    /// [`super::CONNECTION`].
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedFd, D::Error> {
+        let number = i32::deserialize(deserializer)?;
+        super::adopt_fd(number).and_then(super::move_up).map_err(de::Error::custom)
+    }
 }

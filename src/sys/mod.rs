@@ -13,7 +13,7 @@ mod time;
 mod wait;
 
 pub(crate) use address::{RemoteAddress, accept, remote_address};
-pub(crate) use descriptors::{adopt_fd, close_all_but, discard_input, require_close_range};
+pub(crate) use descriptors::{adopt_fd, by_number, close_all_but, discard_input, require_close_range};
 pub(crate) use fork::{exit_now, fork_child};
 pub(crate) use groups::{is_own_child, is_own_group, reap_group};
 pub(crate) use memory::map_shared_words;

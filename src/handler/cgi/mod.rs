@@ -20,9 +20,10 @@ pub(crate) use self::script::Programs;
 use super::exchange::{ALLOWED, Answer, Exchange};
 use crate::http::failure::Failure;
 use crate::outcome::Outcome;
+use serde::{Deserialize, Serialize};
 
 /// The settings of the handler.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Cgi {
     pub(crate) programs: Programs,
     /// Variables in addition to the meta-variables.

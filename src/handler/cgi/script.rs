@@ -5,9 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::handler::root::{FileKind, LookupError, Root, is_hidden};
+use serde::{Deserialize, Serialize};
 
 /// The programs of a route.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Programs {
     /// One program for all paths.
     One { program: PathBuf, document_root: Option<PathBuf> },

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 /// For other extensions: a client must not guess that the bytes are text, or a page with scripts.
 const UNKNOWN: &str = "application/octet-stream";
 
 /// The media types of files.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MediaTypes {
     /// The charset of text; empty for none.
     pub(crate) charset: String,

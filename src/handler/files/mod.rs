@@ -21,9 +21,10 @@ use crate::http::target;
 use crate::outcome::Outcome;
 use listing::Order;
 use media::MediaTypes;
+use serde::{Deserialize, Serialize};
 
 /// The settings of the handler.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Files {
     pub(crate) root: Root,
     /// Names of index files, in the order of their precedence.

@@ -26,6 +26,7 @@ mod journal;
 mod listen;
 
 mod capacity;
+mod confine;
 mod connection;
 mod environment;
 mod escape;

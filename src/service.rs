@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::confine::Confinement;
 use crate::connection::Identity;
 use crate::handler::site::Site;
 use crate::http::canned;
@@ -34,6 +35,15 @@ pub(crate) struct Service {
     pub(crate) max_duration: Option<Duration>,
     /// Limits of each child.
     pub(crate) rlimits: Rlimits,
+    pub(crate) confinement: Confinement,
+    pub(crate) leftover: Leftover,
+}
+
+/// What happens to processes that a program has left behind when its connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Leftover {
+    End,
+    Keep,
 }
 
 /// What the connections of a service speak.

@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["service"],
     &["handler"],
     &["http", "journal", "listen"],
-    &["capacity"],
+    &["capacity", "confine"],
     &["limits"],
     &["environment", "scoreboard", "source"],
     &["connection", "escape", "notify", "outcome"],

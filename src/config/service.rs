@@ -12,8 +12,9 @@ use super::rlimits::RlimitKeys;
 use super::route::RouteTable;
 use super::scalar::{Integer, Text};
 use super::table::{KeyType, Keys, RawValue, keys};
+use crate::confine::Confinement;
 use crate::handler::site::{Route, Site};
-use crate::service::{Protocol, Service};
+use crate::service::{Leftover, Protocol, Service};
 use crate::source::{AccessList, Network, Networks};
 
 keys! {
@@ -122,6 +123,8 @@ impl ServiceTable {
             refusal,
             max_duration: keys.max_duration.or(max_duration).map(|Time(duration)| duration),
             rlimits: rlimits?,
+            confinement: Confinement::default(),
+            leftover: Leftover::End,
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::http::failure::Failure;
 use crate::http::limits::Limits;
 use crate::http::request::{self, Request};
 use crate::http::response::{Responder, Terms};
-use crate::http::stream::{Stream, TimeBudget};
+use crate::http::stream::Stream;
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::scoreboard::{Phase, Slot};
@@ -70,7 +70,9 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
         limits,
         drain: *drain,
     };
-    session.run(date, buffer)
+    let outcome = session.run(date, buffer);
+    session.stream.limit_unread(session.limits.write_timeout);
+    outcome
 }
 
 impl Session<'_> {
@@ -117,9 +119,10 @@ impl Session<'_> {
                 }
                 return Next::Close { outcome: Outcome::Served, unread: false };
             }
+            Err(Failure::Foreign(sentence)) => self.terms_for_invalid(sentence.as_bytes()),
             Err(_) => self.terms_for_invalid(input),
         };
-        let budget = TimeBudget::new(self.limits.write_timeout, self.limits.min_rate);
+        let budget = self.limits.write_budget();
         let mut response = Responder::new(&self.stream, &progress, date, terms, room, budget);
         let (request, length) = match parsed {
             Ok(parsed) => parsed,
@@ -128,7 +131,10 @@ impl Session<'_> {
         let mut body = Body::new(&request, &input[length..], &self.stream, &progress, self.body_limits());
         let outcome = match self.dispatch(&request, &mut body, &mut response) {
             Ok(outcome) => outcome,
-            Err(_) if response.has_begun() => {
+            Err(failure) if response.has_begun() => {
+                if failure == Failure::TimedOut {
+                    self.stream.reset_on_close();
+                }
                 return Next::Close { outcome: Outcome::ClientError, unread: false };
             }
             Err(failure) => return self.refuse(&mut response, failure),
@@ -177,7 +183,7 @@ impl Session<'_> {
 
     fn body_limits(&self) -> BodyLimits {
         BodyLimits {
-            budget: TimeBudget::new(self.limits.body_timeout, self.limits.min_rate),
+            budget: self.limits.body_budget(),
             size: self.limits.max_body_size,
             room: self.limits.max_head_size,
         }
@@ -186,7 +192,7 @@ impl Session<'_> {
     /// Answers an invalid request, or invalid content, with its status.
     fn refuse(&self, response: &mut Responder<'_>, failure: Failure) -> Next {
         let (status, reason) = match failure {
-            Failure::Silent | Failure::Gone => {
+            Failure::Silent | Failure::Gone | Failure::Foreign(_) => {
                 return Next::Close { outcome: Outcome::ClientError, unread: false };
             }
             Failure::TimedOut => (408, "the request did not arrive in time"),

@@ -12,6 +12,8 @@ use super::stream::{Stream, TimeBudget};
 
 /// Bytes received at once of a content whose end is not known ahead.
 const RAW_SIZE: usize = 8192;
+/// How long a client may take to receive `100 Continue`.
+const CONTINUE_TIME: Duration = Duration::from_secs(1);
 /// Bytes of unread content that are discarded to keep the connection open.
 pub(crate) const DRAIN_MAX: u64 = 64 * 1024;
 
@@ -175,7 +177,7 @@ impl<'a> Body<'a> {
                 return Ok(Some(0)); // after a final response the client need not send it
             }
             self.awaits_continue = false;
-            let mut budget = TimeBudget::new(Duration::from_secs(1), u64::MAX);
+            let mut budget = TimeBudget::new(CONTINUE_TIME, CONTINUE_TIME, u64::MAX);
             let sent = self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut budget);
             sent.map_err(|_| Failure::Gone)?; // a client that does not take these bytes takes no response
         }
@@ -184,6 +186,8 @@ impl<'a> Body<'a> {
             Rest::Chunked(_) => self.read_chunked(buffer)?,
         };
         let Some(count) = count else { return Ok(None) };
+        // The bytes of the framing earn no time: a client could send little else.
+        self.budget.earn(count);
         self.received += count as u64;
         if let Rest::Length(left) = &mut self.rest {
             *left -= count as u64;
@@ -276,11 +280,7 @@ impl<'a> Body<'a> {
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         match self.stream.try_receive(buffer)? {
             Some(0) => Err(Failure::Refused(400, "the request ended before its content")),
-            Some(count) => {
-                self.budget.earn(count);
-                Ok(Some(count))
-            }
-            None => Ok(None),
+            received => Ok(received),
         }
     }
 

@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Gone,
     /// The deadline has passed.
     TimedOut,
+    /// The client does not speak HTTP, and could not read a response: a sentence for the record.
+    Foreign(&'static str),
     /// The request is invalid: the status of the response, and a sentence for the client.
     Refused(u16, &'static str),
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::stream::TimeBudget;
+
 /// Limits of requests, and of the time that a client may take.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Limits {
@@ -11,10 +13,14 @@ pub(crate) struct Limits {
     pub(crate) max_requests: u64,
     /// Total time from the accept, or from the first byte of a later request, to the end of the head.
     pub(crate) head_timeout: Duration,
-    /// How long a client may take to send content: see [`super::stream::TimeBudget`].
+    /// How long a client may take to send content: see [`TimeBudget`].
     pub(crate) body_timeout: Duration,
+    /// The same for the content of one request as a whole; never less.
+    pub(crate) body_timeout_max: Duration,
     /// How long a client may take to read a response, in the same way.
     pub(crate) write_timeout: Duration,
+    /// The same for one response as a whole; never less.
+    pub(crate) write_timeout_max: Duration,
     /// Between a response and the first byte of the next request.
     pub(crate) keepalive_timeout: Duration,
     /// Bytes per second that refill a time budget.
@@ -23,4 +29,16 @@ pub(crate) struct Limits {
     pub(crate) max_head_size: usize,
     /// Bytes of a request's content.
     pub(crate) max_body_size: u64,
+}
+
+impl Limits {
+    /// For the content of one request.
+    pub(crate) fn body_budget(&self) -> TimeBudget {
+        TimeBudget::new(self.body_timeout, self.body_timeout_max, self.min_rate)
+    }
+
+    /// For one response.
+    pub(crate) fn write_budget(&self) -> TimeBudget {
+        TimeBudget::new(self.write_timeout, self.write_timeout_max, self.min_rate)
+    }
 }

@@ -9,6 +9,7 @@ use httparse::Header;
 use super::failure::{Failure, refuse};
 use super::fields::field;
 use super::framing::{self, Framing};
+use super::is_token;
 use super::stream::Stream;
 use super::target::{self, RequestTarget};
 
@@ -78,9 +79,16 @@ pub(crate) fn read_head(
 ) -> Result<usize, Failure> {
     let mut scanner = HeadScanner::default();
     loop {
+        if scanner.scanned == 0 {
+            check_first_byte(&buffer[..*filled])?;
+        }
         // Before receiving: a pipelined request may already be complete.
         if let Some(length) = scanner.find_end(&buffer[..*filled])? {
             return Ok(length);
+        }
+        // A client of another protocol may wait for an answer to its first line, and send no more.
+        if scanner.lines == 1 && !names_version(&buffer[..scanner.line_start]) {
+            return refuse("malformed request line");
         }
         if *filled == buffer.len() {
             return Err(match scanner.lines {
@@ -98,6 +106,18 @@ pub(crate) fn read_head(
             return Err(Failure::Refused(400, "the request ended before its head"));
         }
         *filled += count;
+    }
+}
+
+/// The type of a TLS record that begins a handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// Checks that the first byte after empty lines can begin a method.
+fn check_first_byte(bytes: &[u8]) -> Result<(), Failure> {
+    match bytes.iter().find(|byte| !b"\r\n".contains(byte)) {
+        Some(&TLS_HANDSHAKE) => Err(Failure::Foreign("TLS handshake on a plain HTTP port")),
+        Some(&byte) if !is_token(byte) => refuse("the first byte begins no HTTP request"),
+        _ => Ok(()),
     }
 }
 

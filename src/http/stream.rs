@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
 use crate::scoreboard::{Phase, Slot};
 use crate::sys;
@@ -24,6 +24,8 @@ pub(crate) struct Stream<'a> {
     /// The deadline of the whole connection.
     end: Option<Instant>,
     waited: Cell<bool>,
+    /// Bytes sent so far.
+    sent: Cell<u64>,
 }
 
 /// Why a stream operation ended.
@@ -37,22 +39,23 @@ pub(crate) enum Interrupted {
 
 /// How long the process waits for the client in one direction. Waiting uses the budget up; each `min_rate` bytes
 /// that move add a second, up to the initial value. So neither a silent client nor a slow one holds a process for
-/// long, and a large transfer has no limit.
+/// long. Nothing refills `total`, the ceiling of a transfer that is just fast enough.
 #[derive(Debug)]
 pub(crate) struct TimeBudget {
     full: Duration,
     left: Duration,
+    total: Duration,
     min_rate: u64,
 }
 
 impl TimeBudget {
-    /// `min_rate` is in bytes per second.
-    pub(crate) fn new(full: Duration, min_rate: u64) -> Self {
-        Self { full, left: full, min_rate: min_rate.max(1) }
+    /// `total`: all waiting together. `min_rate` is in bytes per second.
+    pub(crate) fn new(full: Duration, total: Duration, min_rate: u64) -> Self {
+        Self { full, left: full, total, min_rate: min_rate.max(1) }
     }
 
     pub(crate) fn left(&self) -> Duration {
-        self.left
+        self.left.min(self.total)
     }
 
     pub(crate) fn earn(&mut self, bytes: usize) {
@@ -62,12 +65,13 @@ impl TimeBudget {
 
     pub(crate) fn spend(&mut self, waited: Duration) {
         self.left = self.left.saturating_sub(waited);
+        self.total = self.total.saturating_sub(waited);
     }
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(socket: BorrowedFd<'a>, slot: Slot, end: Option<Instant>) -> Self {
-        Self { socket, slot, end, waited: Cell::new(false) }
+        Self { socket, slot, end, waited: Cell::new(false), sent: Cell::new(0) }
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'a> {
@@ -204,6 +208,7 @@ impl<'a> Stream<'a> {
 
     fn count_sent(&self, count: usize, budget: &mut TimeBudget) {
         self.slot.add_bytes_out(count);
+        self.sent.set(self.sent.get() + count as u64);
         budget.earn(count);
     }
 
@@ -221,6 +226,22 @@ impl<'a> Stream<'a> {
                 Ok(0) | Err(_) => return,
                 Ok(count) => left = left.saturating_sub(count),
             }
+        }
+    }
+
+    /// Makes the kernel discard what the client has not read, and reset the connection, when the process ends
+    /// (socket(7), `SO_LINGER`). Otherwise the kernel keeps some megabytes for a reader that is given up.
+    pub(crate) fn reset_on_close(&self) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let _ = setsockopt(&self.socket, sockopt::Linger, &linger); // the peer may have gone
+    }
+
+    /// Bounds the time for which the kernel keeps a response that the client does not read, after the process has
+    /// ended (tcp(7), `TCP_USER_TIMEOUT`). Small responses are left to the kernel.
+    pub(crate) fn limit_unread(&self, timeout: Duration) {
+        if self.sent.get() > UNREAD_MIN {
+            let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+            let _ = setsockopt(&self.socket, sockopt::TcpUserTimeout, &millis); // fails for a Unix socket
         }
     }
 
@@ -280,3 +301,27 @@ impl<'a> Stream<'a> {
 
 /// Bytes that Linux sends by one sendfile(2), at most.
 const SENDFILE_MAX: usize = 0x7fff_f000;
+/// Bytes that are worth a system call to bound the time that the kernel keeps them.
+const UNREAD_MIN: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_budget_is_refilled_up_to_its_total() {
+        let seconds = Duration::from_secs;
+        let mut budget = TimeBudget::new(seconds(10), seconds(25), 100);
+        budget.spend(seconds(9));
+        budget.earn(400);
+        assert_eq!(budget.left(), seconds(5));
+        budget.earn(1 << 20);
+        assert_eq!(budget.left(), seconds(10), "bytes refill it up to its initial value");
+        budget.spend(seconds(10));
+        budget.earn(1 << 20);
+        assert_eq!(budget.left(), seconds(6), "19 of 25 seconds are used up");
+        budget.spend(seconds(6));
+        budget.earn(1 << 20);
+        assert!(budget.left().is_zero());
+    }
+}

@@ -29,6 +29,7 @@ mod journal;
 mod journal_stderr;
 mod lessons;
 mod lifecycle;
+mod places;
 mod process;
 mod real;
 mod reload;

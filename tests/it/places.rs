@@ -1,0 +1,118 @@
+//! No client holds a place for long: slow requests, slow readers, and clients of other protocols.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::harness::{Server, ask, connect_unix, make_folder, read_to_end, serve};
+
+/// Between two pieces of a slow client.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Sends `piece` again and again until the response arrives, and returns it.
+fn trickle(stream: TcpStream, piece: &[u8]) -> String {
+    let mut sender = stream.try_clone().unwrap();
+    stream.set_read_timeout(Some(PAUSE)).unwrap();
+    for _ in 0..200 {
+        let _ = sender.write_all(piece); // the daemon may have closed
+        match stream.peek(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            _ => return read_to_end(stream),
+        }
+    }
+    panic!("the daemon has accepted 200 pieces");
+}
+
+#[test]
+fn framing_of_chunks_does_not_count_for_min_rate() {
+    // Six bytes in a chunk of one, 20 times a second.
+    let server = serve(
+        "[limits]\nbody_timeout = '500ms'\nmin_rate = '60 B'\n[[service.web.route]]\nhandler = 'cgi'\nprogram = '/bin/cat'\n",
+    );
+    let mut stream = server.connect();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    let answer = trickle(stream, b"1\r\nx\r\n");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[test]
+fn content_of_a_request_has_a_ceiling() {
+    let limits = "[limits]\nbody_timeout = '300ms'\nbody_timeout_max = '600ms'\nmin_rate = '1 B'\n";
+    let server = serve(&format!("{limits}[[service.web.route]]\nhandler = 'cgi'\nprogram = '/bin/cat'\n"));
+    let mut stream = server.connect();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+    let answer = trickle(stream, b"x");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(server.record().get("outcome"), "client-error");
+}
+
+/// A daemon that serves a large file at `/large`, and what holds it.
+fn serve_large(limits: &str, listen: &str) -> (Server, TempDir) {
+    let folder = make_folder();
+    File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
+    let route = format!("[[service.web.route]]\nhandler = 'files'\nroot = '{}'\n", folder.path().display());
+    let config = format!("[limits]\n{limits}\n{listen}{route}");
+    let is_bound = !listen.is_empty();
+    let server = if is_bound { crate::harness::Setup::new(&config).start() } else { serve(&config) };
+    (server, folder)
+}
+
+const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn response_to_a_slow_reader_has_a_ceiling() {
+    let socket = make_folder();
+    let path = socket.path().join("web.sock"); // the buffer of a Unix socket is small and does not grow
+    let listen = format!("[listen.web]\naddress = '{}'\n", path.display());
+    let limits = "write_timeout = '300ms'\nwrite_timeout_max = '600ms'\nmin_rate = '1 B'\n";
+    let (server, _folder) = serve_large(limits, &listen);
+    let mut stream = connect_unix(&path);
+    stream.write_all(GET_LARGE).unwrap();
+    let (mut buffer, mut total) = ([0; 16 << 10], 0);
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        total += count;
+        assert!(total < 16 << 20, "the daemon has sent {total} bytes");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let record = server.record();
+    assert_eq!((record.get("outcome"), record.get("phase")), ("client-error", "writing"));
+}
+
+#[test]
+fn reader_that_is_given_up_is_reset() {
+    let (server, _folder) = serve_large("write_timeout = '200ms'", "");
+    let mut stream = server.connect();
+    stream.write_all(GET_LARGE).unwrap();
+    let record = server.record();
+    assert_eq!((record.get("outcome"), record.get("phase")), ("client-error", "writing"));
+    let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn client_of_another_protocol_is_refused_at_once() {
+    let server = serve("[limits]\nhead_timeout = '1h'\n");
+    // The beginning of a ClientHello, with a line feed among its random bytes.
+    let mut stream = server.connect();
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n\x8f").unwrap();
+    assert_eq!(read_to_end(stream), "");
+    let record = server.record();
+    assert_eq!(
+        (record.get("target"), record.get("outcome"), record.get("status")),
+        ("TLS handshake on a plain HTTP port", "client-error", "")
+    );
+    for (bytes, target) in [
+        ("SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-OpenSSH_9.2"),
+        ("EHLO a\r\n", "EHLO a"),
+        ("\u{80}\0\u{1}", r"\\xc2\\x80\\x00\\x01"),
+        ("\r\n{\"a\":1}", r"{\\x22a\\x22:1}"),
+    ] {
+        let answer = ask(server.connect(), bytes);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert_eq!(server.record().get("target"), target);
+    }
+}

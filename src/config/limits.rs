@@ -35,6 +35,7 @@ keys! {
         write_timeout_max: Time = Time(Duration::from_secs(12 * 60 * 60)),
         keepalive_timeout: Time = Time(Duration::from_secs(5)),
         max_duration: Option<Time> = None,
+        peer_timeout: Time = Time(Duration::from_secs(600)),
         min_rate: Size<1, MIB> = Size::new(512),
         max_head_size: Size<1, MIB> = Size::new(16 << 10),
         max_body_size: Size<1, TIB> = Size::new(1 << 30),

@@ -64,6 +64,7 @@ impl ConfigKeys {
         let services: Vec<_> = service.0.into_iter().map(build_service).collect();
         Some(Settings {
             listen: listen_tables,
+            peer_timeout: limits.peer_timeout.0,
             admission: limits.build_admission(),
             children: ChildSettings { http: limits.build_http() },
             process,

@@ -11,7 +11,7 @@ use nix::sys::socket::{GetSockOpt, SockType, SockaddrStorage, UnixAddr, getsockn
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::{Error, Listener, Origin, local_address, set_no_delay};
+use super::{Error, Listener, Origin, keepalive, local_address, set_no_delay};
 use crate::connection::Connection;
 use crate::sys::{self, RemoteAddress};
 
@@ -127,12 +127,12 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
     set_nonblocking(&socket).map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
     set_no_delay(&socket);
     if query(&socket, sockopt::AcceptConn) == Some(true) {
-        let address = local_address(&socket);
+        let (address, has_keepalive) = (local_address(&socket), keepalive::is_foreign(&socket));
         return Ok(Socket::Listening(Listener {
             name: name.into(),
             address,
             socket,
-            origin: Origin::Inherited,
+            origin: Origin::Inherited { has_keepalive },
         }));
     }
     let address = connected_to(socket.as_fd())

@@ -5,6 +5,7 @@
 pub(crate) mod activation;
 pub(crate) mod address;
 pub(crate) mod bind;
+pub(crate) mod keepalive;
 
 use std::fs;
 use std::io;
@@ -12,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::socket::{SockaddrStorage, getsockname, setsockopt, sockopt};
 
@@ -45,8 +47,9 @@ pub(crate) struct Listener {
 /// Where a listening socket comes from, and so whether lsbaws may end it.
 #[derive(Debug)]
 enum Origin {
-    /// Handed in: it outlives the daemon, which never unlinks it or shuts it down.
-    Inherited,
+    /// Handed in: it outlives the daemon, which never unlinks it or shuts it down. `has_keepalive`: the service manager
+    /// has set keep-alive.
+    Inherited { has_keepalive: bool },
     /// Bound here, at this file if it is a Unix socket in the file system: it ends with the daemon.
     Bound { configured: Address, file: Option<SocketFile> },
 }
@@ -67,7 +70,15 @@ impl Listener {
     pub(crate) fn configured(&self) -> Option<&Address> {
         match &self.origin {
             Origin::Bound { configured, .. } => Some(configured),
-            Origin::Inherited => None,
+            Origin::Inherited { .. } => None,
+        }
+    }
+
+    /// Sets how soon the kernel finds a vanished peer of a connection that is accepted from now on, unless the service
+    /// manager has decided that: see [`keepalive::set_peer_timeout`].
+    pub(crate) fn set_peer_timeout(&self, timeout: Duration) {
+        if !matches!(self.origin, Origin::Inherited { has_keepalive: true }) {
+            keepalive::set_peer_timeout(&self.socket, timeout);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The listeners: what is polled, which comes first, and which are given up.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::child::spare::Binding;
 use crate::listen::Listener;
@@ -131,6 +131,11 @@ impl Listeners {
             }
         }
         self.entries.extend(added);
+    }
+
+    /// See [`Listener::set_peer_timeout`].
+    pub(crate) fn set_peer_timeout(&self, timeout: Duration) {
+        self.entries.iter().for_each(|entry| entry.listener.set_peer_timeout(timeout));
     }
 
     /// Where connections come from, for children that are forked ahead.

@@ -284,6 +284,7 @@ impl Supervisor {
             .reconfigure(new.children, &process, new.admission.clone())
             .map_err(|error| format!("unable to enlarge the scoreboard: {error}"))?;
         plan.apply(&mut self.listeners);
+        self.listeners.set_peer_timeout(new.peer_timeout);
         self.connections.set_bindings(self.listeners.bindings());
         journal::change(new.log);
         for warning in &new.warnings {

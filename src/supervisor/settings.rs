@@ -15,6 +15,8 @@ use crate::source::{AccessList, Networks, Prefixes};
 pub(crate) struct Settings {
     /// What to bind when no sockets are handed in; never empty.
     pub(crate) listen: Vec<ListenTable>,
+    /// How long a peer may be out of reach until the kernel resets its connection.
+    pub(crate) peer_timeout: Duration,
     pub(crate) children: ChildSettings,
     pub(crate) admission: AdmissionRules,
     pub(crate) process: Process,

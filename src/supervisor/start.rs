@@ -12,7 +12,7 @@ use super::{Reload, Supervisor};
 use crate::child;
 use crate::connection::Connection;
 use crate::journal::{self, ChildLog};
-use crate::listen::{self, activation::Activation};
+use crate::listen::{self, activation::Activation, keepalive};
 use crate::outcome::Outcome;
 use crate::service::{Protocol, Service, find_service};
 use crate::sys;
@@ -36,6 +36,9 @@ pub(crate) fn run(
     let bound = match activation {
         Activation::Connection { connection, .. } => {
             let service = find(&connection.identity.listener)?;
+            if !keepalive::is_foreign(&connection.socket) {
+                keepalive::set_peer_timeout(&connection.socket, settings.peer_timeout);
+            }
             return Ok(serve_single(&mut connections, connection, &service));
         }
         Activation::Listeners(listeners) => listeners,
@@ -53,6 +56,7 @@ pub(crate) fn run(
         journal::log_system_limit_low(warning);
     }
     let listeners = Listeners::new(entries);
+    listeners.set_peer_timeout(settings.peer_timeout);
     let mut supervisor = Supervisor::new(listeners, connections, settings, load_settings, is_inherited)?;
     supervisor.run()?;
     Ok(Outcome::Served)

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use tempfile::TempDir;
 
-use crate::harness::{Server, ask, connect_unix, make_folder, read_to_end, serve};
+use crate::harness::{Server, Setup, ask, connect_unix, make_folder, read_to_end, serve, skip};
 
 /// Between two pieces of a slow client.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -57,7 +58,7 @@ fn serve_large(limits: &str, listen: &str) -> (Server, TempDir) {
     let route = format!("[[service.web.route]]\nhandler = 'files'\nroot = '{}'\n", folder.path().display());
     let config = format!("[limits]\n{limits}\n{listen}{route}");
     let is_bound = !listen.is_empty();
-    let server = if is_bound { crate::harness::Setup::new(&config).start() } else { serve(&config) };
+    let server = if is_bound { Setup::new(&config).start() } else { serve(&config) };
     (server, folder)
 }
 
@@ -91,6 +92,46 @@ fn reader_that_is_given_up_is_reset() {
     assert_eq!((record.get("outcome"), record.get("phase")), ("client-error", "writing"));
     let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+/// Closes a connection without any packet, as a host does that loses its power (TCP_REPAIR). False: the test is skipped,
+/// since that requires CAP_NET_ADMIN.
+fn vanish(stream: TcpStream) -> bool {
+    let result = setsockopt(&stream, sockopt::TcpRepair, &1);
+    if result.is_err() {
+        skip("TCP_REPAIR requires CAP_NET_ADMIN");
+    }
+    drop(stream);
+    result.is_ok()
+}
+
+#[test]
+fn vanished_peer_of_a_program_is_found() {
+    let program = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
+    let server = serve(&format!("[limits]\npeer_timeout = '2s'\n{program}"));
+    let mut stream = server.connect();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    if vanish(stream) {
+        assert_eq!(server.record().get("exit_code"), "1");
+    }
+}
+
+#[test]
+fn keepalive_of_the_service_manager_is_kept() {
+    let [own, foreign] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    setsockopt(&foreign, sockopt::KeepAlive, &true).unwrap();
+    setsockopt(&foreign, sockopt::TcpKeepIdle, &77).unwrap();
+    let sockets = [own.try_clone().unwrap(), foreign.try_clone().unwrap()];
+    let [one, two] = sockets;
+    let server = Setup::new("[limits]\npeer_timeout = '40s'\n").socket(one).socket(two).names("a:b").start();
+    let idle = |socket: &TcpListener| getsockopt(socket, sockopt::TcpKeepIdle).unwrap();
+    let timeout = |socket: &TcpListener| getsockopt(socket, sockopt::TcpUserTimeout).unwrap();
+    assert_eq!((idle(&own), timeout(&own)), (20, 40_000));
+    assert_eq!((idle(&foreign), timeout(&foreign)), (77, 0));
+    server.reload("[limits]\npeer_timeout = '1m'\n");
+    server.wait_line("configuration reloaded");
+    assert_eq!((idle(&own), idle(&foreign)), (30, 77));
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn request_lines() -> Vec<Case> {
             .but_hyper("501 +", rules::CONNECT),
         case("CONNECT with a path", line("CONNECT / HTTP/1.1"), "501 -").but_hyper("501 +", rules::CONNECT),
         case("not a request", "nonsense\r\n\r\n", "400 -"),
-        case("TLS", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "400 -"),
+        case("TLS", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "-").but_hyper("400 -", rules::TLS),
     ]
 }
 

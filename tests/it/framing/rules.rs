@@ -19,6 +19,7 @@ pub const UNENCODED: &str =
 pub const CONNECT: &str = "RFC 9110, 9.3.6: the bytes after a CONNECT are for its tunnel and not a request";
 pub const TOO_LONG: &str = "RFC 9112, 3 and RFC 9110, 5.4: 414 or 431 above the limit of a head, which is 16 KiB here, 400 KiB there";
 pub const VERSION: &str = "RFC 9110, 15.6.6: 505 for an unsupported version";
+pub const TLS: &str = "RFC 8446, 5.1: a client that begins a TLS handshake cannot read a response of HTTP";
 pub const INCOMPLETE: &str =
     "RFC 9112, 8: an incomplete request may be answered before the connection is closed";
 pub const LENGTH: &str = "RFC 9110, 8.6: Content-Length more than once may be refused even if all are equal";

@@ -15,7 +15,21 @@ use crate::connection::Peer;
 pub(crate) struct Prefixes {
     pub(crate) v4: u8,
     pub(crate) v6: u8,
+    /// Wider networks that an IPv6 source counts for as well. A site gets one of them as a whole (RFC 6177), and has an
+    /// address in each of its 256 or 65,536 networks of 64 bits.
+    pub(crate) wider_v6: [WiderPrefix; 2],
 }
+
+/// A prefix shorter than that of a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct WiderPrefix {
+    pub(crate) length: u8,
+    /// Its limits are those of a source times this; 0 is no limit.
+    pub(crate) factor: u32,
+}
+
+/// A source, or a wider network around it, and the factor of its limits.
+pub(crate) type Counted = (Source, u32);
 
 /// What limits count by: all addresses with a common prefix, or a user, on a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +48,29 @@ impl Source {
             }
             Peer::Unix { uid, .. } => Some(Self::User(*uid)),
             Peer::Unknown => None,
+        }
+    }
+
+    /// The source of a peer, and the wider networks that it counts for.
+    pub(crate) fn find_all(peer: &Peer, prefixes: Prefixes) -> impl Iterator<Item = Counted> + use<> {
+        let source = Self::of(peer, prefixes);
+        let wider = prefixes.wider_v6.into_iter().filter(|wider| wider.factor > 0);
+        let widen = move |WiderPrefix { length, factor }| match source {
+            Some(Self::Inet(IpNet::V6(network))) if length < network.prefix_len() => {
+                let network = IpNet::new(network.addr().into(), length).ok()?;
+                Some((Self::Inet(network.trunc()), factor))
+            }
+            _ => None,
+        };
+        source.map(|source| (source, 1)).into_iter().chain(wider.filter_map(widen))
+    }
+
+    /// Whether the peer belongs to it.
+    pub(crate) fn contains(&self, peer: &Peer) -> bool {
+        match (self, peer) {
+            (Self::Inet(network), Peer::Inet(address)) => network.contains(&address.ip()),
+            (Self::User(user), Peer::Unix { uid, .. }) => user == uid,
+            _ => false,
         }
     }
 }
@@ -155,14 +192,41 @@ mod tests {
 
     #[test]
     fn a_source_is_a_prefix_or_a_user() {
-        let prefixes = Prefixes { v4: 24, v6: 64 };
+        let prefixes = Prefixes { v4: 24, v6: 64, ..Prefixes::default() };
         let show = |peer: &Peer| Source::of(peer, prefixes).unwrap().to_string();
         assert_eq!(show(&inet("192.0.2.77")), "192.0.2.0/24");
         assert_eq!(show(&inet("2001:db8:1:2:3::4")), "2001:db8:1:2::/64");
         assert_eq!(show(&Peer::Unix { uid: 33, pid: 1 }), "uid:33");
         assert_eq!(Source::of(&Peer::Unknown, prefixes), None);
-        let single = Prefixes { v4: 32, v6: 128 };
+        let single = Prefixes { v4: 32, v6: 128, ..Prefixes::default() };
         assert_eq!(Source::of(&inet("192.0.2.77"), single).unwrap().to_string(), "192.0.2.77");
+    }
+
+    #[test]
+    fn ipv6_sources_count_for_wider_networks() {
+        let wider_v6 = [(56, 2), (48, 4)].map(|(length, factor)| WiderPrefix { length, factor });
+        let prefixes = Prefixes { v4: 32, v6: 64, wider_v6 };
+        let show = |peer: &Peer, prefixes| -> Vec<_> {
+            Source::find_all(peer, prefixes).map(|(source, factor)| format!("{source} {factor}")).collect()
+        };
+        let peer = inet("2001:db8:1:203::4");
+        assert_eq!(
+            show(&peer, prefixes),
+            ["2001:db8:1:203::/64 1", "2001:db8:1:200::/56 2", "2001:db8:1::/48 4"]
+        );
+        assert_eq!(
+            show(&peer, Prefixes { v6: 56, ..prefixes }),
+            ["2001:db8:1:200::/56 1", "2001:db8:1::/48 4"]
+        );
+        assert_eq!(show(&peer, Prefixes { wider_v6: [WiderPrefix::default(); 2], ..prefixes }).len(), 1);
+        assert_eq!(show(&inet("192.0.2.7"), prefixes), ["192.0.2.7 1"]);
+        let networks: Vec<_> = Source::find_all(&peer, prefixes).collect();
+        let contains =
+            |address| networks.iter().map(|(source, _)| source.contains(&inet(address))).collect::<Vec<_>>();
+        assert_eq!(contains("2001:db8:1:203:9::"), [true, true, true]);
+        assert_eq!(contains("2001:db8:1:2ff::1"), [false, true, true]);
+        assert_eq!(contains("2001:db8:1:300::1"), [false, false, true]);
+        assert_eq!(contains("192.0.2.7"), [false, false, false]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::http::failure::Failure;
 use crate::http::limits::Limits;
 use crate::http::request::{self, Request};
 use crate::http::response::{Responder, Terms};
-use crate::http::stream::Stream;
+use crate::http::stream::{Stream, TimeBudget};
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::scoreboard::{Phase, Slot};
@@ -122,7 +122,7 @@ impl Session<'_> {
             Err(Failure::Foreign(sentence)) => self.terms_for_invalid(sentence.as_bytes()),
             Err(_) => self.terms_for_invalid(input),
         };
-        let budget = self.limits.write_budget();
+        let budget = TimeBudget::for_response(self.limits);
         let mut response = Responder::new(&self.stream, &progress, date, terms, room, budget);
         let (request, length) = match parsed {
             Ok(parsed) => parsed,
@@ -183,7 +183,7 @@ impl Session<'_> {
 
     fn body_limits(&self) -> BodyLimits {
         BodyLimits {
-            budget: self.limits.body_budget(),
+            budget: TimeBudget::for_content(self.limits),
             size: self.limits.max_body_size,
             room: self.limits.max_head_size,
         }

@@ -10,7 +10,7 @@ use super::quantity::{MIB, Size, TIB, Time};
 use super::scalar::Integer;
 use super::table::{keys, table};
 use crate::http::limits::Limits;
-use crate::source::{AccessList, Network, Networks, Prefixes};
+use crate::source::{AccessList, Network, Networks, Prefixes, WiderPrefix};
 use crate::supervisor::settings::AdmissionRules;
 
 keys! {
@@ -21,6 +21,8 @@ keys! {
         max_rate_per_source: Integer<0, 1_000_000> = Integer::new(0),
         source_prefix_v4: Integer<0, 32> = Integer::new(32),
         source_prefix_v6: Integer<0, 128> = Integer::new(64),
+        source_factor_v6_56: Integer<0, 65_536> = Integer::new(2),
+        source_factor_v6_48: Integer<0, 65_536> = Integer::new(4),
         exempt: List<Network> = List(local_networks().into()),
         allow: List<Network> = List(Vec::new()),
         deny: List<Network> = List(Vec::new()),
@@ -55,7 +57,14 @@ impl LimitsKeys {
         AdmissionRules {
             max_connections_per_source: self.max_connections_per_source.get(),
             max_rate_per_source: self.max_rate_per_source.get(),
-            prefixes: Prefixes { v4: self.source_prefix_v4.get(), v6: self.source_prefix_v6.get() },
+            prefixes: Prefixes {
+                v4: self.source_prefix_v4.get(),
+                v6: self.source_prefix_v6.get(),
+                wider_v6: [
+                    WiderPrefix { length: 56, factor: self.source_factor_v6_56.get() },
+                    WiderPrefix { length: 48, factor: self.source_factor_v6_48.get() },
+                ],
+            },
             exempt: Networks(self.exempt.0.clone()),
             access: AccessList { allow: Networks(self.allow.0.clone()), deny: Networks(self.deny.0.clone()) },
             penalty_after: self.penalty_after.get(),

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::stream::TimeBudget;
-
 /// Limits of requests, and of the time that a client may take.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Limits {
@@ -13,7 +11,7 @@ pub(crate) struct Limits {
     pub(crate) max_requests: u64,
     /// Total time from the accept, or from the first byte of a later request, to the end of the head.
     pub(crate) head_timeout: Duration,
-    /// How long a client may take to send content: see [`TimeBudget`].
+    /// How long a client may take to send content: see [`super::stream::TimeBudget`].
     pub(crate) body_timeout: Duration,
     /// The same for the content of one request as a whole; never less.
     pub(crate) body_timeout_max: Duration,
@@ -29,16 +27,4 @@ pub(crate) struct Limits {
     pub(crate) max_head_size: usize,
     /// Bytes of a request's content.
     pub(crate) max_body_size: u64,
-}
-
-impl Limits {
-    /// For the content of one request.
-    pub(crate) fn body_budget(&self) -> TimeBudget {
-        TimeBudget::new(self.body_timeout, self.body_timeout_max, self.min_rate)
-    }
-
-    /// For one response.
-    pub(crate) fn write_budget(&self) -> TimeBudget {
-        TimeBudget::new(self.write_timeout, self.write_timeout_max, self.min_rate)
-    }
 }

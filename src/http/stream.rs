@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
+use super::limits::Limits;
 use crate::scoreboard::{Phase, Slot};
 use crate::sys;
 
@@ -52,6 +53,16 @@ impl TimeBudget {
     /// `total`: all waiting together. `min_rate` is in bytes per second.
     pub(crate) fn new(full: Duration, total: Duration, min_rate: u64) -> Self {
         Self { full, left: full, total, min_rate: min_rate.max(1) }
+    }
+
+    /// For the content of one request.
+    pub(crate) fn for_content(limits: &Limits) -> Self {
+        Self::new(limits.body_timeout, limits.body_timeout_max, limits.min_rate)
+    }
+
+    /// For one response.
+    pub(crate) fn for_response(limits: &Limits) -> Self {
+        Self::new(limits.write_timeout, limits.write_timeout_max, limits.min_rate)
     }
 
     pub(crate) fn left(&self) -> Duration {

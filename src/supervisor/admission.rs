@@ -12,7 +12,7 @@ use crate::journal;
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
 use crate::service::Service;
-use crate::source::Source;
+use crate::source::{Counted, Source};
 
 /// The rules, and what is known of sources.
 #[derive(Debug)]
@@ -53,10 +53,10 @@ impl Admission {
         if !self.rules.access.admits(peer) || !service.access.admits(peer) {
             return Err(Reason::Denied);
         }
-        match self.find_source(peer) {
-            Some(source) => self.sources.record_arrival(source, &self.rules, now).map_err(Reason::TooMuch),
-            None => Ok(()),
-        }
+        let mut counted = find_counted(peer, &self.rules);
+        counted.try_for_each(|source| {
+            self.sources.record_arrival(source, &self.rules, now).map_err(Reason::TooMuch)
+        })
     }
 
     /// Whether the source of a connection may have one more.
@@ -69,17 +69,21 @@ impl Admission {
         service: &Service,
         children: &Children,
     ) -> Result<(), Reason> {
-        let Some(source) = self.find_source(peer) else { return Ok(()) };
-        let is_from = |peer: &Peer| self.source_of(peer) == Some(source);
-        let max = self.rules.max_connections_per_source;
-        if max > 0 && children.count_peers(is_from) >= max as usize {
-            return Err(Reason::PerSourceLimit { count: max, key: "limits.max_connections_per_source" });
-        }
-        if let Some(max) = service.max_connections_per_source
-            && children.count_of_service(&service.name, is_from) >= max as usize
-        {
-            let key = "max_connections_per_source of the service";
-            return Err(Reason::PerSourceLimit { count: max, key });
+        for (source, factor) in find_counted(peer, &self.rules) {
+            let is_from = |peer: &Peer| source.contains(peer);
+            let network = (factor > 1).then_some(source);
+            let max = self.rules.max_connections_per_source.saturating_mul(factor);
+            if max > 0 && children.count_peers(is_from) >= max as usize {
+                let key = "limits.max_connections_per_source";
+                return Err(Reason::PerSourceLimit { network, count: max, key });
+            }
+            let max = service.max_connections_per_source.map(|max| max.saturating_mul(factor));
+            if let Some(max) = max
+                && children.count_of_service(&service.name, is_from) >= max as usize
+            {
+                let key = "max_connections_per_source of the service";
+                return Err(Reason::PerSourceLimit { network, count: max, key });
+            }
         }
         Ok(())
     }
@@ -87,15 +91,17 @@ impl Admission {
     /// Counts the outcome of a connection for its source, or against it. A client that disconnects during a response
     /// has lost interest, like many a viewer of a video: that is no failure here.
     pub(crate) fn record_outcome(&mut self, peer: &Peer, outcome: Outcome, phase: Phase, now: Instant) {
-        let Some(source) = self.find_source(peer) else { return };
-        match outcome {
-            Outcome::Served => self.sources.record_served(source),
-            Outcome::ClientError if phase != Phase::Writing => {
-                if let Some(penalty) = self.sources.record_failure(source, &self.rules, now) {
-                    journal::log_penalized(source, penalty.failures, penalty.time);
+        for counted in find_counted(peer, &self.rules) {
+            let (source, _) = counted;
+            match outcome {
+                Outcome::Served => self.sources.record_served(source),
+                Outcome::ClientError if phase != Phase::Writing => {
+                    if let Some(penalty) = self.sources.record_failure(counted, &self.rules, now) {
+                        journal::log_penalized(source, penalty.failures, penalty.time);
+                    }
                 }
+                _ => {}
             }
-            _ => {}
         }
     }
 
@@ -108,9 +114,10 @@ impl Admission {
     pub(crate) fn source_of(&self, peer: &Peer) -> Option<Source> {
         Source::of(peer, self.rules.prefixes)
     }
+}
 
-    /// The same, for peers that are not exempt.
-    fn find_source(&self, peer: &Peer) -> Option<Source> {
-        self.source_of(peer).filter(|_| !self.rules.exempt.contains(peer))
-    }
+/// What the limits count a peer by, if it is not exempt.
+fn find_counted(peer: &Peer, rules: &AdmissionRules) -> impl Iterator<Item = Counted> + use<> {
+    let is_counted = !rules.exempt.contains(peer);
+    Source::find_all(peer, rules.prefixes).filter(move |_| is_counted)
 }

@@ -32,8 +32,9 @@ const DISCARD_MAX: usize = 1 << 20;
 pub(crate) enum Reason {
     /// The access lists of `[limits]` or of the service exclude the client.
     Denied,
-    /// Its source has that many connections already, which the key allows at most.
+    /// Its source, or that wider network, has that many connections already, which the key allows at most.
     PerSourceLimit {
+        network: Option<Source>,
         count: u32,
         key: &'static str,
     },
@@ -90,8 +91,14 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied => f.write_str("denied by \"allow\" and \"deny\""),
-            Self::PerSourceLimit { count, key } => {
+            Self::PerSourceLimit { network: None, count, key } => {
                 write!(f, "its source already has {count} connections ({key})")
+            }
+            Self::PerSourceLimit { network: Some(network), count, key } => {
+                write!(
+                    f,
+                    "its network {network} already has {count} connections ({key}, limits.source_factor_v6)"
+                )
             }
             Self::TooMuch(TooMuch::Rate(_)) => {
                 f.write_str("connection rate of its source exceeds limits.max_rate_per_source")

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::settings::AdmissionRules;
-use crate::source::Source;
+use crate::source::{Counted, Source};
 
 /// The largest number of sources: an attacker may have many addresses.
 const SOURCES_MAX: usize = 16_384;
@@ -43,14 +43,14 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Counts the arrival of a connection. Fails when it is one too many.
+    /// Counts the arrival of a connection. Fails when it is one too many. The factor is that of every limit.
     pub(crate) fn record_arrival(
         &mut self,
-        source: Source,
+        (source, factor): Counted,
         rules: &AdmissionRules,
         now: Instant,
     ) -> Result<(), TooMuch> {
-        let rate = u64::from(rules.max_rate_per_source);
+        let rate = find_rate(rules, factor);
         if rate == 0 && self.accounts.is_empty() {
             return Ok(());
         }
@@ -73,7 +73,7 @@ impl Sources {
     /// Counts a failed connection. Returns the penalty that begins with it, if one does.
     pub(crate) fn record_failure(
         &mut self,
-        source: Source,
+        (source, factor): Counted,
         rules: &AdmissionRules,
         now: Instant,
     ) -> Option<Penalty> {
@@ -81,7 +81,7 @@ impl Sources {
             return None;
         }
         self.make_room(source, rules, now);
-        let rate = u64::from(rules.max_rate_per_source);
+        let rate = find_rate(rules, factor);
         let account = self.accounts.entry(source).or_insert_with(|| Account::new(rate, now));
         if account.is_forgiven(rules, now) {
             (account.failures, account.penalty) = (0, None);
@@ -92,7 +92,7 @@ impl Sources {
         }
         account.failures += 1;
         account.last_failure = Some(now);
-        if account.failures < rules.penalty_after {
+        if account.failures < rules.penalty_after.saturating_mul(factor) {
             return None;
         }
         let time = account.penalty.map_or(rules.penalty_time, |(time, _)| time.saturating_mul(2));
@@ -134,6 +134,11 @@ impl Sources {
             });
         }
     }
+}
+
+/// Connections in a second.
+fn find_rate(rules: &AdmissionRules, factor: u32) -> u64 {
+    u64::from(rules.max_rate_per_source) * u64::from(factor)
 }
 
 impl Account {
@@ -181,9 +186,9 @@ mod tests {
         }
     }
 
-    fn source(number: u32) -> Source {
+    fn source(number: u32) -> Counted {
         let peer = Peer::Inet((std::net::Ipv4Addr::from(number), 1).into());
-        Source::of(&peer, Prefixes { v4: 32, v6: 64 }).unwrap()
+        (Source::of(&peer, Prefixes { v4: 32, v6: 64, ..Prefixes::default() }).unwrap(), 1)
     }
 
     #[test]
@@ -227,8 +232,19 @@ mod tests {
         let (mut sources, now, rules) = (Sources::default(), Instant::now(), rules());
         for _ in 0..10 {
             assert_eq!(sources.record_failure(source(1), &rules, now), None);
-            sources.record_served(source(1));
+            sources.record_served(source(1).0);
         }
+    }
+
+    #[test]
+    fn limits_of_wider_networks_are_larger() {
+        let (mut sources, now) = (Sources::default(), Instant::now());
+        let rules = AdmissionRules { max_rate_per_source: 2, ..rules() };
+        let wider = (source(1).0, 4);
+        let admitted = (0..20).filter(|_| sources.record_arrival(wider, &rules, now).is_ok()).count();
+        assert_eq!(admitted, 8);
+        let failures = (1..20).find(|_| sources.record_failure(wider, &rules, now).is_some());
+        assert_eq!(failures, Some(12));
     }
 
     #[test]

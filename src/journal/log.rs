@@ -11,6 +11,7 @@ use super::queue::Queue;
 use super::ratelimit::{Kind, RateLimiter, Tally};
 use super::settings::Level;
 use super::stderr::Stderr;
+use crate::connection::Peer;
 use crate::sys;
 
 /// How long [`Log::close`] waits for a log that accepts none of the last entries.
@@ -74,14 +75,20 @@ impl Log {
         matches!(self.sink, Sink::Journal(_))
     }
 
-    /// Writes the record of a connection, or counts it. `now`: when it is recorded.
-    pub(super) fn record(&mut self, kind: Kind, level: Level, now: Instant, entry: impl FnOnce() -> Entry) {
+    /// Writes the record of a connection of `peer`, or counts it. `now`: when it is recorded.
+    pub(super) fn record(
+        &mut self,
+        (kind, level): (Kind, Level),
+        peer: &Peer,
+        now: Instant,
+        entry: impl FnOnce() -> Entry,
+    ) {
         // Records below the level are neither written nor counted.
         if level > self.level {
             return;
         }
         self.refresh(now);
-        if self.limiter.admit(kind, level) {
+        if self.limiter.admit(kind, level, peer) {
             self.write(&entry(), Loss::Record(kind, level));
         }
     }

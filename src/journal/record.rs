@@ -52,7 +52,7 @@ pub(crate) fn record_connection(record: &Record<'_>) {
     let level = record.level(outcome);
     let now = record.identity.accepted_at + record.duration;
     with_log(|log| {
-        log.record(kind, level, now, || record.to_entry(outcome, kind, level));
+        log.record((kind, level), &record.identity.peer, now, || record.to_entry(outcome, kind, level));
         log.add_lost_messages(record.snapshot.lost_messages);
     });
 }
@@ -206,7 +206,7 @@ pub(crate) fn record_refusal(refusal: &RefusalRecord<'_>) {
             .optional("LSBAWS_STATUS", *status)
             .system_limit(refusal.system_limit)
     };
-    with_log(|log| log.record(kind, level, identity.accepted_at + duration, to_entry));
+    with_log(|log| log.record((kind, level), &identity.peer, identity.accepted_at + duration, to_entry));
 }
 
 fn describe_program(end: ProgramEnd) -> String {

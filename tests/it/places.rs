@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use tempfile::TempDir;
 
-use crate::harness::{Server, Setup, ask, connect_unix, make_folder, read_to_end, serve, skip};
+use crate::harness::{Server, Setup, ask, connect_from, connect_unix, make_folder, read_to_end, serve, skip};
 
 /// Between two pieces of a slow client.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -62,6 +62,7 @@ fn serve_large(limits: &str, listen: &str) -> (Server, TempDir) {
     (server, folder)
 }
 
+const CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
@@ -132,6 +133,17 @@ fn keepalive_of_the_service_manager_is_kept() {
     server.reload("[limits]\npeer_timeout = '1m'\n");
     server.wait_line("configuration reloaded");
     assert_eq!((idle(&own), idle(&foreign)), (30, 77));
+}
+
+#[test]
+fn flood_of_one_source_does_not_suppress_records_of_others() {
+    let server = serve("[log]\nmax_rate = 4\n");
+    let get = |last: u8| ask(connect_from(Ipv4Addr::new(127, 0, 0, last), server.address()), CLOSE);
+    for _ in 0..40 {
+        get(2);
+    }
+    get(3);
+    server.wait_line(" peer=127.0.0.3:");
 }
 
 #[test]

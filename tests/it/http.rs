@@ -61,7 +61,6 @@ fn invalid_requests_have_their_status() {
     let long = "x".repeat(2000);
     let cases = [
         ("nonsense\r\n\r\n".to_owned(), "400", "client-error"),
-        ("\x16\x03\x01\x02\x00\x01\r\n\r\n".to_owned(), "400", "client-error"), // TLS on a plain port
         ("GET / HTTP/1.1\n\n".to_owned(), "400", "client-error"),
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400", "client-error"),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400", "client-error"),

@@ -25,6 +25,8 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) protocol: Protocol,
     pub(crate) max_connections: Option<usize>,
+    /// Places of all connections that no other service takes.
+    pub(crate) reserve: usize,
     pub(crate) max_connections_per_source: Option<u32>,
     /// Checked by the supervisor alone.
     #[serde(skip)]

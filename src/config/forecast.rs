@@ -110,6 +110,15 @@ pub(crate) fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning
                 demand.connections
             )));
         }
+        let all = settings.process.max_connections;
+        let others = settings.services.values().filter(|other| other.name != service.name);
+        let reserved: usize = others.map(|other| other.reserve).sum();
+        if let Some(max) = service.max_connections.filter(|&max| max > all.saturating_sub(reserved)) {
+            warnings.push(warn(format!(
+                "{} = {max} exceeds what other services leave of limits.max_connections = {all}: they reserve {reserved}",
+                key("max_connections")
+            )));
+        }
         let is_http = matches!(service.protocol, Protocol::Http(_));
         if settings.process.model == Model::Iterative && is_http && !service.rlimits.is_empty() {
             let first = service.rlimits.name_first();

@@ -24,6 +24,7 @@ keys! {
         max_duration: Option<Time> = None,
         max_connections: Option<Integer<1, 65_536>> = None,
         max_connections_per_source: Option<Integer<1, 65_536>> = None,
+        reserve: Option<Integer<0, 65_536>> = None,
         allow: List<Network> = List(Vec::new()),
         deny: List<Network> = List(Vec::new()),
     }
@@ -101,6 +102,17 @@ impl KeyType for ServiceTable {
 }
 
 impl ServiceTable {
+    /// The places that it keeps, if that is set.
+    pub(super) fn reserve(&self) -> Option<i64> {
+        self.keys.reserve.map(Integer::get)
+    }
+
+    /// Sets how many places it keeps, if that is not set. It keeps no more than it can use.
+    pub(super) fn set_default_reserve(&mut self, places: i64) {
+        let max = self.keys.max_connections.map_or(places, Integer::get);
+        self.keys.reserve.get_or_insert(Integer::new(places.min(max)));
+    }
+
     /// Opens what the handlers of the service need. `max_duration`: that of all services.
     pub(super) fn build(self, place: &Place<'_>, name: &str, max_duration: Option<Time>) -> Option<Service> {
         let Self { keys, rlimits, protocol } = self;
@@ -118,6 +130,7 @@ impl ServiceTable {
             name: name.to_owned(),
             protocol: protocol?,
             max_connections: keys.max_connections.map(Integer::get),
+            reserve: keys.reserve.map_or(0, Integer::get),
             max_connections_per_source: keys.max_connections_per_source.map(Integer::get),
             access: AccessList { allow: Networks(keys.allow.0), deny: Networks(keys.deny.0) },
             refusal,

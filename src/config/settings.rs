@@ -40,11 +40,39 @@ impl ConfigKeys {
         if self.service.0.is_empty() {
             self.service.0.insert("web".into(), ServiceTable::default());
         }
+        self.complete_reserves();
         is_default_listener
+    }
+
+    /// Shares a quarter of the places that are not kept by configuration among the services that do not set how many they
+    /// keep.
+    fn complete_reserves(&mut self) {
+        let max: i64 = self.limits.max_connections.get();
+        let set: i64 = self.service.0.values().filter_map(ServiceTable::reserve).sum();
+        let count = i64::try_from(self.service.0.len()).unwrap_or(i64::MAX);
+        let default = if count == 1 { 0 } else { (max - set).max(0) / (4 * count) };
+        self.service.0.values_mut().for_each(|table| table.set_default_reserve(default));
+    }
+
+    /// Rejects services that keep more places than exist.
+    fn check_reserves(&self, place: &Place<'_>) {
+        let max: i64 = self.limits.max_connections.get();
+        let mut sum = 0;
+        for (name, table) in &self.service.0 {
+            sum += table.reserve().unwrap_or(0);
+            if sum > max {
+                let place = place.key("service").key(name);
+                place.key("reserve").reject(format!(
+                    "all services together reserve more than limits.max_connections = {max}"
+                ));
+                return;
+            }
+        }
     }
 
     /// Checks what no single key decides.
     pub(super) fn build(self, place: &Place<'_>, is_default_listener: bool) -> Option<Settings> {
+        self.check_reserves(place);
         let Self { limits, process, log, listen, service } = self;
         let listeners = place.key("listen");
         let listen_tables = build_listeners(&listen.0, &listeners, is_default_listener);

@@ -13,12 +13,13 @@ use super::children::Children;
 use super::handover::Launcher;
 use super::reap::Reaper;
 use super::refusal::{Reason, Refusals};
+use super::reserves::Reserves;
 use super::settings::{AdmissionRules, Process, Settings};
 use crate::child::in_place::End;
 use crate::child::spare::Binding;
 use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
-use crate::service::Service;
+use crate::service::{Service, Services};
 
 /// All connections, and what decides about them.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct Connections {
     launcher: Launcher,
     children: Children,
     reaper: Reaper,
+    reserves: Reserves,
 }
 
 impl Connections {
@@ -45,6 +47,7 @@ impl Connections {
             launcher: Launcher::new(settings.children, process)?,
             children: Children::new(process.max_connections),
             reaper: Reaper::default(),
+            reserves: Reserves::new(&settings.services),
         })
     }
 
@@ -73,6 +76,11 @@ impl Connections {
         Ok(())
     }
 
+    /// Sets how many places each service keeps.
+    pub(crate) fn set_reserves(&mut self, services: &Services) {
+        self.reserves = Reserves::new(services);
+    }
+
     /// Sets where connections may come from.
     pub(crate) fn set_bindings(&mut self, bindings: Vec<Binding>) {
         self.launcher.set_bindings(bindings);
@@ -85,7 +93,10 @@ impl Connections {
 
     /// The service has room for another connection.
     pub(crate) fn has_room_for(&self, service: &Service) -> bool {
-        self.admission.has_room(service, &self.children)
+        let Self { children, max, .. } = self;
+        let count = |name: &str| children.count_of_service(name, |_| true);
+        self.admission.has_room(service, children)
+            && self.reserves.has_room(&service.name, max.saturating_sub(children.count()), count)
     }
 
     /// Takes a connection that was accepted now: it gets a process, or is refused, or waits.

@@ -16,6 +16,7 @@ mod orphans;
 mod reap;
 mod refusal;
 mod reload;
+mod reserves;
 pub(crate) mod settings;
 mod sources;
 mod spares;
@@ -284,6 +285,7 @@ impl Supervisor {
             .reconfigure(new.children, &process, new.admission.clone())
             .map_err(|error| format!("unable to enlarge the scoreboard: {error}"))?;
         plan.apply(&mut self.listeners);
+        self.connections.set_reserves(&new.services);
         self.listeners.set_peer_timeout(new.peer_timeout);
         self.connections.set_bindings(self.listeners.bindings());
         journal::change(new.log);

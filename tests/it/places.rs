@@ -2,14 +2,17 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use tempfile::TempDir;
 
-use crate::harness::{Server, Setup, ask, connect_from, connect_unix, make_folder, read_to_end, serve, skip};
+use crate::harness::{
+    Server, Setup, ask, connect, connect_from, connect_unix, make_folder, read_to_end, run, serve, skip,
+    wait_until,
+};
 
 /// Between two pieces of a slow client.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -144,6 +147,67 @@ fn flood_of_one_source_does_not_suppress_records_of_others() {
     }
     get(3);
     server.wait_line(" peer=127.0.0.3:");
+}
+
+/// A daemon with an exec service `one` and an HTTP service `two`, and the addresses of both.
+fn serve_two(config: &str) -> (Server, [SocketAddr; 2]) {
+    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let [one, two] = sockets;
+    let services = "[service.one]\nprotocol = 'exec'\ncommand = '/bin/cat'\n[service.two]\n";
+    let setup = Setup::new(&format!("{config}{services}")).socket(one).socket(two).names("one:two");
+    (setup.start(), addresses)
+}
+
+#[test]
+fn connections_of_one_service_leave_places_for_another() {
+    let (server, [one, two]) = serve_two("[limits]\nmax_connections = 8\n");
+    let mut held: Vec<_> = (0..8).map(|_| connect(one)).collect();
+    for stream in &mut held {
+        stream.write_all(b"x").unwrap();
+    }
+    for stream in &mut held[..7] {
+        stream.read_exact(&mut [0]).unwrap();
+    }
+    for _ in 0..3 {
+        assert!(ask(connect(two), CLOSE).starts_with("HTTP/1.1 200 "));
+    }
+    held[7].set_nonblocking(true).unwrap();
+    let error = held[7].read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "the last place is kept");
+    drop(server);
+}
+
+#[test]
+fn reserved_places_are_checked_and_shown() {
+    let check = |more: &[&str]| {
+        run(&[
+            &[
+                "check",
+                "--show",
+                "--set",
+                "service.one.max_duration=1h",
+                "--set",
+                "service.two.max_duration=1h",
+            ],
+            more,
+        ]
+        .concat())
+    };
+    let (code, text, _) = check(&[]);
+    assert_eq!((code, text.matches("reserve = 64").count()), (0, 2), "{text}");
+    let (_, text, _) = check(&["--set", "service.one.reserve=312"]);
+    assert!(text.contains("reserve = 312") && text.contains("reserve = 25"), "{text}");
+    let (_, text, _) = check(&["--set", "service.two.max_connections=500"]);
+    assert!(text.contains("service.two.max_connections = 500 exceeds what other services leave of limits.max_connections = 512: they reserve 64"), "{text}");
+    let (code, _, message) = check(&["--set", "service.one.reserve=500", "--set", "service.two.reserve=13"]);
+    assert_eq!(code, 78);
+    assert!(
+        message.contains(
+            "service.two.reserve: all services together reserve more than limits.max_connections = 512"
+        ),
+        "{message}"
+    );
 }
 
 #[test]

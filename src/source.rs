@@ -65,6 +65,14 @@ impl Source {
         source.map(|source| (source, 1)).into_iter().chain(wider.filter_map(widen))
     }
 
+    /// The bits that its addresses have in common; 0 for a user.
+    pub(crate) fn prefix_length(&self) -> u8 {
+        match self {
+            Self::Inet(network) => network.prefix_len(),
+            Self::User(_) => 0,
+        }
+    }
+
     /// Whether the peer belongs to it.
     pub(crate) fn contains(&self, peer: &Peer) -> bool {
         match (self, peer) {

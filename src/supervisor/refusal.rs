@@ -97,7 +97,8 @@ impl fmt::Display for Reason {
             Self::PerSourceLimit { network: Some(network), count, key } => {
                 write!(
                     f,
-                    "its network {network} already has {count} connections ({key}, limits.source_factor_v6)"
+                    "its network {network} already has {count} connections ({key}, limits.source_factor_v6_{})",
+                    network.prefix_length()
                 )
             }
             Self::TooMuch(TooMuch::Rate(_)) => {

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 
 use crate::harness::{
     Server, Setup, ask, connect, connect_from, connect_unix, make_folder, read_to_end, run, serve, skip,
-    wait_until,
 };
 
 /// Between two pieces of a slow client.

@@ -58,6 +58,9 @@ pub(crate) enum Command {
         /// Print the effective configuration and where each value came from
         #[arg(long)]
         show: bool,
+        /// Print only errors
+        #[arg(short, long, conflicts_with = "show")]
+        quiet: bool,
     },
     /// Load-test a server: open many connections, then send one request on each
     #[command(

@@ -4,11 +4,11 @@
 
 use std::env;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, ConfigArgs};
-use crate::config::{self, Effective, Overrides};
+use crate::config::{self, Effective, Overrides, Reader, Sandbox};
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
 use crate::{child, client, journal, supervisor};
@@ -47,7 +47,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<u8, CommandError> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(cli.source),
-        Command::Check { show } => check(&cli.source, show),
+        Command::Check { show, quiet } => check(&cli.source, show, quiet),
         Command::Client { arguments } => Err(match client::become_client(&arguments) {
             error @ client::Error::Missing { .. } => CommandError(EXIT_UNAVAILABLE, error.to_string()),
             error => CommandError(EXIT_SYSTEM, error.to_string()),
@@ -56,19 +56,26 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
 }
 
 /// Reads the configuration.
-fn load(source: &ConfigArgs) -> Result<(Settings, Effective), CommandError> {
-    // An empty variable is none.
-    let from_environment = || env::var_os("LSBAWS_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
-    let file = source.config.clone().or_else(from_environment);
-    let overrides = Overrides { file, set: source.set.clone() };
-    config::load(&overrides, env::vars_os()).map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
+fn load(source: &ConfigArgs, reader: Reader) -> Result<(Settings, Effective), CommandError> {
+    let overrides = Overrides { file: find_file(source), set: source.set.clone() };
+    config::load(&overrides, env::vars_os(), reader)
+        .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
 }
 
-/// The same with warnings about the limits of the system. `children`: connections that are served already.
-fn load_with_forecast(source: &ConfigArgs, children: usize) -> Result<(Settings, Effective), CommandError> {
-    let (mut settings, effective) = load(source)?;
+/// The configuration file, if it is not the default one.
+fn find_file(source: &ConfigArgs) -> Option<PathBuf> {
+    // An empty variable is none.
+    let from_environment = || env::var_os("LSBAWS_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
+    source.config.clone().or_else(from_environment)
+}
+
+/// Reads the configuration of the daemon, with warnings about what the system limits or denies. `children`: connections
+/// that are served already.
+fn load_with_forecast(source: &ConfigArgs, children: usize) -> Result<Settings, CommandError> {
+    let (mut settings, effective) = load(source, Reader::Daemon)?;
     settings.warnings = config::find_warnings(&settings, children);
-    Ok((settings, effective))
+    settings.warnings.extend(effective.find_denied(&Sandbox::observe()));
+    Ok(settings)
 }
 
 fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
@@ -78,15 +85,15 @@ fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
     let took_stderr = activation.took_stderr();
     let serve = || {
         // A single connection is served whatever the limits of the system: it does not pay for reading them.
-        let (settings, _) = match activation {
-            Activation::Connection { .. } => load(&source)?,
+        let settings = match activation {
+            Activation::Connection { .. } => load(&source, Reader::Daemon)?.0,
             Activation::Listeners(_) | Activation::None => load_with_forecast(&source, 0)?,
         };
         journal::open(settings.log, took_stderr)
             .map_err(|error| CommandError(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         let reload = move |children| {
             let failed = |CommandError(_, sentences): CommandError| sentences.replace('\n', "; ");
-            load_with_forecast(&source, children).map(|(settings, _)| settings).map_err(failed)
+            load_with_forecast(&source, children).map_err(failed)
         };
         let ended = supervisor::run(settings, activation, Box::new(reload));
         journal::close();
@@ -103,14 +110,29 @@ fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
     })
 }
 
-fn check(source: &ConfigArgs, show: bool) -> Result<u8, CommandError> {
-    let (settings, effective) = load_with_forecast(source, 0)?;
+fn check(source: &ConfigArgs, show: bool, quiet: bool) -> Result<u8, CommandError> {
+    let is_in_unit = is_started_by_systemd();
+    let reader = if is_in_unit { Reader::UnitCheck } else { Reader::Check };
+    let (settings, effective) = load(source, reader)?;
+    if quiet {
+        return Ok(0);
+    }
+    // The default file is that of lsbaws.service. In its sandbox, everything can be observed.
+    let of_unit = || Sandbox::of_unit(Path::new("/")).filter(|_| !is_in_unit && find_file(source).is_none());
+    let sandbox = of_unit().unwrap_or_else(Sandbox::observe);
+    let mut warnings = config::find_warnings(&settings, 0);
+    warnings.extend(effective.find_denied(&sandbox));
     let mut text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
-    for warning in &settings.warnings {
+    for warning in &warnings {
         // What `--show` prints is TOML.
         let comment = if show { "# " } else { "" };
         text.push_str(&format!("{comment}warning: {}\n", warning.sentence));
     }
     let _ = std::io::stdout().write_all(text.as_bytes()); // a closed pipe
     Ok(0)
+}
+
+/// Whether this process is a command of a unit (systemd.exec(5), `SYSTEMD_EXEC_PID`).
+fn is_started_by_systemd() -> bool {
+    env::var_os("SYSTEMD_EXEC_PID").is_some_and(|pid| pid == *std::process::id().to_string())
 }

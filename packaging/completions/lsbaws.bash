@@ -32,7 +32,7 @@ _lsbaws() {
 
     case $command in
         "") options+=" --version serve check client help" ;;
-        check) options+=" --show" ;;
+        check) options+=" --show --quiet" ;;
         client) options="--help --version --max-clients --max-conns --timeout --json" ;;
         help) options="serve check client" ;;
     esac

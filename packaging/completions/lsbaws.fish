@@ -15,6 +15,7 @@ complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a help -d 'Pr
 complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check client'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from check' -l show -d 'Print the values in effect and the source of each'
+complete -c lsbaws -n '__fish_seen_subcommand_from check' -s q -l quiet -d 'Print only errors'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l max-clients -x -d 'Number of client processes'
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l max-conns -x -d 'Connections that each process holds open'

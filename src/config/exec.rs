@@ -1,4 +1,4 @@
-//! The keys of a service with `protocol = "exec"`, and programs and their environment.
+//! The keys of a service with `protocol = "exec"`, and the check of programs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::findings::Place;
-use super::lists::{NonEmptyList, TextMap};
+use super::hidden::describe_hidden;
+use super::lists::NonEmptyList;
 use super::scalar::{FilePath, Text};
 use super::table::keys;
+use super::variables::Variables;
 use crate::service::Program;
 
 keys! {
@@ -17,7 +19,7 @@ keys! {
         refusal: Option<Text> = None,
         command: Option<NonEmptyList<Text>> = None,
         directory: FilePath = FilePath("/".into()),
-        environment: TextMap = TextMap::default(),
+        environment: Variables = Variables::default(),
     }
 }
 
@@ -25,7 +27,7 @@ impl ExecKeys {
     pub(super) fn build(self, place: &Place<'_>) -> Option<Program> {
         let command = place.key("command").check(build_command(self.command));
         let directory = place.key("directory").check(check_directory(self.directory.0));
-        let environment = build_environment(self.environment, &place.key("environment"));
+        let environment = self.environment.build(&place.key("environment"));
         let (program, arguments) = command?;
         Some(Program { program, arguments, directory: directory?, environment: environment? })
     }
@@ -53,18 +55,11 @@ fn check_directory(path: PathBuf) -> Result<PathBuf, String> {
     match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Ok(path),
         Ok(_) => Err(format!("expected a directory, found {}", path.display())),
-        Err(error) => Err(format!("expected a directory, found {}: {error}", path.display())),
-    }
-}
-
-/// Checks variables for a program, in addition to those that describe the connection.
-pub(super) fn build_environment(variables: TextMap, place: &Place<'_>) -> Option<Vec<(String, String)>> {
-    variables.check_each(place, |name, value| {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err("expected a variable without = in its name and without NUL".into());
+        Err(error) => {
+            let hidden = describe_hidden(&path);
+            Err(format!("expected a directory, found {}: {error}{hidden}", path.display()))
         }
-        Ok((name, value))
-    })
+    }
 }
 
 /// Checks that there is a program and that this user may execute it.
@@ -74,7 +69,9 @@ pub(super) fn check_program(path: &Path) -> Result<PathBuf, String> {
         return Err(format!("expected the absolute path of a program, found {shown:?}"));
     }
     match std::fs::metadata(path) {
-        Err(error) => return Err(format!("expected a program, found {shown}: {error}")),
+        Err(error) => {
+            return Err(format!("expected a program, found {shown}: {error}{}", describe_hidden(path)));
+        }
         Ok(metadata) if !metadata.is_file() => {
             return Err(format!("expected a program, found {shown}, which is not a regular file"));
         }

@@ -7,10 +7,23 @@ use super::error::Error;
 use super::key::KeyPath;
 use super::provenance::Provenance;
 
+/// The process that reads the configuration: which credentials it can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Reader {
+    /// The daemon: all of them.
+    #[default]
+    Daemon,
+    /// A check in the unit of the daemon. systemd hides them from `ExecReload=` (Debian 12).
+    UnitCheck,
+    /// Another check: none.
+    Check,
+}
+
 /// The errors so far, and where each key comes from.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) provenance: Provenance,
+    reader: Reader,
     /// Errors without a value of their own, such as those of a file's syntax.
     general: Vec<Error>,
     /// The first error of each value.
@@ -18,6 +31,10 @@ pub(super) struct Findings {
 }
 
 impl Findings {
+    pub(super) fn new(reader: Reader) -> Self {
+        Self { reader, ..Self::default() }
+    }
+
     /// Adds an error that was found before the layers were merged.
     pub(super) fn add(&mut self, error: Error) {
         if error.key == KeyPath::default() {
@@ -84,6 +101,10 @@ impl<'a> Place<'a> {
     /// Reports what is wrong here, unless that is known already.
     pub(super) fn reject(&self, problem: impl Into<String>) {
         self.findings.reject(&self.key, problem.into());
+    }
+
+    pub(super) fn reader(&self) -> Reader {
+        self.findings.reader
     }
 
     pub(super) fn is_rejected(&self) -> bool {

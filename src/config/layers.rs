@@ -67,7 +67,12 @@ fn show_path(path: &Path) -> String {
 }
 
 fn fail(path: &Path, error: &io::Error, number: usize) -> Layer {
-    Layer { is_complete: false, ..reject_key(&show_path(path), number, format!("unable to read: {error}")) }
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied && path == Path::new(DEFAULT_FILE);
+    let hint = if is_denied { "; as installed, only root and the group lsbaws may read it" } else { "" };
+    Layer {
+        is_complete: false,
+        ..reject_key(&show_path(path), number, format!("unable to read: {error}{hint}"))
+    }
 }
 
 /// The layer `number` of one key, which cannot be used.

@@ -11,6 +11,7 @@ mod error;
 mod exec;
 mod findings;
 mod forecast;
+mod hidden;
 mod key;
 mod keywords;
 mod layers;
@@ -23,11 +24,14 @@ mod provenance;
 mod quantity;
 mod rlimits;
 mod route;
+mod sandbox;
 mod scalar;
 mod service;
 mod settings;
 mod show;
 mod table;
+mod unit;
+mod variables;
 
 use std::ffi::OsString;
 
@@ -35,10 +39,12 @@ use crate::supervisor::settings::Settings;
 use document::{Layer, TOP};
 use error::Error;
 pub(crate) use error::Errors;
+pub(crate) use findings::Reader;
 use findings::{Findings, Place};
 pub(crate) use forecast::find_warnings;
 use key::KeyPath;
 pub(crate) use layers::Overrides;
+pub(crate) use sandbox::Sandbox;
 use settings::ConfigKeys;
 pub(crate) use show::Effective;
 use table::{KeyType, Keys, RawValue};
@@ -50,20 +56,21 @@ use table::{KeyType, Keys, RawValue};
 pub(crate) fn load(
     overrides: &Overrides,
     environment: impl Iterator<Item = (OsString, OsString)>,
+    reader: Reader,
 ) -> Result<(Settings, Effective), Errors> {
-    merge(layers::read_layers(overrides, environment))
+    merge(layers::read_layers(overrides, environment), reader)
 }
 
 /// The same for the text of one file alone, without reading anything else.
 #[cfg(fuzzing)]
 pub(crate) fn parse(text: &str, name: &str) -> Result<(Settings, Effective), Errors> {
-    merge(vec![document::read_document(text, name, 0)])
+    merge(vec![document::read_document(text, name, 0)], Reader::Daemon)
 }
 
-fn merge(layers: Vec<Layer>) -> Result<(Settings, Effective), Errors> {
+fn merge(layers: Vec<Layer>, reader: Reader) -> Result<(Settings, Effective), Errors> {
     let is_complete = layers.iter().all(|layer| layer.is_complete);
     let mut builder = config::Config::builder();
-    let mut findings = Findings::default();
+    let mut findings = Findings::new(reader);
     for layer in layers {
         builder = builder.add_source(layer.values);
         findings.provenance.add(layer.marks);

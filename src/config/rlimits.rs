@@ -93,14 +93,18 @@ fn own_address_space() -> u64 {
 fn check_nice(nice: i32) -> Result<i32, String> {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let allowed = find_number(&limits, "Max nice priority").unwrap_or(0).try_into().unwrap_or(0);
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // proc_pid_stat(5): the 19th field, 17 after the name in parentheses, which may contain spaces.
-    let own = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(16)?.parse::<i32>().ok());
-    let least = own.unwrap_or(0).min(20 - allowed);
+    let least = own_nice().unwrap_or(0).min(20 - allowed);
     if nice >= least || has_capability(&read_status(), CAP_SYS_NICE) {
         return Ok(nice);
     }
     Err(format!("expected at least {least}, the lowest that this process may set, found {nice}"))
+}
+
+/// The nice value of this process, if /proc gives it.
+pub(super) fn own_nice() -> Option<i32> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // proc_pid_stat(5): the 19th field, 17 after the name in parentheses, which may contain spaces.
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(16)?.parse().ok())
 }
 
 fn read_status() -> String {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::key::{KeyPath, quote_name, quote_text};
 use super::provenance::Provenance;
+use super::sandbox::{Sandbox, find_denied};
+use crate::capacity::Warning;
 
 /// The effective configuration. Its text is TOML again, with the provenance as comments.
 #[derive(Debug)]
@@ -15,6 +17,12 @@ pub(crate) struct Effective {
 impl Effective {
     pub(super) fn new(values: toml::Table, provenance: Provenance) -> Self {
         Self { values, provenance }
+    }
+
+    /// The warnings about what the sandbox of the daemon denies to it.
+    pub(crate) fn find_denied(&self, sandbox: &Sandbox) -> Vec<Warning> {
+        let sentences = find_denied(&self.values, sandbox);
+        sentences.into_iter().map(|sentence| Warning { sentence, limit: None }).collect()
     }
 
     /// Writes a table: its own keys first, then the tables in it under their headings. `heading` is `key` without

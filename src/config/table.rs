@@ -104,6 +104,14 @@ impl<'a> RawValue<'a> {
         }
     }
 
+    /// The text, if it is one.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match &self.value.kind {
+            ValueKind::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The keys and values of a table. Anything else is reported.
     pub(super) fn table(&self) -> Option<&'a Map<String, Value>> {
         if self.entries().is_none() {

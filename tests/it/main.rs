@@ -34,5 +34,6 @@ mod process;
 mod real;
 mod reload;
 mod rlimits;
+mod secrets;
 mod spares;
 mod transfers;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::files::open_root;
-use crate::config::exec::{build_environment, check_program};
+use crate::config::exec::check_program;
 use crate::config::findings::Place;
-use crate::config::lists::TextMap;
 use crate::config::quantity::{Size, TIB, Time};
 use crate::config::scalar::{FilePath, Flag, ProgramPath};
 use crate::config::table::keys;
+use crate::config::variables::Variables;
 use crate::handler::cgi::{Cgi, Programs};
 
 keys! {
@@ -18,7 +18,7 @@ keys! {
         program: Option<ProgramPath> = None,
         interpreter: Option<ProgramPath> = None,
         document_root: Option<FilePath> = None,
-        environment: TextMap = TextMap::default(),
+        environment: Variables = Variables::default(),
         timeout: Time = Time(Duration::from_secs(60)),
         max_body_size: Option<Size<1, TIB>> = None,
         max_output_size: Option<Size<1, TIB>> = None,
@@ -29,7 +29,7 @@ keys! {
 impl CgiKeys {
     /// `extension`: that of the route.
     pub(super) fn build(mut self, place: &Place<'_>, extension: Option<String>) -> Option<Cgi> {
-        let environment = build_environment(std::mem::take(&mut self.environment), &place.key("environment"));
+        let environment = std::mem::take(&mut self.environment).build(&place.key("environment"));
         let programs = self.build_programs(place, extension);
         Some(Cgi {
             programs: programs?,

@@ -2,6 +2,7 @@
 
 use super::is_field_value;
 use crate::config::findings::Place;
+use crate::config::hidden::describe_hidden;
 use crate::config::keywords::keywords;
 use crate::config::lists::{NonEmptyList, TextMap};
 use crate::config::scalar::{FilePath, Flag, Text};
@@ -63,8 +64,10 @@ pub(super) fn open_root(path: Option<FilePath>, follow_symlinks: bool) -> Result
     let Some(FilePath(path)) = path else {
         return Err("expected a directory, such as \"/srv/www\", found nothing".into());
     };
-    Root::open(&path, follow_symlinks)
-        .map_err(|errno| format!("expected a directory, found {}: {}", path.display(), errno.desc()))
+    Root::open(&path, follow_symlinks).map_err(|errno| {
+        let hidden = describe_hidden(&path);
+        format!("expected a directory, found {}: {}{hidden}", path.display(), errno.desc())
+    })
 }
 
 /// Whether a path stays below the directory that it starts from.

@@ -170,10 +170,10 @@ impl Walk<'_> {
         };
         let sandbox = self.sandbox;
         match name {
-            "root" | "document_root" | "directory" | "read" => {
+            "root" | "document_root" | "directory" | "read" | "execute" => {
                 paths.iter().for_each(|path| self.visit_path(key, path));
             }
-            "program" | "interpreter" | "programs" => {
+            "program" | "interpreter" => {
                 paths.iter().for_each(|path| self.visit_program(key, path));
             }
             "command" => paths.iter().take(1).for_each(|path| self.visit_program(key, path)),

@@ -24,7 +24,12 @@ queue=$(cat /proc/sys/net/core/somaxconn)
 (($(id --user lsbaws) < 1000))
 
 [[ $(dpkg-query --show --showformat '${Conffiles}' lsbaws) == *" /etc/lsbaws.toml "* ]]
+# Only root and the daemon may read the configuration.
+[[ $(stat --format '%a %U:%G' /etc/lsbaws.toml) == "640 root:lsbaws" ]]
 lsbaws check
+runuser -u lsbaws -- lsbaws check
+(! runuser -u nobody -- lsbaws check 2>/tmp/message)
+[[ $(cat /tmp/message) == "lsbaws: /etc/lsbaws.toml: unable to read: Permission denied (os error 13); as installed, only root"* ]]
 [[ $(lsbaws --version) == "lsbaws $(dpkg-query --show --showformat '${Version}' lsbaws | sed 's/-[^-]*$//')" ]]
 
 # All entries of the catalog are compiled into that of the journal.

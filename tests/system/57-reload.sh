@@ -1,5 +1,6 @@
 #!/bin/bash
-# systemctl reload: a new configuration without a restart, or the running one if the new one is invalid.
+# systemctl reload: a new configuration without a restart. If the new one is invalid, the reload fails, and the daemon
+# keeps the running one.
 . ./lib.sh
 
 configure <<'TOML'
@@ -16,11 +17,25 @@ await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36410
 
 since=$(now)
 echo 'nonsense = 1' >/etc/lsbaws.d/worse.toml
-systemctl reload lsbaws.service
+(! systemctl reload lsbaws.service)
+is_error='.PRIORITY == "3" and (.MESSAGE | contains("/etc/lsbaws.d/worse.toml:1: nonsense: unknown key"))'
+entry=$(await_entry "$since" --unit=lsbaws.service --identifier=lsbaws _TRANSPORT=stdout)
+jq --exit-status "$is_error" <<<"$entry"
+report "$(jq --raw-output .MESSAGE <<<"$entry")"
+[[ $(get "$web/") == new && $(show lsbaws.service ActiveState) == active ]]
+# Not even a signal was sent. After one, the daemon finds the same error.
+journalctl --sync
+[[ -z $(journalctl "$since" --quiet MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36411) ]]
+systemctl kill --kill-who=main --signal=HUP lsbaws.service
 entry=$(await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36411)
-jq --exit-status '.PRIORITY == "3" and (.MESSAGE | contains("/etc/lsbaws.d/worse.toml:1: nonsense: unknown key"))' <<<"$entry"
+jq --exit-status "$is_error" <<<"$entry"
 [[ $(get "$web/") == new ]]
 rm /etc/lsbaws.d/worse.toml
+# A valid reload writes nothing but its own entry.
+since=$(now)
+systemctl reload lsbaws.service
+await_entry "$since" MESSAGE_ID=86f3a1d04c7b4e0f9a52c8e1b7d36410
+[[ $(journalctl "$since" --quiet --output=cat --identifier=lsbaws | wc -l) == 1 ]]
 
 start_load
 for ((i = 0; i < 100; i++)); do

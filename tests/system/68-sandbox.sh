@@ -1,29 +1,36 @@
 #!/bin/bash
-# "Programs in the sandbox" of lsbaws(8): what programs cannot do by default. Each part of its drop-in permits one thing,
-# without the other parts.
+# "Programs in the sandbox" of lsbaws(8): what programs cannot do by default, and that each drop-in of the package, and
+# each part of the one in the manual, permits one thing without the others. `lsbaws check` names the drop-in.
 . ./lib.sh
 
 php_ini=/etc/php/8.2/cgi/conf.d/90-case.ini
 on_exit "rm -rf $php_ini /var/lib/php/sessions/sess_* /srv/cgi /srv/git /home/user"
 
-# Installs only the part of the manual's drop-in that contains SETTING.
-allow() { # SETTING
+# Enables only this drop-in of the package, or the part of the manual's drop-in with this setting.
+allow() { # NAME.conf|SETTING
+    rm -rf $drop_in
     mkdir -p $drop_in
+    if [[ $1 == *.conf ]]; then
+        ln -s "/usr/share/lsbaws/drop-ins/$1" $drop_in/
+        systemctl daemon-reload
+        systemctl restart lsbaws.service
+        return
+    fi
     {
         echo '[Service]'
-        zcat /usr/share/man/man8/lsbaws.8.gz | sed -n '/^\.Ss Programs in the sandbox/,/^\.Ed/p' | awk -v setting="$1" '
+        zcat /usr/share/man/man8/lsbaws.8.gz | sed -n '/^\.Ss Programs in the sandbox/,/^\.S[sh] /p' | awk -v setting="$1" '
             function finish() { if (index(part, "\n" setting "\n")) print part; part = "" }
             /^#/ { finish() }
-            /^[#A-Z]/ { part = part $0 "\n" }
-            END { finish() }'
+            /^\.Ed/ { finish() }
+            /^[#A-Z]/ { part = part $0 "\n" }'
     } >$drop_in/case.conf
     grep --quiet --line-regexp "$1" $drop_in/case.conf
     systemctl daemon-reload
     systemctl restart lsbaws.service
 }
 
-# PATH has ANSWER only with that part of the drop-in.
-needs() { # SETTING PATH ANSWER
+# PATH has ANSWER only with that drop-in.
+needs() { # NAME.conf|SETTING PATH ANSWER
     rm -rf $drop_in
     systemctl daemon-reload
     systemctl restart lsbaws.service
@@ -77,9 +84,9 @@ TOML
 [[ $(get "$web/cgi/whoami") == lsbaws ]]
 [[ $(get "$web/cgi/write") == $'Read-only file system\nwritten' && ! -e /tmp/mine ]]
 
-needs ProtectHome=read-only /cgi/home content
-needs PrivateNetwork=no /cgi/network lsbaws
-needs ProcSubset=all /cgi/load readable
+needs home.conf /cgi/home content
+needs network.conf /cgi/network lsbaws
+needs programs.conf /cgi/load readable
 needs UMask=0022 /cgi/umask 0022
 needs ReadWritePaths=/var/lib/php/sessions /cgi/session.php session
 
@@ -97,7 +104,7 @@ echo pcre.jit=0 >$php_ini
 get_php
 [[ -z $warning ]]
 rm $php_ini
-allow MemoryDenyWriteExecute=no
+allow programs.conf
 get_php
 [[ -z $warning ]]
 
@@ -118,3 +125,46 @@ allow ReadWritePaths=/srv/git
 git -C "$work/clone" push --quiet origin HEAD:refs/heads/main
 git clone --quiet --branch=main "$web/git/some.git" "$work/again"
 cmp "$work/clone/file" "$work/again/file"
+
+# check reads the drop-ins. In the sandbox, an error names what hides a path.
+configure <<'TOML'
+[service.web]
+nice = 5
+[[service.web.route]]
+handler = "files"
+root = "/srv/cgi"
+TOML
+warns() { # TEXT
+    lsbaws check | grep --quiet --fixed-strings "warning: $1; see \"Programs in the sandbox\""
+}
+rm -rf $drop_in
+warns 'service.web.nice: lsbaws.service denies setpriority(2) (SystemCallFilter=): enable programs.conf'
+allow programs.conf
+[[ $(lsbaws check) == "configuration OK" ]]
+for path in /home/user /root/www /tmp/www /var/tmp/www; do
+    mkdir -p "$path"
+    chmod 0755 /root "$path"
+    sed -i "s|^root = .*|root = \"$path\"|" /etc/lsbaws.d/case.toml
+    runuser -u lsbaws -- lsbaws check
+    since=$(now)
+    (! systemctl reload lsbaws.service)
+    case $path in
+        /home/*) hides='ProtectHome= of the unit hides /home' ;;
+        /root/*) hides='ProtectHome= of the unit hides /root' ;;
+        /tmp/*) hides='PrivateTmp= of the unit hides the /tmp of the host' ;;
+        *) hides='PrivateTmp= of the unit hides the /var/tmp of the host' ;;
+    esac
+    entry=$(await_entry "$since" --unit=lsbaws.service --identifier=lsbaws _TRANSPORT=stdout)
+    report "$(jq --raw-output .MESSAGE <<<"$entry")"
+    jq --exit-status --arg hides "; $hides" '.MESSAGE | endswith($hides)' <<<"$entry"
+done
+warns 'service.web.route[0].root: lsbaws.service has a /var/tmp of its own (PrivateTmp=): use another directory'
+sed -i 's|^root = .*|root = "/home/user"|' /etc/lsbaws.d/case.toml
+warns 'service.web.route[0].root: lsbaws.service hides /home (ProtectHome=): enable home.conf'
+ln -s /usr/share/lsbaws/drop-ins/home.conf $drop_in/
+systemctl daemon-reload
+systemctl restart lsbaws.service
+[[ $(lsbaws check) == "configuration OK" ]]
+[[ $(get "$web/file") == content ]]
+chmod 0700 /root
+rm -r /root/www /tmp/www /var/tmp/www

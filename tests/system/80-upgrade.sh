@@ -10,6 +10,9 @@ sed -i "s/^Version: .*/Version: $version.next/" /tmp/next/DEBIAN/control
 dpkg-deb --root-owner-group --build /tmp/next /tmp/next.deb
 
 echo "# a comment of the administrator" >>/etc/lsbaws.toml
+# As version 0.1.0 installed it.
+chown root:root /etc/lsbaws.toml
+chmod 0644 /etc/lsbaws.toml
 get "$web/"
 supervisor=$(main_pid)
 socket=$(show lsbaws.socket InvocationID)
@@ -23,6 +26,18 @@ stop_load
 [[ $(main_pid) != "$supervisor" ]]
 [[ $(show lsbaws.socket InvocationID) == "$socket" ]]
 [[ $(tail -n 1 /etc/lsbaws.toml) == "# a comment of the administrator" ]]
+[[ $(stat --format '%a %U:%G' /etc/lsbaws.toml) == "640 root:lsbaws" ]]
+
+# A mode that the administrator has chosen stays: later, or by dpkg-statoverride at any time.
+chmod 0604 /etc/lsbaws.toml
+dpkg --install /tmp/next.deb
+[[ $(stat --format '%a %U:%G' /etc/lsbaws.toml) == "604 root:lsbaws" ]]
+dpkg-statoverride --update --add root nogroup 0600 /etc/lsbaws.toml
+/var/lib/dpkg/info/lsbaws.postinst configure "$version"
+[[ $(stat --format '%a %U:%G' /etc/lsbaws.toml) == "600 root:nogroup" ]]
+dpkg-statoverride --remove /etc/lsbaws.toml
+chown root:lsbaws /etc/lsbaws.toml
+chmod 0640 /etc/lsbaws.toml
 
 # A disabled socket stays disabled, and a stopped service stays stopped.
 systemctl disable --now lsbaws.socket

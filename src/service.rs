@@ -6,18 +6,22 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::confine::Confinement;
 use crate::connection::Identity;
+use crate::handler::root::Root;
 use crate::handler::site::Site;
 use crate::http::canned;
+use crate::journal;
 use crate::limits::Rlimits;
 use crate::source::AccessList;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use crate::handler::moved::RootWatch;
 
 /// What a named listener leads to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,13 +86,41 @@ impl Service {
         }
     }
 
-    /// Descriptors that a child of this service needs in addition to its connection.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> + Clone {
+    /// The root directories of its routes.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &Root> + Clone {
         let routes = match &self.protocol {
             Protocol::Http(site) => site.routes(),
             Protocol::Exec(_) => &[],
         };
-        routes.iter().filter_map(|route| route.handler.descriptor())
+        routes.iter().filter_map(|route| route.handler.root())
+    }
+
+    /// Descriptors that a child of this service needs in addition to its connection.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> + Clone {
+        self.roots().map(|root| root.as_fd().as_raw_fd())
+    }
+
+    /// Opens the roots again whose paths lead to other directories than the open ones. Looks at most once a second: see
+    /// [`RootWatch`]. True: at least one was opened again.
+    pub(crate) fn reopen_moved_roots(&self, watch: &mut RootWatch, now: Instant) -> bool {
+        let mut has_reopened = false;
+        for root in watch.find_moved(&self.name, self.roots(), now) {
+            let (path, service) = (root.path().display(), &self.name);
+            has_reopened |= match root.reopen() {
+                Ok(()) => {
+                    journal::log_root_moved(path, service);
+                    true
+                }
+                Err(errno) => {
+                    let error = errno.desc();
+                    journal::log_warning(&format!(
+                        "root {path} of service {service}: {error}; serving the directory that is open"
+                    ));
+                    false
+                }
+            };
+        }
+        has_reopened
     }
 }
 

@@ -51,7 +51,10 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
         ],
     ),
     ("child", &[&["spare", "in_place", "supplies"], &["mod"], &["program", "session"], &["work"]]),
-    ("handler", &[&["site"], &["mod"], &["cgi", "files", "redirect", "respond"], &["exchange"], &["root"]]),
+    (
+        "handler",
+        &[&["site"], &["mod"], &["cgi", "files", "redirect", "respond"], &["exchange", "moved"], &["root"]],
+    ),
     (
         "http",
         &[

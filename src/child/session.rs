@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::work::{Kit, Work};
 use crate::connection::Identity;
-use crate::handler::exchange::Exchange;
+use crate::handler::exchange::{Exchange, ProgramTerms, Setting};
 use crate::handler::site::Site;
 use crate::http::body::{Body, BodyLimits, Progress};
 use crate::http::date::Date;
@@ -17,6 +17,7 @@ use crate::http::stream::{Stream, TimeBudget};
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::scoreboard::{Phase, Slot};
+use crate::service::Leftover;
 
 /// How long, and for how many bytes, an early close waits for the client to read the response. Many clients read it
 /// only after they have sent some megabytes.
@@ -52,6 +53,7 @@ struct Session<'c> {
     identity: &'c Identity,
     journal: ChildLog<'c>,
     slot: Slot,
+    programs: ProgramTerms<'c>,
     limits: &'c Limits,
     drain: Option<BorrowedFd<'c>>,
 }
@@ -67,6 +69,10 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
         identity: &connection.identity,
         journal,
         slot: *slot,
+        programs: ProgramTerms {
+            confinement: &service.confinement,
+            keeps_leftovers: service.leftover == Leftover::Keep,
+        },
         limits,
         drain: *drain,
     };
@@ -157,8 +163,9 @@ impl Session<'_> {
     ) -> Result<Outcome, Failure> {
         self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
         self.slot.enter(Phase::Handling);
-        let (identity, journal) = (self.identity, &self.journal);
-        let mut exchange = Exchange::new(request, body, response, &self.stream, identity, journal, self.slot);
+        let (stream, identity, journal) = (&self.stream, self.identity, &self.journal);
+        let setting = Setting { stream, identity, journal, slot: self.slot, programs: self.programs };
+        let mut exchange = Exchange::new(request, body, response, setting);
         self.site.answer(&mut exchange)
     }
 

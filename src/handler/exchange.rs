@@ -1,6 +1,7 @@
 //! One request and its response, as handlers see it.
 
 use super::root::LookupError;
+use crate::confine::Confinement;
 use crate::connection::Identity;
 use crate::http::body::Body;
 use crate::http::failure::Failure;
@@ -10,6 +11,24 @@ use crate::http::stream::Stream;
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::scoreboard::Slot;
+
+/// How the programs of a service run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProgramTerms<'c> {
+    pub(crate) confinement: &'c Confinement,
+    /// What a program leaves when it exits runs on.
+    pub(crate) keeps_leftovers: bool,
+}
+
+/// What all requests of a connection have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting<'c> {
+    pub(crate) stream: &'c Stream<'c>,
+    pub(crate) identity: &'c Identity,
+    pub(crate) journal: &'c ChildLog<'c>,
+    pub(crate) slot: Slot,
+    pub(crate) programs: ProgramTerms<'c>,
+}
 
 /// One request and what is needed to answer it. What lives as long as the connection has the lifetime `'c`.
 #[derive(Debug)]
@@ -21,6 +40,7 @@ pub(crate) struct Exchange<'r, 'c> {
     pub(crate) identity: &'c Identity,
     pub(crate) journal: &'c ChildLog<'c>,
     pub(crate) slot: Slot,
+    pub(crate) programs: ProgramTerms<'c>,
     /// The path of the route, without a trailing `/`.
     pub(crate) route_path: &'c str,
     /// What follows the route's path in the request's path, without a leading `/`.
@@ -35,11 +55,9 @@ impl<'r, 'c> Exchange<'r, 'c> {
         request: &'r Request<'r>,
         body: &'r mut Body<'c>,
         response: &'r mut Responder<'c>,
-        stream: &'c Stream<'c>,
-        identity: &'c Identity,
-        journal: &'c ChildLog<'c>,
-        slot: Slot,
+        setting: Setting<'c>,
     ) -> Self {
+        let Setting { stream, identity, journal, slot, programs } = setting;
         Self {
             request,
             body,
@@ -48,6 +66,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
             identity,
             journal,
             slot,
+            programs,
             route_path: "",
             rest: &[],
             is_internal_redirect: false,

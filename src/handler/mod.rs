@@ -6,17 +6,17 @@
 pub(crate) mod cgi;
 pub(crate) mod exchange;
 pub(crate) mod files;
+pub(crate) mod moved;
 pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod root;
 pub(crate) mod site;
 
-use std::os::fd::RawFd;
-
 use cgi::{Cgi, Programs};
 use files::Files;
 use redirect::Redirect;
 use respond::Respond;
+use root::Root;
 use serde::{Deserialize, Serialize};
 
 /// What answers the requests of a route.
@@ -29,11 +29,11 @@ pub(crate) enum Handler {
 }
 
 impl Handler {
-    /// The descriptor of its root directory, which children keep open.
-    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+    /// Its root directory, which children keep open.
+    pub(crate) fn root(&self) -> Option<&Root> {
         match self {
-            Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root.raw_fd()),
-            Self::Files(files) => Some(files.root.raw_fd()),
+            Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root),
+            Self::Files(files) => Some(&files.root),
             Self::Respond(_) | Self::Redirect(_) | Self::Cgi(_) => None,
         }
     }

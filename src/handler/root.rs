@@ -1,12 +1,16 @@
 //! Finds files below a root directory that no path can leave: one openat2(2) for each lookup, so that nothing can
 //! change between a check and its use.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
@@ -16,9 +20,11 @@ use crate::sys;
 /// some network file systems. Both errors are temporary.
 const ATTEMPTS: usize = 8;
 
-/// A directory with the files to serve, opened once.
+/// A directory with the files to serve. What is looked up in it is in the open directory, wherever its path leads by then.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Root {
+    /// As configured.
+    path: PathBuf,
     #[serde(with = "sys::by_number")]
     directory: OwnedFd,
     follow_symlinks: bool,
@@ -82,6 +88,7 @@ pub(crate) struct Metadata {
     pub(crate) kind: FileKind,
     /// In bytes.
     pub(crate) size: u64,
+    pub(crate) device: u64,
     pub(crate) inode: u64,
     /// Last modified: seconds since the epoch, and nanoseconds.
     pub(crate) seconds: i64,
@@ -98,7 +105,12 @@ impl Metadata {
         };
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let (seconds, nanoseconds) = (stat.st_mtime, stat.st_mtime_nsec);
-        Some(Self { kind, size, inode: stat.st_ino, seconds, nanoseconds })
+        Some(Self { kind, size, device: stat.st_dev, inode: stat.st_ino, seconds, nanoseconds })
+    }
+
+    /// Whether `path` leads to this very file or directory now.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        stat(path).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (self.device, self.inode))
     }
 }
 
@@ -114,15 +126,42 @@ impl Root {
     ///
     /// Fails as open(2) and openat2(2) do. openat2 requires Linux 5.6.
     pub(crate) fn open(path: &Path, follow_symlinks: bool) -> nix::Result<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = Self { directory: open(path, flags, Mode::empty())?, follow_symlinks };
+        let root = Self { path: path.to_owned(), directory: open_directory(path)?, follow_symlinks };
         root.resolve(b".", OFlag::O_PATH)?;
         Ok(root)
     }
 
-    /// The descriptor, which children keep open.
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.directory.as_raw_fd()
+    /// As configured.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the path leads to another directory than the open one.
+    ///
+    /// # Errors
+    /// Those of stat(2): ENOENT when it leads nowhere.
+    pub(crate) fn has_moved(&self) -> nix::Result<bool> {
+        let (open, named) = (fstat(&self.directory)?, stat(&self.path)?);
+        Ok((open.st_dev, open.st_ino) != (named.st_dev, named.st_ino))
+    }
+
+    /// Opens the directory that the path leads to now, in place of the open one: its descriptor keeps its number.
+    ///
+    /// # Errors
+    /// Those of open(2). The directory stays as it was.
+    pub(crate) fn reopen(&self) -> nix::Result<()> {
+        sys::replace_fd(self.directory.as_fd(), open_directory(&self.path)?)
+    }
+
+    /// The path of the root below which `path` leads to what was found there: the configured one or, where that leads to
+    /// another directory by now, the one that the open directory has.
+    pub(crate) fn path_to(&self, path: &[u8], found: &Metadata) -> Cow<'_, Path> {
+        let leads_there = |root: &Path| found.is_at(&root.join(OsStr::from_bytes(path)));
+        if leads_there(&self.path) {
+            return Cow::Borrowed(&self.path);
+        }
+        let own = fs::read_link(format!("/proc/self/fd/{}", self.directory.as_raw_fd())).ok();
+        own.filter(|own| leads_there(own)).map_or(Cow::Borrowed(&self.path), Cow::Owned)
     }
 
     /// Opens a file or directory for reading. `path` is relative to the root, and empty for the root itself.
@@ -134,12 +173,20 @@ impl Root {
         self.find_by(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
     }
 
+    /// Opens a file or directory that need not be readable, as a place in the file system (`O_PATH` in open(2)).
+    ///
+    /// # Errors
+    /// See [`LookupError`].
+    pub(crate) fn pin(&self, path: &[u8]) -> Result<OpenFile, LookupError> {
+        self.find_by(path, OFlag::O_PATH)
+    }
+
     /// The metadata of a file or directory, which need not be readable.
     ///
     /// # Errors
     /// See [`LookupError`].
     pub(crate) fn examine(&self, path: &[u8]) -> Result<Metadata, LookupError> {
-        Ok(self.find_by(path, OFlag::O_PATH)?.metadata)
+        Ok(self.pin(path)?.metadata)
     }
 
     /// Whether `path` is a regular file, which need not be readable.
@@ -176,6 +223,16 @@ impl Root {
             }
         }
         result
+    }
+}
+
+fn open_directory(path: &Path) -> nix::Result<OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
     }
 }
 

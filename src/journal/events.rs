@@ -92,6 +92,13 @@ pub(crate) fn log_reload_failed(error: &str) {
     log(Entry::new(Level::Error, RELOAD_FAILED, message).text("LSBAWS_ERROR", error));
 }
 
+/// The path of a root leads to another directory now, which is opened for all further connections.
+pub(crate) fn log_root_moved(path: impl Display, service: &str) {
+    let message =
+        format_args!("root {path} of service {service} leads to another directory now, serving that");
+    log(Entry::without_id(Level::Info, message));
+}
+
 /// No connection came for so long that the daemon exits.
 pub(crate) fn log_idle(timeout: Duration) {
     let timeout = humantime::format_duration(timeout);

@@ -1,6 +1,7 @@
 //! A connection on its way through the supervisor: admitted or refused, handed over to a process or deferred,
 //! terminated when its time is over, reaped, recorded.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +20,7 @@ use crate::child::in_place::End;
 use crate::child::spare::Binding;
 use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
-use crate::service::{Service, Services};
+use crate::service::{RootWatch, Service, Services};
 
 /// All connections, and what decides about them.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Connections {
     children: Children,
     reaper: Reaper,
     reserves: Reserves,
+    /// By service.
+    roots: BTreeMap<String, RootWatch>,
 }
 
 impl Connections {
@@ -48,6 +51,7 @@ impl Connections {
             children: Children::new(process.max_connections),
             reaper: Reaper::default(),
             reserves: Reserves::new(&settings.services),
+            roots: BTreeMap::new(),
         })
     }
 
@@ -141,6 +145,8 @@ impl Connections {
     }
 
     fn start(&mut self, connection: Connection, service: Arc<Service>, now: Instant) {
+        let watch = self.roots.entry(service.name.clone()).or_default();
+        service.reopen_moved_roots(watch, now);
         if self.launcher.serves_in_place() {
             self.serve_in_place(connection, &service);
             return;

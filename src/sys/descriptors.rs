@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use nix::errno::Errno;
+
 /// The number of the connection's descriptor in a child: the lowest free one, in every fork server. A filter of system
 /// calls can name it.
 pub(crate) const CONNECTION: RawFd = 3;
@@ -35,6 +37,17 @@ pub(crate) fn move_up(fd: OwnedFd) -> io::Result<OwnedFd> {
     drop(fd);
     // SAFETY: fcntl has just made this descriptor; nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(moved) })
+}
+
+/// Puts the open file of `new` in place of that of `old`, whose number stays (dup3(2)).
+///
+/// # Errors
+/// Those of dup3(2). `old` stays as it was.
+pub(crate) fn replace_fd(old: BorrowedFd<'_>, new: OwnedFd) -> nix::Result<()> {
+    // SAFETY: dup3 takes three integers. The number stays open, and its owner the same.
+    Errno::result(unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) })?;
+    drop(new);
+    Ok(())
 }
 
 /// Closes every descriptor from 3 on but those `kept` (close_range(2), once for each gap between them): what

@@ -2,14 +2,10 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigHandler, Signal};
 
 /// Sets the nice value of this process, -20 to 19 (setpriority(2)); nix has no such call.
 ///
@@ -35,25 +31,10 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Prepares a program that `command` starts: it has no signal blocked, and gets SIGTERM when this process dies
-/// (PR_SET_PDEATHSIG(2const)). `on_start` runs in the new process with its pid, before the exec; it must not
-/// allocate.
-pub(crate) fn tie_to_parent(command: &mut Command, on_start: impl Fn(Pid) + Send + Sync + 'static) {
-    let parent = std::process::id();
-    let prepare = move || {
-        SigSet::empty().thread_set_mask()?;
-        prctl::set_pdeathsig(Signal::SIGTERM)?;
-        // The parent may have died before this process could ask for its signal.
-        if std::os::unix::process::parent_id() == parent {
-            on_start(Pid::this());
-            Ok(())
-        } else {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    };
-    // SAFETY: after the fork and before the exec this makes system calls and runs `on_start`, which writes to
-    // shared memory alone; it touches nothing that a fork could leave half-done.
-    unsafe { command.pre_exec(prepare) };
+/// Gives a signal its default disposition (signal(2)).
+pub(crate) fn reset_signal(signal: Signal) {
+    // SAFETY: SIG_DFL installs no handler.
+    let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }; // fails for SIGKILL and SIGSTOP only
 }
 
 /// A descriptor that becomes readable when the process `pid` has exited (pidfd_open(2)).

@@ -79,6 +79,14 @@ pub(crate) fn reap_one() -> io::Result<Option<(Pid, Exit, Usage)>> {
     }
 }
 
+/// Reaps the child `pid` if it has exited; `None` if it has not (wait4(2), `WNOHANG`).
+///
+/// # Errors
+/// Those of wait4(2); ECHILD when it is no child of this process.
+pub(crate) fn reap(pid: Pid) -> io::Result<Option<(Exit, Usage)>> {
+    Ok(wait(pid, libc::WNOHANG)?.map(|(_, exit, usage)| (exit, usage)))
+}
+
 /// wait4(2); `None` with `WNOHANG` when no such child has exited.
 fn wait(pid: Pid, options: i32) -> io::Result<Option<(Pid, Exit, Usage)>> {
     let mut status = 0;

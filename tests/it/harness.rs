@@ -303,7 +303,7 @@ impl Server {
     }
 
     /// The lines that have arrived on standard error.
-    fn rest(&self) -> Vec<String> {
+    pub fn rest(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 

@@ -13,6 +13,7 @@ mod admission;
 mod bind;
 mod cgi;
 mod cgi_failures;
+mod cgi_root;
 mod client;
 mod config;
 mod config_errors;

@@ -54,9 +54,8 @@ impl CgiKeys {
                 let interpreter =
                     interpreter.map(|ProgramPath(FilePath(path))| check_program(&path)).transpose();
                 let interpreter = place.key("interpreter").check(interpreter);
-                let path = root.0.clone();
                 let root = root_key.check(open_root(Some(root), true));
-                Some(Programs::Below { path, root: root?, interpreter: interpreter?, extension })
+                Some(Programs::Below { root: root?, interpreter: interpreter?, extension })
             }
             (None, Some(ProgramPath(FilePath(program)))) => {
                 if self.interpreter.is_some() {

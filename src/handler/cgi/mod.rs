@@ -2,25 +2,32 @@
 //! processes outlives the request.
 
 pub(crate) mod head;
+mod leftovers;
 mod output;
 mod program;
 mod pump;
 mod relay;
 mod script;
+mod spawn;
 mod variables;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::program::RunningProgram;
 use self::pump::Pump;
 use self::relay::Relay;
 pub(crate) use self::script::Programs;
+use self::script::Script;
 use super::exchange::{ALLOWED, Answer, Exchange};
+use super::root::LookupError;
 use crate::http::failure::Failure;
 use crate::outcome::Outcome;
 use serde::{Deserialize, Serialize};
+
+/// How often a program is looked up that is renamed or replaced before it runs.
+const ATTEMPTS: usize = 8;
 
 /// The settings of the handler.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,11 +62,7 @@ impl Cgi {
         }
         let script = match self.programs.find(exchange.route_path, &exchange.request.path) {
             Ok(script) => script,
-            Err(error) => {
-                exchange.log_lookup_error(error);
-                let (status, reason, outcome) = error.describe();
-                return exchange.fail(status, reason, outcome).map(Answer::Sent);
-            }
+            Err(error) => return fail_to_find(exchange, error),
         };
         if let Some(limit) = self.max_body_size {
             exchange.body.set_limit(limit);
@@ -71,34 +74,75 @@ impl Cgi {
                 return sent(Outcome::Served);
             }
         }
-        let own = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
-        let variables = variables::describe_request(exchange, &script).into_iter().chain(own);
-        let has_content = !exchange.is_internal_redirect && !exchange.body.is_done();
-        let program = match RunningProgram::start(&script, variables, has_content, exchange.slot) {
-            Ok(program) => program,
-            Err(error) => return self.fail_to_start(exchange, &script.program, &error),
+        let (script, program) = match self.start(exchange, script) {
+            Ok(started) => started,
+            Err(NotStarted::Lookup(error)) => return fail_to_find(exchange, error),
+            Err(NotStarted::Program(program, error)) => return fail_to_start(exchange, &program, &error),
         };
         exchange.response.set_waited();
         let pump = Pump::new(program, Instant::now() + self.timeout);
         Relay { settings: self, script: &script, pump }.run(exchange)
     }
 
-    fn fail_to_start(
+    /// Starts the script, or what has taken its place before it ran.
+    fn start(
         &self,
-        exchange: &mut Exchange<'_, '_>,
-        program: &Path,
-        error: &io::Error,
-    ) -> Result<Answer, Failure> {
-        exchange.journal.log_program_failed(program, error);
-        let (status, reason) = match error.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM) => (403, "no permission to run the program"),
-            Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {
-                (503, "the server cannot start another process")
+        exchange: &Exchange<'_, '_>,
+        mut script: Script,
+    ) -> Result<(Script, RunningProgram), NotStarted> {
+        let has_content = !exchange.is_internal_redirect && !exchange.body.is_done();
+        let mut attempts = 0;
+        loop {
+            let own = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
+            let variables = variables::describe_request(exchange, &script).into_iter().chain(own);
+            let error = match RunningProgram::start(
+                &script,
+                variables,
+                has_content,
+                exchange.programs,
+                exchange.slot,
+            ) {
+                Ok(program) => return Ok((script, program)),
+                Err(error) => error,
+            };
+            attempts += 1;
+            if error.raw_os_error() != Some(libc::ESTALE) || attempts == ATTEMPTS {
+                return Err(NotStarted::Program(script.program, error));
             }
-            Some(libc::E2BIG) => (431, "the header fields are too large for a program"),
-            _ => (500, "unable to run the program"),
-        };
-        let outcome = if status == 431 { Outcome::Served } else { Outcome::HandlerError };
-        exchange.fail(status, reason, outcome).map(Answer::Sent)
+            let found = self.programs.find(exchange.route_path, &exchange.request.path);
+            script = found.map_err(NotStarted::Lookup)?;
+        }
     }
+}
+
+/// Why a program does not run.
+#[derive(Debug)]
+enum NotStarted {
+    Lookup(LookupError),
+    Program(PathBuf, io::Error),
+}
+
+fn fail_to_find(exchange: &mut Exchange<'_, '_>, error: LookupError) -> Result<Answer, Failure> {
+    exchange.log_lookup_error(error);
+    let (status, reason, outcome) = error.describe();
+    exchange.fail(status, reason, outcome).map(Answer::Sent)
+}
+
+fn fail_to_start(
+    exchange: &mut Exchange<'_, '_>,
+    program: &Path,
+    error: &io::Error,
+) -> Result<Answer, Failure> {
+    exchange.journal.log_program_failed(program, error);
+    let (status, reason) = match error.raw_os_error() {
+        Some(libc::ESTALE) => (503, "the program is being replaced"),
+        Some(libc::EACCES | libc::EPERM) => (403, "no permission to run the program"),
+        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {
+            (503, "the server cannot start another process")
+        }
+        Some(libc::E2BIG) => (431, "the header fields are too large for a program"),
+        _ => (500, "unable to run the program"),
+    };
+    let outcome = if status == 431 { Outcome::Served } else { Outcome::HandlerError };
+    exchange.fail(status, reason, outcome).map(Answer::Sent)
 }

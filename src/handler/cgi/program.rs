@@ -1,86 +1,71 @@
-//! A running CGI program: its pipes, its process group, and its termination.
+//! A running CGI program: its pipes, and its termination with all that it has started.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
-use nix::sys::signal::killpg;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use super::leftovers::list_children;
 use super::script::Script;
+use super::spawn::{Started, spawn};
+use crate::handler::exchange::ProgramTerms;
 use crate::scoreboard::{ProgramEnd, Slot};
-use crate::sys::{self, Escalation, GRACE};
+use crate::sys::{self, Escalation, Exit, GRACE};
 
-/// Milliseconds between two checks whether a process group is empty, of which the kernel does not notify.
+/// Milliseconds between two looks at the processes that a program has left: the kernel does not notify of their exit.
 const CHECK_INTERVAL: u8 = 10;
 
 /// A program, and this process's ends of its pipes, which do not block.
 #[derive(Debug)]
 pub(crate) struct RunningProgram {
-    child: Child,
+    pid: Pid,
     /// Becomes readable when the program exits.
     pidfd: OwnedFd,
-    pub(crate) stdin: Option<ChildStdin>,
-    pub(crate) stdout: Option<ChildStdout>,
-    pub(crate) stderr: Option<ChildStderr>,
+    pub(crate) stdin: Option<PipeWriter>,
+    pub(crate) stdout: Option<PipeReader>,
+    pub(crate) stderr: Option<PipeReader>,
     slot: Slot,
     end: Option<ProgramEnd>,
+    /// Children of this process that are none of the program's.
+    earlier: Vec<Pid>,
+    keeps_leftovers: bool,
 }
 
 impl RunningProgram {
-    /// Starts a script in its own directory (RFC 3875, section 7.2) and in a process group of its own. Without
-    /// `content` its standard input is empty.
-    ///
-    /// It gets SIGTERM if this process dies, and the supervisor, which finds the group in `slot`, terminates the
-    /// rest.
+    /// Starts a script: see [`spawn`]. What it leaves when this process dies comes to the supervisor.
     ///
     /// # Errors
-    /// Those of fork(2) and execve(2), and of the pipes.
+    /// Those of [`spawn`] and of pidfd_open(2).
     pub(crate) fn start(
         script: &Script,
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
         content: bool,
+        terms: ProgramTerms<'_>,
         slot: Slot,
     ) -> io::Result<Self> {
-        let mut command = Command::new(&script.program);
-        if script.program != script.file {
-            command.arg(&script.file);
-        }
-        command
-            .current_dir(script.file.parent().unwrap_or(Path::new("/")))
-            .env_clear()
-            .envs(variables)
-            .process_group(0)
-            .stdin(if content { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        sys::tie_to_parent(&mut command, move |pid| slot.set_group(pid.as_raw()));
-        // Orphaned processes of the program become children of this process, which terminates them.
+        // Orphaned processes of the program become children of this process.
         prctl::set_child_subreaper(true)?;
-        let mut child = command.spawn().inspect_err(|_| slot.set_group(0))?;
-        let pidfd = sys::open_pidfd(child.id()).inspect_err(|_| {
-            let _ = child.kill().and_then(|()| child.wait());
+        let earlier = list_children(None);
+        let started = spawn(script, variables, content, terms, slot).inspect_err(|_| slot.set_group(0))?;
+        let Started { pid, stdin, stdout, stderr } = started;
+        let pidfd = sys::open_pidfd(pid.as_raw().cast_unsigned()).inspect_err(|_| {
+            let _ = killpg(pid, Signal::SIGKILL).is_ok() && sys::wait_for(pid).is_ok();
         })?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let pipes = [
-            stdin.as_ref().map(AsFd::as_fd),
-            stdout.as_ref().map(AsFd::as_fd),
-            stderr.as_ref().map(AsFd::as_fd),
-        ];
+        let pipes = [stdin.as_ref().map(AsFd::as_fd), Some(stdout.as_fd()), Some(stderr.as_fd())];
         for pipe in pipes.into_iter().flatten() {
             fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?; // cannot fail for a pipe
         }
         slot.set_program(ProgramEnd::Running);
-        Ok(Self { child, pidfd, stdin, stdout, stderr, slot, end: None })
+        let (stdout, stderr) = (Some(stdout), Some(stderr));
+        let keeps_leftovers = terms.keeps_leftovers;
+        Ok(Self { pid, pidfd, stdin, stdout, stderr, slot, end: None, earlier, keeps_leftovers })
     }
 
     /// Becomes readable when the program exits. `None` once its end is known.
@@ -91,9 +76,9 @@ impl RunningProgram {
     /// How the program has ended. `None`: it is running.
     pub(crate) fn check_end(&mut self) -> io::Result<Option<ProgramEnd>> {
         if self.end.is_none() {
-            self.end = self.child.try_wait()?.map(|status| match (status.code(), status.signal()) {
-                (Some(code), _) => ProgramEnd::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
-                (None, signal) => ProgramEnd::Killed(signal.unwrap_or(0)),
+            self.end = sys::reap(self.pid)?.map(|(exit, _)| match exit {
+                Exit::Exited(code) => ProgramEnd::Exited(code),
+                Exit::Killed { signal, .. } => ProgramEnd::Killed(signal),
             });
             if let Some(end) = self.end {
                 self.slot.set_program(end);
@@ -102,16 +87,32 @@ impl RunningProgram {
         Ok(self.end)
     }
 
-    /// Terminates what is left of the program's process group, and waits until the group is empty.
+    /// Terminates the program with its process group, and what it has left, in whatever session. Waits until all have
+    /// exited. A service that keeps leftovers lets them run when their program has exited.
     pub(crate) fn terminate(&mut self) {
-        let group = Pid::from_raw(self.child.id().cast_signed());
         let start = Instant::now();
         let mut escalation = Escalation::new(start);
+        let (mut signal, mut known) = (Signal::SIGTERM, Vec::<Pid>::new());
         // A process that is blocked in the kernel outlives even SIGKILL, so the wait is limited.
-        while self.is_group_running(group)
-            && killpg(group, escalation.take_signal(Instant::now())).is_ok()
-            && start.elapsed() < 2 * GRACE
-        {
+        while start.elapsed() < 2 * GRACE {
+            let is_running = !matches!(self.check_end(), Ok(Some(_)));
+            let mut left = list_children(Some(self.pid));
+            left.retain(|pid| !self.keeps_leftovers && !self.earlier.contains(pid));
+            if !is_running && left.is_empty() {
+                break;
+            }
+            if let Some(due) = escalation.take_signal(Instant::now()) {
+                signal = due;
+                known.clear();
+                if is_running {
+                    let _ = killpg(self.pid, signal); // not reaped, so that the group is its own
+                }
+            }
+            // Those whose parent has exited meanwhile get the signal that the others have got.
+            for &pid in left.iter().filter(|&pid| !known.contains(pid)) {
+                let _ = kill(pid, signal); // not reaped, so that the pid is its own
+            }
+            known = left;
             let mut fds: Vec<_> =
                 self.pidfd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
             let _ = poll(&mut fds, CHECK_INTERVAL);
@@ -119,16 +120,6 @@ impl RunningProgram {
         self.slot.set_group(0);
         // Closed last, so that the program gets SIGTERM and not SIGPIPE.
         (self.stdin, self.stdout) = (None, None);
-        // Orphans that have left the group and exited. Those that still run become the supervisor's.
-        while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
-        {
-        }
-    }
-
-    /// Whether a process of the group is running. Reaps those that have exited: they are children of this process,
-    /// which is a subreaper.
-    fn is_group_running(&mut self, group: Pid) -> bool {
-        !matches!(self.check_end(), Ok(Some(_))) || sys::reap_group(group)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Which program answers a request: the first file along the path, below the root.
 
 use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::handler::root::{FileKind, LookupError, Root, is_hidden};
+use crate::handler::root::{FileKind, LookupError, OpenFile, Root, is_hidden};
 use serde::{Deserialize, Serialize};
 
 /// The programs of a route.
@@ -14,7 +15,6 @@ pub(crate) enum Programs {
     One { program: PathBuf, document_root: Option<PathBuf> },
     /// The files below a directory, run directly or by an interpreter.
     Below {
-        path: PathBuf,
         root: Root,
         interpreter: Option<PathBuf>,
         /// Only files with this ending are programs: that of the route.
@@ -28,11 +28,27 @@ pub(crate) struct Script {
     pub(crate) program: PathBuf,
     /// The file that the path names: the program, or the script for the interpreter.
     pub(crate) file: PathBuf,
+    /// What the lookup has found below a root.
+    pub(crate) found: Option<Found>,
     /// The decoded path up to the file.
     pub(crate) name: Vec<u8>,
     /// The rest of the decoded path: empty, or begins with `/`.
     pub(crate) path_info: Vec<u8>,
     pub(crate) document_root: Option<PathBuf>,
+}
+
+/// A file below a root, and the directory that its path names: whatever is renamed from now on, these are what runs.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) file: OpenFile,
+    pub(crate) directory: OwnedFd,
+}
+
+impl Script {
+    /// Whether an interpreter of the configuration runs the file.
+    pub(crate) fn is_interpreted(&self) -> bool {
+        self.program != self.file
+    }
 }
 
 impl Programs {
@@ -45,44 +61,53 @@ impl Programs {
                 Ok(Script {
                     program: program.clone(),
                     file: program.clone(),
+                    found: None,
                     name: route_path.as_bytes().to_vec(),
                     path_info,
                     document_root: document_root.clone(),
                 })
             }
-            Self::Below { path: directory, root, interpreter, extension } => {
+            Self::Below { root, interpreter, extension } => {
                 let rest = below.strip_prefix(b"/").unwrap_or(below);
-                let length = find_file(root, rest)?;
+                let (length, found) = find_file(root, rest)?;
                 // The route of `.php` takes `/upload.gif/x.php`, but `upload.gif` is no program.
                 let suffix = extension.as_deref().unwrap_or_default();
                 if !rest[..length].ends_with(suffix.as_bytes()) {
                     return Err(LookupError::NotFound);
                 }
+                let directory = root.path_to(&rest[..length], &found.file.metadata);
                 let file = directory.join(OsStr::from_bytes(&rest[..length]));
                 Ok(Script {
                     program: interpreter.clone().unwrap_or_else(|| file.clone()),
                     file,
+                    found: Some(found),
                     name: [route_path.as_bytes(), b"/", &rest[..length]].concat(),
                     path_info: rest[length..].to_vec(),
-                    document_root: Some(directory.clone()),
+                    document_root: Some(directory.into_owned()),
                 })
             }
         }
     }
 }
 
-/// The length of the shortest prefix of `path` that is a regular file.
-fn find_file(root: &Root, path: &[u8]) -> Result<usize, LookupError> {
-    let mut end = 0;
+/// The shortest prefix of `path` that is a regular file: its length, and the file.
+fn find_file(root: &Root, path: &[u8]) -> Result<(usize, Found), LookupError> {
+    let (mut end, mut directory) = (0, None);
     for segment in path.split(|&byte| byte == b'/') {
         end += segment.len();
         if segment.is_empty() || is_hidden(segment) {
             return Err(LookupError::NotFound);
         }
-        match root.examine(&path[..end])?.kind {
-            FileKind::File => return Ok(end),
-            FileKind::Directory => end += 1,
+        let file = root.pin(&path[..end])?;
+        if file.metadata.kind == FileKind::Directory {
+            (end, directory) = (end + 1, Some(file.fd));
+            continue;
         }
+        let directory = match directory {
+            Some(directory) => directory,
+            None => root.as_fd().try_clone_to_owned().map_err(|_| LookupError::Shortage)?,
+        };
+        return Ok((end, Found { file, directory }));
     }
     Err(LookupError::NotFound)
 }

@@ -172,7 +172,8 @@ mod tests {
     const TAG: &str = "\"2ebc98a1-7-64-5\"";
 
     fn validators(seconds: i64, now: i64) -> Validators {
-        let metadata = Metadata { kind: FileKind::File, size: 100, inode: 5, seconds, nanoseconds: 7 };
+        let metadata =
+            Metadata { kind: FileKind::File, size: 100, device: 1, inode: 5, seconds, nanoseconds: 7 };
         Validators::new(&metadata, now.try_into().unwrap())
     }
 

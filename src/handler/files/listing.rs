@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn directories_come_first_in_any_order() {
-        let metadata = |kind, size, seconds| Metadata { kind, size, inode: 1, seconds, nanoseconds: 0 };
+        let metadata =
+            |kind, size, seconds| Metadata { kind, size, device: 1, inode: 1, seconds, nanoseconds: 0 };
         let entries = [
             ("b", metadata(FileKind::File, 1, 3)),
             ("A", metadata(FileKind::File, 2, 1)),

@@ -132,8 +132,14 @@ mod tests {
     use crate::handler::root::Metadata;
 
     fn render_names(path: &[u8], names: &[&[u8]]) -> String {
-        let metadata =
-            Metadata { kind: FileKind::File, size: 1536, inode: 1, seconds: 784_111_777, nanoseconds: 0 };
+        let metadata = Metadata {
+            kind: FileKind::File,
+            size: 1536,
+            device: 1,
+            inode: 1,
+            seconds: 784_111_777,
+            nanoseconds: 0,
+        };
         let entries = names.iter().map(|name| DirectoryEntry { name: name.to_vec(), metadata }).collect();
         render(path, &Listing { entries, is_cut: false }, Order::Name, false)
     }

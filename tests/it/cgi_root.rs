@@ -1,0 +1,185 @@
+//! Programs below a root run from where they were found, whatever is renamed meanwhile, and what they leave ends.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::unistd::Pid;
+
+use crate::cgi::{dechunk, programs, say, write_program};
+use crate::harness::{ask, find_program, make_folder, serve, wait_dead, wait_until};
+
+/// Exchanges two names as fast as possible while `body` runs.
+fn while_exchanging<T>(one: &Path, other: &Path, body: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE).unwrap();
+            }
+        });
+        let result = body();
+        is_over.store(true, Relaxed);
+        result
+    })
+}
+
+/// A copy of a binary that another process writes: see [`write_program`].
+fn copy_program(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let status = crate::harness::command("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
+/// Requests of a race. More of them show more.
+fn count_of_requests() -> usize {
+    std::env::var("LSBAWS_RACE_REQUESTS").map_or(300, |count| count.parse().unwrap())
+}
+
+#[test]
+fn renamed_directory_runs_no_binary_outside_the_root() {
+    let Some(env) = find_program("env") else { return };
+    let Some(expr) = find_program("expr") else { return };
+    let folder = make_folder();
+    let at = |name: &str| folder.path().join(name);
+    // Their output is the whole response: `env` prints the variables, `expr` complains about its missing arguments.
+    copy_program(&env, &at("root/d/nph-a"));
+    copy_program(&expr, &at("outside/nph-a"));
+    symlink("../outside", at("root/link")).unwrap();
+    let server = serve(&format!(
+        "[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\nenvironment = {{ WHERE = 'inside' }}\n",
+        at("root").display()
+    ));
+    assert!(server.get("/d/nph-a").contains("WHERE=inside"));
+    let counts = while_exchanging(&at("root/d"), &at("root/link"), || {
+        let mut counts = [0; 3];
+        for _ in 0..count_of_requests() {
+            let answer = server.get("/d/nph-a");
+            let kind = if answer.contains("WHERE=inside") {
+                0
+            } else if answer.starts_with("HTTP/1.1 404 ") {
+                2
+            } else {
+                1
+            };
+            counts[kind] += 1;
+        }
+        counts
+    });
+    assert_eq!(counts[1], 0, "inside, outside, not found: {counts:?}");
+    assert!(counts[0] > 0 && counts[2] > 0, "{counts:?}");
+}
+
+/// Switches the link `name` to another directory, as a deployment does.
+fn switch(name: &Path, to: &str) {
+    let next = name.with_extension("next");
+    symlink(to, &next).unwrap();
+    fs::rename(&next, name).unwrap();
+}
+
+#[test]
+fn switched_root_is_served_from_the_new_directory() {
+    let folder = make_folder();
+    let at = |name: &str| folder.path().join(name);
+    for release in ["1", "2"] {
+        let text = say(&format!("echo release {release}; echo $SCRIPT_FILENAME; echo $0; cat data; ls"));
+        write_program(&at(release).join("sub/a"), &format!("#!/bin/sh\n{text}\n"));
+        fs::write(at(release).join("sub/data"), format!("data {release}\n")).unwrap();
+        fs::write(at(release).join("file"), format!("file {release}\n")).unwrap();
+    }
+    symlink("1", at("current")).unwrap();
+    let root = at("current").display().to_string();
+    for model in ["fork", "double-fork", "iterative"] {
+        switch(&at("current"), "1");
+        let server = serve(&format!(
+            "[process]\nmodel = '{model}'\n[[service.web.route]]\nhandler = 'cgi'\npath = '/cgi/'\nroot = '{root}'\n\
+             [[service.web.route]]\nhandler = 'files'\nroot = '{root}'\n"
+        ));
+        let expected = |release: &str, root: &str| {
+            format!("release {release}\n{root}/sub/a\n{root}/sub/a\ndata {release}\na\ndata\n")
+        };
+        assert_eq!(dechunk(&server.get("/cgi/sub/a")), expected("1", &root));
+        // A connection that has begun in the old release continues with it, by the name that this has now.
+        let mut old = server.connect();
+        old.write_all(b"GET /cgi/sub/a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut first = [0; 12];
+        old.read_exact(&mut first).unwrap();
+        switch(&at("current"), "2");
+        if model != "iterative" {
+            let rest = ask(old, "GET /cgi/sub/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let last = &rest[rest.rfind("HTTP/1.1 200 ").unwrap()..];
+            assert_eq!(dechunk(last), expected("1", &at("1").display().to_string()), "{model}");
+        } else {
+            drop(old);
+        }
+        let is_new = || server.get("/file").ends_with("file 2\n");
+        wait_until("the new release is served", is_new);
+        assert_eq!(dechunk(&server.get("/cgi/sub/a")), expected("2", &root), "{model}");
+        let line = server.wait_line("leads to another directory now");
+        assert!(line.contains(&format!("root {root} of service web ")), "{line}");
+    }
+}
+
+#[test]
+fn missing_root_is_named_once_and_served_when_it_is_back() {
+    let folder = make_folder();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("www")).unwrap();
+    fs::write(at("www/file"), "old").unwrap();
+    let server =
+        serve(&format!("[[service.web.route]]\nhandler = 'files'\nroot = '{}'\n", at("www").display()));
+    assert!(server.get("/file").ends_with("old"));
+    fs::rename(at("www"), at("gone")).unwrap();
+    let warning = format!("root {} of service web: No such file or directory", at("www").display());
+    wait_until("a warning names the root", || {
+        assert!(server.get("/file").ends_with("old"));
+        server.rest().iter().any(|line| line.contains(&warning))
+    });
+    fs::create_dir(at("www")).unwrap();
+    fs::write(at("www/file"), "new").unwrap();
+    wait_until("the new directory is served", || server.get("/file").ends_with("new"));
+    assert!(server.rest().iter().all(|line| !line.contains(&warning)));
+}
+
+/// Ways in which a program leaves a process: in its group, in a group of its own, in a session of its own, and below
+/// another that has left. Each writes the PID of the process.
+const LEAVING: [(&str, &str); 4] = [
+    ("group", "sleep 1000 & echo $!"),
+    ("own-group", "perl -e 'setpgrp; exec \"sleep\", 1000' & echo $!"),
+    ("session", "setsid sh -c 'echo $$; exec sleep 1000' &"),
+    ("deep", "setsid sh -c \"trap '' TERM; setsid sleep 1000 & echo \\$!; while :; do sleep 1000; done\" &"),
+];
+
+#[test]
+fn processes_that_a_program_leaves_end_with_its_request() {
+    let scripts = LEAVING.map(|(name, text)| (name, say(&format!("{text}\nexec >&-; sleep 0.1"))));
+    let scripts: Vec<_> = scripts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let it = programs("", &scripts);
+    let mut stream = it.server.connect();
+    for (name, _) in LEAVING {
+        let answer = it.server.get(&format!("/cgi/{name}"));
+        wait_dead(Pid::from_raw(dechunk(&answer).trim().parse().unwrap()));
+        assert_eq!(it.server.record_of(&format!("/cgi/{name}")).get("program_end"), "exit code 0", "{name}");
+    }
+    // Before the next request of the connection, not only at its end.
+    let request = "GET /cgi/session HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut pids = Vec::new();
+    for _ in 0..2 {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"0\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        let answer = String::from_utf8(seen).unwrap();
+        pids.push(Pid::from_raw(dechunk(&answer).trim().parse().unwrap()));
+        wait_dead(pids[0]);
+    }
+    drop(stream);
+    wait_dead(pids[1]);
+}

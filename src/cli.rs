@@ -62,6 +62,14 @@ pub(crate) enum Command {
         #[arg(short, long, conflicts_with = "show")]
         quiet: bool,
     },
+    /// Fork the children of a service: started by the daemon itself
+    #[command(hide = true)]
+    ForkServer {
+        /// The service
+        service: String,
+        /// Descriptor of its settings
+        briefing: i32,
+    },
     /// Load-test a server: open many connections, then send one request on each
     #[command(
         disable_help_flag = true,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{self, Effective, Overrides, Reader, Sandbox};
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
-use crate::{child, client, journal, supervisor};
+use crate::{child, client, forkserver, journal, supervisor};
 
 /// Exit codes of sysexits.h, which systemd knows by name.
 const EXIT_USAGE: u8 = 64;
@@ -46,8 +47,11 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<u8, CommandError> {
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(cli.source),
-        Command::Check { show, quiet } => check(&cli.source, show, quiet),
+        Command::Serve => serve(Source::new(cli.source)),
+        Command::Check { show, quiet } => check(&Source::new(cli.source), show, quiet),
+        Command::ForkServer { briefing, .. } => {
+            forkserver::run(briefing).map(|()| 0).map_err(|sentence| CommandError(EXIT_SYSTEM, sentence))
+        }
         Command::Client { arguments } => Err(match client::become_client(&arguments) {
             error @ client::Error::Missing { .. } => CommandError(EXIT_UNAVAILABLE, error.to_string()),
             error => CommandError(EXIT_SYSTEM, error.to_string()),
@@ -55,30 +59,43 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
     }
 }
 
-/// Reads the configuration.
-fn load(source: &ConfigArgs, reader: Reader) -> Result<(Settings, Effective), CommandError> {
-    let overrides = Overrides { file: find_file(source), set: source.set.clone() };
-    config::load(&overrides, env::vars_os(), reader)
-        .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
+/// Where the configuration comes from. The environment is a copy: the supervisor wipes its own.
+struct Source {
+    arguments: ConfigArgs,
+    environment: Vec<(OsString, OsString)>,
 }
 
-/// The configuration file, if it is not the default one.
-fn find_file(source: &ConfigArgs) -> Option<PathBuf> {
-    // An empty variable is none.
-    let from_environment = || env::var_os("LSBAWS_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
-    source.config.clone().or_else(from_environment)
+impl Source {
+    fn new(arguments: ConfigArgs) -> Self {
+        Self { arguments, environment: env::vars_os().collect() }
+    }
+
+    /// Reads the configuration.
+    fn load(&self, reader: Reader) -> Result<(Settings, Effective), CommandError> {
+        let overrides = Overrides { file: self.find_file(), set: self.arguments.set.clone() };
+        config::load(&overrides, &self.environment, reader)
+            .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
+    }
+
+    /// The configuration file, if it is not the default one.
+    fn find_file(&self) -> Option<PathBuf> {
+        // An empty variable is none.
+        let is_file = |(name, value): &&(OsString, OsString)| name == "LSBAWS_CONFIG" && !value.is_empty();
+        let from_environment = self.environment.iter().find(is_file).map(|(_, file)| PathBuf::from(file));
+        self.arguments.config.clone().or(from_environment)
+    }
+
+    /// Reads the configuration of the daemon, with warnings about what the system limits or denies. `children`: connections
+    /// that are served already.
+    fn load_with_forecast(&self, children: usize) -> Result<Settings, CommandError> {
+        let (mut settings, effective) = self.load(Reader::Daemon)?;
+        settings.warnings = config::find_warnings(&settings, children);
+        settings.warnings.extend(effective.find_denied(&Sandbox::observe()));
+        Ok(settings)
+    }
 }
 
-/// Reads the configuration of the daemon, with warnings about what the system limits or denies. `children`: connections
-/// that are served already.
-fn load_with_forecast(source: &ConfigArgs, children: usize) -> Result<Settings, CommandError> {
-    let (mut settings, effective) = load(source, Reader::Daemon)?;
-    settings.warnings = config::find_warnings(&settings, children);
-    settings.warnings.extend(effective.find_denied(&Sandbox::observe()));
-    Ok(settings)
-}
-
-fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
+fn serve(source: Source) -> Result<u8, CommandError> {
     let fail = |error: &dyn std::error::Error| CommandError(EXIT_SYSTEM, error.to_string());
     // First of all: when standard error is the client's connection, no message may go there.
     let activation = activation::receive().map_err(|error| fail(&error))?;
@@ -86,14 +103,14 @@ fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
     let serve = || {
         // A single connection is served whatever the limits of the system: it does not pay for reading them.
         let settings = match activation {
-            Activation::Connection { .. } => load(&source, Reader::Daemon)?.0,
-            Activation::Listeners(_) | Activation::None => load_with_forecast(&source, 0)?,
+            Activation::Connection { .. } => source.load(Reader::Daemon)?.0,
+            Activation::Listeners(_) | Activation::None => source.load_with_forecast(0)?,
         };
         journal::open(settings.log, took_stderr)
             .map_err(|error| CommandError(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         let reload = move |children| {
             let failed = |CommandError(_, sentences): CommandError| sentences.replace('\n', "; ");
-            load_with_forecast(&source, children).map_err(failed)
+            source.load_with_forecast(children).map_err(failed)
         };
         let ended = supervisor::run(settings, activation, Box::new(reload));
         journal::close();
@@ -110,15 +127,15 @@ fn serve(source: ConfigArgs) -> Result<u8, CommandError> {
     })
 }
 
-fn check(source: &ConfigArgs, show: bool, quiet: bool) -> Result<u8, CommandError> {
+fn check(source: &Source, show: bool, quiet: bool) -> Result<u8, CommandError> {
     let is_in_unit = is_started_by_systemd();
     let reader = if is_in_unit { Reader::UnitCheck } else { Reader::Check };
-    let (settings, effective) = load(source, reader)?;
+    let (settings, effective) = source.load(reader)?;
     if quiet {
         return Ok(0);
     }
     // The default file is that of lsbaws.service. In its sandbox, everything can be observed.
-    let of_unit = || Sandbox::of_unit(Path::new("/")).filter(|_| !is_in_unit && find_file(source).is_none());
+    let of_unit = || Sandbox::of_unit(Path::new("/")).filter(|_| !is_in_unit && source.find_file().is_none());
     let sandbox = of_unit().unwrap_or_else(Sandbox::observe);
     let mut warnings = config::find_warnings(&settings, 0);
     warnings.extend(effective.find_denied(&sandbox));

@@ -38,24 +38,11 @@ impl fmt::Display for Peer {
 }
 
 /// The id of a connection, unique on this host. Shown as `START-NUMBER`.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Id {
     /// When the first connection came: microseconds since the epoch.
     start: u64,
     number: u64,
-}
-
-impl Id {
-    /// The bytes that another process of lsbaws reads by [`Self::from_bytes`].
-    pub(crate) fn to_bytes(self) -> [u8; 16] {
-        (u128::from(self.start) << 64 | u128::from(self.number)).to_ne_bytes()
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "these are the two halves")]
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
-        let both = u128::from_ne_bytes(bytes);
-        Self { start: (both >> 64) as u64, number: both as u64 }
-    }
 }
 
 impl fmt::Display for Id {
@@ -64,8 +51,7 @@ impl fmt::Display for Id {
     }
 }
 
-/// What records call a connection. Making one allocates nothing: the supervisor makes it between two forks, where
-/// each page that it writes to is a page fault.
+/// What records call a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) id: Id,
@@ -85,11 +71,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Gives an accepted or inherited socket its identity.
     pub(crate) fn new(socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
-        Self::with_id(next_id(), socket, address, listener)
-    }
-
-    /// The same for a connection that another process has accepted and given its id.
-    pub(crate) fn with_id(id: Id, socket: OwnedFd, address: RemoteAddress, listener: &Arc<str>) -> Self {
+        let id = next_id();
         let peer = match address {
             RemoteAddress::Inet(address) => Peer::Inet(address),
             RemoteAddress::Unnamed => getsockopt(&socket.as_fd(), sockopt::PeerCredentials)

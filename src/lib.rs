@@ -13,7 +13,10 @@ mod cli;
 mod client;
 mod config;
 
+mod forkserver;
 mod supervisor;
+
+mod handover;
 
 mod child;
 

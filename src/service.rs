@@ -65,6 +65,11 @@ impl Service {
         self.max_duration.map(|duration| identity.accepted_at + duration)
     }
 
+    /// Whether processes may be left behind when one of its connections ends.
+    pub(crate) fn can_leave_orphans(&self) -> bool {
+        self.confinement.starts_programs || !self.confinement.is_on || !self.confinement.seccomp
+    }
+
     /// Whether its clients speak HTTP.
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.protocol, Protocol::Http(_))

@@ -1,12 +1,11 @@
-//! The child: ordinary blocking code for exactly one connection. It starts as a copy of the supervisor, sheds what is
-//! the supervisor's, serves, and its outcome becomes its exit code.
+//! The child: ordinary blocking code for exactly one connection. It starts as a copy of its fork server, sheds what is
+//! the fork server's, serves, and its outcome becomes its exit code.
 
 #![forbid(unsafe_code)]
 
 pub(crate) mod in_place;
 mod program;
 pub(crate) mod session;
-pub(crate) mod spare;
 pub(crate) mod supplies;
 pub(crate) mod work;
 
@@ -14,18 +13,33 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::panic;
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::setsid;
 
-use crate::journal::ChildLog;
+use crate::confine;
+use crate::journal::{self, ChildLog};
 use crate::outcome::Outcome;
 use crate::service::{Protocol, Service};
 use crate::sys;
 use work::Work;
 
-/// The signals that a child blocks: those that are meant for the supervisor, and may go to all of its processes, like
-/// Ctrl-C in a terminal or `systemctl kill --signal=HUP`. So the children finish; SIGTERM terminates them.
-fn signal_mask() -> SigSet {
-    [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect()
+/// Wakes a child that waits for a request: see [`Slot::ask_to_close`]. Its default disposition is to do nothing, so that
+/// it harms no program.
+///
+/// [`Slot::ask_to_close`]: crate::scoreboard::Slot::ask_to_close
+pub(crate) const WAKE_UP: Signal = Signal::SIGURG;
+
+/// Sets the signals of a process whose children serve connections, which inherit them. Blocked are those that are meant for
+/// the supervisor, and may go to all of its processes, like Ctrl-C in a terminal or `systemctl kill --signal=HUP`: the
+/// children finish. SIGTERM terminates them. [`WAKE_UP`] interrupts a wait for a request, and nothing else.
+///
+/// # Errors
+/// Those of sigprocmask(2).
+pub(crate) fn prepare_signals() -> nix::Result<()> {
+    sys::catch_signal(WAKE_UP);
+    let blocked: SigSet = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, WAKE_UP].into_iter().collect();
+    blocked.thread_set_mask()
 }
 
 /// Makes a panic, in the supervisor as in a child, end the process with the exit code of a bug, after its message and
@@ -40,8 +54,8 @@ pub(crate) fn exit_on_panic() {
 
 /// Body of a forked child. Returns the exit code.
 pub(crate) fn run(work: &mut Work<'_>) -> u8 {
-    if let Err(error) = shed_inheritance(work) {
-        work.journal().log_system_error(None, "close the supervisor's descriptors", &error);
+    if let Err(error) = shed_inheritance(work).and_then(|()| confine(work.service)) {
+        work.journal().log_system_error(None, "shed what is the fork server's", &error);
         return Outcome::SystemError.code();
     }
     // Checked here: a call would touch another page of code, for services without limits.
@@ -76,11 +90,23 @@ fn serve(work: &mut Work<'_>) -> Outcome {
     }
 }
 
-/// Gives up what is the supervisor's: its descriptors and its blocked signals. SIGPIPE stays ignored, so that a write
-/// to a disconnected peer is an error and no death; an exec'd program must reset it.
+/// What no fork server can do for its children: to separate them from each other where they start programs, and to let them
+/// fork nothing where they do not.
+fn confine(service: &Service) -> io::Result<()> {
+    let confinement = &service.confinement;
+    match confinement.starts_programs {
+        true => confine::separate(confinement),
+        false if confinement.is_on => Ok(setrlimit(Resource::RLIMIT_NPROC, 0, 0)?),
+        false => Ok(()),
+    }
+}
+
+/// Leaves the session of the fork server, so that no other process can join the group of this one, and closes what is the
+/// fork server's. SIGPIPE stays ignored, so that a write to a disconnected peer is an error and no
+/// death; an exec'd program must reset it.
 fn shed_inheritance(work: &Work<'_>) -> io::Result<()> {
-    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.drain_fd()];
-    sys::close_all_but(own.into_iter().flatten().chain(work.service.descriptors()))?;
-    work.kit.mask.thread_set_mask()?;
-    Ok(())
+    setsid()?;
+    let own = [Some(work.connection.socket.as_raw_fd()), journal::child_descriptor()];
+    let output = work.kit.program_output.map(|output| output.as_raw_fd());
+    sys::close_all_but(own.into_iter().flatten().chain(output).chain(work.service.descriptors()))
 }

@@ -8,10 +8,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::prctl;
 use nix::sys::signal::SigSet;
 
 use super::work::Work;
-use crate::connection::Connection;
 use crate::environment::{PATH, describe_connection};
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
@@ -20,13 +20,15 @@ use crate::service::Program;
 /// Turns this process into the program. Returns only when that fails, after logging why. The process must hold
 /// nothing but the connection and the standard descriptors.
 ///
-/// The program gets a process group of its own, an empty signal mask, all signals at their defaults (the
+/// The program gets the session of this process, an empty signal mask, all signals at their defaults (the
 /// supervisor has reset those that were ignored at its start; the standard library's exec resets SIGPIPE),
-/// and a clean environment. Standard error stays that of the daemon: the journal.
+/// and a clean environment. Standard error is not that of the daemon: see [`super::work::Kit`].
 pub(crate) fn become_program(program: &Program, work: &Work<'_>) -> Outcome {
     let slot = work.kit.slot;
     slot.enter(Phase::Program);
-    let error = match exec(program, work.connection) {
+    // What the program leaves behind stays below it, and comes to the supervisor when it exits.
+    let _ = prctl::set_child_subreaper(true); // cannot fail
+    let error = match exec(program, work) {
         Ok(never) => match never {},
         Err(error) => error,
     };
@@ -44,7 +46,8 @@ pub(crate) fn become_program(program: &Program, work: &Work<'_>) -> Outcome {
     }
 }
 
-fn exec(program: &Program, connection: &Connection) -> io::Result<Infallible> {
+fn exec(program: &Program, work: &Work<'_>) -> io::Result<Infallible> {
+    let connection = work.connection;
     let socket = connection.socket.as_fd();
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
     fcntl(socket, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK))?;
@@ -57,9 +60,11 @@ fn exec(program: &Program, connection: &Connection) -> io::Result<Infallible> {
         .env("PATH", PATH)
         .envs(describe_connection(connection))
         .envs(program.environment.iter().map(|(name, value)| (name, value)))
-        .process_group(0)
         .stdin(standard()?)
         .stdout(standard()?);
+    if let Some(output) = work.kit.program_output {
+        command.stderr(output.try_clone_to_owned()?);
+    }
     SigSet::empty().thread_set_mask()?;
     Err(command.exec())
 }

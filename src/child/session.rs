@@ -1,7 +1,9 @@
 //! The HTTP session of a connection: reads a request, lets the site answer it, and continues while both sides allow.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::SigSet;
 
 use super::work::{Kit, Work};
 use crate::connection::Identity;
@@ -55,12 +57,13 @@ struct Session<'c> {
     slot: Slot,
     programs: ProgramTerms<'c>,
     limits: &'c Limits,
-    drain: Option<BorrowedFd<'c>>,
+    /// The signals that are blocked during the wait for a request.
+    mask: SigSet,
 }
 
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
-    let Work { connection, service, kit: Kit { limits, drain, slot, date, buffer, .. } } = work;
+    let Work { connection, service, kit: Kit { limits, slot, mask, date, buffer, .. } } = work;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
     let session = Session {
@@ -74,7 +77,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             keeps_leftovers: service.leftover == Leftover::Keep,
         },
         limits,
-        drain: *drain,
+        mask: *mask,
     };
     let outcome = session.run(date, buffer);
     session.stream.limit_unread(session.limits.write_timeout);
@@ -174,7 +177,7 @@ impl Session<'_> {
         Terms {
             is_head: request.method == "HEAD",
             minor: request.minor,
-            keep_alive: request.keep_alive && !is_last && !self.stream.is_draining(self.drain),
+            keep_alive: request.keep_alive && !is_last && !self.slot.is_close_asked(),
         }
     }
 
@@ -212,11 +215,11 @@ impl Session<'_> {
         Next::Close { outcome: Outcome::ClientError, unread: true }
     }
 
-    /// False: the client has closed, the timeout has passed, or the daemon drains.
+    /// False: the client has closed, the timeout has passed, or the supervisor asks the child to close.
     fn wait_for_request(&self) -> bool {
         self.slot.enter(Phase::Idle);
         let deadline = Instant::now() + self.limits.keepalive_timeout;
-        matches!(self.stream.wait_for_input(deadline, self.drain), Ok(true))
+        matches!(self.stream.wait_for_request(deadline, self.mask), Ok(true))
     }
 
     fn linger(&self, outcome: Outcome, scratch: &mut [u8]) {

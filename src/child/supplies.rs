@@ -1,13 +1,12 @@
 //! What children start with, made ahead of their forks.
 
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::SigSet;
+use serde::{Deserialize, Serialize};
 
+use super::WAKE_UP;
 use super::session::RESPONSE_ROOM;
-use super::signal_mask;
 use super::work::Kit;
 use crate::http::date::Date;
 use crate::http::limits::Limits;
@@ -15,7 +14,7 @@ use crate::http::request;
 use crate::scoreboard::Slot;
 
 /// What holds for every child, whatever its service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct ChildSettings {
     pub(crate) http: Limits,
 }
@@ -27,49 +26,34 @@ pub(crate) struct Supplies {
     mask: SigSet,
     date: Date,
     buffer: Vec<u8>,
-    /// The two ends of one socket, the supervisor's and the children's: when the first is closed, the children
-    /// learn that the daemon drains.
-    drain: (Option<UnixStream>, Option<UnixStream>),
 }
 
 impl Supplies {
+    /// To be called when the signals of this process are set.
     pub(crate) fn new(settings: ChildSettings) -> Self {
+        let limits = settings.http;
         request::warm_up();
-        let limits = settings.http;
+        let mut mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty()); // cannot fail
+        mask.remove(WAKE_UP);
         let buffer = vec![0; limits.max_head_size + RESPONSE_ROOM];
-        Self { limits, mask: signal_mask(), date: Date::now(), buffer, drain: (None, None) }
+        Self { limits, mask, date: Date::now(), buffer }
     }
 
-    /// Opens the drain's socket, which [`Self::drain`] closes again.
-    ///
-    /// # Errors
-    /// Those of socketpair(2).
-    pub(crate) fn open_drain(&mut self) -> io::Result<()> {
-        let (ours, theirs) = UnixStream::pair()?;
-        self.drain = (Some(ours), Some(theirs));
-        Ok(())
-    }
-
-    /// Signals the children to begin no further requests on their connections.
-    pub(crate) fn drain(&mut self) {
-        self.drain.0 = None;
-    }
-
-    /// Settings of the children to come.
-    pub(crate) fn reconfigure(&mut self, settings: ChildSettings) {
-        let limits = settings.http;
-        self.buffer.resize(limits.max_head_size + RESPONSE_ROOM, 0);
-        self.limits = limits;
-    }
-
-    /// The kit of the next child.
-    pub(crate) fn kit(&mut self, slot: Slot) -> Kit<'_> {
+    /// Copies the pages that a response needs, so that a spare need not do it when its connection comes.
+    pub(crate) fn touch(&mut self) {
+        self.buffer.fill(0);
         self.date.refresh();
+    }
+
+    /// The kit of the next child. `program_output`: standard error of the program that it becomes.
+    pub(crate) fn kit<'a>(&'a mut self, slot: Slot, program_output: Option<BorrowedFd<'a>>) -> Kit<'a> {
+        self.date.refresh();
+        let mask = self.mask;
         Kit {
             limits: &self.limits,
-            drain: self.drain.1.as_ref().map(AsFd::as_fd),
             slot,
-            mask: self.mask,
+            mask,
+            program_output,
             date: &mut self.date,
             buffer: &mut self.buffer,
         }

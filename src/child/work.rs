@@ -1,7 +1,7 @@
-//! What it takes to serve one connection. The supervisor makes it before the fork, so that a child allocates
+//! What it takes to serve one connection. The fork server makes it before the fork, so that a child allocates
 //! nothing of its own on its way to the first byte.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::SigSet;
 
@@ -16,21 +16,14 @@ use crate::service::Service;
 #[derive(Debug)]
 pub(crate) struct Kit<'a> {
     pub(crate) limits: &'a Limits,
-    /// Becomes readable, or loses its other end, when the daemon drains: no further requests then.
-    pub(crate) drain: Option<BorrowedFd<'a>>,
     pub(crate) slot: Slot,
-    /// The signals that a child blocks.
+    /// The signals that are blocked while the child waits for a request: all but [`super::WAKE_UP`] of those that it blocks.
     pub(crate) mask: SigSet,
+    /// Standard error of the program that the child becomes; that of this process if not set.
+    pub(crate) program_output: Option<BorrowedFd<'a>>,
     pub(crate) date: &'a mut Date,
     /// Room for a request's head, and behind it for the response to it: in most connections one page.
     pub(crate) buffer: &'a mut Vec<u8>,
-}
-
-impl Kit<'_> {
-    /// The descriptor of `drain`, for the list of those that a child keeps.
-    pub(crate) fn drain_fd(&self) -> Option<RawFd> {
-        self.drain.map(|drain| drain.as_raw_fd())
-    }
 }
 
 /// A connection, its service and the kit to serve it with.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 
 use super::error::Error;
 use super::key::KeyPath;
@@ -24,6 +25,8 @@ pub(crate) enum Reader {
 pub(super) struct Findings {
     pub(super) provenance: Provenance,
     reader: Reader,
+    /// The directory of the credentials that systemd passes, if it passes any.
+    credentials: Option<OsString>,
     /// Errors without a value of their own, such as those of a file's syntax.
     general: Vec<Error>,
     /// The first error of each value.
@@ -31,8 +34,8 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, ..Self::default() }
+    pub(super) fn new(reader: Reader, credentials: Option<OsString>) -> Self {
+        Self { reader, credentials, ..Self::default() }
     }
 
     /// Adds an error that was found before the layers were merged.
@@ -105,6 +108,11 @@ impl<'a> Place<'a> {
 
     pub(super) fn reader(&self) -> Reader {
         self.findings.reader
+    }
+
+    /// The directory of the credentials that systemd passes, if it passes any.
+    pub(super) fn credentials(&self) -> Option<&OsStr> {
+        self.findings.credentials.as_deref()
     }
 
     pub(super) fn is_rejected(&self) -> bool {

@@ -55,22 +55,28 @@ use table::{KeyType, Keys, RawValue};
 /// All mistakes of all layers, in their order.
 pub(crate) fn load(
     overrides: &Overrides,
-    environment: impl Iterator<Item = (OsString, OsString)>,
+    environment: &[(OsString, OsString)],
     reader: Reader,
 ) -> Result<(Settings, Effective), Errors> {
-    merge(layers::read_layers(overrides, environment), reader)
+    let is_folder = |(name, _): &&(OsString, OsString)| name == variables::CREDENTIALS_VARIABLE;
+    let credentials = environment.iter().find(is_folder).map(|(_, folder)| folder.clone());
+    merge(layers::read_layers(overrides, environment.iter().cloned()), reader, credentials)
 }
 
 /// The same for the text of one file alone, without reading anything else.
 #[cfg(fuzzing)]
 pub(crate) fn parse(text: &str, name: &str) -> Result<(Settings, Effective), Errors> {
-    merge(vec![document::read_document(text, name, 0)], Reader::Daemon)
+    merge(vec![document::read_document(text, name, 0)], Reader::Daemon, None)
 }
 
-fn merge(layers: Vec<Layer>, reader: Reader) -> Result<(Settings, Effective), Errors> {
+fn merge(
+    layers: Vec<Layer>,
+    reader: Reader,
+    credentials: Option<OsString>,
+) -> Result<(Settings, Effective), Errors> {
     let is_complete = layers.iter().all(|layer| layer.is_complete);
     let mut builder = config::Config::builder();
-    let mut findings = Findings::new(reader);
+    let mut findings = Findings::new(reader, credentials);
     for layer in layers {
         builder = builder.add_source(layer.values);
         findings.provenance.add(layer.marks);

@@ -13,6 +13,7 @@ keys! {
     /// `[process]`
     ProcessKeys {
         model: Model = Model::Fork,
+        fork_servers: Integer<1, 64> = Integer::new(1),
         spares: Integer<0, 1024> = Integer::new(0),
         drain_timeout: Time = Time(Duration::from_secs(20)),
         drain_timeout_max: Time = Time(Duration::from_secs(60)),
@@ -34,6 +35,7 @@ impl ProcessKeys {
         Process {
             model: self.model,
             max_connections,
+            fork_servers: self.fork_servers.get(),
             spares,
             drain_timeout: self.drain_timeout.0,
             drain_timeout_max: self.drain_timeout_max.0.max(self.drain_timeout.0),

@@ -2,7 +2,6 @@
 //! credential of systemd or a file instead.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -14,7 +13,7 @@ use super::scalar::{FilePath, Scalar, Text};
 use super::table::{KeyType, RawValue, keys, table};
 
 /// Where systemd puts the credentials of a unit (systemd.exec(5), `LoadCredential=`).
-const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+pub(super) const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 /// Bytes of a secret. execve(2) takes no variable longer than 128 KiB.
 const SECRET_MAX: u64 = 64 << 10;
 
@@ -90,7 +89,7 @@ impl Variables {
             let value = match variable {
                 Variable::Text(Text(value)) => Ok(value),
                 Variable::Source(SourceKeys { credential: Some(Text(name)), file: None }) => {
-                    read_credential(&name, env::var_os(CREDENTIALS_VARIABLE).as_deref(), place.reader())
+                    read_credential(&name, place.credentials(), place.reader())
                 }
                 Variable::Source(SourceKeys { credential: None, file: Some(FilePath(path)) }) => {
                     read_secret(&path).map_err(|problem| {

@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll, ppoll};
 use nix::sys::sendfile::sendfile;
+use nix::sys::signal::SigSet;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
 use super::limits::Limits;
@@ -256,29 +257,25 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Waits for the first byte of another request. False: `deadline` has passed, or the daemon drains: `drain` is
-    /// readable, or its other end is closed.
-    pub(crate) fn wait_for_input(
-        &self,
-        deadline: Instant,
-        drain: Option<BorrowedFd<'_>>,
-    ) -> Result<bool, Interrupted> {
-        let mut fds = vec![PollFd::new(self.socket, PollFlags::POLLIN)];
-        fds.extend(drain.map(|drain| PollFd::new(drain, PollFlags::POLLIN)));
-        match self.poll(&mut fds, deadline) {
+    /// Waits for the first byte of another request. False: `deadline` has passed, or the supervisor asks this process to
+    /// close. It asks in the slot, and with a signal that is blocked but in `mask`: so none is missed between the look at
+    /// the slot and the wait (ppoll(2)).
+    pub(crate) fn wait_for_request(&self, deadline: Instant, mask: SigSet) -> Result<bool, Interrupted> {
+        self.waited.set(true);
+        let deadline = self.end.map_or(deadline, |end| end.min(deadline));
+        loop {
+            let is_close_asked = self.slot.is_close_asked();
+            let left = deadline.saturating_duration_since(Instant::now());
             // A request that arrives at the same moment is still answered.
-            Ok(()) => Ok(fds[0].any().unwrap_or(true)),
-            Err(Interrupted::TimedOut) => Ok(false),
-            Err(error) => Err(error),
+            let left = if is_close_asked { Duration::ZERO } else { left };
+            let mut fds = [PollFd::new(self.socket, PollFlags::POLLIN)];
+            match ppoll(&mut fds, Some(left.into()), Some(mask)) {
+                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(errno) => return Err(Interrupted::Gone(errno.into())),
+            }
         }
-    }
-
-    /// Whether the daemon drains: see [`Self::wait_for_input`].
-    pub(crate) fn is_draining(&self, drain: Option<BorrowedFd<'_>>) -> bool {
-        drain.is_some_and(|drain| {
-            let mut fds = [PollFd::new(drain, PollFlags::POLLIN)];
-            poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
-        })
     }
 
     fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Interrupted> {

@@ -1,12 +1,13 @@
-//! The log of a child: what happens to its connection while it runs, such as a program that fails. A child has
-//! closed the supervisor's socket to the journal, and opens one of its own when there is something to write. What
-//! the log does not accept is counted in the slot of the child, and the supervisor adds it to its own count.
+//! The log of a child: what happens to its connection while it runs, such as a program that fails. The process that forks
+//! children opens the way there, since a child may open no socket. What the log does not accept is counted in the slot of
+//! the child, and the supervisor adds it to its own count.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
@@ -21,6 +22,26 @@ use crate::escape::{escape_ascii, escape_for_line};
 use crate::scoreboard::Slot;
 use crate::sys;
 
+/// Where the children of this process, or this process itself, write.
+static SINK: Mutex<Option<ChildSink>> = Mutex::new(None);
+
+/// Opens the way from children to the journal, or to standard error. To be called before this process confines itself.
+///
+/// # Errors
+/// Those of socket(2).
+pub(crate) fn open_for_children(to_journal: bool) -> io::Result<()> {
+    *SINK.lock().unwrap_or_else(PoisonError::into_inner) = Some(ChildSink::open(to_journal)?);
+    Ok(())
+}
+
+/// The descriptor of what [`open_for_children`] has opened, which children keep. `None`: standard error.
+pub(crate) fn child_descriptor() -> Option<RawFd> {
+    match SINK.lock().unwrap_or_else(PoisonError::into_inner).as_ref()? {
+        ChildSink::Journal(socket, _) => Some(socket.as_arc().as_raw_fd()),
+        ChildSink::Stderr(stderr) => stderr.descriptor(),
+    }
+}
+
 /// How long a child waits for the journal, in all.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -31,8 +52,6 @@ pub(crate) struct ChildLog<'a> {
     service: &'a str,
     /// None: this process is its own supervisor.
     slot: Option<Slot>,
-    /// None: nothing has been written yet.
-    sink: RefCell<Option<ChildSink>>,
 }
 
 #[derive(Debug)]
@@ -44,7 +63,7 @@ enum ChildSink {
 
 impl<'a> ChildLog<'a> {
     pub(crate) fn new(identity: &'a Identity, service: &'a str, slot: Option<Slot>) -> Self {
-        Self { identity, service, slot, sink: RefCell::new(None) }
+        Self { identity, service, slot }
     }
 
     /// A program could not be started.
@@ -110,12 +129,9 @@ impl<'a> ChildLog<'a> {
 
     #[expect(clippy::needless_pass_by_value, reason = "an entry is written once")]
     fn write(&self, entry: Entry) {
-        let mut sink = self.sink.borrow_mut();
+        let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
         if sink.is_none() {
-            *sink = match is_journal() {
-                true => JournalSocket::open().ok().map(|socket| ChildSink::Journal(socket, TIMEOUT)),
-                false => Some(ChildSink::Stderr(Stderr::open())),
-            };
+            *sink = ChildSink::open(is_journal()).ok();
         }
         if !sink.as_mut().is_some_and(|sink| sink.write(&entry)) {
             match self.slot {
@@ -127,6 +143,13 @@ impl<'a> ChildLog<'a> {
 }
 
 impl ChildSink {
+    fn open(to_journal: bool) -> io::Result<Self> {
+        Ok(match to_journal {
+            true => Self::Journal(JournalSocket::open()?, TIMEOUT),
+            false => Self::Stderr(Stderr::open()),
+        })
+    }
+
     /// False: the log did not accept it.
     fn write(&mut self, entry: &Entry) -> bool {
         match self {

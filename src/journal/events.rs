@@ -55,6 +55,23 @@ pub(crate) fn log_accept_exhausted(listener: &str, error: &io::Error, limit: Opt
     log(entry.text("LSBAWS_ERROR", error).system_limit(limit));
 }
 
+/// A fork server has exited that was not to. `failure`: the end of a sentence about the service.
+pub(crate) fn log_fork_server_ended(service: &str, failure: &str, pause: Duration) {
+    let again = match pause.is_zero() {
+        true => "starting it again".to_owned(),
+        false => format!("starting it again in {}", humantime::format_duration(pause)),
+    };
+    let message = format_args!("service {service}: {failure}; {again}");
+    let entry = Entry::new(Level::Error, FORK_SERVER_ENDED, message).text("LSBAWS_SERVICE", service);
+    log(entry.text("LSBAWS_ERROR", failure));
+}
+
+/// The kernel cannot do a part of the confinement of a service.
+pub(crate) fn log_not_confined(service: &str, gap: &str) {
+    let message = format_args!("service {service}: {gap}");
+    log(Entry::new(Level::Warn, NOT_CONFINED, message).text("LSBAWS_SERVICE", service));
+}
+
 /// fork(2) failed for a connection.
 pub(crate) fn log_fork_exhausted(error: &io::Error, limit: Option<&SystemLimit>) {
     let suffix = LimitSuffix(limit);

@@ -67,7 +67,7 @@ pub(crate) fn close() {
 }
 
 /// Whether entries go to the journal.
-pub(super) fn is_journal() -> bool {
+pub(crate) fn is_journal() -> bool {
     with_log(|log| log.is_journal()).unwrap_or(false)
 }
 

@@ -41,6 +41,10 @@ pub(super) const STATUS: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36413";
 pub(super) const SOURCE_PENALIZED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36414";
 /// accept(2) or fork(2) succeeds again.
 pub(super) const SHORTAGE_OVER: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36415";
+/// A fork server has exited, and is started again.
+pub(super) const FORK_SERVER_ENDED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36416";
+/// The kernel cannot confine the children of a service as configured.
+pub(super) const NOT_CONFINED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36417";
 /// A limit of a service could not be set for a child.
 pub(super) const LIMIT_NOT_SET: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
 /// A limit of the system is lower than the configuration needs.

@@ -21,9 +21,9 @@ mod settings;
 mod socket;
 mod stderr;
 
-pub(crate) use child::ChildLog;
+pub(crate) use child::{ChildLog, child_descriptor, open_for_children};
 pub(crate) use events::*;
-pub(crate) use global::{change, close, flush, next_event, open, writable};
+pub(crate) use global::{change, close, flush, is_journal, next_event, open, writable};
 pub(crate) use record::{Record, RefusalRecord, record_connection, record_refusal};
 pub(crate) use report::report_failure;
 pub(crate) use settings::{Level, LogSettings, Target};

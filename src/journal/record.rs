@@ -33,6 +33,8 @@ pub(crate) struct Record<'a> {
     pub(crate) terminated_by: Option<TerminatedBy>,
     /// Its program left processes, which were terminated.
     pub(crate) has_orphans: bool,
+    /// Words for what the kernel cannot do to confine the child; empty if it can do everything.
+    pub(crate) gaps: &'a str,
     /// The limit of the service at which the kernel ended it, or its program.
     pub(crate) limit: Option<&'a Rlimit>,
     pub(crate) usage: Usage,
@@ -45,7 +47,7 @@ pub(crate) struct Record<'a> {
 pub(crate) fn record_connection(record: &Record<'_>) {
     let outcome = record.outcome();
     let kind = match (record.exit, outcome) {
-        (Exit::Killed { .. }, _) => Kind::Killed,
+        (Exit::Killed { .. } | Exit::Unknown, _) => Kind::Killed,
         (Exit::Exited(_), Some(outcome)) => Kind::Ended(outcome),
         (Exit::Exited(_), None) => Kind::Ended(Outcome::HandlerError), // a program's own exit code
     };
@@ -83,9 +85,10 @@ impl Record<'_> {
             Exit::Exited(code) => ("exited", Some(code), None),
             Exit::Killed { signal, dumped: true } => ("dumped", None, Some(signal_name(signal))),
             Exit::Killed { signal, dumped: false } => ("killed", None, Some(signal_name(signal))),
+            Exit::Unknown => ("unknown", None, None),
         };
         let message_id = match self.exit {
-            Exit::Killed { .. } => CONNECTION_KILLED,
+            Exit::Killed { .. } | Exit::Unknown => CONNECTION_KILLED,
             Exit::Exited(_) if level == Level::Info => CONNECTION_ENDED,
             Exit::Exited(_) => CONNECTION_FAILED,
         };
@@ -97,6 +100,7 @@ impl Record<'_> {
             .optional_text("LSBAWS_SIGNAL", signal.as_deref())
             .text("LSBAWS_OUTCOME", kind.word())
             .optional_text("LSBAWS_ORPHANS", self.has_orphans.then_some("yes"))
+            .optional_text("LSBAWS_NOT_CONFINED", Some(self.gaps).filter(|gaps| !gaps.is_empty()))
             .optional("LSBAWS_TERMINATED_BY", self.terminated_by)
             .optional_text("LSBAWS_LIMIT", self.limit.map(|limit| limit.key.name()))
             .field("LSBAWS_DURATION_USEC", self.duration.as_micros())
@@ -142,6 +146,7 @@ impl fmt::Display for Sentence<'_> {
             (_, Some(Outcome::SystemError), _) => write!(f, ", system error while {phase}"),
             (_, Some(Outcome::ConfigError), _) => f.write_str(", invalid configuration"),
             (_, None, Exit::Exited(code)) => write!(f, ", program exited with code {code}"),
+            (_, None, Exit::Unknown) => f.write_str(", the exit status of the child is not known"),
             (_, None, Exit::Killed { .. }) => Ok(()),
         }?;
         self.write_causes(f)?;

@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::sys;
+use crate::sys::{self, Patience};
 
 /// Room for what is sent and not yet read, as libsystemd has it (`SNDBUF_SIZE`); the kernel may give less.
 const SEND_BUFFER: usize = 8 * 1024 * 1024;
@@ -73,10 +73,16 @@ impl JournalSocket {
             self.connect()?;
         }
         let result = match self.socket.send(entry) {
-            Err(error) if is_disconnected(&error) => {
-                self.connect()?;
+            // shutdown(2) in another process that has the socket.
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
+                *self = Self::open_at(self.path).map_err(|_| SendError::Unavailable)?;
                 self.socket.send(entry)
             }
+            Err(error) if is_disconnected(&error) => match self.connect() {
+                Ok(()) => self.socket.send(entry),
+                // A child may not connect.
+                Err(_) => self.socket.send_to(entry, self.path),
+            },
             result => result,
         };
         match result {
@@ -99,7 +105,7 @@ impl JournalSocket {
                 | SealFlag::F_SEAL_WRITE
                 | SealFlag::F_SEAL_SEAL;
             fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-            sys::send_fd(self.socket.as_fd(), &[], file.as_fd())
+            sys::send_message(self.socket.as_fd(), &[], Some(file.as_fd()), Patience::Never)
         };
         send().map_err(|error: io::Error| self.classify(&error))
     }
@@ -111,7 +117,7 @@ impl JournalSocket {
         }
         match error.raw_os_error() {
             Some(libc::EAGAIN) => SendError::Full,
-            Some(libc::ENOBUFS | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EINTR) => {
+            Some(libc::ENOENT | libc::ENOBUFS | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EINTR) => {
                 SendError::Unavailable
             }
             _ => SendError::Rejected,

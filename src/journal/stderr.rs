@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::time::Instant;
 
@@ -43,6 +43,14 @@ enum Backend {
 impl Stderr {
     pub(super) fn open() -> Self {
         Self { backend: Backend::find(), owed: Vec::new() }
+    }
+
+    /// The descriptor that it has in addition to standard error, if it has one.
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        match &self.backend {
+            Backend::Reopened(file) => Some(file.as_raw_fd()),
+            Backend::Socket | Backend::Polled | Backend::File => None,
+        }
     }
 
     /// Writes a line, or fails without waiting and without having written any of it.

@@ -1,6 +1,7 @@
 //! Backpressure: what keeps the supervisor from accepting. It ends by itself: a child exits, or a moment passes.
 //! Meanwhile the listeners are left out of the poll set, and connections queue in the kernel's backlog.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +76,8 @@ impl Shortage {
 #[derive(Debug, Default)]
 pub(crate) struct Backpressure {
     paused_until: Option<Instant>,
-    waiting: Option<Waiting>,
+    /// In the order of their tries.
+    waiting: VecDeque<Waiting>,
     accept_shortage: Shortage,
     fork_shortage: Shortage,
     watch: Watch,
@@ -88,7 +90,7 @@ pub(crate) struct Backpressure {
 impl Backpressure {
     /// Nothing keeps the supervisor from accepting.
     pub(crate) fn is_open(&self) -> bool {
-        self.paused_until.is_none() && self.waiting.is_none()
+        self.paused_until.is_none() && self.waiting.is_empty()
     }
 
     /// Pauses after accept(2) has failed, most often for want of descriptors or memory: trying again at once would
@@ -121,7 +123,8 @@ impl Backpressure {
         error: io::Error,
         now: Instant,
     ) -> Option<Expired> {
-        if self.fork_shortage.record_failure(now) {
+        // Otherwise no fork server could take it.
+        if error.raw_os_error().is_some() && self.fork_shortage.record_failure(now) {
             self.limit = self.watch.find_reached(&error);
             journal::log_fork_exhausted(&error, self.limit.as_ref());
         }
@@ -131,28 +134,33 @@ impl Backpressure {
         if now.saturating_duration_since(since) >= FORK_TIMEOUT {
             return Some(self.expire(waiting));
         }
-        self.waiting = Some(waiting);
+        self.waiting.push_back(waiting);
         None
     }
 
-    /// fork(2) has succeeded: processes are available, if only now and then.
-    pub(crate) fn record_fork(&mut self) {
+    /// A connection has got its process: processes are available, if only now and then.
+    pub(crate) fn record_fork(&mut self, now: Instant) {
         self.no_fork_since = None;
+        self.expect_fork(now);
     }
 
-    /// The connection that waits for a process, when it is time to try again or a child has exited.
-    pub(crate) fn take_waiting(
-        &mut self,
-        now: Instant,
-        has_reaped: bool,
-    ) -> Option<(Connection, Arc<Service>)> {
-        let waiting = self.waiting.take_if(|waiting| has_reaped || now >= waiting.next_try)?;
-        Some((waiting.connection, waiting.service))
+    /// The next try may succeed at once.
+    pub(crate) fn expect_fork(&mut self, now: Instant) {
+        for waiting in &mut self.waiting {
+            waiting.next_try = now;
+        }
+    }
+
+    /// The connections that wait for a process and that it is time to try again for: all when a child has exited.
+    pub(crate) fn take_waiting(&mut self, now: Instant, has_reaped: bool) -> Vec<(Connection, Arc<Service>)> {
+        let is_due = |waiting: &&Waiting| has_reaped || now >= waiting.next_try;
+        let count = self.waiting.iter().take_while(is_due).count();
+        self.waiting.drain(..count).map(|waiting| (waiting.connection, waiting.service)).collect()
     }
 
     /// The connection that still waits when the daemon stops.
     pub(crate) fn take_expired(&mut self) -> Option<Expired> {
-        let waiting = self.waiting.take()?;
+        let waiting = self.waiting.pop_front()?;
         Some(self.expire(waiting))
     }
 
@@ -173,12 +181,12 @@ impl Backpressure {
 
     /// No connection waits for a process.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_none()
+        self.waiting.is_empty()
     }
 
     /// When a pause or a shortage ends.
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        let waiting = self.waiting.as_ref().map(|waiting| waiting.next_try);
+        let waiting = self.waiting.front().map(|waiting| waiting.next_try);
         let ends = [self.paused_until, waiting, self.accept_shortage.end(), self.fork_shortage.end()];
         ends.into_iter().flatten().min()
     }

@@ -1,93 +1,156 @@
-//! A connection on its way through the supervisor: admitted or refused, handed over to a process or deferred,
+//! A connection on its way through the supervisor: admitted or refused, handed over to a fork server or deferred,
 //! terminated when its time is over, reaped, recorded.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nix::unistd::Pid;
+use nix::sys::epoll::EpollTimeout;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::admission::Admission;
 use super::backpressure::{Backpressure, Expired, is_descriptor_shortage};
-use super::children::Children;
+use super::children::{Child, Children};
+use super::events::{Event, Events};
+use super::fork_server::Template;
 use super::handover::Launcher;
-use super::reap::Reaper;
+use super::orphans::Orphans;
 use super::refusal::{Reason, Refusals};
 use super::reserves::Reserves;
-use super::settings::{AdmissionRules, Process, Settings};
+use super::settings::{Model, Settings};
 use crate::child::in_place::End;
-use crate::child::spare::Binding;
-use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
-use crate::service::{RootWatch, Service, Services};
+use crate::journal;
+use crate::service::{RootWatch, Service};
 
 /// All connections, and what decides about them.
 #[derive(Debug)]
 pub(crate) struct Connections {
     max: usize,
-    admission: Admission,
-    backpressure: Backpressure,
+    pub(super) events: Events,
+    pub(super) admission: Admission,
+    pub(super) backpressure: Backpressure,
     refusals: Refusals,
-    launcher: Launcher,
-    children: Children,
-    reaper: Reaper,
+    pub(super) launcher: Launcher,
+    pub(super) children: Children,
+    pub(super) orphans: Orphans,
+    /// Connections whose record is written.
+    pub(super) recorded: u64,
+    /// The soft limit of descriptors that this process was started with: that of children.
+    open_files: u64,
     reserves: Reserves,
     /// By service.
     roots: BTreeMap<String, RootWatch>,
 }
 
+/// Fork servers that are to replace those that exist, once they are ready.
+#[derive(Debug)]
+pub(crate) struct Starting(Vec<u32>);
+
 impl Connections {
     /// # Errors
-    /// Those of mmap(2), for the scoreboard.
+    /// Those of memfd_create(2) and mmap(2), for the scoreboard, and of epoll_create1(2).
     pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
         let process = &settings.process;
         Ok(Self {
             max: process.max_connections,
+            events: Events::new()?,
             admission: Admission::new(settings.admission.clone()),
             backpressure: Backpressure::default(),
             refusals: Refusals::default(),
-            launcher: Launcher::new(settings.children, process)?,
+            launcher: Launcher::new(settings)?,
             children: Children::new(process.max_connections),
-            reaper: Reaper::default(),
+            orphans: Orphans::default(),
+            recorded: 0,
+            open_files: getrlimit(Resource::RLIMIT_NOFILE)?.0,
             reserves: Reserves::new(&settings.services),
             roots: BTreeMap::new(),
         })
     }
 
-    /// Prepares for children: see [`Launcher::open_drain`].
-    ///
-    /// # Errors
-    /// Those of socketpair(2).
-    pub(crate) fn open_drain(&mut self) -> io::Result<()> {
-        self.launcher.open_drain()
+    /// Raises the limit of descriptors as far as this process may: it holds one for each connection.
+    pub(crate) fn raise_open_files(&self) {
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard); // the limit stays
+        }
     }
 
-    /// What holds for connections from now on; those that have a process keep what they were forked with.
+    /// Starts the fork servers for new settings. [`Self::switch_to`] brings them into use.
     ///
     /// # Errors
-    /// Those of mmap(2), for a larger scoreboard; nothing has changed then.
-    pub(crate) fn reconfigure(
-        &mut self,
-        children: ChildSettings,
-        process: &Process,
-        rules: AdmissionRules,
-    ) -> io::Result<()> {
-        self.launcher.reconfigure(children, process)?;
-        self.children.reserve(process.max_connections);
-        self.max = process.max_connections;
-        self.admission.reconfigure(rules);
+    /// A sentence; nothing has changed then.
+    pub(crate) fn start_fork_servers(&mut self, settings: &Settings) -> Result<Starting, String> {
+        if self.launcher.serves_in_place() {
+            return Ok(Starting(Vec::new()));
+        }
+        let process = &settings.process;
+        let template = Template {
+            children: settings.children,
+            forks_twice: process.model == Model::DoubleFork,
+            spares: if process.model == Model::Fork { process.spares } else { 0 },
+            logs_to_journal: journal::is_journal(),
+            open_files: self.open_files,
+        };
+        let Launcher { fork_servers, scoreboard, .. } = &mut self.launcher;
+        let (count, file) = (process.fork_servers, scoreboard.file());
+        fork_servers.start_all(&settings.services, template, count, file, &self.events).map(Starting)
+    }
+
+    /// Whether these fork servers are ready.
+    ///
+    /// # Errors
+    /// Why one of them cannot start.
+    pub(crate) fn are_ready(&self, starting: &Starting) -> Result<bool, String> {
+        match self.launcher.fork_servers.find_failure(&starting.0) {
+            Some(failure) => Err(failure),
+            None => Ok(self.launcher.fork_servers.are_ready(&starting.0)),
+        }
+    }
+
+    /// Waits until these fork servers are ready.
+    ///
+    /// # Errors
+    /// Why one of them cannot start.
+    pub(crate) fn wait_for(&mut self, starting: &Starting) -> Result<(), String> {
+        while !self.are_ready(starting)? {
+            let second = EpollTimeout::try_from(Duration::from_secs(1)).unwrap_or(EpollTimeout::ZERO);
+            let events = self.events.take(second).map_err(|errno| errno.desc().to_owned())?;
+            self.act_on_events(events, Instant::now());
+            self.refresh(Instant::now(), false);
+        }
         Ok(())
     }
 
-    /// Sets how many places each service keeps.
-    pub(crate) fn set_reserves(&mut self, services: &Services) {
-        self.reserves = Reserves::new(services);
+    /// Gives up fork servers that were to replace others.
+    pub(crate) fn give_up(&mut self, starting: &Starting) {
+        self.launcher.fork_servers.retire(&starting.0);
     }
 
-    /// Sets where connections may come from.
-    pub(crate) fn set_bindings(&mut self, bindings: Vec<Binding>) {
-        self.launcher.set_bindings(bindings);
+    /// Makes room for what new settings permit.
+    ///
+    /// # Errors
+    /// Those of ftruncate(2) and mmap(2), for a larger scoreboard; nothing has changed then.
+    pub(crate) fn make_room(&mut self, settings: &Settings) -> io::Result<()> {
+        self.launcher.reconfigure(settings.process.max_connections, settings.children)
+    }
+
+    /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Those that
+    /// exist serve until then.
+    fn restart_fork_servers(&mut self, service: &Arc<Service>) {
+        let Launcher { fork_servers, scoreboard, .. } = &mut self.launcher;
+        if let Err(sentence) = fork_servers.restart(service, scoreboard.file(), &self.events) {
+            journal::log_warning(&sentence);
+        }
+    }
+
+    /// Brings fork servers and settings into use. Connections that have a process keep what they were forked with.
+    pub(crate) fn switch_to(&mut self, starting: &Starting, settings: &Settings) {
+        self.launcher.fork_servers.replace(&starting.0);
+        self.max = settings.process.max_connections;
+        self.admission.reconfigure(settings.admission.clone());
+        self.reserves = Reserves::new(&settings.services);
     }
 
     /// Another connection may be accepted.
@@ -132,43 +195,51 @@ impl Connections {
         let Self { admission, children, .. } = self;
         admission.check_source_limits(peer, service, children).or_else(|_| {
             // A client that reconnects at once may arrive before its previous child is reaped.
-            let _ = self.reap(); // an error comes again at the next SIGCHLD
+            self.handle_events(now);
             self.admission.check_source_limits(peer, service, &self.children)
         })
     }
 
     /// Tries again to give a process to the connection that waits for one.
     pub(crate) fn retry_waiting(&mut self, now: Instant, has_reaped: bool) {
-        if let Some((connection, service)) = self.backpressure.take_waiting(now, has_reaped) {
+        for (connection, service) in self.backpressure.take_waiting(now, has_reaped) {
             self.start(connection, service, now);
         }
     }
 
-    fn start(&mut self, connection: Connection, service: Arc<Service>, now: Instant) {
+    pub(super) fn start(&mut self, connection: Connection, service: Arc<Service>, now: Instant) {
         let watch = self.roots.entry(service.name.clone()).or_default();
-        service.reopen_moved_roots(watch, now);
+        if service.reopen_moved_roots(watch, now) {
+            self.restart_fork_servers(&service);
+        }
         if self.launcher.serves_in_place() {
             self.serve_in_place(connection, &service);
             return;
         }
-        match self.launcher.hand_over(&connection, &service) {
-            Ok((pid, child)) => {
-                self.backpressure.record_fork();
-                self.children.add(pid, child); // and the supervisor's copy of the socket is closed
-            }
-            Err(error) => {
-                if let Some(expired) = self.backpressure.defer(connection, service, error, now) {
-                    self.refuse_expired(expired, now);
-                }
-            }
+        match self.launcher.hand_over(connection, &service) {
+            Ok(child) => self.children.add(child),
+            Err((connection, error)) => self.defer(connection, service, error, now),
+        }
+    }
+
+    /// Keeps a connection that gets no process now for another try, or refuses it.
+    pub(super) fn defer(
+        &mut self,
+        connection: Connection,
+        service: Arc<Service>,
+        error: io::Error,
+        now: Instant,
+    ) {
+        if let Some(expired) = self.backpressure.defer(connection, service, error, now) {
+            self.refuse_expired(expired, now);
         }
     }
 
     /// Serves a connection in this process, and records it.
     pub(crate) fn serve_in_place(&mut self, connection: Connection, service: &Arc<Service>) -> End {
         let (child, end) = self.launcher.serve_in_place(connection, service);
-        self.reaper.record_in_place(&child, &end, &self.children, &mut self.admission);
-        self.launcher.release(child.slot());
+        self.record_in_place(&child, &end);
+        self.launcher.release(child.slot(), false);
         end
     }
 
@@ -196,50 +267,67 @@ impl Connections {
         self.backpressure.pause_accepting(listener, error, now)
     }
 
-    /// Reaps and records the children that have exited.
-    ///
-    /// # Errors
-    /// Those of wait4(2).
-    pub(crate) fn reap(&mut self) -> io::Result<()> {
-        self.reaper.reap(&mut self.children, &mut self.launcher, &mut self.admission)
+    /// Acts on processes that have exited and on reports of fork servers. True: processes and memory may be free again.
+    pub(crate) fn handle_events(&mut self, now: Instant) -> bool {
+        let before = self.recorded;
+        while let Ok(events) = self.events.take(EpollTimeout::ZERO)
+            && !events.is_empty()
+        {
+            self.act_on_events(events, now);
+        }
+        self.recorded > before
     }
 
-    /// Does what is due: pauses end, refused sockets are closed, connections that last too long are terminated, and
-    /// orphans that outlive their grace are killed.
+    fn act_on_events(&mut self, events: Vec<Event>, now: Instant) {
+        for event in events {
+            match event {
+                Event::Child(slot) => self.reap_child(slot, now),
+                Event::Process(pid) => self.reap_process(pid, now),
+                Event::Report(server) => self.receive_reports(server, now),
+            }
+        }
+    }
+
+    /// Does what is due: pauses end, refused sockets are closed, connections that last too long are terminated, orphans
+    /// that outlive their grace are killed, and fork servers that have exited are started again.
     pub(crate) fn refresh(&mut self, now: Instant, has_reaped: bool) {
         self.backpressure.refresh(now, has_reaped);
         self.refusals.refresh(now);
         self.children.terminate_due(now);
-        self.reaper.refresh(now);
+        self.orphans.refresh(now);
+        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, children, events, .. } = self;
+        fork_servers.refresh(scoreboard.file(), events, now);
+        fork_servers.close_retired(|server| children.awaits(server));
+        fork_servers.forget_ended();
     }
 
-    /// Forks the spares that are missing.
-    pub(crate) fn refill_spares(&mut self, now: Instant) {
-        self.launcher.refill_spares(now);
-    }
-
-    /// Lets children finish the request at hand, and spares exit.
+    /// Lets children finish the request at hand, and begin no other.
     pub(crate) fn drain(&mut self) {
-        self.launcher.drain();
+        self.children.ask_to_close();
     }
 
-    /// Kills every child, spare and orphan.
+    /// Lets the fork servers exit: no connection will come.
+    pub(crate) fn retire_fork_servers(&mut self) {
+        self.launcher.fork_servers.retire_all();
+    }
+
+    /// Kills every child, fork server and orphan.
     pub(crate) fn kill_all(&mut self, now: Instant) {
         self.children.kill_all(now);
-        self.launcher.kill_spares();
-        self.reaper.kill_all(now);
+        self.launcher.fork_servers.kill_all();
+        self.orphans.kill_all(now);
     }
 
-    /// Refuses the connection that still waits for a process: no further try will be made.
+    /// Refuses the connections that still wait for a process: no further try will be made.
     pub(crate) fn refuse_waiting(&mut self, now: Instant) {
-        if let Some(expired) = self.backpressure.take_expired() {
+        while let Some(expired) = self.backpressure.take_expired() {
             self.refuse_expired(expired, now);
         }
     }
 
-    /// Processes have exited: every child, every spare, every orphan.
+    /// Processes have exited: every child, every fork server, every orphan that may not live.
     pub(crate) fn is_over(&self) -> bool {
-        self.children.count() == 0 && self.launcher.count_spares() == 0 && self.reaper.is_idle()
+        self.children.count() == 0 && self.launcher.fork_servers.is_empty() && self.orphans.is_idle()
     }
 
     /// No connection waits for a process, and no refusal to be read.
@@ -249,19 +337,29 @@ impl Connections {
 
     /// No connection is in any state.
     pub(crate) fn is_idle(&self) -> bool {
-        self.children.count() == 0 && self.reaper.is_idle() && self.is_settled()
+        self.children.count() == 0 && self.orphans.is_idle() && self.is_settled()
     }
 
-    /// When [`Self::refresh`], [`Self::retry_waiting`] or [`Self::refill_spares`] has something to do.
+    /// When [`Self::refresh`] or [`Self::retry_waiting`] has something to do.
     pub(crate) fn next_event(&self) -> Option<Instant> {
         let events = [
             self.backpressure.next_event(),
             self.refusals.next_event(),
             self.children.next_event(),
-            self.reaper.next_event(),
-            self.launcher.next_event(),
+            self.orphans.next_event(),
+            self.launcher.fork_servers.next_event(),
         ];
         events.into_iter().flatten().min()
+    }
+
+    /// Readable when [`Self::handle_events`] has something to do.
+    pub(crate) fn events(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// A connection waits for a process.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.backpressure.is_idle()
     }
 
     pub(crate) fn children(&self) -> &Children {
@@ -269,8 +367,8 @@ impl Connections {
     }
 
     /// Terminates the children for a drain that has lasted too long: see [`Children::terminate_for_drain`].
-    pub(crate) fn terminate_for_drain(&mut self, now: Instant, is_spared: impl Fn(Pid) -> bool) -> usize {
-        self.launcher.kill_spares(); // they have no connection to finish
+    pub(crate) fn terminate_for_drain(&mut self, now: Instant, is_spared: impl Fn(&Child) -> bool) -> usize {
+        self.launcher.fork_servers.kill_all(); // no connection will come
         self.children.terminate_for_drain(now, is_spared)
     }
 
@@ -281,7 +379,7 @@ impl Connections {
 
     /// Connections that have ended, refused ones included.
     pub(crate) fn count_ended(&self) -> u64 {
-        self.reaper.recorded() + self.refusals.count()
+        self.recorded + self.refusals.count()
     }
 
     /// How the connections stand, for the status dump.
@@ -290,11 +388,11 @@ impl Connections {
             "{}/{} connections, {} spares, {} ended, {} refused, {} sources penalized, {} orphaned processes reaped",
             self.children.count(),
             self.max,
-            self.launcher.count_spares(),
+            self.launcher.fork_servers.count_spares(),
             self.count_ended(),
             self.refusals.count(),
             self.admission.count_penalized(now),
-            self.reaper.orphans_reaped(),
+            self.orphans.count_reaped(),
         )
     }
 }

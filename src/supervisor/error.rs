@@ -11,6 +11,8 @@ pub(crate) enum Error {
     Listen(#[from] listen::Error),
     #[error("{0}")]
     NoService(String),
+    #[error("{0}")]
+    ForkServer(String),
     #[error("unable to {action}: {source}")]
     System { action: &'static str, source: io::Error },
 }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use nix::unistd::Pid;
-
+use super::children::Child;
 use super::connections::Connections;
 use super::settings::Process;
+use crate::connection::Id;
 use crate::journal;
 
 /// How often a drain checks whether bytes still move.
@@ -34,7 +34,7 @@ pub(crate) struct Drain {
     next_check: Instant,
     is_accepting: bool,
     /// The bytes of each child, and when they were last seen to have moved.
-    movement: HashMap<Pid, (u64, Instant)>,
+    movement: HashMap<Id, (u64, Instant)>,
 }
 
 impl Lifecycle {
@@ -84,7 +84,7 @@ impl Lifecycle {
             return false;
         }
         drain.is_accepting = false;
-        let is_moving = |pid| now < drain.max && drain.is_moving(pid, now);
+        let is_moving = |child: &Child| now < drain.max && drain.is_moving(child, now);
         connections.terminate_for_drain(now, is_moving) > 0
     }
 
@@ -105,17 +105,18 @@ impl Drain {
     }
 
     fn record_movement(&mut self, connections: &Connections, now: Instant) {
-        for (pid, child) in connections.children().iter() {
+        for child in connections.children().iter() {
             let bytes = child.slot().bytes();
-            let (before, at) = self.movement.entry(pid).or_insert((bytes, child.identity().accepted_at));
+            let id = child.identity().id;
+            let (before, at) = self.movement.entry(id).or_insert((bytes, child.identity().accepted_at));
             if *before != bytes {
                 (*before, *at) = (bytes, now);
             }
         }
     }
 
-    fn is_moving(&self, pid: Pid, now: Instant) -> bool {
-        let moved_at = self.movement.get(&pid).map(|(_, at)| *at);
+    fn is_moving(&self, child: &Child, now: Instant) -> bool {
+        let moved_at = self.movement.get(&child.identity().id).map(|(_, at)| *at);
         moved_at.is_some_and(|at| now.saturating_duration_since(at) <= STALL_TIMEOUT)
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::child::spare::Binding;
 use crate::listen::Listener;
 use crate::listen::address::Address;
 use crate::service::Service;
@@ -136,12 +135,6 @@ impl Listeners {
     /// See [`Listener::set_peer_timeout`].
     pub(crate) fn set_peer_timeout(&self, timeout: Duration) {
         self.entries.iter().for_each(|entry| entry.listener.set_peer_timeout(timeout));
-    }
-
-    /// Where connections come from, for children that are forked ahead.
-    pub(crate) fn bindings(&self) -> Vec<Binding> {
-        let binding = |entry: &ServedListener| (Arc::clone(&entry.listener.name), Arc::clone(&entry.service));
-        self.entries.iter().map(binding).collect()
     }
 
     /// The addresses, each with its service, without listeners that are given up.

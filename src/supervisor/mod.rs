@@ -1,6 +1,6 @@
-//! The supervisor: one thread, one poll set. It accepts, admits, hands over, reaps and records; it reads no byte from
-//! the network, and waits for nothing but poll(2). (In the model `iterative`, and for a single connection that was
-//! handed in, the supervisor is its own child.)
+//! The supervisor: one thread, one poll set. It accepts, admits, hands over, reaps and records; it forks no child and reads
+//! no byte from the network, and waits for nothing but poll(2). (In the model `iterative`, and for a single connection that
+//! was handed in, the supervisor is its own child.)
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,9 @@ mod backpressure;
 mod children;
 mod connections;
 mod error;
+mod events;
+mod fork_server;
+mod fork_servers;
 mod handover;
 mod lifecycle;
 mod listeners;
@@ -16,14 +19,13 @@ mod orphans;
 mod reap;
 mod refusal;
 mod reload;
+mod reports;
 mod reserves;
 pub(crate) mod settings;
 mod sources;
-mod spares;
 mod start;
 mod status;
 
-use std::mem;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,8 +42,8 @@ use connections::Connections;
 pub(crate) use error::Error;
 use lifecycle::Lifecycle;
 use listeners::Listeners;
-use reload::Plan;
-use settings::{Process, Settings};
+use reload::Reloading;
+use settings::Settings;
 pub(crate) use start::run;
 
 /// Connections accepted from one listener before the others, and children that have exited, get their turn.
@@ -64,6 +66,7 @@ struct Supervisor {
     /// systemd holds the listeners as well, and starts the daemon again for the next connection.
     is_inherited: bool,
     reload_requested: bool,
+    reloading: Option<Reloading>,
     started: Instant,
     /// When a connection was last seen.
     idle_since: Instant,
@@ -72,6 +75,8 @@ struct Supervisor {
 /// What one wait has found.
 struct Ready {
     signals: bool,
+    /// Processes have exited, or fork servers have reported.
+    events: bool,
     /// Indices of the listeners that have connections.
     listeners: Vec<usize>,
 }
@@ -80,7 +85,7 @@ impl Supervisor {
     /// Takes over the signals of this process and prepares for children.
     fn new(
         listeners: Listeners,
-        mut connections: Connections,
+        connections: Connections,
         settings: Settings,
         load_settings: Reload,
         is_inherited: bool,
@@ -90,9 +95,6 @@ impl Supervisor {
         if !connections.can_accept_batch() {
             notifier.disable_watchdog();
         }
-        // After every other descriptor: see there.
-        connections.open_drain().map_err(Error::system("make a pair of sockets"))?;
-        connections.set_bindings(listeners.bindings());
         let now = Instant::now();
         Ok(Self {
             listeners,
@@ -104,6 +106,7 @@ impl Supervisor {
             load_settings,
             is_inherited,
             reload_requested: false,
+            reloading: None,
             started: now,
             idle_since: now,
         })
@@ -112,14 +115,16 @@ impl Supervisor {
     /// Serves until the daemon has stopped. The steps of a round have their order for a reason each.
     fn run(&mut self) -> Result<(), Error> {
         journal::log_ready(&self.listeners.describe());
-        self.connections.refill_spares(Instant::now());
         self.notifier.ready(self.counts());
         loop {
             let ready = self.wait().map_err(Error::system("wait for events"))?;
             let now = Instant::now();
-            // Signals first: a reaped child frees the slot that a later step may need, and after a stop signal no
-            // step may accept.
-            let has_reaped = ready.signals && self.handle_signal(now)?;
+            // Signals first: after a stop signal no step may accept. Then the children that have exited: each frees the slot
+            // that a later step may need.
+            if ready.signals {
+                self.handle_signal(now)?;
+            }
+            let has_reaped = ready.events && self.connections.handle_events(now);
             // Then what is due, so that nothing below acts on a pause or a deadline that is over.
             self.connections.refresh(now, has_reaped);
             // The connection that waits for a process was accepted before those in the backlogs.
@@ -129,13 +134,9 @@ impl Supervisor {
             }
             if self.lifecycle.is_serving() {
                 self.accept_from(ready.listeners);
-                // After the connections: a spare must not take the slot of one that is there.
-                self.connections.refill_spares(now);
                 self.stop_when_idle(now);
                 // After accepting: what the wait has found are indices of the listeners as they were.
-                if mem::take(&mut self.reload_requested) {
-                    self.reload();
-                }
+                self.advance_reload();
             }
             // After a stop or a reload in this very round.
             self.drain_listeners();
@@ -155,8 +156,9 @@ impl Supervisor {
     /// Waits for a signal, a connection or the next deadline.
     fn wait(&self) -> nix::Result<Ready> {
         let now = Instant::now();
-        let mut fds = Vec::with_capacity(1 + self.listeners.count());
+        let mut fds = Vec::with_capacity(3 + self.listeners.count());
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
+        fds.push(PollFd::new(self.connections.events(), PollFlags::POLLIN));
         let mut polled = Vec::new();
         for (index, entry) in self.listeners.iter().enumerate() {
             // The others queue in the kernel's backlog.
@@ -176,9 +178,9 @@ impl Supervisor {
             Err(errno) => return Err(errno),
         }
         let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
-        let listeners = polled.into_iter().zip(&fds[1..]).filter(|(_, fd)| is_ready(fd));
+        let listeners = polled.into_iter().zip(&fds[2..]).filter(|(_, fd)| is_ready(fd));
         let listeners = listeners.map(|(index, _)| index).collect();
-        Ok(Ready { signals: is_ready(&fds[0]), listeners })
+        Ok(Ready { signals: is_ready(&fds[0]), events: is_ready(&fds[1]), listeners })
     }
 
     /// The nearest deadline.
@@ -194,16 +196,12 @@ impl Supervisor {
         events.into_iter().flatten().min()
     }
 
-    /// Acts on one signal. True: children may have exited, so that processes and memory are free again.
-    fn handle_signal(&mut self, now: Instant) -> Result<bool, Error> {
+    /// Acts on one signal.
+    fn handle_signal(&mut self, now: Instant) -> Result<(), Error> {
         let Some(info) = self.signals.read_signal().map_err(Error::system("read a signal"))? else {
-            return Ok(false);
+            return Ok(());
         };
         match i32::try_from(info.ssi_signo).map(Signal::try_from) {
-            Ok(Ok(Signal::SIGCHLD)) => {
-                self.connections.reap().map_err(Error::system("reap children"))?;
-                return Ok(true);
-            }
             Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now),
             Ok(Ok(Signal::SIGHUP)) => self.reload_requested = true,
             Ok(Ok(Signal::SIGUSR1)) => {
@@ -212,7 +210,7 @@ impl Supervisor {
             }
             _ => {}
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Accepts from the listeners that have connections.
@@ -259,6 +257,9 @@ impl Supervisor {
         if !self.lifecycle.is_accepting() {
             self.listeners.clear();
         }
+        if !self.lifecycle.is_serving() && self.listeners.count() == 0 && !self.connections.has_waiting() {
+            self.connections.retire_fork_servers();
+        }
         for index in self.listeners.list_retiring() {
             if self.accept_batch(index) {
                 self.listeners.remove(index);
@@ -266,41 +267,9 @@ impl Supervisor {
         }
     }
 
-    /// Loads the settings again and applies all of them, or none.
-    fn reload(&mut self) {
-        self.notifier.reloading();
-        let children = self.connections.children().count();
-        match (self.load_settings)(children).and_then(|settings| self.apply(settings)) {
-            Ok(()) => journal::log_reloaded(&self.listeners.describe()),
-            Err(error) => journal::log_reload_failed(&error),
-        }
-        self.notifier.ready(self.counts());
-    }
-
-    fn apply(&mut self, new: Settings) -> Result<(), String> {
-        let plan = Plan::new(&new, &self.listeners, self.is_inherited)?;
-        // The process model and the target of the log stay as they are until the next start.
-        let process = Process { model: self.settings.process.model, ..new.process };
-        self.connections
-            .reconfigure(new.children, &process, new.admission.clone())
-            .map_err(|error| format!("unable to enlarge the scoreboard: {error}"))?;
-        plan.apply(&mut self.listeners);
-        self.connections.set_reserves(&new.services);
-        self.listeners.set_peer_timeout(new.peer_timeout);
-        self.connections.set_bindings(self.listeners.bindings());
-        journal::change(new.log);
-        for warning in &new.warnings {
-            journal::log_system_limit_low(warning);
-        }
-        reload::warn_of_restart(&self.settings, &new, self.is_inherited);
-        let log = journal::LogSettings { target: self.settings.log.target, ..new.log };
-        let listen = mem::take(&mut self.settings.listen);
-        self.settings = Settings { process, log, listen, ..new };
-        Ok(())
-    }
-
     /// Stops: the first time drains, the second time kills.
     fn stop(&mut self, now: Instant) {
+        self.give_up_reload();
         if self.lifecycle.is_serving() {
             self.listeners.retire_all();
         } else {
@@ -357,9 +326,8 @@ impl Supervisor {
 
 /// Signals become readable instead of interrupting: none is lost between two system calls.
 fn take_signals() -> nix::Result<SignalFd> {
-    let mask: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1]
-        .into_iter()
-        .collect();
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+    let mask: SigSet = signals.into_iter().collect();
     mask.thread_set_mask()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }

@@ -1,63 +1,125 @@
-//! Orphans: processes of a program whose child has exited, or that a program has started and not waited for. They come
-//! to the supervisor, which is a subreaper, and it terminates them by process group.
+//! Orphans: what a connection leaves behind. A child that starts programs is a subreaper, and so is a program that a child
+//! has become: all that they have started, in whatever session, stays below them, and comes to the supervisor when they
+//! exit. So every child of the supervisor that it does not know is an orphan of a connection that has ended.
 
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use nix::sys::signal::killpg;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::events::{Event, Events};
 use crate::sys::{self, Escalation};
 
-/// Process groups that are being terminated.
+#[derive(Debug)]
+struct Orphan {
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// None: it may live.
+    escalation: Option<Escalation>,
+}
+
+/// Processes that connections have left behind.
 #[derive(Debug, Default)]
 pub(crate) struct Orphans {
-    groups: Vec<(Pid, Escalation)>,
+    entries: Vec<Orphan>,
+    /// /proc/thread-self/children (proc_pid_task(5)).
+    list: Option<File>,
     /// No grace any more.
     is_killing: bool,
+    reaped: u64,
 }
 
 impl Orphans {
-    /// Terminates what is left of a group. Only if a child of this process is in it: the group may come from a slot,
-    /// which may hold anything. False: none of it runs any more.
-    pub(crate) fn terminate(&mut self, group: Pid, now: Instant) -> bool {
-        let is_left = sys::reap_group(group);
-        if is_left {
-            let mut escalation = Escalation::new(now);
-            if self.is_killing {
-                escalation.kill(now);
-            }
-            self.groups.push((group, escalation));
-            self.refresh(now);
+    /// The children of this process that `is_known` does not accept and that are no orphans yet.
+    ///
+    /// # Errors
+    /// The kernel gives no list of children.
+    pub(crate) fn list_unknown(&mut self, is_known: impl Fn(Pid) -> bool) -> io::Result<Vec<Pid>> {
+        if self.list.is_none() {
+            self.list = Some(File::open("/proc/thread-self/children")?);
         }
-        is_left
+        let mut text = String::new();
+        if let Some(list) = &mut self.list {
+            list.rewind()?;
+            list.read_to_string(&mut text)?;
+        }
+        let pids = text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw);
+        Ok(pids.filter(|&pid| !self.contains(pid) && !is_known(pid)).collect())
     }
 
-    /// Sends the signals that are due, and forgets the groups that have exited.
+    fn contains(&self, pid: Pid) -> bool {
+        self.entries.iter().any(|orphan| orphan.pid == pid)
+    }
+
+    /// Takes a child of this process as an orphan: terminates it, or lets it live. False: it has exited already.
+    pub(crate) fn add(&mut self, pid: Pid, is_kept: bool, events: &Events, now: Instant) -> bool {
+        if !matches!(sys::reap(pid), Ok(None)) {
+            self.reaped += 1;
+            return false;
+        }
+        // It is not reaped, so that the pid is its own.
+        let Ok(pidfd) = sys::open_pidfd(pid.as_raw().unsigned_abs()) else { return true };
+        if events.add(&pidfd, Event::Process(pid)).is_err() {
+            return true; // found again at the next look
+        }
+        let mut escalation = (!is_kept || self.is_killing).then(|| Escalation::new(now));
+        if let Some(escalation) = escalation.as_mut().filter(|_| self.is_killing) {
+            escalation.kill(now);
+        }
+        self.entries.push(Orphan { pid, pidfd, escalation });
+        self.refresh(now);
+        true
+    }
+
+    /// Reaps the orphan if it has exited. What it has started may have come to the supervisor; true: that may live as well.
+    pub(crate) fn reap(&mut self, pid: Pid) -> Option<bool> {
+        let index = self.entries.iter().position(|orphan| orphan.pid == pid)?;
+        if matches!(sys::reap(pid), Ok(None)) {
+            return None;
+        }
+        self.reaped += 1;
+        Some(self.entries.swap_remove(index).escalation.is_none())
+    }
+
+    /// Sends the signals that are due.
     pub(crate) fn refresh(&mut self, now: Instant) {
-        self.groups.retain_mut(|(group, escalation)| {
-            let is_left = sys::is_own_group(*group);
-            if is_left && let Some(signal) = escalation.take_signal(now) {
-                let _ = killpg(*group, signal); // it has exited meanwhile
+        for orphan in &mut self.entries {
+            if let Some(signal) = orphan.escalation.as_mut().and_then(|at| at.take_signal(now)) {
+                orphan.send(signal);
             }
-            is_left
-        });
+        }
     }
 
-    /// Kills all groups at once, and later ones without grace.
+    /// Kills all at once, and later ones without grace. Those that may live are spared.
     pub(crate) fn kill_all(&mut self, now: Instant) {
         self.is_killing = true;
-        for (_, escalation) in &mut self.groups {
+        for escalation in self.entries.iter_mut().filter_map(|orphan| orphan.escalation.as_mut()) {
             escalation.kill(now);
         }
         self.refresh(now);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+    /// None is to be terminated.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.entries.iter().all(|orphan| orphan.escalation.is_none())
+    }
+
+    /// Orphans that were reaped.
+    pub(crate) fn count_reaped(&self) -> u64 {
+        self.reaped
     }
 
     /// When the next signal is due.
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        self.groups.iter().map(|(_, escalation)| escalation.due()).min()
+        self.entries.iter().filter_map(|orphan| orphan.escalation).map(|at| at.due()).min()
+    }
+}
+
+impl Orphan {
+    fn send(&self, signal: Signal) {
+        let _ = sys::send_signal(self.pidfd.as_fd(), signal); // it has exited already
     }
 }

@@ -1,123 +1,95 @@
-//! Reaping: what has exited is waited for, joined with its slot and its resource usage, and recorded.
+//! Reaping: a process that has exited is waited for, joined with its slot and its resource usage, and recorded. It is known
+//! by its pidfd, so that the cost does not grow with the number of processes. What it has left behind is found.
 
-use std::io;
 use std::time::Instant;
 
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getpgrp};
+use nix::unistd::{Pid, getsid};
 
-use super::admission::Admission;
-use super::children::{Child, Children};
-use super::handover::Launcher;
-use super::orphans::Orphans;
+use super::children::Child;
+use super::connections::Connections;
 use crate::child::in_place::End;
 use crate::journal::{self, Record};
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
-use crate::service::Protocol;
+use crate::service::{Leftover, Protocol};
 use crate::sys::{self, Exit, Usage};
 
-/// Turns processes that have exited into records.
-#[derive(Debug, Default)]
-pub(crate) struct Reaper {
-    orphans: Orphans,
-    /// Connections whose record is written.
-    recorded: u64,
-    /// Orphaned processes that were reaped here.
-    orphans_reaped: u64,
-}
-
-impl Reaper {
-    /// Connections whose record is written.
-    pub(crate) fn recorded(&self) -> u64 {
-        self.recorded
+impl Connections {
+    /// The child with this slot may have exited: reaps and records it.
+    pub(super) fn reap_child(&mut self, slot: u32, now: Instant) {
+        let Some(pid) = self.children.get(slot).and_then(Child::pid) else { return };
+        let (exit, usage) = match sys::reap(pid) {
+            Ok(None) => return,
+            Ok(Some(end)) => end,
+            // It has been reaped elsewhere, which should not happen: its record must not be lost.
+            Err(_) => (Exit::Unknown, Usage::default()),
+        };
+        let Some(child) = self.children.remove(slot) else { return };
+        let has_orphans =
+            child.service().can_leave_orphans() && self.find_orphans(child.service().leftover, now);
+        self.record(&child, pid, exit, usage, has_orphans);
+        self.launcher.release(child.slot(), !self.orphans.is_idle());
     }
 
-    /// Orphaned processes that were reaped.
-    pub(crate) fn orphans_reaped(&self) -> u64 {
-        self.orphans_reaped
+    /// A fork server, a spare or an orphan may have exited.
+    pub(super) fn reap_process(&mut self, pid: Pid, now: Instant) {
+        if let Some(is_kept) = self.orphans.reap(pid) {
+            self.find_orphans(if is_kept { Leftover::Keep } else { Leftover::End }, now);
+            if self.orphans.is_idle() {
+                self.launcher.release_withheld();
+            }
+        } else {
+            self.launcher.fork_servers.reap(pid, now);
+            self.launcher.fork_servers.forget_ended();
+        }
     }
 
-    /// Sends orphaned processes the signals that are due.
-    pub(crate) fn refresh(&mut self, now: Instant) {
-        self.orphans.refresh(now);
-    }
-
-    /// Kills all orphaned processes.
-    pub(crate) fn kill_all(&mut self, now: Instant) {
-        self.orphans.kill_all(now);
-    }
-
-    /// No orphaned process runs.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.orphans.is_empty()
-    }
-
-    /// When orphaned processes get a signal.
-    pub(crate) fn next_event(&self) -> Option<Instant> {
-        self.orphans.next_event()
-    }
-
-    /// Reaps every process that has exited, and writes the records of those that were children. One SIGCHLD may stand
-    /// for many.
-    ///
-    /// # Errors
-    /// Those of wait4(2).
-    pub(crate) fn reap(
-        &mut self,
-        children: &mut Children,
-        launcher: &mut Launcher,
-        admission: &mut Admission,
-    ) -> io::Result<()> {
-        while let Some((pid, exit, usage)) = sys::reap_one()? {
-            let Some(child) = children.remove(pid) else {
-                // What is neither child nor spare is a program's orphan that came to the subreaper.
-                if !launcher.forget_spare(pid, Instant::now()) {
-                    self.orphans_reaped += 1;
-                }
-                continue;
-            };
-            if let Some(proper) = find_proper_child(&child, children) {
-                let is_terminated = child.terminated_by().is_some();
-                let child = child.into_proper();
-                if is_terminated {
-                    child.send(proper, Signal::SIGKILL);
-                }
-                children.add(proper, child);
-            } else {
-                self.record(&child, (pid, exit, usage), children, admission);
-                launcher.release(child.slot());
+    /// Finds the processes that connections have left behind. True: there are some that run, and they are terminated.
+    fn find_orphans(&mut self, leftover: Leftover, now: Instant) -> bool {
+        let mut is_left = false;
+        loop {
+            let unknown = self.list_unknown(now);
+            if unknown.is_empty() {
+                return is_left && leftover == Leftover::End;
+            }
+            for pid in unknown {
+                // What one has started that has exited is found in the next round.
+                is_left |= self.orphans.add(pid, leftover == Leftover::Keep, &self.events, now);
             }
         }
-        Ok(())
+    }
+
+    /// The children of this process that are neither known nor about to report.
+    fn list_unknown(&mut self, now: Instant) -> Vec<Pid> {
+        let Self { orphans, children, launcher, .. } = self;
+        let is_known = |pid| children.contains(pid) || launcher.fork_servers.contains(pid);
+        // Without a list from the kernel the processes stay until the daemon stops.
+        let mut unknown = orphans.list_unknown(is_known).unwrap_or_default();
+        // A child that has not reported yet is in the session of its fork server. It reports before it leaves that session,
+        // so that the report of a child that has left is here.
+        let is_starting =
+            |&pid: &Pid| getsid(Some(pid)).is_ok_and(|session| launcher.fork_servers.has_session(session));
+        unknown.retain(|pid| !is_starting(pid));
+        if unknown.is_empty() {
+            return unknown;
+        }
+        self.receive_all_reports(now);
+        let Self { children, launcher, .. } = self;
+        unknown.retain(|&pid| !children.contains(pid) && !launcher.fork_servers.contains(pid));
+        unknown
     }
 
     /// Writes the record of a connection that this process has served itself.
-    pub(crate) fn record_in_place(
-        &mut self,
-        child: &Child,
-        end: &End,
-        children: &Children,
-        admission: &mut Admission,
-    ) {
-        self.record(child, (end.pid, end.exit, end.usage), children, admission);
+    pub(super) fn record_in_place(&mut self, child: &Child, end: &End) {
+        self.record(child, end.pid, end.exit, end.usage, false);
     }
 
-    fn record(
-        &mut self,
-        child: &Child,
-        (pid, exit, usage): (Pid, Exit, Usage),
-        children: &Children,
-        admission: &mut Admission,
-    ) {
+    fn record(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage, has_orphans: bool) {
         let snapshot = child.slot().read();
         let phase = snapshot.phase;
         let (identity, service) = (child.identity(), child.service());
         // A program that the child has become has exit codes of its own.
         let is_program = matches!(service.protocol, Protocol::Exec(_)) && phase == Phase::Program;
-        let group = if is_program { Some(pid) } else { child.slot().group().map(Pid::from_raw) };
-        let group = group.filter(|&group| group != getpgrp() && !children.contains(group));
-        let has_orphans = group.is_some_and(|group| self.orphans.terminate(group, Instant::now()));
         let limit = service.rlimits.find_cause(exit, snapshot.program, usage);
         journal::record_connection(&Record {
             identity,
@@ -128,6 +100,7 @@ impl Reaper {
             exit,
             terminated_by: child.terminated_by(),
             has_orphans,
+            gaps: child.gaps(),
             limit: limit.filter(|_| child.terminated_by().is_none()),
             usage,
             duration: identity.accepted_at.elapsed(),
@@ -137,15 +110,7 @@ impl Reaper {
         if let Exit::Exited(code) = exit
             && let Some(outcome) = Outcome::from_code(code).filter(|_| !is_program)
         {
-            admission.record_outcome(&identity.peer, outcome, phase, Instant::now());
+            self.admission.record_outcome(&identity.peer, outcome, phase, Instant::now());
         }
     }
-}
-
-/// The child whose intermediate has exited: a child of the supervisor from now on. The kernel gave it to the supervisor,
-/// a subreaper, when the intermediate became reapable, so that it cannot have been reaped. A slot may hold anything:
-/// only a child of this process that has no connection yet is accepted.
-fn find_proper_child(intermediate: &Child, children: &Children) -> Option<Pid> {
-    let named = intermediate.slot().child().filter(|_| intermediate.is_intermediate()).map(Pid::from_raw);
-    named.filter(|&pid| sys::is_own_child(pid) && !children.contains(pid))
 }

@@ -1,13 +1,93 @@
 //! SIGHUP: new settings in place of the old ones, without touching the connections that are served. They keep what
-//! they were forked with.
+//! they were forked with. The old fork servers take connections until the new ones are ready.
 
+use std::mem;
 use std::sync::Arc;
 
+use super::Supervisor;
+use super::connections::Starting;
 use super::listeners::{Listeners, ServedListener};
-use super::settings::Settings;
+use super::settings::{Process, Settings};
 use crate::journal;
 use crate::listen::{ListenTable, bind};
 use crate::service::{Service, find_service};
+
+/// New settings, whose fork servers are being started.
+#[derive(Debug)]
+pub(crate) struct Reloading {
+    settings: Settings,
+    plan: Plan,
+    starting: Starting,
+}
+
+impl Supervisor {
+    /// Begins a reload that was requested, and ends one whose fork servers are ready.
+    pub(super) fn advance_reload(&mut self) {
+        if self.reloading.is_none() && mem::take(&mut self.reload_requested) {
+            self.notifier.reloading();
+            let children = self.connections.children().count();
+            match (self.load_settings)(children).and_then(|settings| self.begin_reload(settings)) {
+                Ok(reloading) => self.reloading = Some(reloading),
+                Err(error) => self.end_reload(Err(error)),
+            }
+        }
+        let Some(reloading) = self.reloading.take() else { return };
+        match self.connections.are_ready(&reloading.starting) {
+            Ok(false) => self.reloading = Some(reloading),
+            Ok(true) => {
+                self.apply(reloading);
+                self.end_reload(Ok(()));
+            }
+            Err(error) => {
+                self.connections.give_up(&reloading.starting);
+                self.end_reload(Err(error));
+            }
+        }
+    }
+
+    /// Gives up the reload that has begun, if one has.
+    pub(super) fn give_up_reload(&mut self) {
+        self.reload_requested = false;
+        if let Some(reloading) = self.reloading.take() {
+            self.connections.give_up(&reloading.starting);
+        }
+    }
+
+    fn end_reload(&mut self, result: Result<(), String>) {
+        match result {
+            Ok(()) => journal::log_reloaded(&self.listeners.describe()),
+            Err(error) => journal::log_reload_failed(&error),
+        }
+        self.notifier.ready(self.counts());
+    }
+
+    /// Prepares all that new settings need. Changes nothing that is in use.
+    fn begin_reload(&mut self, new: Settings) -> Result<Reloading, String> {
+        let plan = Plan::new(&new, &self.listeners, self.is_inherited)?;
+        // The process model and the target of the log stay as they are until the next start.
+        let process = Process { model: self.settings.process.model, ..new.process };
+        let settings = Settings { process, ..new };
+        self.connections
+            .make_room(&settings)
+            .map_err(|error| format!("unable to enlarge the scoreboard: {error}"))?;
+        let starting = self.connections.start_fork_servers(&settings)?;
+        Ok(Reloading { settings, plan, starting })
+    }
+
+    fn apply(&mut self, Reloading { settings: new, plan, starting }: Reloading) {
+        self.connections.switch_to(&starting, &new);
+        plan.apply(&mut self.listeners);
+        self.listeners.set_peer_timeout(new.peer_timeout);
+        journal::change(new.log);
+        for warning in &new.warnings {
+            journal::log_system_limit_low(warning);
+        }
+        warn_of_restart(&self.settings, &new, self.is_inherited);
+        let log = journal::LogSettings { target: self.settings.log.target, ..new.log };
+        let listen = mem::take(&mut self.settings.listen);
+        self.settings = Settings { log, listen, ..new };
+    }
+}
 
 /// What becomes of the listeners.
 #[derive(Debug)]
@@ -70,7 +150,7 @@ fn find_name(entry: &ServedListener, tables: &[ListenTable]) -> Option<Arc<str>>
 }
 
 /// Warns about changes that only a restart brings into effect. `old` keeps what is in effect.
-pub(crate) fn warn_of_restart(old: &Settings, new: &Settings, is_inherited: bool) {
+fn warn_of_restart(old: &Settings, new: &Settings, is_inherited: bool) {
     let warn = |key: &str| journal::log_warning(&format!("a change of {key} takes effect at the next start"));
     if new.process.model != old.process.model {
         warn("process.model");

@@ -30,9 +30,9 @@ pub(crate) struct Settings {
 /// How a connection gets its process: `process.model`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Model {
-    /// The supervisor forks the child and reaps it.
+    /// The fork server of the service forks the child, and the supervisor reaps it.
     Fork,
-    /// The supervisor forks an intermediate that forks the child and exits: the child is adopted.
+    /// The fork server forks an intermediate that forks the child and exits: the child is adopted.
     DoubleFork,
     /// No child: the supervisor itself serves one connection after another.
     Iterative,
@@ -54,7 +54,9 @@ pub(crate) struct Process {
     pub(crate) model: Model,
     /// Children at the same time; more connections wait in the backlog.
     pub(crate) max_connections: usize,
-    /// Children that are forked ahead of their connections; only with the model `fork`.
+    /// Fork servers of each service.
+    pub(crate) fork_servers: usize,
+    /// Children of each fork server that are forked ahead of their connections; only with the model `fork`.
     pub(crate) spares: usize,
     /// How long the children may finish after the stop signal.
     pub(crate) drain_timeout: Duration,

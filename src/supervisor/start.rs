@@ -55,9 +55,17 @@ pub(crate) fn run(
     for warning in &settings.warnings {
         journal::log_system_limit_low(warning);
     }
+    // After the last descriptor that others hold a copy of: a process of the same user could take it, or read the memory
+    // of this one (PR_SET_DUMPABLE(2const)).
+    prctl::set_dumpable(false).map_err(Error::system("protect the process from others of its user"))?;
+    connections.raise_open_files();
+    let starting = connections.start_fork_servers(&settings).map_err(Error::ForkServer)?;
+    connections.wait_for(&starting).map_err(Error::ForkServer)?;
+    connections.switch_to(&starting, &settings);
     let listeners = Listeners::new(entries);
     listeners.set_peer_timeout(settings.peer_timeout);
     let mut supervisor = Supervisor::new(listeners, connections, settings, load_settings, is_inherited)?;
+    sys::wipe_environment(); // it has been read
     supervisor.run()?;
     Ok(Outcome::Served)
 }

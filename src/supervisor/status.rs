@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
+
 use super::children::{Child, Children};
 use super::connections::Connections;
 use super::listeners::Listeners;
@@ -23,11 +25,11 @@ pub(crate) fn log_status(
     let (listeners, connections_now) = (listeners.describe(), connections.describe(now));
     journal::log_status(&format!("status: {verb} for {age} on {listeners}; {connections_now}"));
     let children = connections.children();
-    for (pid, child) in children.by_age().into_iter().take(LINES_MAX) {
+    for child in children.by_age().into_iter().take(LINES_MAX) {
         journal::log_open_connection(&OpenConnection {
             identity: child.identity(),
             service: &child.service().name,
-            pid: pid.as_raw(),
+            pid: child.pid().map_or(0, Pid::as_raw),
             snapshot: &child.slot().read(),
             sentence: &Activity { child, now }.to_string(),
         });

@@ -28,6 +28,25 @@ pub(crate) fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
     }
 }
 
+/// Forks a child of this process's own parent that runs `body`, as [`fork_child`] does (clone(2), `CLONE_PARENT`): the parent
+/// reaps it, with its resource usage.
+///
+/// The C library does not know of this fork: its copy of the thread's id is that of this process. Nothing of ours asks for
+/// it, and the C library asks the kernel where it sends this thread a signal (raise(3), abort(3)).
+///
+/// # Errors
+/// Those of clone(2); and `Other` when this process has more than one thread.
+pub(crate) fn fork_sibling(body: impl FnOnce() -> u8) -> io::Result<()> {
+    require_one_thread()?;
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM and without a stack this is fork(2) with another parent, and the process has one thread.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => exit_now(body()),
+        _ => Ok(()),
+    }
+}
+
 /// Fails where a thread would make fork unsafe. Checks once: clippy.toml denies starting threads, and no
 /// dependency starts one; this catches a dependency that begins to.
 fn require_one_thread() -> io::Result<()> {

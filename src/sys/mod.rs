@@ -4,7 +4,6 @@
 mod address;
 mod descriptors;
 mod fork;
-mod groups;
 mod memory;
 mod passing;
 mod process;
@@ -14,13 +13,15 @@ mod wait;
 
 pub(crate) use address::{RemoteAddress, accept, remote_address};
 pub(crate) use descriptors::{
-    adopt_fd, by_number, close_all_but, discard_input, replace_fd, require_close_range,
+    CONNECTION, adopt_fd, by_number, close_all_but, discard_input, move_up, replace_fd, require_close_range,
 };
-pub(crate) use fork::{exit_now, fork_child};
-pub(crate) use groups::{is_own_child, is_own_group, reap_group};
-pub(crate) use memory::map_shared_words;
-pub(crate) use passing::{receive_fd, send_fd};
-pub(crate) use process::{open_pidfd, reset_signal, reset_signals, set_priority};
+pub(crate) use fork::{exit_now, fork_child, fork_sibling};
+pub(crate) use memory::{PAGE, create_memory_file, map_shared_words, seal};
+pub(crate) use passing::{Patience, open_channel, receive_message, send_message};
+pub(crate) use process::{
+    catch_signal, keep_for_program, open_pidfd, reset_signal, reset_signals, send_signal, set_priority,
+    wipe_environment,
+};
 pub(crate) use termination::{Escalation, GRACE};
-pub(crate) use time::{poll_timeout, wait_writable, whole_seconds};
-pub(crate) use wait::{Exit, Usage, own_usage, reap, reap_one, wait_for};
+pub(crate) use time::{instant_of, monotonic_nanoseconds_of, poll_timeout, wait_writable, whole_seconds};
+pub(crate) use wait::{Exit, Usage, own_usage, reap, wait_for};

@@ -1,54 +1,91 @@
-//! Sockets from one process to another (unix(7), `SCM_RIGHTS`).
+//! Messages from one process to another, with or without a descriptor (unix(7), `SCM_RIGHTS`).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
 
-/// Sends `bytes` and a copy of the descriptor `fd` as one message over a datagram or sequenced-packet socket. Never
-/// waits.
-///
-/// # Errors
-/// Those of sendmsg(2); EAGAIN when the receiver has not read enough.
-pub(crate) fn send_fd(channel: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
-    let rights = [fd.as_raw_fd()];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<()>(
-        channel.as_raw_fd(),
-        &[IoSlice::new(bytes)],
-        &[ControlMessage::ScmRights(&rights)],
-        flags,
-        None,
-    )?;
-    Ok(())
+/// Whether a call may wait for the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Wait,
+    Never,
 }
 
-/// Waits for a message of [`send_fd`] that is exactly as long as `bytes`. `None`: the other end was closed.
+impl Patience {
+    fn flags(self) -> MsgFlags {
+        match self {
+            Self::Wait => MsgFlags::empty(),
+            Self::Never => MsgFlags::MSG_DONTWAIT,
+        }
+    }
+}
+
+/// The two ends of a channel that keeps the bounds of messages, close-on-exec (socketpair(2), `SOCK_SEQPACKET`).
 ///
 /// # Errors
-/// Those of recvmsg(2); `InvalidData` for a message of another length, or without a descriptor.
-pub(crate) fn receive_fd(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
-    let length = bytes.len();
+/// Those of socketpair(2).
+pub(crate) fn open_channel() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Sends `bytes` and a copy of the descriptor `fd` as one message over a datagram or sequenced-packet socket.
+///
+/// # Errors
+/// Those of sendmsg(2); with `Patience::Never` EAGAIN when the receiver has not read enough.
+pub(crate) fn send_message(
+    channel: BorrowedFd<'_>,
+    bytes: &[u8],
+    fd: Option<BorrowedFd<'_>>,
+    patience: Patience,
+) -> io::Result<()> {
+    let rights = [fd.map_or(-1, |fd| fd.as_raw_fd())];
+    let control = [ControlMessage::ScmRights(&rights)];
+    let control = if fd.is_some() { &control[..] } else { &[] };
+    let flags = patience.flags() | MsgFlags::MSG_NOSIGNAL;
+    loop {
+        match sendmsg::<()>(channel.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
+}
+
+/// Receives a message into `bytes`: its length, and the descriptor that came with it. `None`: every copy of the other
+/// end is closed.
+///
+/// # Errors
+/// Those of recvmsg(2), EAGAIN with `Patience::Never`; `InvalidData` for a message that is longer than `bytes`.
+pub(crate) fn receive_message(
+    channel: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    patience: Patience,
+) -> io::Result<Option<(usize, Option<OwnedFd>)>> {
     let mut space = nix::cmsg_space!(RawFd);
     let mut parts = [IoSliceMut::new(bytes)];
+    let flags = patience.flags() | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = loop {
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         match recvmsg::<()>(channel.as_raw_fd(), &mut parts, Some(&mut space), flags) {
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECONNRESET) => return Ok(None), // closed with messages that were not read
             result => break result?,
         }
     };
-    if received.bytes == 0 {
-        return Ok(None);
-    }
-    let is_whole = received.bytes == length;
     let rights = received.cmsgs()?.find_map(|message| match message {
         ControlMessageOwned::ScmRights(rights) => rights.first().copied(),
         _ => None,
     });
-    match rights {
-        // SAFETY: the kernel has just made this descriptor for this process; nothing else owns it.
-        Some(fd) if is_whole => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
-        _ => Err(io::ErrorKind::InvalidData.into()),
+    // SAFETY: the kernel has just made this descriptor for this process; nothing else owns it.
+    let fd = rights.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    if received.flags.contains(MsgFlags::MSG_TRUNC) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    match received.bytes {
+        0 => Ok(None), // messages are never empty
+        length => Ok(Some((length, fd))),
     }
 }

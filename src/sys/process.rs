@@ -1,11 +1,13 @@
 //! What this process is to the kernel, and what its programs start with.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Sets the nice value of this process, -20 to 19 (setpriority(2)); nix has no such call.
 ///
@@ -35,6 +37,68 @@ pub(crate) fn reset_signals() {
 pub(crate) fn reset_signal(signal: Signal) {
     // SAFETY: SIG_DFL installs no handler.
     let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }; // fails for SIGKILL and SIGSTOP only
+}
+
+/// Lets a program that `command` starts inherit these descriptors, which are close-on-exec in this process.
+pub(crate) fn keep_for_program(command: &mut Command, fds: Vec<RawFd>) {
+    let prepare = move || {
+        for &fd in &fds {
+            // SAFETY: F_SETFD takes no pointer.
+            if unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: after the fork and before the exec this makes system calls alone.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Sends a signal to the process of a pidfd: never to another that has got its pid (pidfd_send_signal(2)).
+///
+/// # Errors
+/// Those of pidfd_send_signal(2); ESRCH when the process has been reaped.
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
+    let (pidfd, signal) = (pidfd.as_raw_fd(), signal as i32);
+    // SAFETY: without information about the signal, pidfd_send_signal takes no pointer that is not null.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, ptr::null::<u8>(), 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Lets a signal interrupt system calls, and do nothing else. A program that is exec'd has its default disposition again.
+pub(crate) fn catch_signal(signal: Signal) {
+    extern "C" fn ignore(_: i32) {}
+    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing.
+    let _ = unsafe { sigaction(signal, &action) }; // fails for SIGKILL and SIGSTOP only
+}
+
+/// Overwrites the environment that this process was started with: other processes of its user could read it from
+/// /proc/PID/environ, and its children have a copy. `std::env` must not be used afterwards.
+pub(crate) fn wipe_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: this process has one thread, so that nothing else reads or changes the pointer.
+    let mut entry = unsafe { environ };
+    if entry.is_null() {
+        return;
+    }
+    loop {
+        // SAFETY: `environ` is an array of pointers that ends with a null pointer.
+        let string = unsafe { *entry };
+        if string.is_null() {
+            break;
+        }
+        // SAFETY: each is a string that ends with a NUL, in the writable memory of the stack.
+        let length = unsafe { libc::strlen(string) };
+        // SAFETY: the string is `length` long.
+        unsafe { ptr::write_bytes(string, 0, length) };
+        // SAFETY: the null pointer at the end has not been reached.
+        entry = unsafe { entry.add(1) };
+    }
+    // SAFETY: as above: one thread. The array is empty from now on.
+    unsafe { environ = ptr::null_mut() };
 }
 
 /// A descriptor that becomes readable when the process `pid` has exited (pidfd_open(2)).

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
 
 /// How long poll(2) may wait from `now` until `deadline`, in whole milliseconds.
 ///
@@ -11,6 +12,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub(crate) fn poll_timeout(deadline: Instant, now: Instant) -> PollTimeout {
     let left = deadline.saturating_duration_since(now) + Duration::from_millis(1);
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
+/// The time of CLOCK_MONOTONIC in nanoseconds, which is the same in all processes (clock_gettime(2)). `Instant` has the
+/// same clock and does not give its value.
+pub(crate) fn monotonic_nanoseconds() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The same for an instant of the past.
+pub(crate) fn monotonic_nanoseconds_of(instant: Instant) -> u64 {
+    monotonic_nanoseconds().saturating_sub(u64::try_from(instant.elapsed().as_nanos()).unwrap_or(0))
+}
+
+/// The instant of [`monotonic_nanoseconds`] in another process.
+pub(crate) fn instant_of(nanoseconds: u64) -> Instant {
+    let age = monotonic_nanoseconds().saturating_sub(nanoseconds);
+    let now = Instant::now();
+    now.checked_sub(Duration::from_nanos(age)).unwrap_or(now)
 }
 
 /// Waits until `fd` is ready for writing, or its other end is closed. False: not before the deadline.

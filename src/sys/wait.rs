@@ -1,9 +1,11 @@
 //! Waiting for children, with what they used (wait4(2)).
 
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// How a process ended (wait(2)). Signals are numbers here: real-time signals have no name.
@@ -13,6 +15,22 @@ pub(crate) enum Exit {
     Exited(u8),
     /// This signal killed it; `dumped`: the kernel has written a core.
     Killed { signal: i32, dumped: bool },
+    /// The kernel does not have its status any more.
+    Unknown,
+}
+
+/// The end of a sentence about the process.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Exited(code) => write!(f, "exited with code {code}"),
+            Self::Killed { signal, .. } => match Signal::try_from(signal) {
+                Ok(signal) => write!(f, "was killed by {signal}"),
+                Err(_) => write!(f, "was killed by signal {signal}"),
+            },
+            Self::Unknown => f.write_str("exited"),
+        }
+    }
 }
 
 /// What a process used, from its `rusage` (getrusage(2)).
@@ -68,18 +86,10 @@ pub(crate) fn wait_for(pid: Pid) -> io::Result<(Pid, Exit, Usage)> {
     }
 }
 
-/// Reaps one child that has exited; `None` when none has (wait4(2), `WNOHANG`).
+/// Reaps the child `pid` if it has exited; `None` if it has not (wait4(2), `WNOHANG`).
 ///
 /// Not nix's `waitpid`: that has no rusage, and fails *after* reaping a child that a real-time
 /// signal killed, which would lose its record.
-pub(crate) fn reap_one() -> io::Result<Option<(Pid, Exit, Usage)>> {
-    match wait(Pid::from_raw(-1), libc::WNOHANG) {
-        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
-        result => result,
-    }
-}
-
-/// Reaps the child `pid` if it has exited; `None` if it has not (wait4(2), `WNOHANG`).
 ///
 /// # Errors
 /// Those of wait4(2); ECHILD when it is no child of this process.

@@ -305,7 +305,7 @@ fn refusals_are_closed_when_descriptors_run_out() {
             stream
         })
         .collect();
-    crate::exhaustion::set_limit(&server, "--nofile=12:");
+    crate::exhaustion::set_limit(&server, "--nofile=18:");
     assert!(get_from(&server, 3).starts_with("HTTP/1.1 200 "));
     drop(refused);
     loop {

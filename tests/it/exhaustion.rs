@@ -3,32 +3,48 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+
+use nix::unistd::Pid;
 
 use crate::harness::{Server, Setup, ask, command, run_client, serve, unique_user};
 
 /// Changes a limit of the running daemon, as its own user.
 pub fn set_limit(server: &Server, limit: &str) {
-    let owner = fs::metadata(format!("/proc/{}", server.pid())).unwrap();
-    let pid = format!("--pid={}", server.pid());
-    assert!(
-        command("prlimit").args([&pid, limit]).uid(owner.uid()).gid(owner.gid()).status().unwrap().success()
-    );
+    set_limit_of(server.pid(), limit);
+}
+
+/// The same for the daemon and its fork servers.
+pub fn set_limit_of_all(server: &Server, limit: &str) {
+    let fork_servers = server.fork_servers().into_iter().map(Pid::from_raw);
+    fork_servers.chain([server.pid()]).for_each(|pid| set_limit_of(pid, limit));
+}
+
+fn set_limit_of(pid: Pid, limit: &str) {
+    // The files of a process that protects itself are root's.
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let id = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let pid = format!("--pid={pid}");
+    let (uid, gid) = (id("Uid:"), id("Gid:"));
+    assert!(command("prlimit").args([&pid, limit]).uid(uid).gid(gid).status().unwrap().success());
 }
 
 #[test]
 fn connections_wait_until_descriptors_are_free() {
     let server = serve("");
-    set_limit(&server, "--nofile=5:");
+    let used = server.count_fds();
+    set_limit(&server, &format!("--nofile={used}:"));
     let mut waiting = server.connect();
     waiting.write_all(b"GET /waiting HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     let line = server.wait_line("unable to accept: Too many open files");
-    assert!(line.contains(": RLIMIT_NOFILE (5, 5 in use), raise LimitNOFILE="), "{line}");
-    assert!(
-        line.contains(" system_limit=\"RLIMIT_NOFILE\" system_limit_max=5 system_limit_used=5"),
-        "{line}"
-    );
+    let expected = format!(": RLIMIT_NOFILE ({used}, {used} in use), raise LimitNOFILE=");
+    assert!(line.contains(&expected), "{line}");
+    let expected =
+        format!(" system_limit=\"RLIMIT_NOFILE\" system_limit_max={used} system_limit_used={used}");
+    assert!(line.contains(&expected), "{line}");
     waiting.set_nonblocking(true).unwrap();
     assert_eq!(
         waiting.read(&mut [0]).unwrap_err().kind(),
@@ -45,8 +61,8 @@ fn connections_wait_until_descriptors_are_free() {
 #[test]
 fn http_connection_without_a_process_receives_503() {
     let Some(user) = unique_user() else { return };
-    // The limit counts all processes of a user.
-    let server = Setup::new("").user(user).prelude("ulimit -Su 1").serve();
+    // The limit counts all processes of a user: the supervisor and the fork server.
+    let server = Setup::new("").user(user).prelude("ulimit -Su 2").serve();
     let answer = server.get("/");
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert!(answer.contains("\r\nRetry-After: 5\r\n"), "{answer}");
@@ -55,12 +71,12 @@ fn http_connection_without_a_process_receives_503() {
         head.ends_with(&format!("Content-Length: {}\r\nRetry-After: 5\r\nConnection: close", content.len()))
     );
     let line = server.wait_line("unable to fork: Resource temporarily unavailable");
-    assert!(line.contains(": RLIMIT_NPROC (1, 1 in use), raise LimitNPROC="), "{line}");
-    assert!(line.contains(" system_limit=\"RLIMIT_NPROC\" system_limit_max=1 system_limit_used=1"), "{line}");
+    assert!(line.contains(": RLIMIT_NPROC (2, 2 in use), raise LimitNPROC="), "{line}");
+    assert!(line.contains(" system_limit=\"RLIMIT_NPROC\" system_limit_max=2 system_limit_used=2"), "{line}");
     let record = server.record();
     assert_eq!(
         (record.get("system_limit"), record.get("system_limit_max")),
-        ("RLIMIT_NPROC", "1"),
+        ("RLIMIT_NPROC", "2"),
         "{}",
         record.line
     );
@@ -68,7 +84,7 @@ fn http_connection_without_a_process_receives_503() {
         (record.get("end"), record.get("status"), record.get("outcome")),
         ("refused", "503", "system-error")
     );
-    set_limit(&server, "--nproc=100:");
+    set_limit_of_all(&server, "--nproc=100:");
     assert!(server.get("/").ends_with("Hello, World!\n"), "it recovers by itself");
 }
 
@@ -76,7 +92,7 @@ fn http_connection_without_a_process_receives_503() {
 fn exec_connection_without_a_process_is_closed() {
     let Some(user) = unique_user() else { return };
     let config = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
-    let server = Setup::new(config).user(user).prelude("ulimit -Su 1").serve();
+    let server = Setup::new(config).user(user).prelude("ulimit -Su 2").serve();
     assert_eq!(ask(server.connect(), ""), "", "no HTTP response");
     let record = server.record();
     assert_eq!((record.get("end"), record.get("status")), ("refused", ""));
@@ -86,7 +102,7 @@ fn exec_connection_without_a_process_is_closed() {
 fn double_fork_serves_with_one_process_at_a_time() {
     let Some(user) = unique_user() else { return };
     let config = "[process]\nmodel = 'double-fork'\n";
-    let server = Setup::new(config).user(user).prelude("ulimit -u 2").serve();
+    let server = Setup::new(config).user(user).prelude("ulimit -u 4").serve();
     let result = run_client(server.address(), &["--max-conns", "20"]);
     assert_eq!(result["answered"]["200"], 20, "{result}");
     for _ in 0..20 {

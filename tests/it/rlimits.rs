@@ -126,7 +126,7 @@ fn failed_fork_of_a_program_names_the_limit() {
     let server = Setup::new(config).user(user).serve();
     assert!(server.get("/").starts_with("HTTP/1.1 5"));
     let line = server.wait_line("unable to run /bin/true: ");
-    assert!(line.contains(": RLIMIT_NPROC (1, 2 in use), raise LimitNPROC="), "{line}");
+    assert!(line.contains(": RLIMIT_NPROC (1, 3 in use), raise LimitNPROC="), "{line}");
     assert!(line.contains("processes of the service"), "{line}");
 }
 
@@ -135,7 +135,7 @@ fn limit_that_cannot_be_set_is_reported() {
     let config = "[service.web]\nopen_files = 200\n";
     let Some(user) = unique_user() else { return };
     let server = Setup::new(config).user(user).serve();
-    crate::exhaustion::set_limit(&server, "--nofile=100:100");
+    crate::exhaustion::set_limit_of_all(&server, "--nofile=100:100");
     assert_eq!(read_to_end(server.connect()), "");
     server.wait_line("unable to set open_files of the service web: Operation not permitted");
     assert_eq!(server.record().get("outcome"), "config-error");

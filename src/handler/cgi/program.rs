@@ -53,7 +53,7 @@ impl RunningProgram {
         // Orphaned processes of the program become children of this process.
         prctl::set_child_subreaper(true)?;
         let earlier = list_children(None);
-        let started = spawn(script, variables, content, terms, slot).inspect_err(|_| slot.set_group(0))?;
+        let started = spawn(script, variables, content, terms)?;
         let Started { pid, stdin, stdout, stderr } = started;
         let pidfd = sys::open_pidfd(pid.as_raw().cast_unsigned()).inspect_err(|_| {
             let _ = killpg(pid, Signal::SIGKILL).is_ok() && sys::wait_for(pid).is_ok();
@@ -79,6 +79,7 @@ impl RunningProgram {
             self.end = sys::reap(self.pid)?.map(|(exit, _)| match exit {
                 Exit::Exited(code) => ProgramEnd::Exited(code),
                 Exit::Killed { signal, .. } => ProgramEnd::Killed(signal),
+                Exit::Unknown => ProgramEnd::Running, // wait4(2) gives no such end
             });
             if let Some(end) = self.end {
                 self.slot.set_program(end);
@@ -117,7 +118,6 @@ impl RunningProgram {
                 self.pidfd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
             let _ = poll(&mut fds, CHECK_INTERVAL);
         }
-        self.slot.set_group(0);
         // Closed last, so that the program gets SIGTERM and not SIGPIPE.
         (self.stdin, self.stdout) = (None, None);
     }

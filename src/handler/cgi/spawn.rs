@@ -21,7 +21,6 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, execve, execveat, f
 use super::script::Script;
 use crate::confine;
 use crate::handler::exchange::ProgramTerms;
-use crate::scoreboard::Slot;
 use crate::sys;
 
 /// Runs a script without a `#!` line, as execvp(3) does.
@@ -44,8 +43,7 @@ struct Image<'a> {
     environment: Vec<CString>,
 }
 
-/// Starts a script in its own directory (RFC 3875, section 7.2) and in a process group of its own, which the supervisor
-/// finds in `slot`. Without `content` its standard input is empty. It gets SIGTERM when this process dies.
+/// Starts a script in its own directory (RFC 3875, section 7.2) and in a process group of its own. Without `content` its standard input is empty. It gets SIGTERM when this process dies.
 ///
 /// # Errors
 /// Those of fork(2), of the pipes, and of each step up to execve(2); ESTALE when the path of a script leads to another
@@ -55,7 +53,6 @@ pub(crate) fn spawn(
     variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
     content: bool,
     terms: ProgramTerms<'_>,
-    slot: Slot,
 ) -> io::Result<Started> {
     let image = Image::new(script, variables)?;
     let (stdin, to_stdin) = if content {
@@ -69,7 +66,7 @@ pub(crate) fn spawn(
     let parent = Pid::this();
     let pid = sys::fork_child(|| {
         let run = || {
-            tie_to(parent, slot)?;
+            tie_to(parent)?;
             dup2_stdin(&stdin)?;
             dup2_stdout(&to_stdout)?;
             dup2_stderr(&to_stderr)?;
@@ -94,14 +91,13 @@ pub(crate) fn spawn(
 }
 
 /// Makes the new process end with the one that has started it, and its signals those that programs expect.
-fn tie_to(parent: Pid, slot: Slot) -> nix::Result<()> {
+fn tie_to(parent: Pid) -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGTERM)?;
     // The parent may have died before this process could ask for its signal.
     if getppid() != parent {
         return Err(Errno::ESRCH);
     }
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-    slot.set_group(Pid::this().as_raw());
     sys::reset_signal(Signal::SIGPIPE); // ignored by this daemon
     SigSet::empty().thread_set_mask()
 }

@@ -1,0 +1,156 @@
+//! The fork server of a service: a process that has the settings of that service alone, confines itself once, and forks a
+//! child for each connection that the supervisor hands over. The children inherit the confinement, and are the
+//! supervisor's.
+//!
+//! Its descriptors have numbers above [`sys::CONNECTION`], so that each connection gets that number.
+
+#![forbid(unsafe_code)]
+
+mod spares;
+mod start;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Pid, setsid};
+
+use crate::child;
+use crate::child::supplies::Supplies;
+use crate::handover::briefing::Briefing;
+use crate::handover::{Channel, MESSAGE_MAX, Report};
+use crate::outcome::Outcome;
+use crate::service::{Protocol, Service};
+use crate::sys::{self, Exit};
+use crate::{confine, journal};
+use spares::Spares;
+use start::Start;
+
+/// A fork server that is ready.
+struct ForkServer {
+    service: Service,
+    channel: Channel,
+    scoreboard: OwnedFd,
+    program_output: Option<OwnedFd>,
+    supplies: Supplies,
+    spares: Spares,
+    forks_twice: bool,
+}
+
+/// Serves the supervisor that has started this process until it closes the channel. `number` is that of the briefing's
+/// descriptor.
+///
+/// # Errors
+/// Why the fork server cannot start, or go on. The supervisor has been informed, if that was possible.
+pub(crate) fn run(number: RawFd) -> Result<(), String> {
+    sys::reset_signals();
+    let prepare = || child::prepare_signals().and_then(|()| prctl::set_dumpable(false));
+    prepare().map_err(|error| format!("unable to prepare the process: {}", error.desc()))?;
+    let briefing = Briefing::read(number)
+        .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
+    let (mut server, open_files, logs_to_journal) = ForkServer::new(briefing);
+    let reserve = || server.close_others().and_then(|()| File::open("/dev/null"));
+    let reserved = reserve().map_err(|error| format!("unable to order descriptors: {error}"))?;
+    match server.prepare(open_files, logs_to_journal) {
+        Ok(gaps) => {
+            drop(reserved); // the number is the connection's from now on
+            server.report(&Report::Ready { gaps })?;
+            server.serve()
+        }
+        Err(sentence) => {
+            server.report(&Report::Failed { sentence: sentence.clone() })?;
+            Err(sentence)
+        }
+    }
+}
+
+impl ForkServer {
+    fn new(briefing: Briefing<Service>) -> (Self, u64, bool) {
+        let Briefing { service, children, forks_twice, spares, logs_to_journal, open_files, .. } = briefing;
+        let program_output = matches!(service.protocol, Protocol::Exec(_)).then_some(briefing.program_output);
+        let server = Self {
+            service,
+            channel: Channel::new(briefing.channel),
+            scoreboard: briefing.scoreboard,
+            program_output,
+            supplies: Supplies::new(children),
+            spares: Spares::new(spares),
+            forks_twice,
+        };
+        (server, open_files, logs_to_journal)
+    }
+
+    /// Closes every descriptor that is not its own: the daemon may have been started with others.
+    fn close_others(&self) -> io::Result<()> {
+        let own = [self.channel.as_fd(), self.scoreboard.as_fd()].map(|fd| fd.as_raw_fd());
+        let output = self.program_output.as_ref().map(AsRawFd::as_raw_fd);
+        sys::close_all_but(own.into_iter().chain(output).chain(self.service.descriptors()))
+    }
+
+    /// Prepares this process for its children, and confines it. Returns what the kernel cannot do.
+    fn prepare(&self, open_files: u64, logs_to_journal: bool) -> Result<Vec<confine::Gap>, String> {
+        // Its children are recognized by this session until they have reported that they have started.
+        setsid().map_err(|errno| format!("unable to begin a session: {}", errno.desc()))?;
+        let limit_files = || {
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            setrlimit(Resource::RLIMIT_NOFILE, open_files.min(hard), hard)
+        };
+        limit_files().map_err(|errno| format!("unable to set RLIMIT_NOFILE: {}", errno.desc()))?;
+        journal::open_for_children(logs_to_journal)
+            .map_err(|error| format!("unable to open the journal: {error}"))?;
+        let roots: Vec<_> = self.service.roots().map(AsFd::as_fd).collect();
+        confine::apply(&self.service.confinement, &roots).map_err(|error| error.to_string())
+    }
+
+    /// Forks a child for each connection.
+    fn serve(&mut self) -> Result<(), String> {
+        let mut buffer = vec![0; MESSAGE_MAX];
+        loop {
+            self.refill_spares();
+            self.spares.wait(&self.channel);
+            match self.channel.receive_connection(&mut buffer) {
+                Ok(Some((handover, connection))) => {
+                    let (start, slot) = (Start::new(&handover, connection), handover.slot);
+                    if let Err(errno) = self.hand_over(start) {
+                        self.report(&Report::NotForked { slot, errno })?;
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(format!("unable to receive a connection: {error}")),
+            }
+        }
+    }
+
+    /// Gives a connection to a spare, or to a child that is forked now. The error is the errno of clone(2).
+    fn hand_over(&mut self, start: Start) -> Result<(), i32> {
+        debug_assert_eq!(start.connection.as_raw_fd(), sys::CONNECTION);
+        if self.spares.give(&start) {
+            return Ok(());
+        }
+        let to_errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
+        if !self.forks_twice {
+            return sys::fork_sibling(|| self.start(start)).map_err(to_errno);
+        }
+        // The intermediate exits with the errno. The child of it becomes the supervisor's, which is a subreaper.
+        let fork_again = || {
+            let parent = Pid::this();
+            let forked = sys::fork_child(|| match start::wait_for_adoption(parent) {
+                Ok(()) => self.start(start),
+                Err(_) => Outcome::SystemError.code(),
+            });
+            forked.map_or_else(|error| u8::try_from(to_errno(error)).unwrap_or(u8::MAX), |_| 0)
+        };
+        let intermediate = sys::fork_child(fork_again).map_err(to_errno)?;
+        match sys::wait_for(intermediate) {
+            Ok((_, Exit::Exited(0), _)) => Ok(()),
+            Ok((_, Exit::Exited(errno), _)) => Err(errno.into()),
+            _ => Err(libc::EAGAIN),
+        }
+    }
+
+    fn report(&self, report: &Report) -> Result<(), String> {
+        self.channel.report(report).map_err(|error| format!("unable to report to the supervisor: {error}"))
+    }
+}

@@ -1,0 +1,63 @@
+//! What a fork server starts with: the settings of its service in a sealed memory file, and descriptors that it inherits.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+
+use crate::child::supplies::ChildSettings;
+use crate::service::Service;
+use crate::sys;
+
+/// What a fork server runs by. `S` is its service: borrowed by the supervisor, owned by the fork server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Briefing<S> {
+    pub(crate) service: S,
+    pub(crate) children: ChildSettings,
+    /// Each child is forked by an intermediate: the model `double-fork`.
+    pub(crate) forks_twice: bool,
+    /// Children that wait for a connection.
+    pub(crate) spares: usize,
+    /// Children write their entries to the journal; to standard error otherwise.
+    pub(crate) logs_to_journal: bool,
+    /// The soft limit of descriptors of a child.
+    pub(crate) open_files: u64,
+    #[serde(with = "sys::by_number")]
+    pub(crate) channel: OwnedFd,
+    #[serde(with = "sys::by_number")]
+    pub(crate) scoreboard: OwnedFd,
+    /// Standard error of programs that children become.
+    #[serde(with = "sys::by_number")]
+    pub(crate) program_output: OwnedFd,
+}
+
+impl Briefing<&Service> {
+    /// Writes the briefing to a memory file, and gives all descriptors that the new process must inherit.
+    ///
+    /// # Errors
+    /// Those of memfd_create(2) and write(2).
+    pub(crate) fn write(&self) -> io::Result<(OwnedFd, Vec<RawFd>)> {
+        let bytes = postcard::to_allocvec(self).map_err(io::Error::other)?;
+        let mut file = File::from(sys::create_memory_file(c"lsbaws-briefing")?);
+        file.write_all(&bytes)?;
+        sys::seal(file.as_fd())?;
+        file.rewind()?;
+        let own = [&self.channel, &self.scoreboard, &self.program_output].map(AsRawFd::as_raw_fd);
+        let mut inherited: Vec<_> = own.into_iter().chain(self.service.descriptors()).collect();
+        inherited.push(file.as_raw_fd());
+        Ok((file.into(), inherited))
+    }
+}
+
+impl Briefing<Service> {
+    /// Reads the briefing from the inherited memory file with this number, and takes over the descriptors that it names.
+    ///
+    /// # Errors
+    /// No such descriptor, or no briefing in it.
+    pub(crate) fn read(number: RawFd) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        File::from(sys::adopt_fd(number)?).read_to_end(&mut bytes)?;
+        postcard::from_bytes(&bytes).map_err(io::Error::other)
+    }
+}

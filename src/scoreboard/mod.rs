@@ -1,0 +1,107 @@
+//! The scoreboard: a memory file with a page for each connection. A child maps its own page, its slot, and no other. It
+//! writes its progress there, and the supervisor reads the slot when the child is dead: a flight recorder that survives
+//! SIGKILL. A child can write anything there, so the supervisor reports what it reads, and acts on what the kernel says.
+
+#![forbid(unsafe_code)]
+
+mod board;
+mod slot;
+
+use std::fmt;
+
+pub(crate) use board::Scoreboard;
+pub(crate) use slot::Slot;
+
+/// What a child is doing with its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Forked, and nothing done yet.
+    Starting,
+    /// Waiting for the first request, or reading one.
+    Reading,
+    /// A handler works on a request.
+    Handling,
+    /// Sending the response.
+    Writing,
+    /// The last response is sent; waiting for the client to read it.
+    Closing,
+    /// A response is sent; waiting for the next request.
+    Idle,
+    /// The child has become a program.
+    Program,
+}
+
+impl Phase {
+    /// A slot may hold anything: what is no phase counts as the first.
+    fn from_number(number: u64) -> Self {
+        const ALL: [Phase; 7] = {
+            use Phase::*;
+            [Starting, Reading, Handling, Writing, Closing, Idle, Program]
+        };
+        ALL.into_iter().find(|&phase| phase as u64 == number).unwrap_or(Self::Starting)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Reading => "reading",
+            Self::Handling => "handling",
+            Self::Writing => "writing",
+            Self::Closing => "closing",
+            Self::Idle => "idle",
+            Self::Program => "running the program",
+        })
+    }
+}
+
+/// How a program ended that a handler started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProgramEnd {
+    /// It did not: it still ran when the child exited.
+    Running,
+    Exited(u8),
+    /// The signal of this number killed it.
+    Killed(i32),
+}
+
+impl ProgramEnd {
+    /// Never 0, which stands for "no program".
+    fn to_word(self) -> u32 {
+        match self {
+            Self::Running => 1 << 16,
+            Self::Exited(code) => 2 << 16 | u32::from(code),
+            Self::Killed(signal) => 3 << 16 | u32::from(signal.unsigned_abs().min(0xffff) as u16),
+        }
+    }
+
+    fn from_word(word: u32) -> Option<Self> {
+        let low = word & 0xffff;
+        match word >> 16 {
+            1 => Some(Self::Running),
+            2 => u8::try_from(low).ok().map(Self::Exited),
+            3 => i32::try_from(low).ok().map(Self::Killed),
+            _ => None,
+        }
+    }
+}
+
+/// A copy of what a slot holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) phase: Phase,
+    pub(crate) requests: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Index of the route of the last request.
+    pub(crate) route: Option<usize>,
+    /// Status of the last response, once it has begun.
+    pub(crate) status: Option<u16>,
+    /// The end of the program that was started for it.
+    pub(crate) program: Option<ProgramEnd>,
+    pub(crate) method: Option<String>,
+    pub(crate) target: Option<String>,
+    /// Messages of the child that its log did not accept.
+    pub(crate) lost_messages: u64,
+}

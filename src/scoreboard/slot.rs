@@ -1,0 +1,249 @@
+//! One page of the scoreboard.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Phase, ProgramEnd, Snapshot};
+use crate::escape::escape_ascii;
+use crate::sys::{self, PAGE};
+
+/// Bytes of a method and a target that a slot has room for.
+const METHOD_MAX: usize = 16;
+const TARGET_MAX: usize = 256;
+
+/// More messages than a child can lose in its life: a slot may hold anything.
+const LOST_MESSAGES_MAX: u64 = 1 << 20;
+
+/// Where the text begins, after a word for each number.
+const TEXT: usize = 12;
+/// Words of a slot: a page, since a page is what a process maps.
+pub(super) const WORDS: usize = PAGE / size_of::<AtomicU64>();
+
+/// The numbers of a slot.
+#[derive(Clone, Copy)]
+enum Number {
+    /// The supervisor asks the child to begin no further request.
+    CloseAsked,
+    Requests,
+    BytesIn,
+    BytesOut,
+    Program,
+    Status,
+    /// The route that took the request, counted from 1.
+    Route,
+    Phase,
+    MethodLength,
+    TargetLength,
+    /// Messages of the child that its log did not accept.
+    LostMessages,
+}
+
+/// One connection's page: atomic integers only, cleared when it is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot {
+    words: &'static [AtomicU64; WORDS],
+    index: u32,
+}
+
+impl Slot {
+    /// The slots of the pages that are mapped in `words`, of which the first has the number `first`.
+    pub(super) fn all(
+        words: &'static [AtomicU64],
+        first: usize,
+    ) -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
+        let (pages, _) = words.as_chunks::<WORDS>();
+        pages
+            .iter()
+            .enumerate()
+            .map(move |(at, words)| Self { words, index: u32::try_from(first + at).unwrap_or(u32::MAX) })
+    }
+
+    /// Maps one slot of a scoreboard.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub(crate) fn map(scoreboard: BorrowedFd<'_>, index: u32) -> io::Result<Self> {
+        let words = sys::map_shared_words(scoreboard, index as usize, 1)?;
+        let slot = Self::all(words, index as usize).next();
+        slot.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    /// Its number in the scoreboard.
+    pub(crate) fn index(self) -> u32 {
+        self.index
+    }
+
+    fn load(self, number: Number) -> u64 {
+        self.words[number as usize].load(Relaxed)
+    }
+
+    fn store(self, number: Number, value: u64) {
+        self.words[number as usize].store(value, Relaxed);
+    }
+
+    fn add(self, number: Number, value: u64) {
+        self.words[number as usize].fetch_add(value, Relaxed);
+    }
+
+    pub(crate) fn enter(self, phase: Phase) {
+        self.store(Number::Phase, phase as u64);
+    }
+
+    pub(crate) fn phase(self) -> Phase {
+        Phase::from_number(self.load(Number::Phase))
+    }
+
+    /// A request has been read: from here on the record can name it. Long targets are cut.
+    pub(crate) fn set_request(self, method: &[u8], target: &[u8]) {
+        self.forget_request();
+        self.add(Number::Requests, 1);
+        self.store(Number::MethodLength, self.store_text(self.method(), method));
+        self.store(Number::TargetLength, self.store_text(self.target(), target));
+    }
+
+    /// The request is malformed: its first line stands for the target.
+    pub(crate) fn set_malformed(self, line: &[u8]) {
+        self.forget_request();
+        self.store(Number::TargetLength, self.store_text(self.target(), line));
+    }
+
+    /// The record of a request must not show anything of an earlier one.
+    fn forget_request(self) {
+        use Number::*;
+        for number in [Status, Program, Route, MethodLength, TargetLength] {
+            self.store(number, 0);
+        }
+    }
+
+    pub(crate) fn set_program(self, end: ProgramEnd) {
+        self.store(Number::Program, end.to_word().into());
+    }
+
+    /// Which route of the service took the request, by its index.
+    pub(crate) fn set_route(self, index: usize) {
+        self.store(Number::Route, index as u64 + 1);
+    }
+
+    pub(crate) fn set_status(self, status: u16) {
+        self.store(Number::Status, status.into());
+    }
+
+    pub(crate) fn add_bytes_in(self, count: usize) {
+        self.add(Number::BytesIn, count as u64);
+    }
+
+    pub(crate) fn add_bytes_out(self, count: usize) {
+        self.add(Number::BytesOut, count as u64);
+    }
+
+    /// The log did not accept a message of the child.
+    pub(crate) fn add_lost_message(self) {
+        self.add(Number::LostMessages, 1);
+    }
+
+    /// Asks the child to begin no further request. A child that waits for one must be woken by a signal.
+    pub(crate) fn ask_to_close(self) {
+        self.store(Number::CloseAsked, 1);
+    }
+
+    /// Whether the child should begin no further request.
+    pub(crate) fn is_close_asked(self) -> bool {
+        self.load(Number::CloseAsked) != 0
+    }
+
+    /// Bytes that have moved so far, in both directions.
+    pub(crate) fn bytes(self) -> u64 {
+        self.load(Number::BytesIn).wrapping_add(self.load(Number::BytesOut))
+    }
+
+    /// A copy of what the child has written so far.
+    pub(crate) fn read(self) -> Snapshot {
+        Snapshot {
+            phase: self.phase(),
+            requests: self.load(Number::Requests),
+            bytes_in: self.load(Number::BytesIn),
+            bytes_out: self.load(Number::BytesOut),
+            route: usize::try_from(self.load(Number::Route)).unwrap_or(0).checked_sub(1),
+            status: u16::try_from(self.load(Number::Status)).ok().filter(|&status| status > 0),
+            program: u32::try_from(self.load(Number::Program)).ok().and_then(ProgramEnd::from_word),
+            method: load_text(self.method(), self.load(Number::MethodLength)),
+            target: load_text(self.target(), self.load(Number::TargetLength)),
+            lost_messages: self.load(Number::LostMessages).min(LOST_MESSAGES_MAX),
+        }
+    }
+
+    fn method(self) -> &'static [AtomicU64] {
+        &self.words[TEXT..TEXT + METHOD_MAX / 8]
+    }
+
+    fn target(self) -> &'static [AtomicU64] {
+        &self.words[TEXT + METHOD_MAX / 8..TEXT + (METHOD_MAX + TARGET_MAX) / 8]
+    }
+
+    /// Stores what there is room for. Returns the whole length.
+    fn store_text(self, words: &[AtomicU64], text: &[u8]) -> u64 {
+        for (word, bytes) in words.iter().zip(text.chunks(8)) {
+            let mut whole = [0; 8];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(whole), Relaxed);
+        }
+        text.len() as u64
+    }
+
+    /// Makes the slot as good as new. The text needs no wiping: its length is zero.
+    pub(super) fn clear(self) {
+        for number in &self.words[..TEXT] {
+            number.store(0, Relaxed);
+        }
+    }
+}
+
+/// Text of a slot as a record shows it.
+fn load_text(words: &[AtomicU64], length: u64) -> Option<String> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let cut = if length > bytes.len() { "..." } else { "" };
+    (length > 0).then(|| escape_ascii(&bytes[..length.min(bytes.len())]) + cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scoreboard::Scoreboard;
+
+    #[test]
+    fn a_slot_is_cleared_when_it_is_taken_again() {
+        let mut scoreboard = Scoreboard::new(1).unwrap();
+        let slot = scoreboard.take().unwrap();
+        assert!(scoreboard.is_full() && scoreboard.take().is_none());
+        slot.set_request(b"GET", b"/a\n\xff\\\"b");
+        slot.set_route(2);
+        slot.set_status(200);
+        slot.add_bytes_in(7);
+        slot.enter(Phase::Writing);
+        let snapshot = slot.read();
+        assert_eq!(snapshot.method.as_deref(), Some("GET"));
+        assert_eq!(snapshot.target.as_deref(), Some("/a\\x0a\\xff\\x5c\\x22b"));
+        assert_eq!(
+            (snapshot.phase, snapshot.status, snapshot.route, snapshot.bytes_in),
+            (Phase::Writing, Some(200), Some(2), 7)
+        );
+        scoreboard.give_back(slot);
+        let snapshot = scoreboard.take().unwrap().read();
+        assert_eq!(
+            (snapshot.phase, snapshot.requests, snapshot.method, snapshot.status),
+            (Phase::Starting, 0, None, None)
+        );
+    }
+
+    #[test]
+    fn long_requests_are_cut() {
+        let mut scoreboard = Scoreboard::new(2).unwrap();
+        let slot = scoreboard.take().unwrap();
+        slot.set_request(&[b'M'; 40], &[b'/'; 5000]);
+        let snapshot = slot.read();
+        assert_eq!(snapshot.method.map(|m| m.len()), Some(METHOD_MAX + 3));
+        assert_eq!(snapshot.target.map(|t| t.len()), Some(TARGET_MAX + 3));
+    }
+}

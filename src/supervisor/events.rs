@@ -1,0 +1,101 @@
+//! What the supervisor waits for in addition to its listeners and signals, in one set of the kernel: processes that exit,
+//! and fork servers that report (epoll(7)). Its cost does not grow with the number of processes.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::Pid;
+
+/// Events that one wait returns at most.
+const BATCH: usize = 256;
+
+/// What has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The child with this slot may have exited.
+    Child(u32),
+    /// Another process may have exited: a fork server, a spare or an orphan.
+    Process(Pid),
+    /// The fork server with this number has reported, or closed its channel.
+    Report(u32),
+}
+
+impl Event {
+    fn to_word(self) -> u64 {
+        let (kind, number) = match self {
+            Self::Child(slot) => (0, slot),
+            Self::Process(pid) => (1, pid.as_raw().unsigned_abs()),
+            Self::Report(id) => (2, id),
+        };
+        kind << 32 | u64::from(number)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the number is the lower half")]
+    fn from_word(word: u64) -> Self {
+        let number = word as u32;
+        match word >> 32 {
+            0 => Self::Child(number),
+            1 => Self::Process(Pid::from_raw(number.cast_signed())),
+            _ => Self::Report(number),
+        }
+    }
+}
+
+/// The set. A descriptor leaves it by being closed.
+#[derive(Debug)]
+pub(crate) struct Events(Epoll);
+
+impl Events {
+    /// # Errors
+    /// Those of epoll_create1(2).
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+    }
+
+    /// Reports `event` while `fd` is readable or its other end is closed.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(crate) fn add(&self, fd: impl AsFd, event: Event) -> io::Result<()> {
+        Ok(self.0.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, event.to_word()))?)
+    }
+
+    /// Reports `event` for a descriptor of the set from now on.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(crate) fn change(&self, fd: impl AsFd, event: Event) -> io::Result<()> {
+        Ok(self.0.modify(fd, &mut EpollEvent::new(EpollFlags::EPOLLIN, event.to_word()))?)
+    }
+
+    /// What has happened, a batch of it. Waits up to `timeout` for the first event.
+    pub(crate) fn take(&self, timeout: EpollTimeout) -> nix::Result<Vec<Event>> {
+        let mut events = [EpollEvent::empty(); BATCH];
+        match self.0.wait(&mut events, timeout) {
+            Ok(count) => Ok(events[..count].iter().map(|event| Event::from_word(event.data())).collect()),
+            Err(Errno::EINTR) => Ok(Vec::new()),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// Readable while [`Events::take`] has something to return.
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_survive_the_kernel() {
+        for event in [Event::Child(u32::MAX), Event::Process(Pid::from_raw(i32::MAX)), Event::Report(7)] {
+            assert_eq!(Event::from_word(event.to_word()), event);
+        }
+    }
+}

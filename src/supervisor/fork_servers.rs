@@ -1,0 +1,349 @@
+//! The fork servers of all services: which takes a connection, and when one that has exited is started again.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use super::events::Events;
+use super::fork_server::{ForkServer, State, Template};
+use crate::connection::Connection;
+use crate::journal;
+use crate::scoreboard::Slot;
+use crate::service::{Service, Services};
+use crate::sys::{self, Exit};
+
+/// From the second start on, doubled each time: the pause after a fork server has exited that has served nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long a fork server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A fork server that is to be started again.
+#[derive(Debug)]
+struct Restart {
+    service: Arc<Service>,
+    at: Instant,
+}
+
+/// Fork servers that failed in a row before they had served anything, by service.
+#[derive(Debug)]
+struct Failures {
+    service: String,
+    count: u32,
+}
+
+/// All fork servers.
+#[derive(Debug)]
+pub(crate) struct ForkServers {
+    /// None: none was started yet.
+    template: Option<Template>,
+    servers: Vec<ForkServer>,
+    restarts: Vec<Restart>,
+    failures: Vec<Failures>,
+    next_id: u32,
+    round: usize,
+}
+
+impl ForkServers {
+    pub(crate) fn new() -> Self {
+        let (servers, restarts, failures) = (Vec::new(), Vec::new(), Vec::new());
+        Self { template: None, servers, restarts, failures, next_id: 0, round: 0 }
+    }
+
+    /// Starts `count` fork servers for each of these services. They do not take connections before [`Self::replace`].
+    ///
+    /// # Errors
+    /// A sentence. Those that were started exit again.
+    pub(crate) fn start_all(
+        &mut self,
+        services: &Services,
+        template: Template,
+        count: usize,
+        scoreboard: BorrowedFd<'_>,
+        events: &Events,
+    ) -> Result<Vec<u32>, String> {
+        let mut ids = Vec::new();
+        for service in services.values() {
+            for _ in 0..count {
+                match self.start(service, template, scoreboard, events) {
+                    Ok(id) => ids.push(id),
+                    Err(error) => {
+                        self.retire(&ids);
+                        return Err(format!(
+                            "unable to start the fork server of service {}: {error}",
+                            service.name
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    fn start(
+        &mut self,
+        service: &Arc<Service>,
+        template: Template,
+        scoreboard: BorrowedFd<'_>,
+        events: &Events,
+    ) -> io::Result<u32> {
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        self.servers.push(ForkServer::start(id, service, template, scoreboard, events)?);
+        Ok(id)
+    }
+
+    /// All of these wait for connections.
+    pub(crate) fn are_ready(&self, ids: &[u32]) -> bool {
+        ids.iter().all(|&id| self.get(id).is_some_and(|server| server.state == State::Ready))
+    }
+
+    /// Why one of these cannot start, if one cannot.
+    pub(crate) fn find_failure(&self, ids: &[u32]) -> Option<String> {
+        let failed = self.servers.iter().filter(|server| ids.contains(&server.id));
+        let mut failed = failed.filter(|server| server.state == State::Retiring);
+        failed.next().map(|server| {
+            let failure = server.failure.as_deref().unwrap_or("its fork server has exited");
+            format!("service {}: {failure}", server.service.name)
+        })
+    }
+
+    /// Lets these take the connections from now on, and retires all others.
+    pub(crate) fn replace(&mut self, ids: &[u32]) {
+        self.restarts.clear();
+        self.failures.clear();
+        let mut old = Vec::new();
+        for server in &mut self.servers {
+            match ids.contains(&server.id) {
+                true => server.is_current = true,
+                false => old.push(server.id),
+            }
+        }
+        self.template = self.servers.iter().find(|server| server.is_current).map(|server| server.template);
+        self.retire(&old);
+    }
+
+    /// Starts others in place of the fork servers of a service. They take over when they are ready.
+    ///
+    /// # Errors
+    /// A sentence. Those that exist stay.
+    pub(crate) fn restart(
+        &mut self,
+        service: &Arc<Service>,
+        scoreboard: BorrowedFd<'_>,
+        events: &Events,
+    ) -> Result<(), String> {
+        let Some(template) = self.template else { return Ok(()) };
+        let current =
+            self.servers.iter().filter(|server| server.is_current && server.service.name == service.name);
+        let old: Vec<_> = current.map(|server| server.id).collect();
+        for id in old {
+            let started = self.start(service, template, scoreboard, events);
+            let new = started.map_err(|error| {
+                format!("unable to start the fork server of service {}: {error}", service.name)
+            })?;
+            if let Some(server) = self.get_mut(new) {
+                server.replaces = Some(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// A fork server is ready. One that replaces another takes over.
+    pub(crate) fn set_ready(&mut self, id: u32) {
+        let Some(server) = self.get_mut(id).filter(|server| server.state == State::Starting) else { return };
+        server.state = State::Ready;
+        if let Some(old) = server.replaces.take() {
+            server.is_current = true;
+            self.retire(&[old]);
+        }
+    }
+
+    /// Lets these take no further connection. They exit when they have forked for those that were handed over.
+    pub(crate) fn retire(&mut self, ids: &[u32]) {
+        for server in self.servers.iter_mut().filter(|server| ids.contains(&server.id)) {
+            server.state = State::Retiring;
+        }
+    }
+
+    /// Lets all exit, since no connection will come.
+    pub(crate) fn retire_all(&mut self) {
+        self.replace(&[]);
+    }
+
+    /// Closes the channels of those that retire and that `is_awaited` does not accept.
+    pub(crate) fn close_retired(&mut self, is_awaited: impl Fn(u32) -> bool) {
+        for server in &mut self.servers {
+            if server.state == State::Retiring && server.channel().is_some() && !is_awaited(server.id) {
+                server.close();
+            }
+        }
+    }
+
+    /// Hands a connection over to a fork server of its service, in turn. Returns the number of the fork server.
+    ///
+    /// # Errors
+    /// None is ready, or each has too many connections to fork for.
+    pub(crate) fn hand_over(
+        &mut self,
+        connection: &Connection,
+        service: &Service,
+        slot: Slot,
+    ) -> io::Result<u32> {
+        self.round = self.round.wrapping_add(1);
+        let is_its = |server: &&ForkServer| {
+            server.is_current
+                && server.state == State::Ready
+                && server.service.name == service.name
+                && server.channel().is_some()
+        };
+        let ready = self.servers.iter().filter(is_its).count();
+        let mut last = io::Error::other("its fork server is being started");
+        for turn in 0..ready {
+            let server = self.servers.iter().filter(is_its).nth((self.round + turn) % ready);
+            let Some(server) = server else { break };
+            match server.hand_over(connection, slot) {
+                Ok(()) => return Ok(server.id),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    last = io::Error::other("its fork server has too many to fork for");
+                }
+                Err(error) => last = io::Error::other(error),
+            }
+        }
+        Err(last)
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<&ForkServer> {
+        self.servers.iter().find(|server| server.id == id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut ForkServer> {
+        self.servers.iter_mut().find(|server| server.id == id)
+    }
+
+    /// Those whose reports are waited for.
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        self.servers.iter().filter(|server| server.channel().is_some()).map(|server| server.id).collect()
+    }
+
+    /// Whether this process is a fork server or a spare.
+    pub(crate) fn contains(&self, pid: Pid) -> bool {
+        self.servers.iter().any(|server| server.is_process(pid) || server.has_spare(pid))
+    }
+
+    /// Whether the session is that of a fork server: a process in it is one of its children that has not reported yet.
+    pub(crate) fn has_session(&self, session: Pid) -> bool {
+        self.servers.iter().any(|server| server.pid == session)
+    }
+
+    pub(crate) fn count_spares(&self) -> usize {
+        self.servers.iter().map(ForkServer::count_spares).sum()
+    }
+
+    /// No fork server and no spare exists.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// Kills all fork servers and spares.
+    pub(crate) fn kill_all(&mut self) {
+        self.retire_all();
+        self.servers.iter().for_each(ForkServer::kill);
+    }
+
+    /// A spare or a fork server may have exited: reaps it. A fork server that was not retired is started again.
+    pub(crate) fn reap(&mut self, pid: Pid, now: Instant) {
+        if let Some(server) = self.servers.iter_mut().find(|server| server.has_spare(pid)) {
+            if !matches!(sys::reap(pid), Ok(None)) {
+                server.take_spare(pid);
+            }
+            return;
+        }
+        let index = self.servers.iter().position(|server| server.is_process(pid));
+        let Some(index) = index else { return };
+        let exit = match sys::reap(pid) {
+            Ok(None) => return,
+            Ok(Some((exit, _))) => exit,
+            Err(_) => Exit::Unknown,
+        };
+        let server = &mut self.servers[index];
+        server.set_reaped();
+        if server.state == State::Retiring {
+            return;
+        }
+        server.state = State::Retiring;
+        server.failure.get_or_insert_with(|| format!("its fork server {exit}"));
+        // One that was to replace another is not started again.
+        if server.is_current {
+            self.plan_restart(index, now);
+        }
+    }
+
+    /// Plans to start a fork server that has exited again.
+    fn plan_restart(&mut self, index: usize, now: Instant) {
+        let server = &self.servers[index];
+        let failure = server.failure.clone().unwrap_or_default();
+        let (service, has_served) = (Arc::clone(&server.service), server.has_served);
+        let name = &service.name;
+        let at = self.failures.iter().position(|failures| failures.service == *name);
+        let failures = match at {
+            Some(at) => &mut self.failures[at],
+            None => {
+                self.failures.push(Failures { service: name.clone(), count: 0 });
+                let last = self.failures.len() - 1;
+                &mut self.failures[last]
+            }
+        };
+        failures.count = if has_served { 0 } else { failures.count + 1 };
+        let pause = match failures.count {
+            0 => Duration::ZERO,
+            count => PAUSE.saturating_mul(1 << count.min(10) >> 1).min(PAUSE_MAX),
+        };
+        journal::log_fork_server_ended(name, &failure, pause);
+        self.restarts.push(Restart { service, at: now + pause });
+    }
+
+    /// Forgets those whose channel is closed, and whose processes are reaped.
+    pub(crate) fn forget_ended(&mut self) {
+        self.servers.retain(|server| !server.has_ended());
+    }
+
+    /// Starts those again whose pause is over, and kills those that do not become ready.
+    pub(crate) fn refresh(&mut self, scoreboard: BorrowedFd<'_>, events: &Events, now: Instant) {
+        for server in &self.servers {
+            if server.state == State::Starting
+                && now.saturating_duration_since(server.started) >= START_TIMEOUT
+            {
+                server.kill();
+            }
+        }
+        while let Some(index) = self.restarts.iter().position(|restart| now >= restart.at) {
+            let Restart { service, .. } = self.restarts.swap_remove(index);
+            let Some(template) = self.template else { return };
+            let started = self.start(&service, template, scoreboard, events);
+            if let Ok(id) = started
+                && let Some(server) = self.get_mut(id)
+            {
+                server.is_current = true;
+            }
+            if let Err(error) = started {
+                let sentence = format!(
+                    "unable to start the fork server of service {}: {error}; retrying in 1s",
+                    service.name
+                );
+                journal::log_warning(&sentence);
+                self.restarts.push(Restart { service, at: now + Duration::from_secs(1) });
+            }
+        }
+    }
+
+    /// When [`Self::refresh`] has something to do.
+    pub(crate) fn next_event(&self) -> Option<Instant> {
+        let starting = self.servers.iter().filter(|server| server.state == State::Starting);
+        let timeouts = starting.map(|server| server.started + START_TIMEOUT);
+        self.restarts.iter().map(|restart| restart.at).chain(timeouts).min()
+    }
+}

@@ -1,0 +1,130 @@
+//! What fork servers report: that they are ready, and what became of the connections that were handed over to them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::connections::Connections;
+use super::events::Event;
+use crate::handover::Report;
+use crate::journal;
+use crate::sys;
+
+impl Connections {
+    /// Acts on the reports of one fork server.
+    pub(super) fn receive_reports(&mut self, server: u32, now: Instant) {
+        loop {
+            let Some(channel) = self.launcher.fork_servers.get(server).and_then(|server| server.channel())
+            else {
+                return;
+            };
+            match channel.receive_report() {
+                Ok(Some(report)) => self.act_on(server, report, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The children that it has forked for have all reported.
+                Ok(None) | Err(_) => return self.end_channel(server, now),
+            }
+        }
+    }
+
+    pub(super) fn receive_all_reports(&mut self, now: Instant) {
+        for server in self.launcher.fork_servers.ids() {
+            self.receive_reports(server, now);
+        }
+    }
+
+    fn act_on(&mut self, id: u32, report: Report, now: Instant) {
+        let Some(server) = self.launcher.fork_servers.get_mut(id) else { return };
+        match report {
+            Report::Ready { gaps } => {
+                server.gaps = gaps.iter().map(|gap| &*gap.word).collect::<Vec<_>>().join(" ").into();
+                for gap in gaps {
+                    journal::log_not_confined(&server.service.name, &gap.sentence);
+                }
+                self.launcher.fork_servers.set_ready(id);
+                self.backpressure.expect_fork(now);
+            }
+            Report::Failed { sentence } => server.failure = Some(sentence),
+            Report::Spare { pid } => {
+                let pid = Pid::from_raw(pid);
+                match self.watch(pid, Event::Process(pid)) {
+                    Ok(pidfd) => self.add_spare(id, pid, pidfd),
+                    Err(_) => end_unwatched(pid),
+                }
+            }
+            Report::Started { slot, pid } => self.set_started(id, slot, Pid::from_raw(pid), now),
+            Report::NotForked { slot, errno } => {
+                if let Some(child) = self.children.take_awaited(slot, id) {
+                    self.launcher.release(child.slot(), false);
+                    if let Some((connection, service)) = child.into_connection() {
+                        self.defer(connection, service, io::Error::from_raw_os_error(errno), now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_spare(&mut self, server: u32, pid: Pid, pidfd: OwnedFd) {
+        if let Some(server) = self.launcher.fork_servers.get_mut(server) {
+            server.add_spare(pid, pidfd);
+        }
+    }
+
+    /// The connection with this slot has its process.
+    fn set_started(&mut self, id: u32, slot: u32, pid: Pid, now: Instant) {
+        let Some(server) = self.launcher.fork_servers.get_mut(id) else { return };
+        server.has_served = true;
+        let gaps = std::sync::Arc::clone(&server.gaps);
+        let event = Event::Child(slot);
+        let pidfd = match server.take_spare(pid) {
+            Some(pidfd) => self.events.change(&pidfd, event).map(|()| pidfd),
+            None => self.watch(pid, event),
+        };
+        match pidfd {
+            Ok(pidfd) => {
+                self.children.set_started(slot, id, pid, pidfd, gaps);
+                self.backpressure.record_fork(now);
+            }
+            // Without a descriptor for it its end would not be seen. The connection has another try.
+            Err(error) => {
+                end_unwatched(pid);
+                if let Some(child) = self.children.take_awaited(slot, id) {
+                    self.launcher.release(child.slot(), false);
+                    if let Some((connection, service)) = child.into_connection() {
+                        self.defer(connection, service, error, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reports when a child of this process exits. It is not reaped, so that the pid is its own.
+    fn watch(&self, pid: Pid, event: Event) -> io::Result<OwnedFd> {
+        let pidfd = sys::open_pidfd(pid.as_raw().unsigned_abs())?;
+        self.events.add(&pidfd, event)?;
+        Ok(pidfd)
+    }
+
+    /// A fork server has closed its channel: connections that it has not forked for go to the next one.
+    fn end_channel(&mut self, id: u32, now: Instant) {
+        if let Some(server) = self.launcher.fork_servers.get_mut(id) {
+            server.close();
+        }
+        for child in self.children.take_all_awaited(id) {
+            self.launcher.release(child.slot(), false);
+            if let Some((connection, service)) = child.into_connection() {
+                self.start(connection, service, now);
+            }
+        }
+        self.launcher.fork_servers.forget_ended();
+    }
+}
+
+/// Kills and reaps a child of this process that cannot be watched.
+fn end_unwatched(pid: Pid) {
+    let _ = kill(pid, Signal::SIGKILL); // it has exited already, and is not reaped
+    let _ = sys::wait_for(pid);
+}

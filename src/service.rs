@@ -105,25 +105,35 @@ impl Service {
         self.roots().map(|root| root.as_fd().as_raw_fd())
     }
 
-    /// Opens the roots again whose paths lead to other directories than the open ones. Looks at most once a second: see
-    /// [`RootWatch`]. True: at least one was opened again.
-    pub(crate) fn reopen_moved_roots(&self, watch: &mut RootWatch, now: Instant) -> bool {
+    /// Whether the path of a root leads to another directory than the open one. Looks at most once a second; `warn` gets a
+    /// sentence about a path that leads nowhere.
+    pub(crate) fn has_moved_roots(
+        &self,
+        watch: &mut RootWatch,
+        now: Instant,
+        warn: impl FnMut(String),
+    ) -> bool {
+        !watch.find_moved(self.roots(), now, warn).is_empty()
+    }
+
+    /// Opens the roots again whose paths lead to other directories. True: at least one was opened again.
+    pub(crate) fn reopen_moved_roots(&self) -> bool {
         let mut has_reopened = false;
-        for root in watch.find_moved(&self.name, self.roots(), now) {
-            let (path, service) = (root.path().display(), &self.name);
-            has_reopened |= match root.reopen() {
+        for root in self.roots().filter(|root| root.has_moved() == Ok(true)) {
+            let path = root.path().display();
+            match root.reopen() {
                 Ok(()) => {
-                    journal::log_root_moved(path, service);
-                    true
+                    journal::log_root_moved(path, &self.name);
+                    has_reopened = true;
                 }
                 Err(errno) => {
                     let error = errno.desc();
-                    journal::log_warning(&format!(
-                        "root {path} of service {service}: {error}; serving the directory that is open"
-                    ));
-                    false
+                    journal::log_service_warning(
+                        &self.name,
+                        &format!("root {path}: {error}; the directory that is open is still served"),
+                    );
                 }
-            };
+            }
         }
         has_reopened
     }

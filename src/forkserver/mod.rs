@@ -12,6 +12,7 @@ mod start;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::Instant;
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,7 +23,7 @@ use crate::child::supplies::Supplies;
 use crate::handover::briefing::Briefing;
 use crate::handover::{Channel, MESSAGE_MAX, Report};
 use crate::outcome::Outcome;
-use crate::service::{Protocol, Service};
+use crate::service::{Protocol, RootWatch, Service};
 use crate::sys::{self, Exit};
 use crate::{confine, journal};
 use spares::Spares;
@@ -37,7 +38,11 @@ struct ForkServer {
     supplies: Supplies,
     spares: Spares,
     forks_twice: bool,
+    roots: RootWatch,
 }
+
+/// Characters of a sentence: each may have four bytes, in a message of [`MESSAGE_MAX`].
+const SENTENCE_MAX: usize = MESSAGE_MAX / 4 - 16;
 
 /// Serves the supervisor that has started this process until it closes the channel. `number` is that of the briefing's
 /// descriptor.
@@ -78,6 +83,7 @@ impl ForkServer {
             supplies: Supplies::new(children),
             spares: Spares::new(spares),
             forks_twice,
+            roots: RootWatch::default(),
         };
         (server, open_files, logs_to_journal)
     }
@@ -113,6 +119,10 @@ impl ForkServer {
             match self.channel.receive_connection(&mut buffer) {
                 Ok(Some((handover, connection))) => {
                     let (start, slot) = (Start::new(&handover, connection), handover.slot);
+                    if self.has_moved_roots()? {
+                        self.report(&Report::RootMoved { slot })?;
+                        continue;
+                    }
                     if let Err(errno) = self.hand_over(start) {
                         self.report(&Report::NotForked { slot, errno })?;
                     }
@@ -121,6 +131,19 @@ impl ForkServer {
                 Err(error) => return Err(format!("unable to receive a connection: {error}")),
             }
         }
+    }
+
+    /// Whether the path of a root leads to another directory: looked at here and not by the supervisor, which must not wait
+    /// for a file system.
+    fn has_moved_roots(&mut self) -> Result<bool, String> {
+        let mut warnings = Vec::new();
+        let warn = |sentence| warnings.push(sentence);
+        let has_moved = self.service.has_moved_roots(&mut self.roots, Instant::now(), warn);
+        for sentence in warnings {
+            let sentence = sentence.chars().take(SENTENCE_MAX).collect();
+            self.report(&Report::Warning { sentence })?;
+        }
+        Ok(has_moved)
     }
 
     /// Gives a connection to a spare, or to a child that is forked now. The error is the errno of clone(2).

@@ -46,6 +46,11 @@ pub(crate) enum Report {
     Started { slot: u32, pid: i32 },
     /// No process could be forked for the connection with this slot: the errno of clone(2).
     NotForked { slot: u32, errno: i32 },
+    /// The connection with this slot was not forked for, since the path of a root leads to another directory now: another
+    /// fork server is needed, which may serve that.
+    RootMoved { slot: u32 },
+    /// An administrator should know this sentence.
+    Warning { sentence: String },
 }
 
 /// One end of a channel between the supervisor and a fork server, or between a fork server and a spare.

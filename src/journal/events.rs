@@ -109,10 +109,14 @@ pub(crate) fn log_reload_failed(error: &str) {
     log(Entry::new(Level::Error, RELOAD_FAILED, message).text("LSBAWS_ERROR", error));
 }
 
+/// Anything else that an administrator should know of a service.
+pub(crate) fn log_service_warning(service: &str, sentence: &str) {
+    log_warning(&format!("service {service}: {sentence}"));
+}
+
 /// The path of a root leads to another directory now, which is opened for all further connections.
 pub(crate) fn log_root_moved(path: impl Display, service: &str) {
-    let message =
-        format_args!("root {path} of service {service} leads to another directory now, serving that");
+    let message = format_args!("service {service}: root {path} leads to another directory now, serving that");
     log(Entry::without_id(Level::Info, message));
 }
 

@@ -138,7 +138,7 @@ impl Connections {
 
     /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Those that
     /// exist serve until then.
-    fn restart_fork_servers(&mut self, service: &Arc<Service>) {
+    pub(super) fn restart_fork_servers(&mut self, service: &Arc<Service>) {
         let Launcher { fork_servers, scoreboard, .. } = &mut self.launcher;
         if let Err(sentence) = fork_servers.restart(service, scoreboard.file(), &self.events) {
             journal::log_warning(&sentence);
@@ -208,17 +208,23 @@ impl Connections {
     }
 
     pub(super) fn start(&mut self, connection: Connection, service: Arc<Service>, now: Instant) {
-        let watch = self.roots.entry(service.name.clone()).or_default();
-        if service.reopen_moved_roots(watch, now) {
-            self.restart_fork_servers(&service);
-        }
         if self.launcher.serves_in_place() {
+            self.reopen_moved_roots(&service, now);
             self.serve_in_place(connection, &service);
             return;
         }
         match self.launcher.hand_over(connection, &service) {
             Ok(child) => self.children.add(child),
             Err((connection, error)) => self.defer(connection, service, error, now),
+        }
+    }
+
+    /// Looks at the roots of a service that this process serves itself. Fork servers report theirs.
+    fn reopen_moved_roots(&mut self, service: &Service, now: Instant) {
+        let watch = self.roots.entry(service.name.clone()).or_default();
+        let warn = |sentence: String| journal::log_service_warning(&service.name, &sentence);
+        if service.has_moved_roots(watch, now, warn) {
+            service.reopen_moved_roots();
         }
     }
 

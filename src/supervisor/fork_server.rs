@@ -52,8 +52,6 @@ pub(crate) struct ForkServer {
     pub(crate) template: Template,
     /// It takes the connections of its service, or will when it is ready.
     pub(crate) is_current: bool,
-    /// The fork server with this number retires when this one is ready.
-    pub(crate) replaces: Option<u32>,
     /// It has forked for a connection.
     pub(crate) has_served: bool,
     /// Why it has exited, as far as that is known.
@@ -111,7 +109,6 @@ impl ForkServer {
             started: Instant::now(),
             template,
             is_current: false,
-            replaces: None,
             has_served: false,
             failure: None,
             gaps: "".into(),

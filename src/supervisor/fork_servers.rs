@@ -126,7 +126,7 @@ impl ForkServers {
         self.retire(&old);
     }
 
-    /// Starts others in place of the fork servers of a service. They take over when they are ready.
+    /// Starts others in place of the fork servers of a service. Its connections wait until they are ready.
     ///
     /// # Errors
     /// A sentence. Those that exist stay.
@@ -137,8 +137,9 @@ impl ForkServers {
         events: &Events,
     ) -> Result<(), String> {
         let Some(template) = self.template else { return Ok(()) };
-        let current =
-            self.servers.iter().filter(|server| server.is_current && server.service.name == service.name);
+        let current = self.servers.iter().filter(|server| {
+            server.is_current && server.state != State::Retiring && server.service.name == service.name
+        });
         let old: Vec<_> = current.map(|server| server.id).collect();
         for id in old {
             let started = self.start(service, template, scoreboard, events);
@@ -146,19 +147,17 @@ impl ForkServers {
                 format!("unable to start the fork server of service {}: {error}", service.name)
             })?;
             if let Some(server) = self.get_mut(new) {
-                server.replaces = Some(id);
+                server.is_current = true;
             }
+            self.retire(&[id]);
         }
         Ok(())
     }
 
-    /// A fork server is ready. One that replaces another takes over.
+    /// A fork server is ready.
     pub(crate) fn set_ready(&mut self, id: u32) {
-        let Some(server) = self.get_mut(id).filter(|server| server.state == State::Starting) else { return };
-        server.state = State::Ready;
-        if let Some(old) = server.replaces.take() {
-            server.is_current = true;
-            self.retire(&[old]);
+        if let Some(server) = self.get_mut(id).filter(|server| server.state == State::Starting) {
+            server.state = State::Ready;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
@@ -9,6 +10,7 @@ use nix::unistd::Pid;
 
 use super::connections::Connections;
 use super::events::Event;
+use super::fork_server::State;
 use crate::handover::Report;
 use crate::journal;
 use crate::sys;
@@ -57,13 +59,27 @@ impl Connections {
             }
             Report::Started { slot, pid } => self.set_started(id, slot, Pid::from_raw(pid), now),
             Report::NotForked { slot, errno } => {
-                if let Some(child) = self.children.take_awaited(slot, id) {
-                    self.launcher.release(child.slot(), false);
-                    if let Some((connection, service)) = child.into_connection() {
-                        self.defer(connection, service, io::Error::from_raw_os_error(errno), now);
-                    }
-                }
+                self.defer_awaited(id, slot, io::Error::from_raw_os_error(errno), now);
             }
+            Report::RootMoved { slot } => {
+                let service = Arc::clone(&server.service);
+                if server.state == State::Ready && service.reopen_moved_roots() {
+                    self.restart_fork_servers(&service);
+                }
+                self.defer_awaited(id, slot, io::Error::other("its fork server is being started"), now);
+            }
+            Report::Warning { sentence } => {
+                journal::log_service_warning(&server.service.name, &sentence);
+            }
+        }
+    }
+
+    /// Lets a connection that a fork server has not forked for wait for another try.
+    fn defer_awaited(&mut self, server: u32, slot: u32, error: io::Error, now: Instant) {
+        let Some(child) = self.children.take_awaited(slot, server) else { return };
+        self.launcher.release(child.slot(), false);
+        if let Some((connection, service)) = child.into_connection() {
+            self.defer(connection, service, error, now);
         }
     }
 
@@ -77,7 +93,7 @@ impl Connections {
     fn set_started(&mut self, id: u32, slot: u32, pid: Pid, now: Instant) {
         let Some(server) = self.launcher.fork_servers.get_mut(id) else { return };
         server.has_served = true;
-        let gaps = std::sync::Arc::clone(&server.gaps);
+        let gaps = Arc::clone(&server.gaps);
         let event = Event::Child(slot);
         let pidfd = match server.take_spare(pid) {
             Some(pidfd) => self.events.change(&pidfd, event).map(|()| pidfd),
@@ -91,12 +107,7 @@ impl Connections {
             // Without a descriptor for it its end would not be seen. The connection has another try.
             Err(error) => {
                 end_unwatched(pid);
-                if let Some(child) = self.children.take_awaited(slot, id) {
-                    self.launcher.release(child.slot(), false);
-                    if let Some((connection, service)) = child.into_connection() {
-                        self.defer(connection, service, error, now);
-                    }
-                }
+                self.defer_awaited(id, slot, error, now);
             }
         }
     }

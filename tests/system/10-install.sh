@@ -50,6 +50,6 @@ for option in $({ lsbaws --help; lsbaws check --help; lsbaws client --help; } | 
     done
 done
 for key in $(lsbaws check --show | sed -n 's/^\([a-z_]*\) = .*/\1/p' | sort -u); do
-    zgrep --quiet "^\.It Li $key " /usr/share/man/man5/lsbaws.toml.5.gz || fail "lsbaws.toml(5) lacks $key"
+    zgrep --quiet "^\.It Li $key\( \|\$\)" /usr/share/man/man5/lsbaws.toml.5.gz || fail "lsbaws.toml(5) lacks $key"
     grep --quiet "^#$key = " /etc/lsbaws.toml || fail "/etc/lsbaws.toml lacks $key"
 done

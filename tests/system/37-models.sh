@@ -16,7 +16,8 @@ TOML
         .LSBAWS_OUTCOME == "served" and .LSBAWS_END == "exited" and ._PID == $supervisor
         and (.LSBAWS_PID == $supervisor) == ($model == "iterative")
     ' <<<"$record"
-    [[ -z $(pgrep --parent "$supervisor") ]]
+    # Only its fork server remains.
+    [[ -z $(ps --ppid "$supervisor" -o args= | grep --invert-match "fork-server") ]]
     journalctl --sync
     [[ $(journalctl "$since" --output=json LSBAWS_OUTCOME=served | wc -l) == 51 ]]
 done

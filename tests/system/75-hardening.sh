@@ -46,11 +46,12 @@ hardening lsbaws.service >/tmp/hardening
 [[ -s /tmp/hardening ]]
 hardening lsbaws-inetd@.service | diff /tmp/hardening -
 
-# The state of the supervisor and of a child in the kernel.
+# The state of the supervisor, a fork server and a child in the kernel.
 configure_slow 1h
 request_slow
 supervisor=$(main_pid)
-for pid in "$supervisor" "$child"; do
+fork_server=$(pgrep --parent "$supervisor" --full fork-server)
+for pid in "$supervisor" "$fork_server" "$child"; do
     for line in CapEff:0000000000000000 CapBnd:0000000000000000 NoNewPrivs:1 Seccomp:2; do
         tr -d '\t' <"/proc/$pid/status" | grep --quiet --line-regexp "$line"
     done
@@ -58,6 +59,6 @@ for pid in "$supervisor" "$child"; do
     [[ $(readlink "/proc/$pid/ns/net") != "$(readlink /proc/self/ns/net)" ]]
     awk '$5 == "/" && $6 ~ /(^|,)ro(,|$)/ { found = 1 } END { exit !found }' "/proc/$pid/mountinfo"
 done
-# The child holds only its connection, the drain socket and the three standard descriptors.
+# The child holds only its connection, the socket of the journal and the three standard descriptors.
 [[ $(find "/proc/$child/fd" -type l | wc -l) == 5 ]]
 kill -KILL "$child"

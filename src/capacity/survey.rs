@@ -71,9 +71,11 @@ impl System {
         self.groups().into_iter().filter_map(find).collect()
     }
 
-    /// Descriptors of this process.
+    /// Descriptors of this process, which raises its limit to the hard one.
     fn find_descriptors(&self) -> Option<SystemLimit> {
-        let max = self.own_limit("Max open files")?;
+        let limits = self.read("proc/self/limits");
+        let values = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        let max = values.split_whitespace().nth(1)?.parse().ok()?;
         let used = fs::read_dir(self.root.join("proc/self/fd")).ok()?.count();
         Some(SystemLimit::descriptors(max, used as u64))
     }

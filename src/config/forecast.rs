@@ -11,10 +11,10 @@ use crate::supervisor::settings::{Model, Settings};
 /// kernel.
 const MEMORY_OF_CHILD: u64 = 160 << 10;
 
-/// Descriptors that the supervisor opens after its start, without those of the spares: the pair of the drain, the
-/// accepted connection, and the one that waits for a process. (Refused connections are closed when descriptors are
-/// short.)
-const DESCRIPTORS_OF_SUPERVISOR: u64 = 8;
+/// Descriptors that the supervisor opens after its start and that do not depend on the configuration: signals, events,
+/// scoreboard, list of children, and those of a fork server that is being started. (Refused connections are closed when
+/// descriptors are short.)
+const DESCRIPTORS_OF_SUPERVISOR: u64 = 16;
 
 /// What a configuration needs when it is fully used.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,9 @@ pub(super) struct Demand {
     pub(super) connections: u64,
     /// Processes of each connection: the child, and its program if the service has any.
     pub(super) processes_each: u64,
-    /// Of the supervisor.
+    /// Fork servers and spares.
+    pub(super) other_processes: u64,
+    /// Of the supervisor, in addition to one for each connection.
     pub(super) descriptors: u64,
     /// Children that exist, and are part of what is in use.
     pub(super) children: u64,
@@ -37,16 +39,20 @@ impl Demand {
             Protocol::Exec(_) => false,
         };
         let has_program = settings.services.values().any(|service| is_cgi(service));
-        let connections = match settings.process.model {
-            Model::Iterative => 1,
+        let process = &settings.process;
+        let (connections, fork_servers) = match process.model {
+            Model::Iterative => (1, 0),
             Model::Fork | Model::DoubleFork => {
-                (settings.process.max_connections + settings.process.spares) as u64
+                (process.max_connections, process.fork_servers * settings.services.len())
             }
         };
+        let spares = process.spares * fork_servers;
         Self {
-            connections,
+            connections: connections as u64,
             processes_each: 1 + u64::from(has_program),
-            descriptors: DESCRIPTORS_OF_SUPERVISOR + settings.process.spares as u64,
+            other_processes: (fork_servers + spares) as u64,
+            // A channel and a process each.
+            descriptors: DESCRIPTORS_OF_SUPERVISOR + (2 * fork_servers + spares) as u64,
             children: children as u64,
         }
     }
@@ -54,11 +60,9 @@ impl Demand {
     /// How many connections a limit allows, including those that exist.
     fn count_room(&self, limit: &SystemLimit) -> u64 {
         let more = match limit.unit() {
-            Unit::Processes => limit.left() / self.processes_each,
-            Unit::Memory => limit.left() / MEMORY_OF_CHILD,
-            // Without these the supervisor cannot accept. Their number does not depend on the connections.
-            Unit::Descriptors if limit.left() < self.descriptors => return 0,
-            Unit::Descriptors => return u64::MAX,
+            Unit::Processes => limit.left().saturating_sub(self.other_processes) / self.processes_each,
+            Unit::Memory => (limit.left() / MEMORY_OF_CHILD).saturating_sub(self.other_processes),
+            Unit::Descriptors => limit.left().saturating_sub(self.descriptors),
         };
         more.saturating_add(self.children)
     }
@@ -73,18 +77,15 @@ fn forecast(demand: &Demand, limits: Vec<SystemLimit>) -> Vec<Warning> {
         .collect();
     lower.sort_by_key(|&(room, _)| room);
     let warn = |(room, limit): (u64, SystemLimit)| {
-        let Demand { connections, descriptors, .. } = demand;
+        let Demand { connections, .. } = demand;
         let (name, remedy) = (limit.describe(), limit.remedy());
         let each = if demand.processes_each > 1 { " with a program each" } else { "" };
         let sentence = match limit.unit() {
-            Unit::Descriptors => {
-                format!("{name}: the supervisor needs {descriptors} more descriptors; raise {remedy}")
-            }
             Unit::Processes => format!(
                 "limits.max_connections = {connections} exceeds {name}: only {room} connections fit{each}; \
                  raise {remedy}"
             ),
-            Unit::Memory => format!(
+            Unit::Memory | Unit::Descriptors => format!(
                 "limits.max_connections = {connections} exceeds {name}: only {room} connections fit; raise {remedy}"
             ),
         };
@@ -139,6 +140,7 @@ mod tests {
         let demand = Demand {
             connections: 512,
             processes_each: 1,
+            other_processes: 0,
             descriptors: DESCRIPTORS_OF_SUPERVISOR,
             children: 0,
         };
@@ -173,12 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn the_supervisor_needs_descriptors() {
+    fn each_connection_needs_a_descriptor() {
+        let descriptors = DESCRIPTORS_OF_SUPERVISOR;
         let demand =
-            Demand { connections: 1, processes_each: 1, descriptors: DESCRIPTORS_OF_SUPERVISOR, children: 0 };
-        let warnings = forecast(&demand, vec![SystemLimit::descriptors(16, 10)]);
-        let start =
-            "RLIMIT_NOFILE (16, 10 in use): the supervisor needs 8 more descriptors; raise LimitNOFILE=";
+            Demand { connections: 20, processes_each: 1, other_processes: 3, descriptors, children: 0 };
+        let warnings = forecast(&demand, vec![SystemLimit::descriptors(36, 10)]);
+        let start = "limits.max_connections = 20 exceeds RLIMIT_NOFILE (36, 10 in use): only 10 connections fit; raise LimitNOFILE=";
         assert!(warnings[0].sentence.starts_with(start), "{warnings:?}");
         assert!(forecast(&demand, vec![SystemLimit::descriptors(1024, 10)]).is_empty());
     }

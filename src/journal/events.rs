@@ -66,6 +66,12 @@ pub(crate) fn log_fork_server_ended(service: &str, failure: &str, pause: Duratio
     log(entry.text("LSBAWS_ERROR", failure));
 }
 
+/// A program that a child of the service has become wrote a line to its standard error.
+pub(crate) fn log_program_line(service: &str, line: &[u8]) {
+    let entry = Entry::new(Level::Info, PROGRAM_OUTPUT, format_args!("{service}: ")).quote(line);
+    log(entry.text("LSBAWS_SERVICE", service));
+}
+
 /// The kernel cannot do a part of the confinement of a service.
 pub(crate) fn log_not_confined(service: &str, gap: &str) {
     let message = format_args!("service {service}: {gap}");

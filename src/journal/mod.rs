@@ -20,6 +20,7 @@ mod report;
 mod settings;
 mod socket;
 mod stderr;
+mod stream;
 
 pub(crate) use child::{ChildLog, child_descriptor, open_for_children};
 pub(crate) use events::*;
@@ -27,3 +28,4 @@ pub(crate) use global::{change, close, flush, is_journal, next_event, open, writ
 pub(crate) use record::{Record, RefusalRecord, record_connection, record_refusal};
 pub(crate) use report::report_failure;
 pub(crate) use settings::{Level, LogSettings, Target};
+pub(crate) use stream::open_stream;

@@ -14,9 +14,10 @@ use super::admission::Admission;
 use super::backpressure::{Backpressure, Expired, is_descriptor_shortage};
 use super::children::{Child, Children};
 use super::events::{Event, Events};
-use super::fork_server::Template;
+use super::fork_server::{Shared, Template};
 use super::handover::Launcher;
 use super::orphans::Orphans;
+use super::outputs::Outputs;
 use super::refusal::{Reason, Refusals};
 use super::reserves::Reserves;
 use super::settings::{Model, Settings};
@@ -36,6 +37,7 @@ pub(crate) struct Connections {
     pub(super) launcher: Launcher,
     pub(super) children: Children,
     pub(super) orphans: Orphans,
+    outputs: Outputs,
     /// Connections whose record is written.
     pub(super) recorded: u64,
     /// The soft limit of descriptors that this process was started with: that of children.
@@ -63,6 +65,7 @@ impl Connections {
             launcher: Launcher::new(settings)?,
             children: Children::new(process.max_connections),
             orphans: Orphans::default(),
+            outputs: Outputs::default(),
             recorded: 0,
             open_files: getrlimit(Resource::RLIMIT_NOFILE)?.0,
             reserves: Reserves::new(&settings.services),
@@ -93,9 +96,9 @@ impl Connections {
             logs_to_journal: journal::is_journal(),
             open_files: self.open_files,
         };
-        let Launcher { fork_servers, scoreboard, .. } = &mut self.launcher;
-        let (count, file) = (process.fork_servers, scoreboard.file());
-        fork_servers.start_all(&settings.services, template, count, file, &self.events).map(Starting)
+        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
+        let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };
+        fork_servers.start_all(&settings.services, template, process.fork_servers, shared).map(Starting)
     }
 
     /// Whether these fork servers are ready.
@@ -126,6 +129,7 @@ impl Connections {
     /// Gives up fork servers that were to replace others.
     pub(crate) fn give_up(&mut self, starting: &Starting) {
         self.launcher.fork_servers.retire(&starting.0);
+        self.close_retired();
     }
 
     /// Makes room for what new settings permit.
@@ -139,8 +143,9 @@ impl Connections {
     /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Those that
     /// exist serve until then.
     pub(super) fn restart_fork_servers(&mut self, service: &Arc<Service>) {
-        let Launcher { fork_servers, scoreboard, .. } = &mut self.launcher;
-        if let Err(sentence) = fork_servers.restart(service, scoreboard.file(), &self.events) {
+        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
+        let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };
+        if let Err(sentence) = fork_servers.restart(service, shared) {
             journal::log_warning(&sentence);
         }
     }
@@ -151,6 +156,14 @@ impl Connections {
         self.max = settings.process.max_connections;
         self.admission.reconfigure(settings.admission.clone());
         self.reserves = Reserves::new(&settings.services);
+        self.close_retired();
+    }
+
+    /// Lets fork servers exit that have forked for all that was handed over to them.
+    fn close_retired(&mut self) {
+        let Self { launcher: Launcher { fork_servers, .. }, children, .. } = self;
+        fork_servers.close_retired(|server| children.awaits(server));
+        fork_servers.forget_ended();
     }
 
     /// Another connection may be accepted.
@@ -290,6 +303,7 @@ impl Connections {
                 Event::Child(slot) => self.reap_child(slot, now),
                 Event::Process(pid) => self.reap_process(pid, now),
                 Event::Report(server) => self.receive_reports(server, now),
+                Event::Output(id) => self.outputs.read(id, now),
             }
         }
     }
@@ -301,10 +315,9 @@ impl Connections {
         self.refusals.refresh(now);
         self.children.terminate_due(now);
         self.orphans.refresh(now);
-        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, children, events, .. } = self;
-        fork_servers.refresh(scoreboard.file(), events, now);
-        fork_servers.close_retired(|server| children.awaits(server));
-        fork_servers.forget_ended();
+        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
+        fork_servers.refresh(&mut Shared { scoreboard: scoreboard.file(), events, outputs }, now);
+        self.close_retired();
     }
 
     /// Lets children finish the request at hand, and begin no other.
@@ -315,6 +328,12 @@ impl Connections {
     /// Lets the fork servers exit: no connection will come.
     pub(crate) fn retire_fork_servers(&mut self) {
         self.launcher.fork_servers.retire_all();
+        self.close_retired();
+    }
+
+    /// Writes what programs have written to standard error and that is not read yet.
+    pub(crate) fn end_outputs(&mut self) {
+        self.outputs.end();
     }
 
     /// Kills every child, fork server and orphan.

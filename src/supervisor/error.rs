@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::listen;
+use crate::{confine, listen};
 
 /// Why the daemon could not start, or had to give up.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,8 @@ pub(crate) enum Error {
     Listen(#[from] listen::Error),
     #[error("{0}")]
     NoService(String),
+    #[error(transparent)]
+    Confine(#[from] confine::Error),
     #[error("{0}")]
     ForkServer(String),
     #[error("unable to {action}: {source}")]

@@ -20,6 +20,8 @@ pub(crate) enum Event {
     Process(Pid),
     /// The fork server with this number has reported, or closed its channel.
     Report(u32),
+    /// Programs have written to the pipe with this number.
+    Output(u32),
 }
 
 impl Event {
@@ -28,6 +30,7 @@ impl Event {
             Self::Child(slot) => (0, slot),
             Self::Process(pid) => (1, pid.as_raw().unsigned_abs()),
             Self::Report(id) => (2, id),
+            Self::Output(id) => (3, id),
         };
         kind << 32 | u64::from(number)
     }
@@ -38,7 +41,8 @@ impl Event {
         match word >> 32 {
             0 => Self::Child(number),
             1 => Self::Process(Pid::from_raw(number.cast_signed())),
-            _ => Self::Report(number),
+            2 => Self::Report(number),
+            _ => Self::Output(number),
         }
     }
 }
@@ -94,7 +98,12 @@ mod tests {
 
     #[test]
     fn events_survive_the_kernel() {
-        for event in [Event::Child(u32::MAX), Event::Process(Pid::from_raw(i32::MAX)), Event::Report(7)] {
+        for event in [
+            Event::Child(u32::MAX),
+            Event::Process(Pid::from_raw(i32::MAX)),
+            Event::Report(7),
+            Event::Output(0),
+        ] {
             assert_eq!(Event::from_word(event.to_word()), event);
         }
     }

@@ -1,5 +1,6 @@
 //! A fork server, as the supervisor sees it: a process, a channel, and its spares.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -11,10 +12,12 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::events::{Event, Events};
+use super::outputs::Outputs;
 use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
 use crate::handover::briefing::Briefing;
 use crate::handover::{Channel, Handover};
+use crate::journal;
 use crate::scoreboard::Slot;
 use crate::service::Service;
 use crate::sys;
@@ -29,6 +32,26 @@ pub(crate) struct Template {
     pub(crate) logs_to_journal: bool,
     /// The soft limit of descriptors of its children.
     pub(crate) open_files: u64,
+}
+
+/// What fork servers share with the supervisor, or use of it.
+pub(crate) struct Shared<'a> {
+    pub(crate) scoreboard: BorrowedFd<'a>,
+    pub(crate) events: &'a Events,
+    pub(crate) outputs: &'a mut Outputs,
+}
+
+impl Shared<'_> {
+    /// Standard error of the programs that children of this service become: not that of the daemon.
+    fn open_program_output(&mut self, service: &Service, logs_to_journal: bool) -> io::Result<OwnedFd> {
+        if service.is_http() {
+            return Ok(File::open("/dev/null")?.into()); // none becomes a program
+        }
+        match logs_to_journal.then(|| journal::open_stream(&service.name)) {
+            Some(Ok(stream)) => Ok(stream),
+            Some(Err(_)) | None => self.outputs.add(&service.name, self.events),
+        }
+    }
 }
 
 /// Where a fork server is in its life.
@@ -76,8 +99,7 @@ impl ForkServer {
         id: u32,
         service: &Arc<Service>,
         template: Template,
-        scoreboard: BorrowedFd<'_>,
-        events: &Events,
+        shared: &mut Shared<'_>,
     ) -> io::Result<Self> {
         let (ours, theirs) = sys::open_channel()?;
         let briefing = Briefing {
@@ -88,8 +110,8 @@ impl ForkServer {
             logs_to_journal: template.logs_to_journal,
             open_files: template.open_files,
             channel: theirs,
-            scoreboard: scoreboard.try_clone_to_owned()?,
-            program_output: io::stderr().as_fd().try_clone_to_owned()?,
+            scoreboard: shared.scoreboard.try_clone_to_owned()?,
+            program_output: shared.open_program_output(service, template.logs_to_journal)?,
         };
         let (file, inherited) = briefing.write()?;
         // The file that this process runs, even if an upgrade has replaced it.
@@ -100,8 +122,8 @@ impl ForkServer {
         let pid = command.spawn()?.id();
         let pidfd = sys::open_pidfd(pid)?;
         let pid = Pid::from_raw(pid.cast_signed());
-        events.add(&pidfd, Event::Process(pid))?;
-        events.add(&ours, Event::Report(id))?;
+        shared.events.add(&pidfd, Event::Process(pid))?;
+        shared.events.add(&ours, Event::Report(id))?;
         Ok(Self {
             id,
             service: Arc::clone(service),

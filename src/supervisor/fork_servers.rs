@@ -1,14 +1,12 @@
 //! The fork servers of all services: which takes a connection, and when one that has exited is started again.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use super::events::Events;
-use super::fork_server::{ForkServer, State, Template};
+use super::fork_server::{ForkServer, Shared, State, Template};
 use crate::connection::Connection;
 use crate::journal;
 use crate::scoreboard::Slot;
@@ -62,13 +60,12 @@ impl ForkServers {
         services: &Services,
         template: Template,
         count: usize,
-        scoreboard: BorrowedFd<'_>,
-        events: &Events,
+        shared: &mut Shared<'_>,
     ) -> Result<Vec<u32>, String> {
         let mut ids = Vec::new();
         for service in services.values() {
             for _ in 0..count {
-                match self.start(service, template, scoreboard, events) {
+                match self.start(service, template, shared) {
                     Ok(id) => ids.push(id),
                     Err(error) => {
                         self.retire(&ids);
@@ -87,12 +84,11 @@ impl ForkServers {
         &mut self,
         service: &Arc<Service>,
         template: Template,
-        scoreboard: BorrowedFd<'_>,
-        events: &Events,
+        shared: &mut Shared<'_>,
     ) -> io::Result<u32> {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        self.servers.push(ForkServer::start(id, service, template, scoreboard, events)?);
+        self.servers.push(ForkServer::start(id, service, template, shared)?);
         Ok(id)
     }
 
@@ -130,19 +126,14 @@ impl ForkServers {
     ///
     /// # Errors
     /// A sentence. Those that exist stay.
-    pub(crate) fn restart(
-        &mut self,
-        service: &Arc<Service>,
-        scoreboard: BorrowedFd<'_>,
-        events: &Events,
-    ) -> Result<(), String> {
+    pub(crate) fn restart(&mut self, service: &Arc<Service>, shared: &mut Shared<'_>) -> Result<(), String> {
         let Some(template) = self.template else { return Ok(()) };
         let current = self.servers.iter().filter(|server| {
             server.is_current && server.state != State::Retiring && server.service.name == service.name
         });
         let old: Vec<_> = current.map(|server| server.id).collect();
         for id in old {
-            let started = self.start(service, template, scoreboard, events);
+            let started = self.start(service, template, shared);
             let new = started.map_err(|error| {
                 format!("unable to start the fork server of service {}: {error}", service.name)
             })?;
@@ -311,7 +302,7 @@ impl ForkServers {
     }
 
     /// Starts those again whose pause is over, and kills those that do not become ready.
-    pub(crate) fn refresh(&mut self, scoreboard: BorrowedFd<'_>, events: &Events, now: Instant) {
+    pub(crate) fn refresh(&mut self, shared: &mut Shared<'_>, now: Instant) {
         for server in &self.servers {
             if server.state == State::Starting
                 && now.saturating_duration_since(server.started) >= START_TIMEOUT
@@ -322,7 +313,7 @@ impl ForkServers {
         while let Some(index) = self.restarts.iter().position(|restart| now >= restart.at) {
             let Restart { service, .. } = self.restarts.swap_remove(index);
             let Some(template) = self.template else { return };
-            let started = self.start(&service, template, scoreboard, events);
+            let started = self.start(&service, template, shared);
             if let Ok(id) = started
                 && let Some(server) = self.get_mut(id)
             {

@@ -16,6 +16,7 @@ mod handover;
 mod lifecycle;
 mod listeners;
 mod orphans;
+mod outputs;
 mod reap;
 mod refusal;
 mod reload;
@@ -144,6 +145,7 @@ impl Supervisor {
                 self.notifier.extend_stop(EXTENSION);
             }
             if self.is_over() {
+                self.connections.end_outputs();
                 journal::log_stopped(self.connections.count_ended());
                 return Ok(());
             }

@@ -1,5 +1,6 @@
 //! From settings and sockets to a running supervisor, or to the one connection that was handed in.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use nix::sys::prctl;
@@ -10,6 +11,7 @@ use super::listeners::{Listeners, ServedListener};
 use super::settings::Settings;
 use super::{Reload, Supervisor};
 use crate::child;
+use crate::confine;
 use crate::connection::Connection;
 use crate::journal::{self, ChildLog};
 use crate::listen::{self, activation::Activation, keepalive};
@@ -39,7 +41,7 @@ pub(crate) fn run(
             if !keepalive::is_foreign(&connection.socket) {
                 keepalive::set_peer_timeout(&connection.socket, settings.peer_timeout);
             }
-            return Ok(serve_single(&mut connections, connection, &service));
+            return serve_single(&mut connections, connection, &service);
         }
         Activation::Listeners(listeners) => listeners,
         Activation::None => listen::bind::bind_listeners(&settings.listen)?,
@@ -72,15 +74,25 @@ pub(crate) fn run(
 
 /// Serves a connection that was handed in: this process is its supervisor and its child. A program gets a child of its
 /// own, and its limits there.
-fn serve_single(connections: &mut Connections, connection: Connection, service: &Arc<Service>) -> Outcome {
+fn serve_single(
+    connections: &mut Connections,
+    connection: Connection,
+    service: &Arc<Service>,
+) -> Result<Outcome, Error> {
     let Some(connection) = connections.admit_single(connection, service) else {
-        return Outcome::Refused;
+        return Ok(Outcome::Refused);
     };
+    journal::open_for_children(journal::is_journal()).map_err(Error::system("open the journal"))?;
+    // There is no fork server to do it once for many.
+    let roots: Vec<_> = service.roots().map(AsFd::as_fd).collect();
+    for gap in confine::apply(&service.confinement, &roots)? {
+        journal::log_not_confined(&service.name, &gap.sentence);
+    }
     if let Protocol::Http(_) = service.protocol
         && let journal = ChildLog::new(&connection.identity, &service.name, None)
         && let Err(outcome) = child::apply_limits(service, &journal)
     {
-        return outcome;
+        return Ok(outcome);
     }
-    connections.serve_in_place(connection, service).outcome(&service.protocol)
+    Ok(connections.serve_in_place(connection, service).outcome(&service.protocol))
 }

@@ -44,11 +44,12 @@ fn program_has_the_connection_and_a_clean_environment() {
 }
 
 #[test]
-fn standard_error_of_a_program_is_that_of_the_daemon() {
+fn standard_error_of_a_program_is_logged_by_line() {
     let server =
         serve("[service.web]\nprotocol = 'exec'\ncommand = ['/bin/sh', '-c', 'echo complaint >&2']\n");
     assert_eq!(read_to_end(server.connect()), "");
-    server.wait_line("complaint");
+    // A line of the program cannot look like one of the daemon.
+    assert!(server.wait_line("complaint").starts_with(" INFO web: complaint"));
     assert_eq!(server.record().get("outcome"), "served");
 }
 

@@ -24,6 +24,7 @@ mod exec;
 mod exhaustion;
 mod files;
 mod forecast;
+mod fork_servers;
 mod framing;
 mod http;
 mod journal;

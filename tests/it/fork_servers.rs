@@ -1,0 +1,149 @@
+//! Fork servers: what they hold, and what happens when one is killed, stopped, or replaced.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{
+    Setup, ask, connect, read_to_end, run_client, serve, unique_user, wait_dead, wait_until,
+};
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+const ECHO: &str = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
+
+#[test]
+fn fork_server_has_a_clean_environment_and_few_descriptors() {
+    let server = Setup::new("").prelude("export SECRET_OF_THE_CALLER=1; exec 77</dev/null").serve();
+    let [fork_server] = server.fork_servers()[..] else { panic!() };
+    assert_eq!(fs::read(format!("/proc/{fork_server}/environ")).unwrap(), b"");
+    let environment = fs::read_to_string(format!("/proc/{}/environ", server.pid())).unwrap();
+    assert!(environment.trim_matches('\0').is_empty(), "the supervisor has wiped its own: {environment:?}");
+    // The standard ones, the channel, the scoreboard, and the log.
+    let links = fs::read_dir(format!("/proc/{fork_server}/fd")).unwrap();
+    let links: Vec<_> = links.map(|link| fs::read_link(link.unwrap().path()).unwrap()).collect();
+    assert!(links.len() <= 6, "{links:?}");
+}
+
+#[test]
+fn service_has_the_number_of_fork_servers_that_is_configured() {
+    let server = serve("[process]\nfork_servers = 3\n");
+    assert_eq!(server.fork_servers().len(), 3);
+    let result = run_client(server.address(), &["--max-conns", "60"]);
+    assert_eq!(result["answered"]["200"], 60, "{result}");
+}
+
+#[test]
+fn killed_fork_server_is_started_again() {
+    let mut server = serve(ECHO);
+    let mut open = server.connect();
+    open.write_all(b"before").unwrap();
+    open.read_exact(&mut [0; 6]).unwrap();
+    let [first] = server.fork_servers()[..] else { panic!() };
+    kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    let line = server.wait_line("service web: its fork server was killed by SIGKILL; starting it again");
+    assert!(line.starts_with("ERROR "), "{line}");
+    let mut next = server.connect();
+    next.write_all(b"after").unwrap();
+    next.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(next), "after");
+    open.write_all(b"still").unwrap();
+    open.read_exact(&mut [0; 5]).unwrap();
+    drop(open);
+    for _ in 0..2 {
+        assert_eq!(server.record().get("outcome"), "served");
+    }
+    server.stop();
+}
+
+#[test]
+fn connections_of_a_killed_fork_server_go_to_the_next() {
+    let server = serve("");
+    let [first] = server.fork_servers()[..] else { panic!() };
+    // Stopped, it forks for none of them.
+    kill(Pid::from_raw(first), Signal::SIGSTOP).unwrap();
+    let mut streams: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(REQUEST.as_bytes()).unwrap();
+    }
+    server.notification_with("connections 20, ");
+    kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    for stream in streams {
+        assert!(read_to_end(stream).ends_with("Hello, World!\n"));
+        assert_eq!(server.record().get("outcome"), "served");
+    }
+}
+
+#[test]
+fn stopped_fork_server_does_not_keep_the_daemon() {
+    let mut server = serve("[process]\ndrain_timeout = '100ms'\n");
+    let [first] = server.fork_servers()[..] else { panic!() };
+    kill(Pid::from_raw(first), Signal::SIGSTOP).unwrap();
+    let stream = server.connect();
+    server.notification_with("connections 1, ");
+    server.stop();
+    assert!(read_to_end(stream).starts_with("HTTP/1.1 503 "));
+    let lines = server.lines_to_end();
+    assert!(lines.iter().any(|line| line.contains(" reason=\"no_process\"")), "{lines:?}");
+}
+
+#[test]
+fn reload_replaces_the_fork_servers() {
+    let server = serve(ECHO);
+    let [first] = server.fork_servers()[..] else { panic!() };
+    let mut open = server.connect();
+    open.write_all(b"old").unwrap();
+    open.read_exact(&mut [0; 3]).unwrap();
+    server.reload(ECHO);
+    server.wait_line("configuration reloaded");
+    wait_dead(Pid::from_raw(first));
+    let fork_servers = server.fork_servers();
+    assert!(fork_servers.len() == 1 && fork_servers[0] != first, "{fork_servers:?}");
+    open.write_all(b"old").unwrap();
+    open.read_exact(&mut [0; 3]).unwrap();
+}
+
+#[test]
+fn fork_servers_exit_when_the_daemon_is_killed() {
+    let server = serve("[process]\nspares = 2\n");
+    let processes = [server.fork_servers(), server.children()].concat();
+    assert_eq!(processes.len(), 3);
+    server.signal(Signal::SIGKILL);
+    for pid in processes {
+        wait_dead(Pid::from_raw(pid));
+    }
+}
+
+#[test]
+fn supervisor_and_fork_server_are_not_dumpable() {
+    let Some(user) = unique_user() else { return };
+    let server = Setup::new("").user(user).serve();
+    let [fork_server] = server.fork_servers()[..] else { panic!() };
+    for pid in [server.pid().as_raw(), fork_server] {
+        // The files of such a process are root's (proc(5)), so that its own user cannot open its memory.
+        assert_eq!(fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid(), 0);
+    }
+}
+
+#[test]
+fn program_leaves_no_process_behind_in_another_session() {
+    let script = "setsid sh -c 'setsid sleep 1000 & sleep 1000' >/dev/null 2>&1 & sleep 0.1; echo done";
+    let server =
+        serve(&format!("[service.web]\nprotocol = 'exec'\ncommand = ['/bin/sh', '-c', \"{script}\"]\n"));
+    for _ in 0..5 {
+        assert_eq!(read_to_end(server.connect()), "done\n");
+        let record = server.record();
+        assert_eq!(record.get("orphans"), "yes", "{}", record.line);
+    }
+    wait_until("no process is left", || server.children().is_empty());
+}
+
+#[test]
+fn killed_spare_loses_no_connection() {
+    let server = serve("[process]\nspares = 1\n");
+    let [spare] = server.children()[..] else { panic!() };
+    kill(Pid::from_raw(spare), Signal::SIGKILL).unwrap();
+    assert!(ask(connect(server.address()), REQUEST).ends_with("Hello, World!\n"));
+}

@@ -29,6 +29,9 @@ use crate::{confine, journal};
 use spares::Spares;
 use start::Start;
 
+/// Descriptors that children do not keep are above this number, if there are not too many roots.
+const CHILDREN_BELOW: RawFd = 63;
+
 /// A fork server that is ready.
 struct ForkServer {
     service: Service,
@@ -55,9 +58,9 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
     prepare().map_err(|error| format!("unable to prepare the process: {}", error.desc()))?;
     let briefing = Briefing::read(number)
         .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
-    let (mut server, open_files, logs_to_journal) = ForkServer::new(briefing);
-    let reserve = || server.close_others().and_then(|()| File::open("/dev/null"));
-    let reserved = reserve().map_err(|error| format!("unable to order descriptors: {error}"))?;
+    let order = |error| format!("unable to order descriptors: {error}");
+    let (mut server, open_files, logs_to_journal) = ForkServer::new(briefing).map_err(order)?;
+    let reserved = server.reserve_connection().map_err(order)?;
     match server.prepare(open_files, logs_to_journal) {
         Ok(gaps) => {
             drop(reserved); // the number is the connection's from now on
@@ -72,27 +75,30 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
 }
 
 impl ForkServer {
-    fn new(briefing: Briefing<Service>) -> (Self, u64, bool) {
+    fn new(briefing: Briefing<Service>) -> io::Result<(Self, u64, bool)> {
         let Briefing { service, children, forks_twice, spares, logs_to_journal, open_files, .. } = briefing;
         let program_output = matches!(service.protocol, Protocol::Exec(_)).then_some(briefing.program_output);
         let server = Self {
             service,
-            channel: Channel::new(briefing.channel),
-            scoreboard: briefing.scoreboard,
+            // Above those that a child keeps, so that it closes the rest at once.
+            channel: Channel::new(briefing.channel).move_above(CHILDREN_BELOW)?,
+            scoreboard: sys::move_above(CHILDREN_BELOW, briefing.scoreboard)?,
             program_output,
             supplies: Supplies::new(children),
             spares: Spares::new(spares),
             forks_twice,
             roots: RootWatch::default(),
         };
-        (server, open_files, logs_to_journal)
+        Ok((server, open_files, logs_to_journal))
     }
 
-    /// Closes every descriptor that is not its own: the daemon may have been started with others.
-    fn close_others(&self) -> io::Result<()> {
+    /// Closes every descriptor that is not its own, since the daemon may have been started with others, and reserves the
+    /// number of the connection.
+    fn reserve_connection(&self) -> io::Result<File> {
         let own = [self.channel.as_fd(), self.scoreboard.as_fd()].map(|fd| fd.as_raw_fd());
         let output = self.program_output.as_ref().map(AsRawFd::as_raw_fd);
-        sys::close_all_but(own.into_iter().chain(output).chain(self.service.descriptors()))
+        sys::close_all_but(own.into_iter().chain(output).chain(self.service.descriptors()))?;
+        File::open("/dev/null")
     }
 
     /// Prepares this process for its children, and confines it. Returns what the kernel cannot do.

@@ -57,7 +57,10 @@ impl ForkServer {
     pub(super) fn refill_spares(&mut self) {
         while self.spares.channels.len() < self.spares.target {
             let Ok((ours, theirs)) = sys::open_channel().and_then(|(ours, theirs)| {
-                Ok((Channel::new(sys::move_up(ours)?), Channel::new(sys::move_up(theirs)?)))
+                Ok((
+                    Channel::new(sys::move_above(sys::CONNECTION, ours)?),
+                    Channel::new(sys::move_above(sys::CONNECTION, theirs)?),
+                ))
             }) else {
                 return;
             };

@@ -9,7 +9,7 @@
 pub(crate) mod briefing;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,14 @@ pub(crate) struct Channel(OwnedFd);
 impl Channel {
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self(fd)
+    }
+
+    /// The same with a descriptor above `least`: see [`sys::move_above`].
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub(crate) fn move_above(self, least: RawFd) -> io::Result<Self> {
+        sys::move_above(least, self.0).map(Self)
     }
 
     /// Hands over a connection. Never waits.

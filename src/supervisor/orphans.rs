@@ -3,8 +3,9 @@
 //! exit. So every child of the supervisor that it does not know is an orphan of a connection that has ended.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
@@ -41,11 +42,18 @@ impl Orphans {
         if self.list.is_none() {
             self.list = Some(File::open("/proc/thread-self/children")?);
         }
-        let mut text = String::new();
-        if let Some(list) = &mut self.list {
-            list.rewind()?;
-            list.read_to_string(&mut text)?;
+        // One system call for some hundred children.
+        let (mut bytes, mut length) = (vec![0; 4096], 0);
+        while let Some(list) = &self.list
+            && let count @ 1.. = list.read_at(&mut bytes[length..], length as u64)?
+        {
+            length += count;
+            if length < bytes.len() {
+                break;
+            }
+            bytes.resize(2 * length, 0);
         }
+        let text = String::from_utf8_lossy(&bytes[..length]);
         let pids = text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw);
         Ok(pids.filter(|&pid| !self.contains(pid) && !is_known(pid)).collect())
     }

@@ -24,13 +24,13 @@ pub(crate) fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Moves a descriptor to the lowest free number above that of a child's connection.
+/// Moves a descriptor to the lowest free number above `least`.
 ///
 /// # Errors
 /// Those of fcntl(2).
-pub(crate) fn move_up(fd: OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn move_above(least: RawFd, fd: OwnedFd) -> io::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes no pointer.
-    let moved = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, CONNECTION + 1) };
+    let moved = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least + 1) };
     if moved < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -110,6 +110,7 @@ pub(crate) mod by_number {
     /// [`super::CONNECTION`].
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedFd, D::Error> {
         let number = i32::deserialize(deserializer)?;
-        super::adopt_fd(number).and_then(super::move_up).map_err(de::Error::custom)
+        let above = |fd| super::move_above(super::CONNECTION, fd);
+        super::adopt_fd(number).and_then(above).map_err(de::Error::custom)
     }
 }

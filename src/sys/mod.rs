@@ -13,7 +13,8 @@ mod wait;
 
 pub(crate) use address::{RemoteAddress, accept, remote_address};
 pub(crate) use descriptors::{
-    CONNECTION, adopt_fd, by_number, close_all_but, discard_input, move_up, replace_fd, require_close_range,
+    CONNECTION, adopt_fd, by_number, close_all_but, discard_input, move_above, replace_fd,
+    require_close_range,
 };
 pub(crate) use fork::{exit_now, fork_child, fork_sibling};
 pub(crate) use memory::{PAGE, create_memory_file, map_shared_words, seal};

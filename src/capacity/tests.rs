@@ -38,7 +38,7 @@ pub(crate) fn make_host() -> TempDir {
             "proc/self/limits",
             "Limit                     Soft Limit           Hard Limit           Units     \n\
              Max processes             200                  400                  processes \n\
-             Max open files            1024                 524288               files     \n",
+             Max open files            512                  1024                 files     \n",
         ),
         ("proc/self/status", "Name:\tlsbaws\nUid:\t990\t0\t0\t0\nThreads:\t1\nCapEff:\t0000000000000000\n"),
         ("proc/11/status", "Uid:\t990\t990\t990\t990\nThreads:\t3\n"),

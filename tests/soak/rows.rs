@@ -26,6 +26,7 @@ pub const ALL: &[(&str, Run)] = &[
     ("full process table for 3 s (pid_max)", full_table),
     ("300 children killed", kill_children),
     ("spares killed 100 times", kill_spares),
+    ("fork servers killed 100 times", kill_fork_servers),
     ("supervisor killed 30 times", kill_parent),
     ("10,000 connections open at the same time", hold_many),
     ("300 slow senders", slow_senders),
@@ -214,6 +215,19 @@ fn kill_spares() -> Option<Row> {
     let mut row = day.end(load.finish(), "serving children are killed as well".into());
     row.spent = killed;
     Some(row)
+}
+
+fn kill_fork_servers() -> Option<Row> {
+    let day = Day::begin("[process]\nfork_servers = 2\n");
+    let load = Load::start(day.address(), 8, LOCAL);
+    let mut killed = 0;
+    while killed < 100 {
+        for pid in day.now().fork_servers() {
+            killed += u64::from(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
+        }
+        thread::sleep(Duration::from_millis(30));
+    }
+    Some(day.end(load.finish(), format!("{killed} killed")))
 }
 
 fn kill_parent() -> Option<Row> {

@@ -110,7 +110,8 @@ impl ForkServer {
             setrlimit(Resource::RLIMIT_NOFILE, open_files.min(hard), hard)
         };
         limit_files().map_err(|errno| format!("unable to set RLIMIT_NOFILE: {}", errno.desc()))?;
-        journal::open_for_children(logs_to_journal)
+        // A child that starts programs may open sockets.
+        journal::open_for_children(logs_to_journal, self.service.confinement.starts_programs)
             .map_err(|error| format!("unable to open the journal: {error}"))?;
         let roots: Vec<_> = self.service.roots().map(AsFd::as_fd).collect();
         confine::apply(&self.service.confinement, &roots).map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
-//! The log of a child: what happens to its connection while it runs, such as a program that fails. The process that forks
-//! children opens the way there, since a child may open no socket. What the log does not accept is counted in the slot of
-//! the child, and the supervisor adds it to its own count.
+//! The log of a child: what happens to its connection while it runs, such as a program that fails. A child that may open no
+//! socket gets one from the process that forks it; others open one when there is something to write. What the log does not
+//! accept is counted in the slot of the child, and the supervisor adds it to its own count.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,22 +23,28 @@ use crate::scoreboard::Slot;
 use crate::sys;
 
 /// Where the children of this process, or this process itself, write.
-static SINK: Mutex<Option<ChildSink>> = Mutex::new(None);
+static SINK: Mutex<ChildSink> = Mutex::new(ChildSink::AsParent);
 
-/// Opens the way from children to the journal, or to standard error. To be called before this process confines itself.
+/// Sets where the children of this process write. A child that can end the socket of all (shutdown(2)) must not have it:
+/// each opens its own. Without `each`, it is opened here. To be called before this process confines itself.
 ///
 /// # Errors
 /// Those of socket(2).
-pub(crate) fn open_for_children(to_journal: bool) -> io::Result<()> {
-    *SINK.lock().unwrap_or_else(PoisonError::into_inner) = Some(ChildSink::open(to_journal)?);
+pub(crate) fn open_for_children(to_journal: bool, each: bool) -> io::Result<()> {
+    let sink = match each {
+        true => ChildSink::Later { to_journal },
+        false => ChildSink::open(to_journal)?,
+    };
+    *SINK.lock().unwrap_or_else(PoisonError::into_inner) = sink;
     Ok(())
 }
 
-/// The descriptor of what [`open_for_children`] has opened, which children keep. `None`: standard error.
+/// The descriptor of what [`open_for_children`] has opened, which children keep.
 pub(crate) fn child_descriptor() -> Option<RawFd> {
-    match SINK.lock().unwrap_or_else(PoisonError::into_inner).as_ref()? {
+    match &*SINK.lock().unwrap_or_else(PoisonError::into_inner) {
         ChildSink::Journal(socket, _) => Some(socket.as_arc().as_raw_fd()),
         ChildSink::Stderr(stderr) => stderr.descriptor(),
+        ChildSink::AsParent | ChildSink::Later { .. } => None,
     }
 }
 
@@ -56,6 +62,12 @@ pub(crate) struct ChildLog<'a> {
 
 #[derive(Debug)]
 enum ChildSink {
+    /// Nothing has been written yet; the log is that of this very process.
+    AsParent,
+    /// Nothing has been written yet.
+    Later {
+        to_journal: bool,
+    },
     /// And for how much longer the child may wait for it.
     Journal(JournalSocket, Duration),
     Stderr(Stderr),
@@ -130,10 +142,15 @@ impl<'a> ChildLog<'a> {
     #[expect(clippy::needless_pass_by_value, reason = "an entry is written once")]
     fn write(&self, entry: Entry) {
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-        if sink.is_none() {
-            *sink = ChildSink::open(is_journal()).ok();
+        let to_journal = match *sink {
+            ChildSink::AsParent => Some(is_journal()),
+            ChildSink::Later { to_journal } => Some(to_journal),
+            ChildSink::Journal(..) | ChildSink::Stderr(_) => None,
+        };
+        if let Some(Ok(open)) = to_journal.map(ChildSink::open) {
+            *sink = open;
         }
-        if !sink.as_mut().is_some_and(|sink| sink.write(&entry)) {
+        if !sink.write(&entry) {
             match self.slot {
                 Some(slot) => slot.add_lost_message(),
                 None => add_lost_message(),
@@ -163,6 +180,7 @@ impl ChildSink {
                 entry.encode_as_line(&mut line);
                 stderr.write_line(line.as_bytes()).is_ok()
             }
+            Self::AsParent | Self::Later { .. } => false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, sendmsg,
     socketpair,
 };
 
@@ -43,12 +43,18 @@ pub(crate) fn send_message(
     fd: Option<BorrowedFd<'_>>,
     patience: Patience,
 ) -> io::Result<()> {
-    let rights = [fd.map_or(-1, |fd| fd.as_raw_fd())];
-    let control = [ControlMessage::ScmRights(&rights)];
-    let control = if fd.is_some() { &control[..] } else { &[] };
     let flags = patience.flags() | MsgFlags::MSG_NOSIGNAL;
     loop {
-        match sendmsg::<()>(channel.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
+        let result = match fd {
+            Some(fd) => {
+                let rights = [fd.as_raw_fd()];
+                let control = [ControlMessage::ScmRights(&rights)];
+                sendmsg::<()>(channel.as_raw_fd(), &[IoSlice::new(bytes)], &control, flags, None)
+            }
+            // The call that sends responses: a child has its code already.
+            None => send(channel.as_raw_fd(), bytes, flags),
+        };
+        match result {
             Err(Errno::EINTR) => {}
             result => return Ok(result.map(drop)?),
         }

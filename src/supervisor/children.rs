@@ -17,9 +17,9 @@ use crate::sys::{self, Escalation, GRACE};
 /// Where a connection is.
 #[derive(Debug)]
 enum Process {
-    /// The fork server with this number is to fork a child for it. This is the supervisor's copy of the socket: it can be
-    /// handed over again.
-    Awaited { socket: OwnedFd, server: u32 },
+    /// The fork server with this number is to fork a child for it. The socket is the supervisor's copy: it can be handed
+    /// over again.
+    Awaited { socket: Option<OwnedFd>, server: u32 },
     /// This child serves it. It is not reaped, so that its pid is its own.
     Running { pid: Pid, pidfd: OwnedFd },
     /// This very process serves it.
@@ -50,7 +50,7 @@ impl Child {
             Protocol::Exec(_) => end,
         });
         let (service, escalation) = (Arc::clone(service), end.map(Escalation::new));
-        let process = Process::Awaited { socket, server };
+        let process = Process::Awaited { socket: Some(socket), server };
         Self { identity, service, slot, process, gaps: "".into(), terminated_by: None, escalation }
     }
 
@@ -106,7 +106,7 @@ impl Child {
     pub(crate) fn into_connection(self) -> Option<(Connection, Arc<Service>)> {
         match self.process {
             Process::Awaited { socket, .. } => {
-                Some((Connection { socket, identity: self.identity }, self.service))
+                Some((Connection { socket: socket?, identity: self.identity }, self.service))
             }
             Process::Running { .. } | Process::Own => None,
         }
@@ -218,6 +218,16 @@ impl Children {
             self.positions[moved.slot.index() as usize] = Some(position as u32);
         }
         Some(child)
+    }
+
+    /// Closes the supervisor's copy of a connection that has its process.
+    pub(crate) fn close_copy(&mut self, slot: u32, server: u32) {
+        if let Some(position) = self.position(slot)
+            && let Process::Awaited { socket, server: by } = &mut self.entries[position].process
+            && *by == server
+        {
+            *socket = None;
+        }
     }
 
     /// Takes back a connection that the fork server with this number could not fork for.

@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::epoll::EpollTimeout;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::admission::Admission;
 use super::backpressure::{Backpressure, Expired, is_descriptor_shortage};
 use super::children::{Child, Children};
 use super::events::{Event, Events};
-use super::fork_server::{Shared, Template};
+use super::fork_server::Shared;
 use super::handover::Launcher;
 use super::orphans::Orphans;
 use super::outputs::Outputs;
 use super::refusal::{Reason, Refusals};
 use super::reserves::Reserves;
-use super::settings::{Model, Settings};
+use super::settings::Settings;
 use crate::child::in_place::End;
 use crate::connection::Connection;
 use crate::journal;
@@ -29,7 +29,7 @@ use crate::service::{RootWatch, Service};
 /// All connections, and what decides about them.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    max: usize,
+    pub(super) max: usize,
     pub(super) events: Events,
     pub(super) admission: Admission,
     pub(super) backpressure: Backpressure,
@@ -37,19 +37,15 @@ pub(crate) struct Connections {
     pub(super) launcher: Launcher,
     pub(super) children: Children,
     pub(super) orphans: Orphans,
-    outputs: Outputs,
+    pub(super) outputs: Outputs,
     /// Connections whose record is written.
     pub(super) recorded: u64,
     /// The soft limit of descriptors that this process was started with: that of children.
-    open_files: u64,
-    reserves: Reserves,
+    pub(super) open_files: u64,
+    pub(super) reserves: Reserves,
     /// By service.
     roots: BTreeMap<String, RootWatch>,
 }
-
-/// Fork servers that are to replace those that exist, once they are ready.
-#[derive(Debug)]
-pub(crate) struct Starting(Vec<u32>);
 
 impl Connections {
     /// # Errors
@@ -71,99 +67,6 @@ impl Connections {
             reserves: Reserves::new(&settings.services),
             roots: BTreeMap::new(),
         })
-    }
-
-    /// Raises the limit of descriptors as far as this process may: it holds one for each connection.
-    pub(crate) fn raise_open_files(&self) {
-        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard); // the limit stays
-        }
-    }
-
-    /// Starts the fork servers for new settings. [`Self::switch_to`] brings them into use.
-    ///
-    /// # Errors
-    /// A sentence; nothing has changed then.
-    pub(crate) fn start_fork_servers(&mut self, settings: &Settings) -> Result<Starting, String> {
-        if self.launcher.serves_in_place() {
-            return Ok(Starting(Vec::new()));
-        }
-        let process = &settings.process;
-        let template = Template {
-            children: settings.children,
-            forks_twice: process.model == Model::DoubleFork,
-            spares: if process.model == Model::Fork { process.spares } else { 0 },
-            logs_to_journal: journal::is_journal(),
-            open_files: self.open_files,
-        };
-        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
-        let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };
-        fork_servers.start_all(&settings.services, template, process.fork_servers, shared).map(Starting)
-    }
-
-    /// Whether these fork servers are ready.
-    ///
-    /// # Errors
-    /// Why one of them cannot start.
-    pub(crate) fn are_ready(&self, starting: &Starting) -> Result<bool, String> {
-        match self.launcher.fork_servers.find_failure(&starting.0) {
-            Some(failure) => Err(failure),
-            None => Ok(self.launcher.fork_servers.are_ready(&starting.0)),
-        }
-    }
-
-    /// Waits until these fork servers are ready.
-    ///
-    /// # Errors
-    /// Why one of them cannot start.
-    pub(crate) fn wait_for(&mut self, starting: &Starting) -> Result<(), String> {
-        while !self.are_ready(starting)? {
-            let second = EpollTimeout::try_from(Duration::from_secs(1)).unwrap_or(EpollTimeout::ZERO);
-            let events = self.events.take(second).map_err(|errno| errno.desc().to_owned())?;
-            self.act_on_events(events, Instant::now());
-            self.refresh(Instant::now(), false);
-        }
-        Ok(())
-    }
-
-    /// Gives up fork servers that were to replace others.
-    pub(crate) fn give_up(&mut self, starting: &Starting) {
-        self.launcher.fork_servers.retire(&starting.0);
-        self.close_retired();
-    }
-
-    /// Makes room for what new settings permit.
-    ///
-    /// # Errors
-    /// Those of ftruncate(2) and mmap(2), for a larger scoreboard; nothing has changed then.
-    pub(crate) fn make_room(&mut self, settings: &Settings) -> io::Result<()> {
-        self.launcher.reconfigure(settings.process.max_connections, settings.children)
-    }
-
-    /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Those that
-    /// exist serve until then.
-    pub(super) fn restart_fork_servers(&mut self, service: &Arc<Service>) {
-        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
-        let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };
-        if let Err(sentence) = fork_servers.restart(service, shared) {
-            journal::log_warning(&sentence);
-        }
-    }
-
-    /// Brings fork servers and settings into use. Connections that have a process keep what they were forked with.
-    pub(crate) fn switch_to(&mut self, starting: &Starting, settings: &Settings) {
-        self.launcher.fork_servers.replace(&starting.0);
-        self.max = settings.process.max_connections;
-        self.admission.reconfigure(settings.admission.clone());
-        self.reserves = Reserves::new(&settings.services);
-        self.close_retired();
-    }
-
-    /// Lets fork servers exit that have forked for all that was handed over to them.
-    fn close_retired(&mut self) {
-        let Self { launcher: Launcher { fork_servers, .. }, children, .. } = self;
-        fork_servers.close_retired(|server| children.awaits(server));
-        fork_servers.forget_ended();
     }
 
     /// Another connection may be accepted.
@@ -297,7 +200,7 @@ impl Connections {
         self.recorded > before
     }
 
-    fn act_on_events(&mut self, events: Vec<Event>, now: Instant) {
+    pub(super) fn act_on_events(&mut self, events: Vec<Event>, now: Instant) {
         for event in events {
             match event {
                 Event::Child(slot) => self.reap_child(slot, now),
@@ -323,12 +226,6 @@ impl Connections {
     /// Lets children finish the request at hand, and begin no other.
     pub(crate) fn drain(&mut self) {
         self.children.ask_to_close();
-    }
-
-    /// Lets the fork servers exit: no connection will come.
-    pub(crate) fn retire_fork_servers(&mut self) {
-        self.launcher.fork_servers.retire_all();
-        self.close_retired();
     }
 
     /// Writes what programs have written to standard error and that is not read yet.

@@ -20,6 +20,7 @@ mod outputs;
 mod reap;
 mod refusal;
 mod reload;
+mod replacement;
 mod reports;
 mod reserves;
 pub(crate) mod settings;

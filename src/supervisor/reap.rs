@@ -24,10 +24,16 @@ impl Connections {
             // It has been reaped elsewhere, which should not happen: its record must not be lost.
             Err(_) => (Exit::Unknown, Usage::default()),
         };
-        let Some(child) = self.children.remove(slot) else { return };
+        if let Some(child) = self.children.remove(slot) {
+            self.end_child(&child, pid, exit, usage, now);
+        }
+    }
+
+    /// A child is reaped: records it, and takes back what it had.
+    pub(super) fn end_child(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage, now: Instant) {
         let has_orphans =
             child.service().can_leave_orphans() && self.find_orphans(child.service().leftover, now);
-        self.record(&child, pid, exit, usage, has_orphans);
+        self.record(child, pid, exit, usage, has_orphans);
         self.launcher.release(child.slot(), !self.orphans.is_idle());
     }
 

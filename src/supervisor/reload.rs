@@ -5,8 +5,8 @@ use std::mem;
 use std::sync::Arc;
 
 use super::Supervisor;
-use super::connections::Starting;
 use super::listeners::{Listeners, ServedListener};
+use super::replacement::Starting;
 use super::settings::{Process, Settings};
 use crate::journal;
 use crate::listen::{ListenTable, bind};

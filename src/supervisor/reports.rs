@@ -13,7 +13,7 @@ use super::events::Event;
 use super::fork_server::State;
 use crate::handover::Report;
 use crate::journal;
-use crate::sys;
+use crate::sys::{self, Exit, Usage};
 
 impl Connections {
     /// Acts on the reports of one fork server.
@@ -54,7 +54,9 @@ impl Connections {
                 let pid = Pid::from_raw(pid);
                 match self.watch(pid, Event::Process(pid)) {
                     Ok(pidfd) => self.add_spare(id, pid, pidfd),
-                    Err(_) => end_unwatched(pid),
+                    Err(_) => {
+                        end_unwatched(pid);
+                    }
                 }
             }
             Report::Started { slot, pid } => self.set_started(id, slot, Pid::from_raw(pid), now),
@@ -95,19 +97,26 @@ impl Connections {
         server.has_served = true;
         let gaps = Arc::clone(&server.gaps);
         let event = Event::Child(slot);
-        let pidfd = match server.take_spare(pid) {
+        let spare = server.take_spare(pid);
+        let mut pidfd = match spare {
             Some(pidfd) => self.events.change(&pidfd, event).map(|()| pidfd),
             None => self.watch(pid, event),
         };
+        if pidfd.is_err() {
+            // The supervisor's copy of the connection is not needed any more, and has a descriptor.
+            self.children.close_copy(slot, id);
+            pidfd = self.watch(pid, event);
+        }
         match pidfd {
             Ok(pidfd) => {
                 self.children.set_started(slot, id, pid, pidfd, gaps);
                 self.backpressure.record_fork(now);
             }
-            // Without a descriptor for it its end would not be seen. The connection has another try.
-            Err(error) => {
-                end_unwatched(pid);
-                self.defer_awaited(id, slot, error, now);
+            Err(_) => {
+                let (exit, usage) = end_unwatched(pid);
+                if let Some(child) = self.children.take_awaited(slot, id) {
+                    self.end_child(&child, pid, exit, usage, now);
+                }
             }
         }
     }
@@ -134,8 +143,8 @@ impl Connections {
     }
 }
 
-/// Kills and reaps a child of this process that cannot be watched.
-fn end_unwatched(pid: Pid) {
+/// Kills and reaps a child of this process that cannot be watched: its end would not be seen.
+fn end_unwatched(pid: Pid) -> (Exit, Usage) {
     let _ = kill(pid, Signal::SIGKILL); // it has exited already, and is not reaped
-    let _ = sys::wait_for(pid);
+    sys::wait_for(pid).map_or((Exit::Unknown, Usage::default()), |(_, exit, usage)| (exit, usage))
 }

@@ -1,0 +1,121 @@
+//! Fork servers in place of others: at the start, by a reload, and when the path of a root leads elsewhere.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::EpollTimeout;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::connections::Connections;
+use super::fork_server::{Shared, Template};
+use super::handover::Launcher;
+use super::reserves::Reserves;
+use super::settings::{Model, Settings};
+use crate::journal;
+use crate::service::Service;
+
+/// Fork servers that are to replace those that exist, once they are ready.
+#[derive(Debug)]
+pub(crate) struct Starting(Vec<u32>);
+
+impl Connections {
+    /// Raises the limit of descriptors as far as this process may: it holds one for each connection.
+    pub(crate) fn raise_open_files(&self) {
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard); // the limit stays
+        }
+    }
+
+    /// Starts the fork servers for new settings. [`Self::switch_to`] brings them into use.
+    ///
+    /// # Errors
+    /// A sentence; nothing has changed then.
+    pub(crate) fn start_fork_servers(&mut self, settings: &Settings) -> Result<Starting, String> {
+        if self.launcher.serves_in_place() {
+            return Ok(Starting(Vec::new()));
+        }
+        let process = &settings.process;
+        let template = Template {
+            children: settings.children,
+            forks_twice: process.model == Model::DoubleFork,
+            spares: if process.model == Model::Fork { process.spares } else { 0 },
+            logs_to_journal: journal::is_journal(),
+            open_files: self.open_files,
+        };
+        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
+        let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };
+        fork_servers.start_all(&settings.services, template, process.fork_servers, shared).map(Starting)
+    }
+
+    /// Whether these fork servers are ready.
+    ///
+    /// # Errors
+    /// Why one of them cannot start.
+    pub(crate) fn are_ready(&self, starting: &Starting) -> Result<bool, String> {
+        match self.launcher.fork_servers.find_failure(&starting.0) {
+            Some(failure) => Err(failure),
+            None => Ok(self.launcher.fork_servers.are_ready(&starting.0)),
+        }
+    }
+
+    /// Waits until these fork servers are ready.
+    ///
+    /// # Errors
+    /// Why one of them cannot start.
+    pub(crate) fn wait_for(&mut self, starting: &Starting) -> Result<(), String> {
+        while !self.are_ready(starting)? {
+            let second = EpollTimeout::try_from(Duration::from_secs(1)).unwrap_or(EpollTimeout::ZERO);
+            let events = self.events.take(second).map_err(|errno| errno.desc().to_owned())?;
+            self.act_on_events(events, Instant::now());
+            self.refresh(Instant::now(), false);
+        }
+        Ok(())
+    }
+
+    /// Gives up fork servers that were to replace others.
+    pub(crate) fn give_up(&mut self, starting: &Starting) {
+        self.launcher.fork_servers.retire(&starting.0);
+        self.close_retired();
+    }
+
+    /// Makes room for what new settings permit.
+    ///
+    /// # Errors
+    /// Those of ftruncate(2) and mmap(2), for a larger scoreboard; nothing has changed then.
+    pub(crate) fn make_room(&mut self, settings: &Settings) -> io::Result<()> {
+        self.launcher.reconfigure(settings.process.max_connections, settings.children)
+    }
+
+    /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Those that
+    /// exist serve until then.
+    pub(super) fn restart_fork_servers(&mut self, service: &Arc<Service>) {
+        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
+        let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };
+        if let Err(sentence) = fork_servers.restart(service, shared) {
+            journal::log_warning(&sentence);
+        }
+    }
+
+    /// Brings fork servers and settings into use. Connections that have a process keep what they were forked with.
+    pub(crate) fn switch_to(&mut self, starting: &Starting, settings: &Settings) {
+        self.launcher.fork_servers.replace(&starting.0);
+        self.max = settings.process.max_connections;
+        self.admission.reconfigure(settings.admission.clone());
+        self.reserves = Reserves::new(&settings.services);
+        self.close_retired();
+    }
+
+    /// Lets fork servers exit that have forked for all that was handed over to them.
+    pub(super) fn close_retired(&mut self) {
+        let Self { launcher: Launcher { fork_servers, .. }, children, .. } = self;
+        fork_servers.close_retired(|server| children.awaits(server));
+        fork_servers.forget_ended();
+    }
+
+    /// Lets the fork servers exit: no connection will come.
+    pub(crate) fn retire_fork_servers(&mut self) {
+        self.launcher.fork_servers.retire_all();
+        self.close_retired();
+    }
+}

@@ -93,6 +93,18 @@ impl Source {
         settings.warnings.extend(effective.find_denied(&Sandbox::observe()));
         Ok(settings)
     }
+
+    /// Reads the configuration to serve it, if this user may. `children`: see [`Self::load_with_forecast`]; nothing for a
+    /// single connection.
+    fn load_to_serve(&self, children: Option<usize>) -> Result<Settings, CommandError> {
+        // A single connection is served whatever the limits of the system: it does not pay for reading them.
+        let load_single = || self.load(Reader::Daemon).map(|(settings, _)| settings);
+        let settings = children.map_or_else(load_single, |children| self.load_with_forecast(children))?;
+        match config::find_refusals(&settings) {
+            refusals if refusals.is_empty() => Ok(settings),
+            refusals => Err(CommandError(EXIT_CONFIG, refusals.join("\n"))),
+        }
+    }
 }
 
 fn serve(source: Source) -> Result<u8, CommandError> {
@@ -101,16 +113,13 @@ fn serve(source: Source) -> Result<u8, CommandError> {
     let activation = activation::receive().map_err(|error| fail(&error))?;
     let took_stderr = activation.took_stderr();
     let serve = || {
-        // A single connection is served whatever the limits of the system: it does not pay for reading them.
-        let settings = match activation {
-            Activation::Connection { .. } => source.load(Reader::Daemon)?.0,
-            Activation::Listeners(_) | Activation::None => source.load_with_forecast(0)?,
-        };
+        let is_single = matches!(activation, Activation::Connection { .. });
+        let settings = source.load_to_serve((!is_single).then_some(0))?;
         journal::open(settings.log, took_stderr)
             .map_err(|error| CommandError(EXIT_SYSTEM, format!("unable to open the journal: {error}")))?;
         let reload = move |children| {
             let failed = |CommandError(_, sentences): CommandError| sentences.replace('\n', "; ");
-            source.load_with_forecast(children).map_err(failed)
+            source.load_to_serve(Some(children)).map_err(failed)
         };
         let ended = supervisor::run(settings, activation, Box::new(reload));
         journal::close();
@@ -140,10 +149,11 @@ fn check(source: &Source, show: bool, quiet: bool) -> Result<u8, CommandError> {
     let mut warnings = config::find_warnings(&settings, 0);
     warnings.extend(effective.find_denied(&sandbox));
     let mut text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
-    for warning in &warnings {
+    let warnings = warnings.iter().map(|warning| format!("warning: {}", warning.sentence));
+    for line in config::describe_reach(&settings).into_iter().chain(warnings) {
         // What `--show` prints is TOML.
         let comment = if show { "# " } else { "" };
-        text.push_str(&format!("{comment}warning: {}\n", warning.sentence));
+        text.push_str(&format!("{comment}{line}\n"));
     }
     let _ = std::io::stdout().write_all(text.as_bytes()); // a closed pipe
     Ok(0)

@@ -38,9 +38,9 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
         &[
             &["mod"],
             &["settings"],
-            &["forecast", "layers", "limits", "listen", "log", "process", "service", "show"],
-            &["document", "route", "sandbox"],
-            &["exec", "rlimits"],
+            &["forecast", "layers", "limits", "listen", "log", "process", "reach", "service", "show"],
+            &["confine", "document", "privileges", "route", "sandbox"],
+            &["account", "exec", "rlimits"],
             &["keywords", "lists", "quantity", "unit", "variables"],
             &["hidden"],
             &["scalar"],

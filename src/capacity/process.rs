@@ -1,6 +1,8 @@
 //! Values of /proc/PID/status and /proc/PID/limits (proc_pid_status(5), proc_pid_limits(5)).
 
 /// Bits of the capability sets of a process (capabilities(7)).
+pub(crate) const CAP_SETGID: u32 = 6;
+pub(crate) const CAP_SETUID: u32 = 7;
 pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 pub(crate) const CAP_SYS_NICE: u32 = 23;
 pub(crate) const CAP_SYS_RESOURCE: u32 = 24;

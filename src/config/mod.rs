@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
+mod confine;
 mod document;
 mod error;
 mod exec;
@@ -19,9 +21,11 @@ mod limits;
 mod listen;
 mod lists;
 mod log;
+mod privileges;
 mod process;
 mod provenance;
 mod quantity;
+mod reach;
 mod rlimits;
 mod route;
 mod sandbox;
@@ -44,6 +48,8 @@ use findings::{Findings, Place};
 pub(crate) use forecast::find_warnings;
 use key::KeyPath;
 pub(crate) use layers::Overrides;
+pub(crate) use privileges::find_refusals;
+pub(crate) use reach::describe_reach;
 pub(crate) use sandbox::Sandbox;
 use settings::ConfigKeys;
 pub(crate) use show::Effective;

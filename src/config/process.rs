@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::findings::Place;
 use super::keywords::{Keyword, keywords};
 use super::quantity::Time;
-use super::scalar::Integer;
+use super::scalar::{Flag, Integer};
 use super::table::{keys, table};
 use crate::supervisor::settings::{Model, Process};
 
@@ -18,6 +18,7 @@ keys! {
         drain_timeout: Time = Time(Duration::from_secs(20)),
         drain_timeout_max: Time = Time(Duration::from_secs(60)),
         idle_timeout: Option<Time> = None,
+        allow_root: Flag = Flag(false),
     }
 }
 
@@ -39,6 +40,7 @@ impl ProcessKeys {
             spares,
             drain_timeout: self.drain_timeout.0,
             drain_timeout_max: self.drain_timeout_max.0.max(self.drain_timeout.0),
+            allow_root: self.allow_root.0,
             idle_timeout: self.idle_timeout.map(|Time(timeout)| timeout),
         }
     }

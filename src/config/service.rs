@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use super::account::{Account, Accounts};
+use super::confine::Confine;
 use super::exec::ExecKeys;
 use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
@@ -12,8 +14,8 @@ use super::rlimits::RlimitKeys;
 use super::route::RouteTable;
 use super::scalar::{Integer, Text};
 use super::table::{KeyType, Keys, RawValue, keys};
-use crate::confine::Confinement;
 use crate::handler::site::{Route, Site};
+use crate::limits::RlimitKey;
 use crate::service::{Leftover, Protocol, Service};
 use crate::source::{AccessList, Network, Networks};
 
@@ -27,6 +29,10 @@ keys! {
         reserve: Option<Integer<0, 65_536>> = None,
         allow: List<Network> = List(Vec::new()),
         deny: List<Network> = List(Vec::new()),
+        user: Option<Account> = None,
+        group: Option<Account> = None,
+        confine: Confine = Confine::default(),
+        leftover: Leftover = Leftover::End,
     }
 }
 
@@ -43,6 +49,8 @@ pub(super) enum ProtocolName {
     Http,
     Exec,
 }
+
+keywords!(Leftover { End = "end", Keep = "keep" });
 
 keywords!(ProtocolName { Http = "http", Exec = "exec" });
 
@@ -126,18 +134,22 @@ impl ServiceTable {
                 (keys.build(place).map(Protocol::Exec), refusal)
             }
         };
+        let user = Accounts::read().find(keys.user, keys.group, place);
+        let (rlimits, protocol) = (rlimits?, protocol?);
+        let core = rlimits.limits.iter().any(|limit| limit.key == RlimitKey::Core && limit.value > 0);
+        let confinement = keys.confine.build(&place.key("confine"), &protocol, user?, core)?;
         Some(Service {
             name: name.to_owned(),
-            protocol: protocol?,
+            protocol,
             max_connections: keys.max_connections.map(Integer::get),
             reserve: keys.reserve.map_or(0, Integer::get),
             max_connections_per_source: keys.max_connections_per_source.map(Integer::get),
             access: AccessList { allow: Networks(keys.allow.0), deny: Networks(keys.deny.0) },
             refusal,
             max_duration: keys.max_duration.or(max_duration).map(|Time(duration)| duration),
-            rlimits: rlimits?,
-            confinement: Confinement::default(),
-            leftover: Leftover::End,
+            rlimits,
+            confinement,
+            leftover: keys.leftover,
         })
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Process {
     pub(crate) drain_timeout_max: Duration,
     /// A daemon whose sockets were handed in exits after this long without a connection.
     pub(crate) idle_timeout: Option<Duration>,
+    /// Whether services may run as root without being told so one by one.
+    pub(crate) allow_root: bool,
 }
 
 /// Which connections get a process, and how many of one source.

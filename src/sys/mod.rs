@@ -6,6 +6,7 @@ mod descriptors;
 mod fork;
 mod memory;
 mod passing;
+mod privileges;
 mod process;
 mod termination;
 mod time;
@@ -19,6 +20,9 @@ pub(crate) use descriptors::{
 pub(crate) use fork::{exit_now, fork_child, fork_sibling};
 pub(crate) use memory::{PAGE, create_memory_file, map_shared_words, seal};
 pub(crate) use passing::{Patience, open_channel, receive_message, send_message};
+#[cfg(test)]
+pub(crate) use privileges::try_call;
+pub(crate) use privileges::{drop_capabilities, empty_bounding_set};
 pub(crate) use process::{
     catch_signal, keep_for_program, open_pidfd, reset_signal, reset_signals, send_signal, set_priority,
     wipe_environment,

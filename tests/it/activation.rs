@@ -293,7 +293,7 @@ fn socket_activate(arguments: &[&str], paths: &[String]) -> Option<std::process:
     for path in paths {
         command.args(["-l", path]);
     }
-    command.args(["-E", &format!("LSBAWS_CONFIG={SHIPPED}")]);
+    command.args(["-E", &format!("LSBAWS_CONFIG={SHIPPED}"), "-E", "LSBAWS_PROCESS__ALLOW_ROOT=true"]);
     command.args(arguments).arg(LSBAWS).args(["--set", "log.target=stderr"]);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

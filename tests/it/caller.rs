@@ -36,11 +36,14 @@ fn prepare() {
     });
 }
 
-/// A command whose environment is PATH alone.
+/// A command whose environment is PATH alone, and for lsbaws the permission to serve as root, as tests often run.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     prepare();
     let mut command = Command::new(program);
     command.env_clear().env("PATH", PATH);
+    if geteuid().is_root() {
+        command.env("LSBAWS_PROCESS__ALLOW_ROOT", "true");
+    }
     command
 }
 

@@ -1,6 +1,7 @@
 //! Programs of Debian packages behind the daemon.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -212,17 +213,20 @@ fn rsync_goes_both_ways() {
     for name in ["module", "from", "to"] {
         fs::create_dir(at(name)).unwrap();
     }
+    // As root it would change to the user "nobody", for which a confined program has no privileges. The service is of that
+    // user then.
+    let user = if geteuid().is_root() {
+        chown(at("module"), Some(65_534), Some(65_534)).unwrap();
+        "user = 'nobody'\n"
+    } else {
+        ""
+    };
     fs::write(at("from/large"), noise(3 << 20)).unwrap();
     write_program(&at("from/folder/program"), "#!/bin/sh\n");
-    let config = format!(
-        "use chroot = no\n[module]\npath = {}\nread only = no\n{}",
-        at("module").display(),
-        // As root it would change to the user "nobody".
-        if geteuid().is_root() { "uid = 0\ngid = 0\n" } else { "" }
-    );
+    let config = format!("use chroot = no\n[module]\npath = {}\nread only = no\n", at("module").display());
     fs::write(at("rsyncd.conf"), config).unwrap();
     let server = serve(&format!(
-        "[service.rsync]\nprotocol = 'exec'\ncommand = ['{}', '--daemon', '--config={}']\n",
+        "[service.rsync]\n{user}protocol = 'exec'\ncommand = ['{}', '--daemon', '--config={}']\n",
         rsync.display(),
         at("rsyncd.conf").display()
     ));

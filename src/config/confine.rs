@@ -1,0 +1,173 @@
+//! `[service.NAME.confine]`, or `confine = false`: what the processes of a service are confined to.
+
+use std::fs;
+use std::path::PathBuf;
+
+use config::ValueKind;
+
+use super::findings::Place;
+use super::lists::List;
+use super::scalar::{FilePath, Flag};
+use super::table::{KeyType, Keys, RawValue, keys};
+use crate::confine::{Confinement, User};
+use crate::handler::Handler;
+use crate::handler::cgi::Programs;
+use crate::service::Protocol;
+
+keys! {
+    /// `[service.NAME.confine]`
+    ConfineKeys {
+        landlock: Flag = Flag(true),
+        seccomp: Flag = Flag(true),
+        network: Flag = Flag(false),
+        read: Option<List<FilePath>> = None,
+        writable: List<FilePath> = List(Vec::new()),
+        execute: List<FilePath> = List(Vec::new()),
+    }
+}
+
+/// The value of `confine`: a table, or whether its defaults are in force.
+#[derive(Debug)]
+pub(super) enum Confine {
+    On(ConfineKeys),
+    Off,
+}
+
+impl Default for Confine {
+    fn default() -> Self {
+        Self::On(ConfineKeys::default())
+    }
+}
+
+impl KeyType for Confine {
+    fn read(raw: &RawValue<'_>) -> Option<Self> {
+        match raw.value.kind {
+            ValueKind::Boolean(true) => Some(Self::default()),
+            ValueKind::Boolean(false) => Some(Self::Off),
+            ValueKind::Table(_) => {
+                raw.reject_unknown_keys(ConfineKeys::NAMES);
+                Some(Self::On(ConfineKeys::read_keys(raw)))
+            }
+            _ => {
+                raw.reject("false, or a table with the keys of [service.NAME.confine]");
+                None
+            }
+        }
+    }
+
+    fn show(&self) -> Option<toml::Value> {
+        Some(match self {
+            Self::On(keys) => keys.show_keys().into(),
+            Self::Off => false.into(),
+        })
+    }
+}
+
+impl Confine {
+    /// `place`: the key `confine`. `core`: whether core files are wanted.
+    pub(super) fn build(
+        self,
+        place: &Place<'_>,
+        protocol: &Protocol,
+        user: Option<User>,
+        core: bool,
+    ) -> Option<Confinement> {
+        let needs = Needs::of(protocol);
+        let starts_programs = needs.starts_programs;
+        let base = Confinement { starts_programs, roots: needs.roots, core, user, ..Confinement::default() };
+        let keys = match self {
+            Self::Off => return Some(base),
+            Self::On(keys) => keys,
+        };
+        if !starts_programs {
+            keys.reject_program_keys(place);
+        }
+        let check = |paths: List<FilePath>, name: &str| check_paths(paths, &place.key(name));
+        let mut read = match keys.read {
+            Some(paths) => Some(check(paths, "read")?),
+            None => None,
+        };
+        if let Some(read) = &mut read {
+            read.extend(needs.read);
+        }
+        Some(Confinement {
+            is_on: true,
+            landlock: keys.landlock.0,
+            seccomp: keys.seccomp.0,
+            execute: [needs.execute, check(keys.execute, "execute")?].concat(),
+            read,
+            writable: check(keys.writable, "writable")?,
+            network: keys.network.0,
+            ..base
+        })
+    }
+}
+
+impl ConfineKeys {
+    /// Reports the keys that mean nothing in a service without programs: its children read their roots alone.
+    fn reject_program_keys(&self, place: &Place<'_>) {
+        let keys = [
+            ("network", self.network.0),
+            ("read", self.read.is_some()),
+            ("writable", !self.writable.0.is_empty()),
+            ("execute", !self.execute.0.is_empty()),
+        ];
+        for (name, _) in keys.into_iter().filter(|(_, is_set)| *is_set) {
+            let problem =
+                "expected only in a service that starts programs (handler \"cgi\", protocol \"exec\")";
+            place.key(name).reject(problem);
+        }
+    }
+}
+
+/// What the protocol of a service needs.
+#[derive(Default)]
+struct Needs {
+    starts_programs: bool,
+    roots: Vec<PathBuf>,
+    execute: Vec<PathBuf>,
+    read: Vec<PathBuf>,
+}
+
+impl Needs {
+    fn of(protocol: &Protocol) -> Self {
+        let mut needs = Self::default();
+        let site = match protocol {
+            Protocol::Http(site) => site,
+            Protocol::Exec(program) => {
+                needs.starts_programs = true;
+                needs.execute.push(program.program.clone());
+                return needs;
+            }
+        };
+        for handler in site.routes().iter().map(|route| &route.handler) {
+            needs.roots.extend(handler.root().map(|root| root.path().to_path_buf()));
+            let Handler::Cgi(cgi) = handler else { continue };
+            needs.starts_programs = true;
+            match &cgi.programs {
+                Programs::One { program, document_root } => {
+                    needs.execute.push(program.clone());
+                    needs.read.extend(document_root.clone());
+                }
+                Programs::Below { interpreter, .. } => needs.execute.extend(interpreter.clone()),
+            }
+        }
+        needs.execute.sort();
+        needs.execute.dedup();
+        needs
+    }
+}
+
+/// The domain of a fork server has rules for files that exist.
+fn check_paths(List(paths): List<FilePath>, place: &Place<'_>) -> Option<Vec<PathBuf>> {
+    let check = |(index, FilePath(path)): (usize, FilePath)| {
+        let result = match fs::metadata(&path) {
+            Ok(_) => Ok(path),
+            Err(error) => Err(format!("expected a file or directory, found {}: {error}", path.display())),
+        };
+        place.element(index).check(result)
+    };
+    // All of them, so that all errors are reported.
+    let checked: Vec<_> = paths.into_iter().enumerate().map(check).collect();
+    checked.into_iter().collect()
+}

@@ -64,6 +64,7 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
     match server.prepare(open_files, logs_to_journal) {
         Ok(gaps) => {
             drop(reserved); // the number is the connection's from now on
+            server.refill_spares();
             server.report(&Report::Ready { gaps })?;
             server.serve()
         }

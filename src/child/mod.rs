@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::panic;
 
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::setsid;
@@ -94,6 +95,9 @@ fn serve(work: &mut Work<'_>) -> Outcome {
 /// fork nothing where they do not.
 fn confine(service: &Service) -> io::Result<()> {
     let confinement = &service.confinement;
+    if confinement.core {
+        prctl::set_dumpable(true)?;
+    }
     match confinement.starts_programs {
         true => confine::separate(confinement),
         false if confinement.is_on => Ok(setrlimit(Resource::RLIMIT_NPROC, 0, 0)?),

@@ -18,6 +18,7 @@ mod client;
 mod config;
 mod config_errors;
 mod config_mistakes;
+mod confine;
 mod docs;
 mod endings;
 mod exec;

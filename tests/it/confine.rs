@@ -1,0 +1,185 @@
+//! Real programs, with the keys that the manual names for them, and without. Folders are outside /tmp, where programs may
+//! write without any key.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use nix::unistd::geteuid;
+use tempfile::TempDir;
+
+use crate::cgi::write_program;
+use crate::harness::{LSBAWS, Server, command, find_program, run, serve};
+
+/// A folder below that of the build.
+fn make_folder() -> TempDir {
+    tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap()
+}
+
+fn git(arguments: &[&str], folder: &Path) -> Output {
+    let mut git = command("git");
+    git.args(["-c", "user.name=test", "-c", "user.email=test@example.org"]);
+    git.args(arguments).env("HOME", folder).current_dir(folder).output().unwrap()
+}
+
+fn serve_git(repositories: &Path, confine: &str) -> Server {
+    serve(&format!(
+        "[service.web.confine]\n{confine}\n\
+         [[service.web.route]]\nhandler = 'cgi'\nprogram = '/usr/lib/git-core/git-http-backend'\n\
+         environment = {{ GIT_PROJECT_ROOT = '{0}', GIT_HTTP_EXPORT_ALL = '', HOME = '{0}' }}\n",
+        repositories.display()
+    ))
+}
+
+#[test]
+fn git_push_takes_the_key_writable() {
+    if find_program("git").is_none() {
+        return;
+    }
+    let folder = make_folder();
+    let path = folder.path();
+    assert!(git(&["init", "--quiet", "--bare", "-b", "main", "some.git"], path).status.success());
+    assert!(git(&["-C", "some.git", "config", "http.receivepack", "true"], path).status.success());
+    let push = |confine: &str, clone: &str| {
+        let server = serve_git(path, confine);
+        let url = format!("http://{}/some.git", server.address());
+        assert!(git(&["clone", "--quiet", &url, clone], path).status.success());
+        fs::write(path.join(clone).join("file"), clone).unwrap();
+        assert!(git(&["-C", clone, "add", "file"], path).status.success());
+        assert!(git(&["-C", clone, "commit", "--quiet", "-m", "One"], path).status.success());
+        git(&["-C", clone, "push", "--quiet", "origin", "main"], path)
+    };
+    assert!(!push("", "denied").status.success());
+    let pushed = push(&format!("writable = '{}'", path.join("some.git").display()), "pushed");
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+}
+
+#[test]
+fn php_sessions_take_the_key_writable() {
+    let Some(php) = find_program("php-cgi") else { return };
+    let folder = make_folder();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["www", "sessions"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    let script = format!(
+        "<?php session_save_path('{}'); echo @session_start() && @session_write_close() ? 'kept' : 'lost';",
+        at("sessions").display()
+    );
+    fs::write(at("www/index.php"), script).unwrap();
+    let ask = |confine: &str| {
+        let server = serve(&format!(
+            "[service.web.confine]\n{confine}\n\
+             [[service.web.route]]\nhandler = 'cgi'\nextension = '.php'\nroot = '{}'\ninterpreter = '{}'\n",
+            at("www").display(),
+            php.display()
+        ));
+        server.get("/index.php")
+    };
+    let answer = ask("");
+    assert!(answer.contains("lost"), "{answer}");
+    let answer = ask(&format!("writable = '{}'", at("sessions").display()));
+    assert!(answer.contains("kept"), "{answer}");
+}
+
+/// A site with one program, in Perl with modules, that prints what it can do.
+fn ask_perl(confine: &str, service: &str, script: &str) -> String {
+    let folder = make_folder();
+    let program = folder.path().join("program");
+    let head = "#!/usr/bin/perl\nuse strict; use POSIX; use File::Temp; use Socket;\nprint \"Content-Type: text/plain\\n\\n\";\n";
+    write_program(&program, &format!("{head}{script}\n"));
+    let server = serve(&format!(
+        "[service.web]\n{service}\n[service.web.confine]\n{confine}\n\
+         [[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n",
+        folder.path().display()
+    ));
+    let answer = server.get("/program");
+    answer.split_once("\r\n\r\n").unwrap().1.replace("\r\n", "\n")
+}
+
+#[test]
+fn programs_use_modules_and_temporary_files() {
+    let script =
+        "my $file = File::Temp->new; print $file 'x'; print `echo shell`, getpwuid($<) ? 'user' : '';";
+    assert!(ask_perl("", "", script).contains("shell\nuser"));
+}
+
+#[test]
+fn programs_have_the_network_by_its_key() {
+    let script = "my $s; print socket($s, AF_INET, SOCK_STREAM, 0) ? 'yes' : 'no', socket($s, AF_UNIX, SOCK_STREAM, 0) ? 'yes' : 'no';";
+    assert!(ask_perl("", "", script).contains("noyes"));
+    assert!(ask_perl("network = true", "", script).contains("yesyes"));
+}
+
+#[test]
+fn programs_run_as_the_user_of_the_service() {
+    if !geteuid().is_root() {
+        return;
+    }
+    assert!(ask_perl("", "user = 'nobody'", "print \"$< $( end\";").contains("65534 65534 65534 end"));
+}
+
+#[test]
+fn program_cannot_reach_the_child_that_started_it() {
+    let script =
+        "my $p = getppid; print kill(0, $p), open(my $f, '<', \"/proc/$p/environ\") ? 'open' : 'closed';";
+    assert!(ask_perl("", "", script).contains("0closed"));
+}
+
+#[test]
+fn check_names_what_each_service_reaches() {
+    let folder = make_folder();
+    let file = folder.path().join("lsbaws.toml");
+    let www: PathBuf = folder.path().join("www");
+    fs::create_dir(&www).unwrap();
+    fs::write(
+        &file,
+        format!(
+            "[[service.a.route]]\nhandler = 'files'\nroot = '{}'\n\
+             [service.b]\nprotocol = 'exec'\ncommand = '/bin/cat'\nconfine = false\n",
+            www.display()
+        ),
+    )
+    .unwrap();
+    let (code, text, _) = run(&["check", "-c", file.to_str().unwrap()]);
+    assert_eq!(code, 0);
+    let children = format!("service.a: children read {}, write nothing, start no program", www.display());
+    assert!(text.contains(&children), "{text}");
+    assert!(text.contains("service.b: not confined (confine = false): "), "{text}");
+}
+
+#[test]
+fn paths_of_the_confinement_must_exist() {
+    let config = "[service.a]\nprotocol = 'exec'\ncommand = '/bin/cat'\n[service.a.confine]\nwritable = ['/tmp', '/none']\n";
+    let folder = make_folder();
+    let file = folder.path().join("lsbaws.toml");
+    let check = |text: &str| {
+        fs::write(&file, text).unwrap();
+        run(&["check", "-c", file.to_str().unwrap()]).2
+    };
+    let errors = check(config);
+    assert!(
+        errors.contains("service.a.confine.writable[1]: expected a file or directory, found /none"),
+        "{errors}"
+    );
+    let errors = check("[service.web.confine]\nnetwork = true\n");
+    assert!(
+        errors.contains("service.web.confine.network: expected only in a service that starts programs"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn root_must_be_permitted() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let folder = make_folder();
+    fs::write(folder.path().join("empty.toml"), "").unwrap();
+    let mut command = command(LSBAWS);
+    command.env_remove("LSBAWS_PROCESS__ALLOW_ROOT").args(["serve", "--config"]);
+    let output = command.arg(folder.path().join("empty.toml")).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("service.web: refusing to serve as root; set service.web.user, "), "{text}");
+}

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 
-use crate::sys::RemoteAddress;
+use crate::sys::{self, RemoteAddress};
 
 /// The remote end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,37 @@ impl Connection {
         };
         let identity = Identity { id, peer, listener: Arc::clone(listener), accepted_at: Instant::now() };
         Self { socket, identity }
+    }
+}
+
+/// A copy of the socket of a program, by which the supervisor sees that nothing moves.
+#[derive(Debug)]
+pub(crate) struct IdleWatch {
+    socket: OwnedFd,
+    timeout: Duration,
+    next_look: Instant,
+}
+
+impl IdleWatch {
+    /// Watches a connection that begins at `now`. `None` for a Unix socket, of which the kernel does not know it.
+    pub(crate) fn new(socket: OwnedFd, timeout: Duration, now: Instant) -> Option<Self> {
+        sys::idle_time(socket.as_fd())?;
+        Some(Self { socket, timeout, next_look: now + timeout })
+    }
+
+    /// When [`Self::is_over`] has something to look at.
+    pub(crate) fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Whether no byte has moved for the timeout.
+    pub(crate) fn is_over(&mut self, now: Instant) -> bool {
+        if now < self.next_look {
+            return false;
+        }
+        let idle = sys::idle_time(self.socket.as_fd()).unwrap_or_default();
+        self.next_look = now + self.timeout.saturating_sub(idle);
+        idle >= self.timeout
     }
 }
 

@@ -65,6 +65,8 @@ impl Outcome {
 pub(crate) enum TerminatedBy {
     /// The connection lasted longer than `max_duration`.
     Deadline,
+    /// No byte moved for the service's `idle_timeout`.
+    Idle,
     /// The drain lasted longer than `process.drain_timeout`.
     Drain,
     /// A second stop signal arrived.
@@ -75,6 +77,7 @@ impl fmt::Display for TerminatedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deadline => "deadline",
+            Self::Idle => "idle",
             Self::Drain => "drain",
             Self::Stop => "stop",
         })

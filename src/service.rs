@@ -37,6 +37,8 @@ pub(crate) struct Service {
     pub(crate) access: AccessList,
     /// Text for a refused client that does not speak HTTP.
     pub(crate) refusal: String,
+    /// How long a connection of its program may move no byte.
+    pub(crate) idle_timeout: Option<Duration>,
     /// How long one of its connections may last.
     pub(crate) max_duration: Option<Duration>,
     /// Limits of each child.

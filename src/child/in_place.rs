@@ -11,6 +11,7 @@ use nix::sys::signal::{kill, killpg};
 use nix::unistd::Pid;
 
 use super::work::Work;
+use crate::connection::IdleWatch;
 use crate::journal;
 use crate::outcome::{Outcome, TerminatedBy};
 use crate::service::Protocol;
@@ -58,11 +59,16 @@ pub(crate) fn serve(work: &mut Work<'_>) -> End {
 /// Forks a child that becomes the program, waits for it, and terminates it when the connection lasts too long.
 fn run_program(work: &mut Work<'_>) -> io::Result<End> {
     let mut escalation = work.service.deadline(&work.connection.identity).map(Escalation::new);
-    let mut terminated_by = None;
+    let (mut why, mut terminated_by) = (TerminatedBy::Deadline, None);
     let pid = sys::fork_child(|| super::run(work))?;
     let pidfd = sys::open_pidfd(pid.as_raw().unsigned_abs())?;
+    let mut idle = work.service.idle_timeout.and_then(|timeout| {
+        let socket = work.connection.socket.try_clone().ok()?;
+        IdleWatch::new(socket, timeout, Instant::now())
+    });
     loop {
         let due = escalation.map(|escalation| escalation.due());
+        let due = due.into_iter().chain(idle.as_ref().map(IdleWatch::next_look)).min();
         let timeout = due.map_or(PollTimeout::NONE, |due| sys::poll_timeout(due, Instant::now()));
         match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(0) | Err(Errno::EINTR) => {}
@@ -72,10 +78,12 @@ fn run_program(work: &mut Work<'_>) -> io::Result<End> {
             }
             Err(errno) => return Err(errno.into()),
         }
-        if let Some(signal) =
-            escalation.as_mut().and_then(|escalation| escalation.take_signal(Instant::now()))
-        {
-            terminated_by = Some(TerminatedBy::Deadline);
+        let now = Instant::now();
+        if idle.take_if(|idle| idle.is_over(now)).is_some() {
+            (escalation, why) = (Some(Escalation::new(now)), TerminatedBy::Idle);
+        }
+        if let Some(signal) = escalation.as_mut().and_then(|escalation| escalation.take_signal(now)) {
+            terminated_by.get_or_insert(why);
             let _ = killpg(pid, signal).or_else(|_| kill(pid, signal)); // it has exited meanwhile
         }
     }

@@ -8,6 +8,7 @@ use nix::unistd::{AccessFlags, access};
 use super::findings::Place;
 use super::hidden::describe_hidden;
 use super::lists::NonEmptyList;
+use super::quantity::Time;
 use super::scalar::{FilePath, Text};
 use super::table::keys;
 use super::variables::Variables;
@@ -17,6 +18,7 @@ keys! {
     /// The further keys of a service with the protocol exec.
     ExecKeys {
         refusal: Option<Text> = None,
+        idle_timeout: Option<Time> = None,
         command: Option<NonEmptyList<Text>> = None,
         directory: FilePath = FilePath("/".into()),
         environment: Variables = Variables::default(),

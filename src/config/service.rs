@@ -125,13 +125,14 @@ impl ServiceTable {
     pub(super) fn build(self, place: &Place<'_>, name: &str, max_duration: Option<Time>) -> Option<Service> {
         let Self { keys, rlimits, protocol } = self;
         let rlimits = rlimits.build(place);
-        let (protocol, refusal) = match protocol {
+        let (protocol, refusal, idle_timeout) = match protocol {
             ProtocolKeys::Http(keys) => {
-                (build_site(keys, &place.key("route")).map(Protocol::Http), String::new())
+                (build_site(keys, &place.key("route")).map(Protocol::Http), String::new(), None)
             }
             ProtocolKeys::Exec(mut keys) => {
                 let Text(refusal) = keys.refusal.take().unwrap_or_default();
-                (keys.build(place).map(Protocol::Exec), refusal)
+                let idle_timeout = keys.idle_timeout.take().map(|Time(timeout)| timeout);
+                (keys.build(place).map(Protocol::Exec), refusal, idle_timeout)
             }
         };
         let user = Accounts::read().find(keys.user, keys.group, place);
@@ -146,6 +147,7 @@ impl ServiceTable {
             max_connections_per_source: keys.max_connections_per_source.map(Integer::get),
             access: AccessList { allow: Networks(keys.allow.0), deny: Networks(keys.deny.0) },
             refusal,
+            idle_timeout,
             max_duration: keys.max_duration.or(max_duration).map(|Time(duration)| duration),
             rlimits,
             confinement,

@@ -8,6 +8,7 @@ mod memory;
 mod passing;
 mod privileges;
 mod process;
+mod tcp;
 mod termination;
 mod time;
 mod wait;
@@ -27,6 +28,7 @@ pub(crate) use process::{
     catch_signal, keep_for_program, open_pidfd, reset_signal, reset_signals, send_signal, set_priority,
     wipe_environment,
 };
+pub(crate) use tcp::{count_backlog, idle_time};
 pub(crate) use termination::{Escalation, GRACE};
 pub(crate) use time::{instant_of, monotonic_nanoseconds_of, poll_timeout, wait_writable, whole_seconds};
 pub(crate) use wait::{Exit, Usage, own_usage, reap, wait_for};

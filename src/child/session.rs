@@ -3,8 +3,6 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::SigSet;
-
 use super::work::{Kit, Work};
 use crate::connection::Identity;
 use crate::handler::exchange::{Exchange, ProgramTerms, Setting};
@@ -57,8 +55,6 @@ struct Session<'c> {
     slot: Slot,
     programs: ProgramTerms<'c>,
     limits: &'c Limits,
-    /// The signals that are blocked during the wait for a request.
-    mask: SigSet,
 }
 
 /// Serves one connection to its end.
@@ -68,7 +64,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
     let session = Session {
         site,
-        stream: Stream::new(connection.socket.as_fd(), *slot, end),
+        stream: Stream::new(connection.socket.as_fd(), *slot, end, *mask),
         identity: &connection.identity,
         journal,
         slot: *slot,
@@ -77,7 +73,6 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             keeps_leftovers: service.leftover == Leftover::Keep,
         },
         limits,
-        mask: *mask,
     };
     let outcome = session.run(date, buffer);
     session.stream.limit_unread(session.limits.write_timeout);
@@ -101,7 +96,9 @@ impl Session<'_> {
             if filled == 0 && !self.wait_for_request() {
                 return Outcome::Served;
             }
-            let deadline = Instant::now() + self.limits.head_timeout;
+            let now = Instant::now();
+            self.slot.set_since(now.saturating_duration_since(self.identity.accepted_at));
+            let deadline = now + self.limits.head_timeout;
             context = RequestContext { number: context.number + 1, filled, deadline };
         }
     }
@@ -217,9 +214,10 @@ impl Session<'_> {
 
     /// False: the client has closed, the timeout has passed, or the supervisor asks the child to close.
     fn wait_for_request(&self) -> bool {
+        let now = Instant::now();
+        self.slot.set_since(now.saturating_duration_since(self.identity.accepted_at));
         self.slot.enter(Phase::Idle);
-        let deadline = Instant::now() + self.limits.keepalive_timeout;
-        matches!(self.stream.wait_for_request(deadline, self.mask), Ok(true))
+        matches!(self.stream.wait_for_request(now + self.limits.keepalive_timeout), Ok(true))
     }
 
     fn linger(&self, outcome: Outcome, scratch: &mut [u8]) {

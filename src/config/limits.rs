@@ -39,6 +39,7 @@ keys! {
         max_duration: Option<Time> = None,
         peer_timeout: Time = Time(Duration::from_secs(600)),
         min_rate: Size<1, MIB> = Size::new(512),
+        min_rate_when_full: Size<1, MIB> = Size::new(8 << 10),
         max_head_size: Size<1, MIB> = Size::new(16 << 10),
         max_body_size: Size<1, TIB> = Size::new(1 << 30),
     }
@@ -83,6 +84,7 @@ impl LimitsKeys {
             write_timeout_max: self.write_timeout_max.0.max(self.write_timeout.0),
             keepalive_timeout: self.keepalive_timeout.0,
             min_rate: self.min_rate.get(),
+            min_rate_when_full: self.min_rate_when_full.get::<u64>().max(self.min_rate.get()),
             max_head_size: self.max_head_size.get(),
             max_body_size: self.max_body_size.get(),
         }

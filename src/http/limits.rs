@@ -23,6 +23,8 @@ pub(crate) struct Limits {
     pub(crate) keepalive_timeout: Duration,
     /// Bytes per second that refill a time budget.
     pub(crate) min_rate: u64,
+    /// The same while others wait for the place of the client; never less.
+    pub(crate) min_rate_when_full: u64,
     /// Bytes of a request's head.
     pub(crate) max_head_size: usize,
     /// Bytes of a request's content.

@@ -28,6 +28,8 @@ pub(crate) struct Stream<'a> {
     waited: Cell<bool>,
     /// Bytes sent so far.
     sent: Cell<u64>,
+    /// The signals that are blocked during a wait for the client: the supervisor can interrupt it.
+    mask: SigSet,
 }
 
 /// Why a stream operation ended.
@@ -48,26 +50,38 @@ pub(crate) struct TimeBudget {
     left: Duration,
     total: Duration,
     min_rate: u64,
+    /// Instead of `min_rate` once it is hurried.
+    hurried_rate: u64,
 }
 
 impl TimeBudget {
     /// `total`: all waiting together. `min_rate` is in bytes per second.
     pub(crate) fn new(full: Duration, total: Duration, min_rate: u64) -> Self {
-        Self { full, left: full, total, min_rate: min_rate.max(1) }
+        let min_rate = min_rate.max(1);
+        Self { full, left: full, total, min_rate, hurried_rate: min_rate }
     }
 
     /// For the content of one request.
     pub(crate) fn for_content(limits: &Limits) -> Self {
-        Self::new(limits.body_timeout, limits.body_timeout_max, limits.min_rate)
+        let hurried_rate = limits.min_rate_when_full;
+        Self { hurried_rate, ..Self::new(limits.body_timeout, limits.body_timeout_max, limits.min_rate) }
     }
 
     /// For one response.
     pub(crate) fn for_response(limits: &Limits) -> Self {
-        Self::new(limits.write_timeout, limits.write_timeout_max, limits.min_rate)
+        let hurried_rate = limits.min_rate_when_full;
+        Self { hurried_rate, ..Self::new(limits.write_timeout, limits.write_timeout_max, limits.min_rate) }
     }
 
     pub(crate) fn left(&self) -> Duration {
         self.left.min(self.total)
+    }
+
+    /// Others wait for the place of this client: little time is left to one that is slow.
+    pub(crate) fn hurry(&mut self) {
+        self.full = self.full.min(HURRIED_TIME);
+        self.left = self.left.min(self.full);
+        self.min_rate = self.min_rate.max(self.hurried_rate);
     }
 
     pub(crate) fn earn(&mut self, bytes: usize) {
@@ -82,8 +96,8 @@ impl TimeBudget {
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(socket: BorrowedFd<'a>, slot: Slot, end: Option<Instant>) -> Self {
-        Self { socket, slot, end, waited: Cell::new(false), sent: Cell::new(0) }
+    pub(crate) fn new(socket: BorrowedFd<'a>, slot: Slot, end: Option<Instant>, mask: SigSet) -> Self {
+        Self { socket, slot, end, waited: Cell::new(false), sent: Cell::new(0), mask }
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'a> {
@@ -133,6 +147,9 @@ impl<'a> Stream<'a> {
         loop {
             if let Some(count) = self.try_receive(buffer)? {
                 return Ok(count);
+            }
+            if self.is_hurried() {
+                return Err(Interrupted::TimedOut);
             }
             self.wait(PollFlags::POLLIN, deadline)?;
         }
@@ -260,7 +277,7 @@ impl<'a> Stream<'a> {
     /// Waits for the first byte of another request. False: `deadline` has passed, or the supervisor asks this process to
     /// close. It asks in the slot, and with a signal that is blocked but in `mask`: so none is missed between the look at
     /// the slot and the wait (ppoll(2)).
-    pub(crate) fn wait_for_request(&self, deadline: Instant, mask: SigSet) -> Result<bool, Interrupted> {
+    pub(crate) fn wait_for_request(&self, deadline: Instant) -> Result<bool, Interrupted> {
         self.waited.set(true);
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
         loop {
@@ -269,7 +286,7 @@ impl<'a> Stream<'a> {
             // A request that arrives at the same moment is still answered.
             let left = if is_close_asked { Duration::ZERO } else { left };
             let mut fds = [PollFd::new(self.socket, PollFlags::POLLIN)];
-            match ppoll(&mut fds, Some(left.into()), Some(mask)) {
+            match ppoll(&mut fds, Some(left.into()), Some(self.mask)) {
                 Ok(0) if left.is_zero() => return Ok(false),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),
@@ -278,15 +295,41 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Interrupted> {
-        self.poll(&mut [PollFd::new(self.socket.as_fd(), events)], deadline)
+    /// The supervisor asks this process not to wait for a slow client: see [`Slot::hurry`].
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.slot.is_hurried()
+    }
+
+    /// Waits for the client until `deadline`. False: the supervisor has interrupted the wait (see
+    /// [`Self::wait_for_request`]).
+    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<bool, Interrupted> {
+        self.waited.set(true);
+        let deadline = self.end.map_or(deadline, |end| end.min(deadline));
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Interrupted::TimedOut);
+        }
+        let mut fds = [PollFd::new(self.socket.as_fd(), events)];
+        match ppoll(&mut fds, Some(left.into()), Some(self.mask)) {
+            Ok(0) => Err(Interrupted::TimedOut),
+            Ok(_) => Ok(true),
+            Err(Errno::EINTR) => Ok(false),
+            Err(errno) => Err(Interrupted::Gone(errno.into())),
+        }
     }
 
     fn wait_within(&self, events: PollFlags, budget: &mut TimeBudget) -> Result<(), Interrupted> {
-        let start = Instant::now();
-        let result = self.wait(events, start + budget.left());
-        budget.spend(start.elapsed());
-        result
+        loop {
+            if self.is_hurried() {
+                budget.hurry();
+            }
+            let start = Instant::now();
+            let result = self.wait(events, start + budget.left());
+            budget.spend(start.elapsed());
+            if result? {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until one of `fds` is ready, or until `deadline` or the end of the connection.
@@ -311,6 +354,8 @@ impl<'a> Stream<'a> {
 const SENDFILE_MAX: usize = 0x7fff_f000;
 /// Bytes that are worth a system call to bound the time that the kernel keeps them.
 const UNREAD_MIN: u64 = 64 << 10;
+/// What is left of a time budget when others wait for the place of a client.
+const HURRIED_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -331,5 +376,19 @@ mod tests {
         budget.spend(seconds(6));
         budget.earn(1 << 20);
         assert!(budget.left().is_zero());
+    }
+
+    #[test]
+    fn hurried_time_budget_is_short() {
+        let seconds = Duration::from_secs;
+        let mut budget = TimeBudget { hurried_rate: 1000, ..TimeBudget::new(seconds(30), seconds(60), 100) };
+        budget.hurry();
+        assert_eq!(budget.left(), HURRIED_TIME);
+        budget.spend(seconds(3));
+        budget.earn(1000);
+        assert_eq!(budget.left(), seconds(3));
+        let mut budget = TimeBudget::new(seconds(2), seconds(60), 100);
+        budget.hurry();
+        assert_eq!(budget.left(), seconds(2), "never more");
     }
 }

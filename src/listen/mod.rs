@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{SockaddrStorage, getsockname, setsockopt, sockopt};
 
 use crate::connection::Connection;
@@ -79,6 +80,17 @@ impl Listener {
     pub(crate) fn set_peer_timeout(&self, timeout: Duration) {
         if !matches!(self.origin, Origin::Inherited { has_keepalive: true }) {
             keepalive::set_peer_timeout(&self.socket, timeout);
+        }
+    }
+
+    /// Connections that wait in the backlog. Of a Unix socket the kernel gives no number: then it is 1.
+    pub(crate) fn count_waiting(&self) -> usize {
+        match sys::count_backlog(self.socket.as_fd()) {
+            Some(count) => count as usize,
+            None => {
+                let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+                usize::from(poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0))
+            }
         }
     }
 

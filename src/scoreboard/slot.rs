@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::{Phase, ProgramEnd, Snapshot};
 use crate::escape::escape_ascii;
@@ -20,11 +21,17 @@ const TEXT: usize = 12;
 /// Words of a slot: a page, since a page is what a process maps.
 pub(super) const WORDS: usize = PAGE / size_of::<AtomicU64>();
 
+/// What the supervisor asks of a child: see [`Slot::ask_to_close`] and [`Slot::hurry`].
+const CLOSE: u64 = 1;
+const HURRY: u64 = 2;
+
 /// The numbers of a slot.
 #[derive(Clone, Copy)]
 enum Number {
     /// The supervisor asks the child to begin no further request.
     CloseAsked,
+    /// Milliseconds from the accept to the wait for the current request, or to its first byte.
+    Since,
     Requests,
     BytesIn,
     BytesOut,
@@ -144,7 +151,28 @@ impl Slot {
 
     /// Asks the child to begin no further request. A child that waits for one must be woken by a signal.
     pub(crate) fn ask_to_close(self) {
-        self.store(Number::CloseAsked, 1);
+        self.words[Number::CloseAsked as usize].fetch_max(CLOSE, Relaxed);
+    }
+
+    /// Asks the child, since others wait for its place, to end a head that is not complete, and to give a slow transfer
+    /// little time; and to begin no further request.
+    pub(crate) fn hurry(self) {
+        self.store(Number::CloseAsked, HURRY);
+    }
+
+    pub(crate) fn is_hurried(self) -> bool {
+        self.load(Number::CloseAsked) == HURRY
+    }
+
+    /// Records when the wait for a request, or its head, has begun, from the accept on. To be called before the phase is
+    /// entered.
+    pub(crate) fn set_since(self, time: Duration) {
+        self.store(Number::Since, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// See [`Self::set_since`]. Zero for the first request.
+    pub(crate) fn since(self) -> Duration {
+        Duration::from_millis(self.load(Number::Since))
     }
 
     /// Whether the child should begin no further request.

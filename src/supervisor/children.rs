@@ -1,5 +1,6 @@
 //! The table of children: every connection that was handed over, with its process once that is known.
 
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,10 +8,11 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::shedding::{Candidate, Request};
 use crate::child::WAKE_UP;
-use crate::connection::{Connection, Identity, Peer};
+use crate::connection::{Connection, Identity, IdleWatch, Peer};
 use crate::outcome::TerminatedBy;
-use crate::scoreboard::Slot;
+use crate::scoreboard::{Phase, Slot};
 use crate::service::{Protocol, Service};
 use crate::sys::{self, Escalation, GRACE};
 
@@ -38,6 +40,10 @@ pub(crate) struct Child {
     terminated_by: Option<TerminatedBy>,
     /// Which signal it gets, and when, if it has to end.
     escalation: Option<Escalation>,
+    /// Of a program whose service has an idle timeout.
+    idle: Option<IdleWatch>,
+    /// What it was asked for, to make room for others.
+    requested: Option<Request>,
 }
 
 impl Child {
@@ -49,9 +55,8 @@ impl Child {
             Protocol::Http(_) => end + GRACE,
             Protocol::Exec(_) => end,
         });
-        let (service, escalation) = (Arc::clone(service), end.map(Escalation::new));
         let process = Process::Awaited { socket: Some(socket), server };
-        Self { identity, service, slot, process, gaps: "".into(), terminated_by: None, escalation }
+        Self { escalation: end.map(Escalation::new), ..Self::with_process(identity, service, slot, process) }
     }
 
     /// A connection that this process has served itself.
@@ -61,9 +66,21 @@ impl Child {
         slot: Slot,
         terminated_by: Option<TerminatedBy>,
     ) -> Self {
-        let service = Arc::clone(service);
-        let (process, gaps) = (Process::Own, "".into());
-        Self { identity, service, slot, process, gaps, terminated_by, escalation: None }
+        Self { terminated_by, ..Self::with_process(identity, service, slot, Process::Own) }
+    }
+
+    fn with_process(identity: Identity, service: &Arc<Service>, slot: Slot, process: Process) -> Self {
+        Self {
+            identity,
+            service: Arc::clone(service),
+            slot,
+            process,
+            gaps: "".into(),
+            terminated_by: None,
+            escalation: None,
+            idle: None,
+            requested: None,
+        }
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -115,6 +132,21 @@ impl Child {
     /// Asks it to finish the request at hand, and to begin no other.
     fn ask_to_close(&self) {
         self.slot.ask_to_close();
+        self.wake_up();
+    }
+
+    /// Asks it to make room for another connection.
+    fn make_room(&mut self, request: Request) {
+        self.requested = Some(request);
+        match request {
+            Request::Close => self.slot.ask_to_close(),
+            Request::Hurry => self.slot.hurry(),
+        }
+        self.wake_up();
+    }
+
+    /// Interrupts its wait for the client.
+    fn wake_up(&self) {
         if let Process::Running { pidfd, .. } = &self.process
             && self.service.is_http()
         {
@@ -124,7 +156,27 @@ impl Child {
 
     /// When the next signal is due.
     fn due(&self) -> Option<Instant> {
-        self.escalation.map(|escalation| escalation.due())
+        let escalation = self.escalation.map(|escalation| escalation.due());
+        escalation.into_iter().chain(self.idle.as_ref().map(IdleWatch::next_look)).min()
+    }
+
+    /// As a candidate for making room.
+    pub(crate) fn as_candidate(&self, now: Instant) -> Candidate {
+        let age = now.saturating_duration_since(self.identity.accepted_at);
+        let phase = self.slot.phase();
+        let time = match phase {
+            Phase::Idle | Phase::Reading => age.saturating_sub(self.slot.since()),
+            _ => age,
+        };
+        Candidate { phase, time, requested: self.requested }
+    }
+
+    /// Terminates a program on whose connection nothing has moved for too long.
+    fn terminate_if_idle(&mut self, now: Instant) {
+        if self.idle.take_if(|idle| idle.is_over(now)).is_some() && self.terminated_by.is_none() {
+            self.escalation = Some(Escalation::new(now));
+            self.terminate_if_due(TerminatedBy::Idle, now);
+        }
     }
 
     /// Sends the signal that is due, if one is.
@@ -202,7 +254,14 @@ impl Children {
             return;
         }
         child.gaps = gaps;
-        child.process = Process::Running { pid, pidfd }; // and the supervisor's copy of the socket is closed
+        // The supervisor's copy of the socket is closed, or serves to see that nothing moves.
+        if let Process::Awaited { socket: Some(socket), .. } =
+            mem::replace(&mut child.process, Process::Running { pid, pidfd })
+            && let Some(timeout) = child.service.idle_timeout
+        {
+            child.idle = IdleWatch::new(socket, timeout, Instant::now());
+            self.next_due = self.next_due.into_iter().chain(child.due()).min();
+        }
         if self.is_closing {
             child.ask_to_close();
         }
@@ -298,10 +357,18 @@ impl Children {
         self.entries.iter().for_each(Child::ask_to_close);
     }
 
+    /// Asks the child with this slot to make room for another connection.
+    pub(crate) fn make_room(&mut self, slot: u32, request: Request) {
+        if let Some(position) = self.position(slot) {
+            self.entries[position].make_room(request);
+        }
+    }
+
     /// Terminates the children whose time is over, and kills those that outlive their grace.
     pub(crate) fn terminate_due(&mut self, now: Instant) {
         if self.next_due.is_some_and(|due| now >= due) {
             for child in &mut self.entries {
+                child.terminate_if_idle(now);
                 child.terminate_if_due(TerminatedBy::Deadline, now);
             }
             self.update_next_due();

@@ -23,7 +23,9 @@ mod reload;
 mod replacement;
 mod reports;
 mod reserves;
+mod room;
 pub(crate) mod settings;
+mod shedding;
 mod sources;
 mod start;
 mod status;
@@ -72,6 +74,8 @@ struct Supervisor {
     started: Instant,
     /// When a connection was last seen.
     idle_since: Instant,
+    /// When to look whether connections wait because a limit is reached.
+    next_look: Option<Instant>,
 }
 
 /// What one wait has found.
@@ -111,6 +115,7 @@ impl Supervisor {
             reloading: None,
             started: now,
             idle_since: now,
+            next_look: None,
         })
     }
 
@@ -136,6 +141,7 @@ impl Supervisor {
             }
             if self.lifecycle.is_serving() {
                 self.accept_from(ready.listeners);
+                self.shed(now);
                 self.stop_when_idle(now);
                 // After accepting: what the wait has found are indices of the listeners as they were.
                 self.advance_reload();
@@ -194,6 +200,7 @@ impl Supervisor {
             self.listeners.next_event(now),
             self.lifecycle.next_event(),
             self.idle_end(),
+            self.next_look.filter(|_| self.lifecycle.is_serving()),
             journal::next_event(),
         ];
         events.into_iter().flatten().min()

@@ -29,6 +29,12 @@ impl Reserves {
         let kept: usize = others.map(|(name, reserve)| reserve.saturating_sub(count(name))).sum();
         free > kept
     }
+
+    /// The services that have more connections than they keep places: connections of others may take these.
+    pub(crate) fn find_exceeded(&self, count: impl Fn(&str) -> usize) -> Vec<&str> {
+        let exceeded = self.by_service.iter().filter(|(name, reserve)| count(name) > *reserve);
+        exceeded.map(|(name, _)| name.as_str()).collect()
+    }
 }
 
 #[cfg(test)]

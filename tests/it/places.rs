@@ -209,6 +209,77 @@ fn reserved_places_are_checked_and_shown() {
     );
 }
 
+const KEEP: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Sends one request and reads the response.
+fn hold(mut stream: TcpStream) -> TcpStream {
+    stream.write_all(KEEP.as_bytes()).unwrap();
+    assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    stream
+}
+
+#[test]
+fn idle_connections_make_room_the_longest_idle_first() {
+    let server = serve("[limits]\nmax_connections = 3\nkeepalive_timeout = '1h'\n");
+    let mut held: Vec<_> = (0..3).map(|_| hold(server.connect())).collect();
+    assert!(server.get("/").starts_with("HTTP/1.1 200 "));
+    assert_eq!(read_to_end(&held[0]), "", "it has made room");
+    assert_eq!(server.record().get("outcome"), "served");
+    for stream in &mut held[1..] {
+        stream.write_all(KEEP.as_bytes()).unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0, "the others have not");
+    }
+}
+
+#[test]
+fn slow_heads_make_room() {
+    let server = serve("[limits]\nmax_connections = 2\nhead_timeout = '1h'\n");
+    let mut slow: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for stream in &mut slow {
+        stream.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
+    }
+    assert!(server.get("/").starts_with("HTTP/1.1 200 "));
+    assert!(read_to_end(&slow[0]).starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn slow_transfers_make_room() {
+    let limits = "max_connections = 1\nbody_timeout = '1h'\nwrite_timeout = '1h'\n";
+    let (server, _folder) = serve_large(limits, "");
+    let mut stream = server.connect();
+    stream.write_all(GET_LARGE).unwrap();
+    // The reader waits for its whole life.
+    assert!(server.get("/none").starts_with("HTTP/1.1 404 "));
+    let record = server.record_of("/large");
+    assert_eq!((record.get("outcome"), record.get("phase")), ("client-error", "writing"));
+}
+
+#[test]
+fn program_without_traffic_ends_at_its_idle_timeout() {
+    let server = serve("[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\nidle_timeout = '600ms'\n");
+    let mut stream = server.connect();
+    for _ in 0..10 {
+        stream.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(read_to_end(stream), "");
+    let record = server.record();
+    assert_eq!((record.get("terminated_by"), record.get("signal")), ("idle", "SIGTERM"));
+    assert!(record.line.contains(" (terminated: idle_timeout exceeded)"), "{}", record.line);
+}
+
+#[test]
+fn single_connection_of_a_program_has_its_idle_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = connect(listener.local_addr().unwrap());
+    let (connection, _) = listener.accept().unwrap();
+    let config = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\nidle_timeout = '200ms'\n";
+    let server = Setup::new(config).socket(connection).names("connection").spawn();
+    assert_eq!(read_to_end(client), "");
+    assert_eq!(server.record().get("terminated_by"), "idle");
+}
+
 #[test]
 fn client_of_another_protocol_is_refused_at_once() {
     let server = serve("[limits]\nhead_timeout = '1h'\n");

@@ -184,6 +184,10 @@ impl Pump {
             Want::Room => Clock::ClientReads,
             Want::Output | Want::Exit => Clock::Program,
         };
+        if exchange.stream.is_hurried() {
+            exchange.body.budget().hurry();
+            exchange.response.budget().hurry();
+        }
         let start = Instant::now();
         let until = match clock {
             Clock::Program => deadline,

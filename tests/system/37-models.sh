@@ -17,7 +17,7 @@ TOML
         and (.LSBAWS_PID == $supervisor) == ($model == "iterative")
     ' <<<"$record"
     # Only its fork server remains.
-    [[ -z $(ps --ppid "$supervisor" -o args= | grep --invert-match "fork-server") ]]
+    [[ $(pgrep --parent "$supervisor") == "$(pgrep --parent "$supervisor" --full fork-server)" ]]
     journalctl --sync
     [[ $(journalctl "$since" --output=json LSBAWS_OUTCOME=served | wc -l) == 51 ]]
 done

@@ -100,10 +100,16 @@ impl Source {
         // A single connection is served whatever the limits of the system: it does not pay for reading them.
         let load_single = || self.load(Reader::Daemon).map(|(settings, _)| settings);
         let settings = children.map_or_else(load_single, |children| self.load_with_forecast(children))?;
-        match config::find_refusals(&settings) {
-            refusals if refusals.is_empty() => Ok(settings),
-            refusals => Err(CommandError(EXIT_CONFIG, refusals.join("\n"))),
-        }
+        refuse(&settings)?;
+        Ok(settings)
+    }
+}
+
+/// Fails if this user may not serve by these settings.
+fn refuse(settings: &Settings) -> Result<(), CommandError> {
+    match config::find_refusals(settings) {
+        refusals if refusals.is_empty() => Ok(()),
+        refusals => Err(CommandError(EXIT_CONFIG, refusals.join("\n"))),
     }
 }
 
@@ -140,6 +146,9 @@ fn check(source: &Source, show: bool, quiet: bool) -> Result<u8, CommandError> {
     let is_in_unit = is_started_by_systemd();
     let reader = if is_in_unit { Reader::UnitCheck } else { Reader::Check };
     let (settings, effective) = source.load(reader)?;
+    if is_in_unit {
+        refuse(&settings)?;
+    }
     if quiet {
         return Ok(0);
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use config::ValueKind;
 
 use super::findings::Place;
+use super::hidden::describe_hidden;
 use super::lists::List;
 use super::scalar::{FilePath, Flag};
 use super::table::{KeyType, Keys, RawValue, keys};
@@ -163,7 +164,10 @@ fn check_paths(List(paths): List<FilePath>, place: &Place<'_>) -> Option<Vec<Pat
     let check = |(index, FilePath(path)): (usize, FilePath)| {
         let result = match fs::metadata(&path) {
             Ok(_) => Ok(path),
-            Err(error) => Err(format!("expected a file or directory, found {}: {error}", path.display())),
+            Err(error) => {
+                let hidden = describe_hidden(&path);
+                Err(format!("expected a file or directory, found {}: {error}{hidden}", path.display()))
+            }
         };
         place.element(index).check(result)
     };

@@ -21,7 +21,7 @@ TOML
 activate() {
     local sockets line
     sockets=$(printf '%s\n' "$@" | grep -c '^--listen=')
-    exec {output}< <(exec systemd-socket-activate "$@" 2>&1)
+    exec {output}< <(exec systemd-socket-activate --setenv=LSBAWS_PROCESS__ALLOW_ROOT=true "$@" 2>&1)
     activated=$!
     while ((sockets > 0)); do
         read -r -t 60 -u "$output" line

@@ -17,14 +17,21 @@ pub(crate) fn empty_bounding_set() {
     }
 }
 
-/// Gives up all capabilities of this process, and those that programs would inherit (capset(2)).
+/// Gives up all capabilities of this process, and those that programs would inherit (capset(2)). A process without any makes
+/// no such call: the filter of lsbaws.service denies it.
 ///
 /// # Errors
 /// Those of capset(2).
 pub(crate) fn drop_capabilities() -> io::Result<()> {
     // Version and process; the effective, permitted and inheritable set in two parts each.
     let header = [VERSION, 0];
-    let sets = [0_u32; 6];
+    let mut sets = [u32::MAX; 6];
+    // SAFETY: the pointers are to live arrays laid out like the structures of capget(2), which fills the second.
+    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) };
+    if result == 0 && sets == [0; 6] {
+        return Ok(());
+    }
+    sets = [0; 6];
     // SAFETY: the pointers are to live arrays laid out like the structures of capset(2), which reads them. The ambient set
     // follows: it never has what the other sets lack.
     let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };

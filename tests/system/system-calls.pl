@@ -42,6 +42,7 @@ permit("landlock_create_ruleset", 444, 0, 0, 1);
 permit("landlock_add_rule", 445, -1, 1, 0, 0);
 permit("landlock_restrict_self", 446, -1, 0);
 permit("seccomp", 317, 2, 0, $buffer); # SECCOMP_GET_ACTION_AVAIL
+permit("capget", 125, 0, 0);
 permit("close_range", 436, 1_000_000, 1_000_001, 0);
 permit("openat2", 437, -100, $empty, $buffer, 24);
 permit("fcntl", 72, -1, 1033, 0); # F_ADD_SEALS

@@ -124,7 +124,7 @@ fn ten_thousand_connections_leak_no_descriptor() {
         assert_eq!(result["answered"]["200"], 1000, "{result}");
     }
     server.wait_recorded(10_000);
-    assert_eq!(server.count_fds(), before);
+    assert!(server.count_fds() <= before);
 }
 
 #[test]

@@ -18,8 +18,10 @@ fn programs_have_no_privileges() {
         apply(&programs(), &[]).unwrap();
         assert_eq!(prctl::get_dumpable(), Ok(false));
         assert_eq!(getrlimit(Resource::RLIMIT_CORE), Ok((0, 0)));
-        let status = status_of_program();
         let zero = "\t0000000000000000\n";
+        let own = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(own.contains(&format!("CapPrm:{zero}")), "{own}");
+        let status = status_of_program();
         for set in ["Inh", "Prm", "Eff", "Amb"] {
             assert!(status.contains(&format!("Cap{set}:{zero}")), "{status}");
         }

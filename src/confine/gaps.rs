@@ -1,6 +1,6 @@
 //! What this kernel cannot do of a confinement.
 
-use std::path::Path;
+use std::fs;
 
 use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 use serde::{Deserialize, Serialize};
@@ -25,13 +25,16 @@ pub(crate) fn find_gaps(confinement: &Confinement) -> Vec<Gap> {
     if confinement.landlock {
         gaps.extend(find_landlock_gap(confinement, landlock_abi()));
     }
-    if confinement.seccomp
-        && !(filter::IS_KNOWN_ARCHITECTURE && Path::new("/proc/sys/kernel/seccomp").exists())
-    {
+    if confinement.seccomp && !(filter::IS_KNOWN_ARCHITECTURE && has_seccomp()) {
         let sentence = "this kernel or processor has no seccomp filter: processes may use all system calls";
         gaps.push(Gap { word: "seccomp".into(), sentence: sentence.into() });
     }
     gaps
+}
+
+/// Whether the kernel has filters of system calls. (The sandbox of a unit may hide /proc/sys.)
+fn has_seccomp() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nSeccomp:"))
 }
 
 /// Linux versions by the first ABI of Landlock that the confinement can use completely.

@@ -50,7 +50,8 @@ hardening lsbaws-inetd@.service | diff /tmp/hardening -
 configure_slow 1h
 request_slow
 supervisor=$(main_pid)
-fork_server=$(pgrep --parent "$supervisor" --full fork-server)
+fork_server=$(pgrep --parent "$supervisor" --full fork-server --oldest)
+[[ $fork_server != "$child" ]]
 for pid in "$supervisor" "$fork_server" "$child"; do
     for line in CapEff:0000000000000000 CapBnd:0000000000000000 NoNewPrivs:1 Seccomp:2; do
         tr -d '\t' <"/proc/$pid/status" | grep --quiet --line-regexp "$line"
@@ -59,6 +60,9 @@ for pid in "$supervisor" "$fork_server" "$child"; do
     [[ $(readlink "/proc/$pid/ns/net") != "$(readlink /proc/self/ns/net)" ]]
     awk '$5 == "/" && $6 ~ /(^|,)ro(,|$)/ { found = 1 } END { exit !found }' "/proc/$pid/mountinfo"
 done
+# Nothing of the confinement is missing here.
+journalctl --sync
+[[ -z $(journalctl _PID="$supervisor" --quiet --grep="this kernel|the kernel has") ]]
 # The child holds only its connection, the socket of the journal and the three standard descriptors.
 [[ $(find "/proc/$child/fd" -type l | wc -l) == 5 ]]
 kill -KILL "$child"

@@ -131,6 +131,9 @@ fn stand_in(value: &toml::Value, key: &str, folder: &Path) -> Vec<String> {
             fs::set_permissions(below(path), fs::Permissions::from_mode(0o755)).unwrap();
             vec![path.clone()]
         }
+        ("writable" | "read", toml::Value::Array(paths)) => {
+            paths.iter().flat_map(|path| stand_in(path, "root", folder)).collect()
+        }
         ("command", toml::Value::Array(words)) => stand_in(&words[0], key, folder),
         (_, toml::Value::Array(values)) => {
             values.iter().flat_map(|value| stand_in(value, "", folder)).collect()

@@ -54,7 +54,13 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
     ("child", &[&["spare", "in_place", "supplies"], &["mod"], &["program", "session"], &["work"]]),
     (
         "handler",
-        &[&["site"], &["mod"], &["cgi", "files", "redirect", "respond"], &["exchange", "moved"], &["root"]],
+        &[
+            &["site"],
+            &["mod"],
+            &["cgi", "files", "probe", "redirect", "respond"],
+            &["exchange", "moved"],
+            &["root"],
+        ],
     ),
     (
         "http",

@@ -11,12 +11,12 @@ pub(super) trait Keyword: Copy + 'static {
 }
 
 macro_rules! keywords {
-    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+    ($name:ident { $($(#[$condition:meta])? $variant:ident = $word:literal),+ $(,)? }) => {
         impl $crate::config::keywords::Keyword for $name {
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            const ALL: &'static [Self] = &[$($(#[$condition])? Self::$variant),+];
 
             fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
+                match self { $($(#[$condition])? Self::$variant => $word),+ }
             }
         }
     };

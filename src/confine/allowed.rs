@@ -34,10 +34,9 @@ const CALLS: &[i64] = &[
     SYS_sendfile,
     SYS_close,
     SYS_close_range,
-    // Memory.
+    // Memory. Not mremap(2): it would grow the page of the own slot over those of others. realloc(3) does without.
     SYS_brk,
     SYS_munmap,
-    SYS_mremap,
     SYS_madvise,
     SYS_getrandom,
     SYS_futex,
@@ -82,7 +81,7 @@ const OLD_CALLS: &[i64] = &[];
 const FORK_FLAGS: i32 = CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
 
 /// Commands of fcntl(2) that have no effect on others: F_SETOWN and F_SETSIG would send signals.
-const DESCRIPTOR_COMMANDS: [i32; 6] = [F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD, F_DUPFD_CLOEXEC];
+const DESCRIPTOR_COMMANDS: [i32; 5] = [F_GETFD, F_SETFD, F_GETFL, F_DUPFD, F_DUPFD_CLOEXEC];
 
 /// Options that a child sets for its connection. SO_ATTACH_FILTER, for one, would bring code into the kernel.
 const SOCKET_OPTIONS: [(i32, i32); 11] = [
@@ -117,6 +116,7 @@ pub(super) fn filter(core: bool) -> Result<BpfProgram, BackendError> {
     // inetd has passed may be the standard input.
     for connection in [CONNECTION, STDIN_FILENO] {
         calls.when(SYS_shutdown, &[is(0, bits(connection))])?;
+        calls.when(SYS_fcntl, &[is(0, bits(connection)), is(1, bits(F_SETFL))])?;
     }
     for command in DESCRIPTOR_COMMANDS {
         calls.when(SYS_fcntl, &[is(1, bits(command))])?;

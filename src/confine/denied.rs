@@ -17,6 +17,10 @@ const FORBIDDEN: &[i64] = &[
     SYS_pidfd_getfd,
     SYS_kcmp,
     SYS_migrate_pages,
+    // The slots of other connections: a child of a service with programs holds one page of their file, and these would grow
+    // it, or move it to others. realloc(3) does without.
+    SYS_mremap,
+    SYS_remap_file_pages,
     // Namespaces and mounts.
     SYS_unshare,
     SYS_setns,
@@ -65,6 +69,12 @@ const FORBIDDEN: &[i64] = &[
     SYS_clock_settime,
     SYS_vhangup,
 ];
+
+/// Commands and requests without names in the libc crate (fcntl(2), asm-generic/sockios.h).
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
+const FIOSETOWN: u64 = 0x8901;
+const SIOCSPGRP: u64 = 0x8902;
 
 /// Calls without names in the libc crate; new calls have one number on all processors.
 const STATMOUNT: i64 = 457;
@@ -151,6 +161,13 @@ fn forbidden() -> Result<Calls, BackendError> {
     }
     // Input to a terminal that others read from. TIOCLINUX pastes a selection.
     for request in [0x5412, 0x541c] {
+        calls.when(SYS_ioctl, &[is(1, request)])?;
+    }
+    // Signals by a descriptor: to its owner, when something can be read from it.
+    for command in [F_SETOWN, F_SETSIG, F_SETOWN_EX] {
+        calls.when(SYS_fcntl, &[is(1, bits(command))])?;
+    }
+    for request in [FIOSETOWN, SIOCSPGRP] {
         calls.when(SYS_ioctl, &[is(1, request)])?;
     }
     // Other personalities than that of Linux have weaker rules for memory. The last value only asks.

@@ -5,6 +5,8 @@
 pub mod cgi_head;
 pub mod chunked;
 pub mod config;
+pub mod handover;
 pub mod path;
 pub mod request_head;
 pub mod requests;
+pub mod slot;

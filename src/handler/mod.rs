@@ -7,6 +7,8 @@ pub(crate) mod cgi;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod moved;
+#[cfg(feature = "attacks")]
+pub(crate) mod probe;
 pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod root;
@@ -26,6 +28,8 @@ pub(crate) enum Handler {
     Files(Box<Files>),
     Redirect(Redirect),
     Cgi(Cgi),
+    #[cfg(feature = "attacks")]
+    Probe(probe::Probe),
 }
 
 impl Handler {
@@ -35,6 +39,8 @@ impl Handler {
             Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root),
             Self::Files(files) => Some(&files.root),
             Self::Respond(_) | Self::Redirect(_) | Self::Cgi(_) => None,
+            #[cfg(feature = "attacks")]
+            Self::Probe(_) => None,
         }
     }
 
@@ -45,6 +51,8 @@ impl Handler {
             Self::Files(_) => "files",
             Self::Redirect(_) => "redirect",
             Self::Cgi(_) => "cgi",
+            #[cfg(feature = "attacks")]
+            Self::Probe(_) => "probe",
         }
     }
 }

@@ -104,6 +104,8 @@ impl Site {
             },
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
             Handler::Cgi(cgi) => cgi.answer(exchange),
+            #[cfg(feature = "attacks")]
+            Handler::Probe(probe) => probe.answer(exchange).map(Answer::Sent),
         }
     }
 

@@ -140,7 +140,7 @@ impl AsFd for Channel {
 }
 
 /// Reads a message that is exactly as long as `bytes`.
-fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> io::Result<T> {
+pub(crate) fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> io::Result<T> {
     match postcard::take_from_bytes(bytes) {
         Ok((message, [])) => Ok(message),
         _ => Err(io::ErrorKind::InvalidData.into()),

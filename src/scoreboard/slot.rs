@@ -76,6 +76,20 @@ impl Slot {
         slot.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
     }
 
+    /// A slot with these bytes in its page, as a hostile child leaves it.
+    #[cfg(fuzzing)]
+    pub(crate) fn with_bytes(bytes: &[u8]) -> Self {
+        static PAGE: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+        let mut words = bytes.chunks(8);
+        for word in &PAGE {
+            let mut whole = [0; 8];
+            let part = words.next().unwrap_or_default();
+            whole[..part.len()].copy_from_slice(part);
+            word.store(u64::from_ne_bytes(whole), Relaxed);
+        }
+        Self { words: &PAGE, index: 0 }
+    }
+
     /// Its number in the scoreboard.
     pub(crate) fn index(self) -> u32 {
         self.index

@@ -7,6 +7,8 @@ mod fork;
 mod memory;
 mod passing;
 mod privileges;
+#[cfg(feature = "attacks")]
+pub(crate) mod probe;
 mod process;
 mod tcp;
 mod termination;

@@ -293,3 +293,16 @@ fn word_without_quotes_is_an_error() {
         );
     }
 }
+
+#[test]
+fn only_builds_for_tests_have_the_probe() {
+    let (code, message) = check("[[service.web.route]]\nhandler = 'probe'\n");
+    if cfg!(feature = "attacks") {
+        return;
+    }
+    let expected = r#"expected one of "respond", "files", "redirect", "cgi", found "probe""#;
+    assert!(code == 78 && message.contains(expected), "{message}");
+    let program = fs::read(crate::harness::LSBAWS).unwrap();
+    let mark = b"text/x-lsbaws-probe"; // src/handler/probe.rs
+    assert!(!program.windows(mark.len()).any(|part| part == mark));
+}

@@ -272,6 +272,19 @@ impl Server {
         }
     }
 
+    /// The next line on standard error that contains `part`, if it comes in time.
+    #[allow(dead_code)] // for tests/attacks
+    pub fn line_within(&self, part: &str, time: Duration) -> Option<String> {
+        let end = std::time::Instant::now() + time;
+        loop {
+            let line =
+                self.lines.recv_timeout(end.saturating_duration_since(std::time::Instant::now())).ok()?;
+            if line.contains(part) {
+                return Some(line);
+            }
+        }
+    }
+
     /// The next record of a connection.
     pub fn record(&self) -> Record {
         Record::parse(&self.wait_line(" connection="))

@@ -37,9 +37,18 @@ pub(super) enum HandlerName {
     Files,
     Redirect,
     Cgi,
+    #[cfg(feature = "attacks")]
+    Probe,
 }
 
-keywords!(HandlerName { Respond = "respond", Files = "files", Redirect = "redirect", Cgi = "cgi" });
+keywords!(HandlerName {
+    Respond = "respond",
+    Files = "files",
+    Redirect = "redirect",
+    Cgi = "cgi",
+    #[cfg(feature = "attacks")]
+    Probe = "probe",
+});
 
 impl Variant for HandlerName {
     const KEY: &'static str = "handler";
@@ -50,6 +59,8 @@ impl Variant for HandlerName {
             Self::Files => FilesKeys::NAMES,
             Self::Redirect => RedirectKeys::NAMES,
             Self::Cgi => CgiKeys::NAMES,
+            #[cfg(feature = "attacks")]
+            Self::Probe => &[],
         }
     }
 }
@@ -67,6 +78,8 @@ enum HandlerKeys {
     Files(FilesKeys),
     Redirect(RedirectKeys),
     Cgi(CgiKeys),
+    #[cfg(feature = "attacks")]
+    Probe,
 }
 
 impl Default for RouteTable {
@@ -85,6 +98,8 @@ impl KeyType for RouteTable {
             HandlerName::Files => HandlerKeys::Files(FilesKeys::read_keys(raw)),
             HandlerName::Redirect => HandlerKeys::Redirect(RedirectKeys::read_keys(raw)),
             HandlerName::Cgi => HandlerKeys::Cgi(CgiKeys::read_keys(raw)),
+            #[cfg(feature = "attacks")]
+            HandlerName::Probe => HandlerKeys::Probe,
         };
         Some(Self { keys, handler })
     }
@@ -96,6 +111,8 @@ impl KeyType for RouteTable {
             HandlerKeys::Files(keys) => keys.show_keys(),
             HandlerKeys::Redirect(keys) => keys.show_keys(),
             HandlerKeys::Cgi(keys) => keys.show_keys(),
+            #[cfg(feature = "attacks")]
+            HandlerKeys::Probe => toml::Table::new(),
         });
         Some(table.into())
     }
@@ -131,6 +148,8 @@ impl RouteTable {
             HandlerKeys::Files(keys) => keys.build(place).map(|files| Handler::Files(Box::new(files))),
             HandlerKeys::Redirect(keys) => keys.build(place).map(Handler::Redirect),
             HandlerKeys::Cgi(keys) => keys.build(place, extension).map(Handler::Cgi),
+            #[cfg(feature = "attacks")]
+            HandlerKeys::Probe => Some(Handler::Probe(crate::handler::probe::Probe)),
         };
         let RouteRequests { path, host, extension } = requests?;
         Some(Route { host, path, extension, handler: handler?, fields: fields? })

@@ -1,0 +1,7 @@
+//! Feeds [`lsbaws::fuzzing::handover`].
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| lsbaws::fuzzing::handover::check(bytes));

@@ -1,26 +1,17 @@
 //! The daemon that is attacked, its children of each kind, and what must stay true whatever they do.
 
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen};
 use tempfile::TempDir;
 
+use crate::attacker::Attacker;
 use crate::call;
 use crate::harness::{Server, Setup, command};
-use crate::steps::{Answer, Steps};
-
-/// The user of the daemon. It has no other processes.
-pub fn user() -> u32 {
-    let accounts = fs::read_to_string("/etc/passwd").unwrap();
-    let own =
-        accounts.lines().find_map(|line| line.strip_prefix("lsbaws:x:")?.split(':').next()?.parse().ok());
-    own.filter(|_| std::env::var_os("ATTACKS_UNIT").is_some()).unwrap_or(61_234)
-}
+use crate::place::{config, make_root_folder, prepare_folder, user};
+use crate::steps::Steps;
 
 /// A child of the daemon that is in the hands of an attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -219,7 +210,7 @@ impl Arena {
 
     /// A new connection whose child is the attacker's.
     pub fn attacker(&self, kind: Kind) -> Attacker {
-        Attacker { kind, address: self.address(kind), stream: None }
+        Attacker::new(kind, self.address(kind))
     }
 
     /// Another process of the same kind.
@@ -294,216 +285,4 @@ impl Arena {
         }
         (!harm.is_empty()).then(|| harm.join("; "))
     }
-}
-
-/// A connection whose child executes what it is sent.
-pub struct Attacker {
-    pub kind: Kind,
-    address: SocketAddr,
-    stream: Option<BufReader<TcpStream>>,
-}
-
-impl Attacker {
-    /// `None`: the daemon refuses connections.
-    fn stream(&mut self) -> Option<&mut BufReader<TcpStream>> {
-        if self.stream.is_none() {
-            let stream = TcpStream::connect(self.address).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            self.stream = Some(BufReader::new(stream));
-        }
-        self.stream.as_mut()
-    }
-
-    /// Executes the steps. A child that has died answers less, or nothing.
-    pub fn run(&mut self, steps: &Steps) -> Answer {
-        self.send(steps);
-        let answer = self.receive();
-        if matches!(self.kind, Kind::Cgi | Kind::Free) {
-            self.close(); // a program for each request
-        }
-        answer
-    }
-
-    /// The same without waiting for the answer.
-    pub fn send(&mut self, steps: &Steps) {
-        let text = &steps.text;
-        let head = |target: &str| {
-            let version = if target.starts_with("/cgi") { "1.0" } else { "1.1" };
-            format!(
-                "POST {target} HTTP/{version}\r\nHost: test\r\nContent-Length: {}\r\n\r\n{text}",
-                text.len()
-            )
-        };
-        let message = match self.kind {
-            Kind::Http | Kind::Mixed => head("/probe"),
-            Kind::Cgi | Kind::Free => head("/cgi/program.py"),
-            Kind::Exec => format!("{text}\n"),
-        };
-        if let Some(stream) = self.stream() {
-            let _ = stream.get_mut().write_all(message.as_bytes()); // the child may have died
-        }
-    }
-
-    /// The answer to what was sent.
-    pub fn receive(&mut self) -> Answer {
-        let kind = self.kind;
-        let mut text = String::new();
-        let Some(reader) = self.stream() else { return Answer::default() };
-        match kind {
-            Kind::Http | Kind::Mixed => {
-                let mut length = 0;
-                loop {
-                    let mut line = String::new();
-                    match reader.read_line(&mut line) {
-                        Ok(count) if count > 0 && line != "\r\n" => {}
-                        _ => break,
-                    }
-                    if let Some(value) = line.strip_prefix("Content-Length: ") {
-                        length = value.trim().parse().unwrap();
-                    }
-                }
-                let _ = reader.take(length).read_to_string(&mut text);
-            }
-            Kind::Cgi | Kind::Free => _ = reader.read_to_string(&mut text),
-            Kind::Exec => loop {
-                match reader.read_line(&mut text) {
-                    Ok(count) if count > 0 && !text.ends_with("\n\n") && text != "\n" => {}
-                    _ => break,
-                }
-            },
-        }
-        Answer::parse(&text)
-    }
-
-    /// The PID of the attacker; for a CGI program, that of the HTTP child that starts it.
-    pub fn child(&mut self) -> i32 {
-        let mut steps = Steps::default();
-        let pid = match self.kind {
-            Kind::Cgi | Kind::Free => call!(steps, SYS_getppid),
-            _ => call!(steps, SYS_getpid),
-        };
-        i32::try_from(self.run(&steps).get(&pid).expect("the attacker answers")).unwrap()
-    }
-
-    /// Makes a process of this kind that stays, and returns its PID.
-    pub fn hold(&mut self) -> i32 {
-        if !matches!(self.kind, Kind::Cgi | Kind::Free) {
-            return self.child();
-        }
-        let mut steps = Steps::default();
-        call!(steps, SYS_getpid);
-        steps.sleep(10_000);
-        self.send(&steps);
-        // The program answers step by step.
-        let reader = self.stream().expect("a connection");
-        loop {
-            let mut line = String::new();
-            assert!(reader.read_line(&mut line).unwrap() > 0, "the program has not answered");
-            if let Some(pid) = line.trim().strip_prefix("v1 ") {
-                return pid.parse().unwrap();
-            }
-        }
-    }
-
-    /// Whether the child that [`Self::hold`] returned still answers.
-    fn still_serves(&mut self, pid: i32) -> bool {
-        match self.kind {
-            Kind::Cgi | Kind::Free => true, // it sleeps
-            _ => {
-                let mut steps = Steps::default();
-                let own = call!(steps, SYS_getpid);
-                self.run(&steps).get(&own) == Some(pid.into())
-            }
-        }
-    }
-
-    /// Whether the connection ends in this time.
-    pub fn ends_within(&mut self, time: Duration) -> bool {
-        let Some(stream) = self.stream() else { return true };
-        stream.get_ref().set_read_timeout(Some(time)).unwrap();
-        let mut rest = Vec::new();
-        // A reset is an end as well.
-        stream.read_to_end(&mut rest).map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |_| true)
-    }
-
-    pub fn close(&mut self) {
-        self.stream = None;
-    }
-}
-
-/// Not in /tmp, where programs may write.
-pub fn make_root_folder() -> TempDir {
-    let folder = tempfile::tempdir_in("/srv").unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    folder
-}
-
-/// Makes the roots and the programs. They belong to the user of the daemon, so that only confinement protects them.
-pub fn prepare_folder(folder: &Path) {
-    for name in ["www", "other", "cgi", "out"] {
-        fs::create_dir_all(folder.join(name)).unwrap();
-    }
-    fs::write(folder.join("www/page"), "page").unwrap();
-    fs::write(folder.join("other/secret"), "secret of another service").unwrap();
-    let program = folder.join("cgi/program.py");
-    fs::write(&program, include_str!("program.py")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    for name in ["www", "other", "cgi", "out", "www/page", "other/secret", "cgi/program.py"] {
-        chown(folder.join(name), Some(user()), Some(user())).unwrap();
-    }
-}
-
-/// The configuration of the daemon.
-pub fn config(folder: &Path) -> String {
-    let folder = folder.display();
-    let unconfined = std::env::var("ATTACKS_WITHOUT_CONFINE").is_err();
-    let free = if unconfined { "confine = false" } else { "" };
-    format!(
-        r#"
-[limits]
-max_connections = 200
-keepalive_timeout = "1h"
-body_timeout = "1h"
-
-[service.web]
-[[service.web.route]]
-path = "/"
-[[service.web.route]]
-path = "/probe"
-handler = "probe"
-[[service.web.route]]
-path = "/www"
-handler = "files"
-root = "{folder}/www"
-[[service.web.route]]
-path = "/other"
-handler = "files"
-root = "{folder}/other"
-
-[service.mixed]
-[[service.mixed.route]]
-path = "/probe"
-handler = "probe"
-[[service.mixed.route]]
-path = "/cgi/"
-handler = "cgi"
-root = "{folder}/cgi"
-timeout = "1h"
-environment = {{ SECRET = "secret-of-mixed" }}
-
-[service.exec]
-protocol = "exec"
-command = ["{folder}/cgi/program.py"]
-environment = {{ SECRET = "secret-of-exec" }}
-
-[service.free]
-{free}
-[[service.free.route]]
-path = "/cgi/"
-handler = "cgi"
-root = "{folder}/cgi"
-timeout = "1h"
-environment = {{ SECRET = "secret-of-free" }}
-"#
-    )
 }

@@ -16,9 +16,11 @@
 )]
 
 mod arena;
+mod attacker;
 #[allow(dead_code, reason = "tests/it uses more of it")]
 #[path = "../it/harness.rs"]
 mod harness;
+mod place;
 mod rows;
 mod steps;
 mod table;
@@ -46,8 +48,8 @@ fn main() -> ExitCode {
     }
     if env::args().any(|argument| argument == "--config") {
         let (folder, _) = env::var_os("ATTACKS_UNIT").map(find_unit).expect("the folder of the unit");
-        arena::prepare_folder(&folder);
-        println!("{}", arena::config(&folder));
+        place::prepare_folder(&folder);
+        println!("{}", place::config(&folder));
         return ExitCode::SUCCESS;
     }
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -113,6 +115,7 @@ fn try_all(rows: &[&'static Row], landlock: u32, unit: &Unit) -> (Cells, Vec<Str
             cells.insert((row.name, kind), seen);
             if is_spoilt {
                 drop(socket);
+                drop(arena); // a unit stops when its connections have ended
                 arena = Arena::start(unit);
                 socket = listen_at(&arena);
             }
@@ -147,6 +150,7 @@ fn try_clients(parts: &[String], faults: &mut Vec<String>) -> Vec<(&'static Clie
 /// A Unix socket that everybody may connect to.
 fn listen_at(arena: &Arena) -> UnixListener {
     let path = arena.path("socket");
+    let _ = std::fs::remove_file(&path); // of the arena before
     let socket = UnixListener::bind(&path).unwrap();
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     socket

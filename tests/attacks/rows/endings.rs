@@ -39,7 +39,7 @@ fn hold_connection(scene: &mut Scene<'_>) -> Seen {
 }
 
 fn flood(scene: &mut Scene<'_>, flags: i32) -> Seen {
-    let user = crate::arena::user();
+    let user = crate::place::user();
     let before = count_processes(user);
     let mut steps = Steps::default();
     let made = steps.flood(300, flags | libc::SIGCHLD, 10_000);

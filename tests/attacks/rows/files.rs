@@ -193,7 +193,7 @@ fn change_files(scene: &mut Scene<'_>) -> Seen {
         goal!(s, "rename", SYS_rename, &page, &other);
         goal!(s, "unlink", SYS_unlink, &page);
     });
-    super::super::arena::prepare_folder(scene.arena.folder());
+    crate::place::prepare_folder(scene.arena.folder());
     fs::write(&page, content).unwrap();
     for name in ["out/other", "out/missing"] {
         let path = scene.arena.path(name);
@@ -207,7 +207,7 @@ fn change_modes(scene: &mut Scene<'_>) -> Seen {
         let (page, name) = (s.text(facts.path("www/page")), s.text("user.attack"));
         goal!(s, "chmod", SYS_chmod, &page, 0o644);
         goal!(s, "fchmodat", SYS_fchmodat, AT_FDCWD, &page, 0o644);
-        goal!(s, "chown", SYS_chown, &page, crate::arena::user(), crate::arena::user());
+        goal!(s, "chown", SYS_chown, &page, crate::place::user(), crate::place::user());
         goal!(s, "utimensat", SYS_utimensat, AT_FDCWD, &page, 0, 0);
         goal!(s, "setxattr", SYS_setxattr, &page, &name, &name, 4, 0);
     });

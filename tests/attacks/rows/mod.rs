@@ -6,11 +6,13 @@ pub mod files;
 pub mod kernel;
 pub mod network;
 pub mod processes;
+mod slow_clients;
 pub mod state;
 
 use std::net::TcpListener;
 
-use crate::arena::{Arena, Attacker, Kind};
+use crate::arena::{Arena, Kind};
+use crate::attacker::Attacker;
 use crate::steps::{Seen, Steps};
 
 /// One attempt.

@@ -189,7 +189,7 @@ fn listen_on_connection(scene: &mut Scene<'_>) -> Seen {
 
 /// TCP sockets of the daemon's user that listen.
 fn count_listeners() -> usize {
-    let user = crate::arena::user().to_string();
+    let user = crate::place::user().to_string();
     let is_own = |line: &&str| {
         let fields: Vec<_> = line.split_whitespace().collect();
         fields.get(3) == Some(&"0A") && fields.get(7) == Some(&user.as_str())

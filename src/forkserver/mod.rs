@@ -21,16 +21,16 @@ use nix::unistd::{Pid, setsid};
 use crate::child;
 use crate::child::supplies::Supplies;
 use crate::handover::briefing::Briefing;
-use crate::handover::{Channel, MESSAGE_MAX, Report};
+use crate::handover::leftovers;
+use crate::handover::{Channel, MESSAGE_MAX, Order, Report};
 use crate::outcome::Outcome;
-use crate::service::{Protocol, RootWatch, Service};
+use crate::service::{Leftover, Protocol, RootWatch, Service};
 use crate::sys::{self, Exit};
 use crate::{confine, journal};
-use spares::Spares;
 use start::Start;
 
 /// Descriptors that children do not keep are above this number, if there are not too many roots.
-const CHILDREN_BELOW: RawFd = 63;
+const CHILDREN_BELOW: RawFd = 31;
 
 /// A fork server that is ready.
 struct ForkServer {
@@ -39,7 +39,8 @@ struct ForkServer {
     scoreboard: OwnedFd,
     program_output: Option<OwnedFd>,
     supplies: Supplies,
-    spares: Spares,
+    /// Children that wait for a connection from the start on.
+    spares: usize,
     forks_twice: bool,
     roots: RootWatch,
 }
@@ -54,6 +55,7 @@ const SENTENCE_MAX: usize = MESSAGE_MAX / 4 - 16;
 /// Why the fork server cannot start, or go on. The supervisor has been informed, if that was possible.
 pub(crate) fn run(number: RawFd) -> Result<(), String> {
     sys::reset_signals();
+    let _ = prctl::set_name(c"lsbaws"); // not that of /proc/self/exe
     let prepare = || child::prepare_signals().and_then(|()| prctl::set_dumpable(false));
     prepare().map_err(|error| format!("unable to prepare the process: {}", error.desc()))?;
     let briefing = Briefing::read(number)
@@ -64,7 +66,7 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
     match server.prepare(open_files, logs_to_journal) {
         Ok(gaps) => {
             drop(reserved); // the number is the connection's from now on
-            server.refill_spares();
+            server.fork_first_spares()?;
             server.report(&Report::Ready { gaps })?;
             server.serve()
         }
@@ -86,7 +88,7 @@ impl ForkServer {
             scoreboard: sys::move_above(CHILDREN_BELOW, briefing.scoreboard)?,
             program_output,
             supplies: Supplies::new(children),
-            spares: Spares::new(spares),
+            spares,
             forks_twice,
             roots: RootWatch::default(),
         };
@@ -111,6 +113,10 @@ impl ForkServer {
             setrlimit(Resource::RLIMIT_NOFILE, open_files.min(hard), hard)
         };
         limit_files().map_err(|errno| format!("unable to set RLIMIT_NOFILE: {}", errno.desc()))?;
+        if self.service.leftover == Leftover::End {
+            leftovers::mark_as_ending()
+                .map_err(|errno| format!("unable to set RLIMIT_MSGQUEUE: {}", errno.desc()))?;
+        }
         // A child that starts programs may open sockets.
         journal::open_for_children(logs_to_journal, self.service.confinement.starts_programs)
             .map_err(|error| format!("unable to open the journal: {error}"))?;
@@ -118,14 +124,17 @@ impl ForkServer {
         confine::apply(&self.service.confinement, &roots).map_err(|error| error.to_string())
     }
 
+    fn fork_first_spares(&mut self) -> Result<(), String> {
+        (0..self.spares).try_for_each(|_| self.fork_spare())
+    }
+
     /// Forks a child for each connection.
     fn serve(&mut self) -> Result<(), String> {
         let mut buffer = vec![0; MESSAGE_MAX];
         loop {
-            self.refill_spares();
-            self.spares.wait(&self.channel);
-            match self.channel.receive_connection(&mut buffer) {
-                Ok(Some((handover, connection))) => {
+            match self.channel.receive_order(&mut buffer) {
+                Ok(Some(Order::ForkSpare)) => self.fork_spare()?,
+                Ok(Some(Order::Serve(handover, connection))) => {
                     let (start, slot) = (Start::new(&handover, connection), handover.slot);
                     if self.has_moved_roots()? {
                         self.report(&Report::RootMoved { slot })?;
@@ -154,12 +163,9 @@ impl ForkServer {
         Ok(has_moved)
     }
 
-    /// Gives a connection to a spare, or to a child that is forked now. The error is the errno of clone(2).
+    /// Forks a child for a connection. The error is the errno of clone(2).
     fn hand_over(&mut self, start: Start) -> Result<(), i32> {
         debug_assert_eq!(start.connection.as_raw_fd(), sys::CONNECTION);
-        if self.spares.give(&start) {
-            return Ok(());
-        }
         let to_errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
         if !self.forks_twice {
             return sys::fork_sibling(|| self.start(start)).map_err(to_errno);

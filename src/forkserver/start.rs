@@ -32,12 +32,6 @@ impl Start {
         let &Handover { id, peer, listener, accepted_at, slot } = handover;
         Self { connection, id, peer, listener: listener.into(), accepted_at, slot }
     }
-
-    /// The message that hands it over to a spare.
-    pub(super) fn handover(&self) -> Handover<'_> {
-        let Self { id, peer, accepted_at, slot, .. } = *self;
-        Handover { id, peer, listener: &self.listener, accepted_at, slot }
-    }
 }
 
 impl ForkServer {

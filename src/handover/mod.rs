@@ -7,9 +7,12 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod briefing;
+pub(crate) mod leftovers;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{Shutdown, shutdown};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,23 @@ pub(crate) struct Handover<'a> {
     pub(crate) slot: u32,
 }
 
+/// What the supervisor orders: from a fork server, or a connection from a spare.
+#[derive(Debug)]
+pub(crate) enum Order<'a> {
+    /// A child for this connection.
+    Serve(Handover<'a>, OwnedFd),
+    /// A child that waits for a connection.
+    ForkSpare,
+}
+
+/// The message of an order.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum OrderMessage<'a> {
+    #[serde(borrow)]
+    Serve(Handover<'a>),
+    ForkSpare,
+}
+
 /// What a fork server, or a child of it that is about to start, reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
@@ -40,8 +60,10 @@ pub(crate) enum Report {
     Ready { gaps: Vec<Gap> },
     /// The fork server cannot start, and exits.
     Failed { sentence: String },
-    /// A child exists that waits for a connection.
+    /// A child exists that waits for a connection. Its channel comes with the message.
     Spare { pid: i32 },
+    /// No child could be forked that waits for a connection: the errno of clone(2).
+    NoSpare { errno: i32 },
     /// The connection with this slot has its process.
     Started { slot: u32, pid: i32 },
     /// No process could be forked for the connection with this slot: the errno of clone(2).
@@ -74,23 +96,36 @@ impl Channel {
     ///
     /// # Errors
     /// EAGAIN when the fork server has too many to fork for, EPIPE when it has exited.
-    pub(crate) fn hand_over(&self, handover: &Handover<'_>, connection: BorrowedFd<'_>) -> io::Result<()> {
-        self.send(handover, Some(connection), Patience::Never)
+    pub(crate) fn hand_over(&self, handover: Handover<'_>, connection: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(&OrderMessage::Serve(handover), Some(connection), Patience::Never)
     }
 
-    /// Waits for a connection. `None`: none will come. `buffer` has room for [`MESSAGE_MAX`] bytes.
+    /// Lets the other end find that nothing more will come. It can still be received from.
+    pub(crate) fn shut_down(&self) {
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Write); // the other end is closed already
+    }
+
+    /// Orders a spare. Never waits.
     ///
     /// # Errors
-    /// Those of recvmsg(2); `InvalidData` for what is no handover.
-    pub(crate) fn receive_connection<'b>(
-        &self,
-        buffer: &'b mut [u8],
-    ) -> io::Result<Option<(Handover<'b>, OwnedFd)>> {
+    /// Those of [`Self::hand_over`].
+    pub(crate) fn order_spare(&self) -> io::Result<()> {
+        self.send(&OrderMessage::ForkSpare, None, Patience::Never)
+    }
+
+    /// Waits for an order. `None`: none will come. `buffer` has room for [`MESSAGE_MAX`] bytes.
+    ///
+    /// # Errors
+    /// Those of recvmsg(2); `InvalidData` for what is no order.
+    pub(crate) fn receive_order<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<Order<'b>>> {
         let Some((length, fd)) = sys::receive_message(self.as_fd(), buffer, Patience::Wait)? else {
             return Ok(None);
         };
-        let handover = decode(&buffer[..length])?;
-        fd.map(|fd| Some((handover, fd))).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        match (decode(&buffer[..length])?, fd) {
+            (OrderMessage::Serve(handover), Some(fd)) => Ok(Some(Order::Serve(handover, fd))),
+            (OrderMessage::ForkSpare, None) => Ok(Some(Order::ForkSpare)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// Reports to the supervisor. Waits while it has too much to read.
@@ -101,14 +136,23 @@ impl Channel {
         self.send(report, None, Patience::Wait)
     }
 
-    /// The next report. `None`: the channel is closed, and none will come. Never waits.
+    /// The same with a descriptor.
+    ///
+    /// # Errors
+    /// Those of [`Self::report`].
+    pub(crate) fn report_with(&self, report: &Report, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(report, Some(fd), Patience::Wait)
+    }
+
+    /// The next report, and the descriptor that came with it. `None`: the channel is closed, and none will come. Never
+    /// waits.
     ///
     /// # Errors
     /// EAGAIN when there is none now; `InvalidData` for what is no report.
-    pub(crate) fn receive_report(&self) -> io::Result<Option<Report>> {
+    pub(crate) fn receive_report(&self) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
         let mut buffer = [0; MESSAGE_MAX];
         match sys::receive_message(self.as_fd(), &mut buffer, Patience::Never)? {
-            Some((length, _)) => decode(&buffer[..length]).map(Some),
+            Some((length, fd)) => Ok(Some((decode(&buffer[..length])?, fd))),
             None => Ok(None),
         }
     }

@@ -32,6 +32,13 @@ struct Waiting {
     error: io::Error,
 }
 
+impl Waiting {
+    /// Processes are short for all services. Otherwise its own fork server cannot take it.
+    fn is_for_want_of_processes(&self) -> bool {
+        self.error.raw_os_error().is_some()
+    }
+}
+
 /// A connection that has waited too long for a process, and why it got none.
 #[derive(Debug)]
 pub(crate) struct Expired {
@@ -90,7 +97,12 @@ pub(crate) struct Backpressure {
 impl Backpressure {
     /// Nothing keeps the supervisor from accepting.
     pub(crate) fn is_open(&self) -> bool {
-        self.paused_until.is_none() && self.waiting.is_empty()
+        self.paused_until.is_none() && !self.waiting.iter().any(Waiting::is_for_want_of_processes)
+    }
+
+    /// Nothing keeps the supervisor from accepting connections of this service.
+    pub(crate) fn is_open_for(&self, service: &str) -> bool {
+        !self.waiting.iter().any(|waiting| waiting.service.name == service)
     }
 
     /// Pauses after accept(2) has failed, most often for want of descriptors or memory: trying again at once would

@@ -1,205 +1,22 @@
 //! The table of children: every connection that was handed over, with its process once that is known.
 
 use std::mem;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::shedding::{Candidate, Request};
-use crate::child::WAKE_UP;
-use crate::connection::{Connection, Identity, IdleWatch, Peer};
+use super::child::{Child, Process};
+use super::fork_server::Spare;
+use super::shedding::Request;
+use crate::connection::{IdleWatch, Peer};
 use crate::outcome::TerminatedBy;
-use crate::scoreboard::{Phase, Slot};
-use crate::service::{Protocol, Service};
-use crate::sys::{self, Escalation, GRACE};
+use crate::sys::Escalation;
 
-/// Where a connection is.
-#[derive(Debug)]
-enum Process {
-    /// The fork server with this number is to fork a child for it. The socket is the supervisor's copy: it can be handed
-    /// over again.
-    Awaited { socket: Option<OwnedFd>, server: u32 },
-    /// This child serves it. It is not reaped, so that its pid is its own.
-    Running { pid: Pid, pidfd: OwnedFd },
-    /// This very process serves it.
-    Own,
-}
-
-/// A connection that has, or is about to have, a child.
-#[derive(Debug)]
-pub(crate) struct Child {
-    identity: Identity,
-    service: Arc<Service>,
-    slot: Slot,
-    process: Process,
-    /// Words for what the kernel cannot do to confine it.
-    gaps: Arc<str>,
-    terminated_by: Option<TerminatedBy>,
-    /// Which signal it gets, and when, if it has to end.
-    escalation: Option<Escalation>,
-    /// Of a program whose service has an idle timeout.
-    idle: Option<IdleWatch>,
-    /// What it was asked for, to make room for others.
-    requested: Option<Request>,
-}
-
-impl Child {
-    /// The child of a connection that was handed over to the fork server with the number `server`.
-    pub(crate) fn new(connection: Connection, service: &Arc<Service>, slot: Slot, server: u32) -> Self {
-        let Connection { socket, identity } = connection;
-        let end = service.deadline(&identity).map(|end| match service.protocol {
-            // The session checks the deadline itself, and answers.
-            Protocol::Http(_) => end + GRACE,
-            Protocol::Exec(_) => end,
-        });
-        let process = Process::Awaited { socket: Some(socket), server };
-        Self { escalation: end.map(Escalation::new), ..Self::with_process(identity, service, slot, process) }
-    }
-
-    /// A connection that this process has served itself.
-    pub(crate) fn in_place(
-        identity: Identity,
-        service: &Arc<Service>,
-        slot: Slot,
-        terminated_by: Option<TerminatedBy>,
-    ) -> Self {
-        Self { terminated_by, ..Self::with_process(identity, service, slot, Process::Own) }
-    }
-
-    fn with_process(identity: Identity, service: &Arc<Service>, slot: Slot, process: Process) -> Self {
-        Self {
-            identity,
-            service: Arc::clone(service),
-            slot,
-            process,
-            gaps: "".into(),
-            terminated_by: None,
-            escalation: None,
-            idle: None,
-            requested: None,
-        }
-    }
-
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    pub(crate) fn service(&self) -> &Arc<Service> {
-        &self.service
-    }
-
-    pub(crate) fn slot(&self) -> Slot {
-        self.slot
-    }
-
-    /// Its process, once it is known.
-    pub(crate) fn pid(&self) -> Option<Pid> {
-        match self.process {
-            Process::Running { pid, .. } => Some(pid),
-            Process::Awaited { .. } | Process::Own => None,
-        }
-    }
-
-    pub(crate) fn gaps(&self) -> &str {
-        &self.gaps
-    }
-
-    pub(crate) fn terminated_by(&self) -> Option<TerminatedBy> {
-        self.terminated_by
-    }
-
-    /// The fork server that is to fork for it.
-    fn awaited_of(&self) -> Option<u32> {
-        match self.process {
-            Process::Awaited { server, .. } => Some(server),
-            Process::Running { .. } | Process::Own => None,
-        }
-    }
-
-    /// Takes the connection back, if no process has it.
-    pub(crate) fn into_connection(self) -> Option<(Connection, Arc<Service>)> {
-        match self.process {
-            Process::Awaited { socket, .. } => {
-                Some((Connection { socket: socket?, identity: self.identity }, self.service))
-            }
-            Process::Running { .. } | Process::Own => None,
-        }
-    }
-
-    /// Asks it to finish the request at hand, and to begin no other.
-    fn ask_to_close(&self) {
-        self.slot.ask_to_close();
-        self.wake_up();
-    }
-
-    /// Asks it to make room for another connection.
-    fn make_room(&mut self, request: Request) {
-        self.requested = Some(request);
-        match request {
-            Request::Close => self.slot.ask_to_close(),
-            Request::Hurry => self.slot.hurry(),
-        }
-        self.wake_up();
-    }
-
-    /// Interrupts its wait for the client.
-    fn wake_up(&self) {
-        if let Process::Running { pidfd, .. } = &self.process
-            && self.service.is_http()
-        {
-            let _ = sys::send_signal(pidfd.as_fd(), WAKE_UP); // it has exited already
-        }
-    }
-
-    /// When the next signal is due.
-    fn due(&self) -> Option<Instant> {
-        let escalation = self.escalation.map(|escalation| escalation.due());
-        escalation.into_iter().chain(self.idle.as_ref().map(IdleWatch::next_look)).min()
-    }
-
-    /// As a candidate for making room.
-    pub(crate) fn as_candidate(&self, now: Instant) -> Candidate {
-        let age = now.saturating_duration_since(self.identity.accepted_at);
-        let phase = self.slot.phase();
-        let time = match phase {
-            Phase::Idle | Phase::Reading => age.saturating_sub(self.slot.since()),
-            _ => age,
-        };
-        Candidate { phase, time, requested: self.requested }
-    }
-
-    /// Terminates a program on whose connection nothing has moved for too long.
-    fn terminate_if_idle(&mut self, now: Instant) {
-        if self.idle.take_if(|idle| idle.is_over(now)).is_some() && self.terminated_by.is_none() {
-            self.escalation = Some(Escalation::new(now));
-            self.terminate_if_due(TerminatedBy::Idle, now);
-        }
-    }
-
-    /// Sends the signal that is due, if one is.
-    fn terminate_if_due(&mut self, why: TerminatedBy, now: Instant) {
-        if let Some(signal) = self.escalation.as_mut().and_then(|escalation| escalation.take_signal(now)) {
-            self.terminated_by.get_or_insert(why);
-            self.send(signal);
-        }
-    }
-
-    /// Sends a signal to the process. Where it has become a program, to its group as well: the processes that it has
-    /// started. The group is that of the child's own session, which no other child can join.
-    fn send(&self, signal: Signal) {
-        if let Process::Running { pid, pidfd } = &self.process {
-            if let Protocol::Exec(_) = self.service.protocol
-                && killpg(*pid, signal).is_ok()
-            {
-                return;
-            }
-            let _ = sys::send_signal(pidfd.as_fd(), signal); // it has exited already
-        }
-    }
-}
+/// How often to look for connections whose process does not start.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All children.
 #[derive(Debug)]
@@ -212,13 +29,18 @@ pub(crate) struct Children {
     next_due: Option<Instant>,
     /// They are asked to close: those to come as well.
     is_closing: bool,
+    /// Connections that wait for their process to start.
+    awaited: usize,
+    /// When to look for those that wait too long.
+    next_look: Instant,
 }
 
 impl Children {
     /// A table with room for `capacity` children.
     pub(crate) fn new(capacity: usize) -> Self {
         let (entries, positions) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
-        Self { entries, positions, next_due: None, is_closing: false }
+        let next_look = Instant::now();
+        Self { entries, positions, next_due: None, is_closing: false, awaited: 0, next_look }
     }
 
     /// Adds a child that was not in the table. Its slot is its own.
@@ -232,6 +54,7 @@ impl Children {
         if slot >= self.positions.len() {
             self.positions.resize(slot + 1, None);
         }
+        self.awaited += usize::from(child.awaited_of().is_some());
         self.positions[slot] = Some(self.entries.len() as u32);
         self.entries.push(child);
     }
@@ -253,6 +76,7 @@ impl Children {
         if child.awaited_of() != Some(server) {
             return;
         }
+        self.awaited -= 1;
         child.gaps = gaps;
         // The supervisor's copy of the socket is closed, or serves to see that nothing moves.
         if let Process::Awaited { socket: Some(socket), .. } =
@@ -273,17 +97,27 @@ impl Children {
         let position = self.position(slot)?;
         self.positions[slot as usize] = None;
         let child = self.entries.swap_remove(position);
+        self.awaited -= usize::from(child.awaited_of().is_some());
         if let Some(moved) = self.entries.get(position) {
             self.positions[moved.slot.index() as usize] = Some(position as u32);
         }
         Some(child)
     }
 
+    /// Takes the spare that has started with this slot.
+    pub(crate) fn take_spare(&mut self, slot: u32) -> Option<Spare> {
+        let position = self.position(slot)?;
+        match &mut self.entries[position].process {
+            Process::Awaited { taker, .. } => taker.spare.take(),
+            Process::Running { .. } | Process::Own => None,
+        }
+    }
+
     /// Closes the supervisor's copy of a connection that has its process.
     pub(crate) fn close_copy(&mut self, slot: u32, server: u32) {
         if let Some(position) = self.position(slot)
-            && let Process::Awaited { socket, server: by } = &mut self.entries[position].process
-            && *by == server
+            && let Process::Awaited { socket, taker, .. } = &mut self.entries[position].process
+            && taker.server == server
         {
             *socket = None;
         }
@@ -309,9 +143,26 @@ impl Children {
         self.entries.iter().any(|child| child.awaited_of() == Some(server))
     }
 
-    /// Whether this process serves a connection.
-    pub(crate) fn contains(&self, pid: Pid) -> bool {
-        self.entries.iter().any(|child| child.pid() == Some(pid))
+    /// The processes that serve, or are to serve, a connection, as far as they are known.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.entries.iter().filter_map(|child| child.pid().or(child.spare().map(|spare| spare.pid)))
+    }
+
+    /// Connections whose process has not started for too long, each with the fork server that is to blame. A spare that
+    /// is to blame is killed here.
+    pub(crate) fn find_stalled(&mut self, now: Instant) -> Vec<u32> {
+        if self.awaited == 0 || now < self.next_look {
+            return Vec::new();
+        }
+        self.next_look = now + LOOK_INTERVAL;
+        let mut servers = Vec::new();
+        for child in self.entries.iter().filter(|child| child.has_stalled(now)) {
+            match child.spare() {
+                Some(_) => child.send(Signal::SIGKILL),
+                None => servers.extend(child.awaited_of()),
+            }
+        }
+        servers
     }
 
     /// Connections that were handed over.
@@ -348,7 +199,7 @@ impl Children {
 
     /// When a child is due.
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        self.next_due
+        self.next_due.into_iter().chain((self.awaited > 0).then_some(self.next_look)).min()
     }
 
     /// Asks all to finish the request at hand, and to begin no other. Holds for those to come.

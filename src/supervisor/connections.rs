@@ -12,8 +12,9 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::admission::Admission;
 use super::backpressure::{Backpressure, Expired, is_descriptor_shortage};
-use super::children::{Child, Children};
-use super::events::{Event, Events};
+use super::child::Child;
+use super::children::Children;
+use super::events::{BATCH, Event, Events};
 use super::fork_server::Shared;
 use super::handover::Launcher;
 use super::orphans::Orphans;
@@ -38,6 +39,8 @@ pub(crate) struct Connections {
     pub(super) children: Children,
     pub(super) orphans: Orphans,
     pub(super) outputs: Outputs,
+    /// Processes that have exited and could not be reaped, and when to try again.
+    pub(super) unreaped: Vec<(Event, Instant)>,
     /// Connections whose record is written.
     pub(super) recorded: u64,
     /// The soft limit of descriptors that this process was started with: that of children.
@@ -60,8 +63,9 @@ impl Connections {
             refusals: Refusals::default(),
             launcher: Launcher::new(settings)?,
             children: Children::new(process.max_connections),
-            orphans: Orphans::default(),
+            orphans: Orphans::new(),
             outputs: Outputs::default(),
+            unreaped: Vec::new(),
             recorded: 0,
             open_files: getrlimit(Resource::RLIMIT_NOFILE)?.0,
             reserves: Reserves::new(&settings.services),
@@ -78,7 +82,8 @@ impl Connections {
     pub(crate) fn has_room_for(&self, service: &Service) -> bool {
         let Self { children, max, .. } = self;
         let count = |name: &str| children.count_of_service(name, |_| true);
-        self.admission.has_room(service, children)
+        self.backpressure.is_open_for(&service.name)
+            && self.admission.has_room(service, children)
             && self.reserves.has_room(&service.name, max.saturating_sub(children.count()), count)
     }
 
@@ -130,7 +135,12 @@ impl Connections {
             return;
         }
         match self.launcher.hand_over(connection, &service) {
-            Ok(child) => self.children.add(child),
+            Ok(child) => {
+                if let Some(spare) = child.spare() {
+                    let _ = self.events.change(&spare.pidfd, Event::Child(child.slot().index())); // cannot fail
+                }
+                self.children.add(child);
+            }
             Err((connection, error)) => self.defer(connection, service, error, now),
         }
     }
@@ -192,9 +202,9 @@ impl Connections {
     /// Acts on processes that have exited and on reports of fork servers. True: processes and memory may be free again.
     pub(crate) fn handle_events(&mut self, now: Instant) -> bool {
         let before = self.recorded;
-        while let Ok(events) = self.events.take(EpollTimeout::ZERO)
-            && !events.is_empty()
-        {
+        let mut is_full = true;
+        while is_full && let Ok(events) = self.events.take(EpollTimeout::ZERO) {
+            is_full = events.len() == BATCH;
             self.act_on_events(events, now);
         }
         self.recorded > before
@@ -220,6 +230,12 @@ impl Connections {
         self.orphans.refresh(now);
         let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
         fork_servers.refresh(&mut Shared { scoreboard: scoreboard.file(), events, outputs }, now);
+        let stalled = self.children.find_stalled(now);
+        self.launcher.fork_servers.kill_stalled(&stalled);
+        self.reap_again(now);
+        if self.orphans.is_walk_due(now) {
+            self.find_orphans(now);
+        }
         self.close_retired();
     }
 
@@ -249,7 +265,9 @@ impl Connections {
 
     /// Processes have exited: every child, every fork server, every orphan that may not live.
     pub(crate) fn is_over(&self) -> bool {
-        self.children.count() == 0 && self.launcher.fork_servers.is_empty() && self.orphans.is_idle()
+        self.children.count() == 0
+            && self.launcher.fork_servers.is_empty()
+            && self.orphans.are_over(Instant::now())
     }
 
     /// No connection waits for a process, and no refusal to be read.
@@ -270,6 +288,7 @@ impl Connections {
             self.children.next_event(),
             self.orphans.next_event(),
             self.launcher.fork_servers.next_event(),
+            self.unreaped.iter().map(|&(_, at)| at).min(),
         ];
         events.into_iter().flatten().min()
     }
@@ -291,6 +310,7 @@ impl Connections {
     /// Terminates the children for a drain that has lasted too long: see [`Children::terminate_for_drain`].
     pub(crate) fn terminate_for_drain(&mut self, now: Instant, is_spared: impl Fn(&Child) -> bool) -> usize {
         self.launcher.fork_servers.kill_all(); // no connection will come
+        self.orphans.kill_all(now);
         self.children.terminate_for_drain(now, is_spared)
     }
 

@@ -9,7 +9,10 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::unistd::Pid;
 
 /// Events that one wait returns at most.
-const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 256;
+
+/// The exit of a process.
+const EXIT: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLONESHOT);
 
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,15 @@ impl Events {
         Ok(Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
     }
 
+    /// Reports `event` once, when the process of a pidfd has exited. It may not be reapable yet, since another process
+    /// traces it: to be reported again and again would keep the supervisor from its work.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(crate) fn add_process(&self, pidfd: impl AsFd, event: Event) -> io::Result<()> {
+        Ok(self.0.add(pidfd, EpollEvent::new(EXIT, event.to_word()))?)
+    }
+
     /// Reports `event` while `fd` is readable or its other end is closed.
     ///
     /// # Errors
@@ -66,12 +78,12 @@ impl Events {
         Ok(self.0.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, event.to_word()))?)
     }
 
-    /// Reports `event` for a descriptor of the set from now on.
+    /// Reports `event` for a pidfd of the set from now on.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
     pub(crate) fn change(&self, fd: impl AsFd, event: Event) -> io::Result<()> {
-        Ok(self.0.modify(fd, &mut EpollEvent::new(EpollFlags::EPOLLIN, event.to_word()))?)
+        Ok(self.0.modify(fd, &mut EpollEvent::new(EXIT, event.to_word()))?)
     }
 
     /// What has happened, a batch of it. Waits up to `timeout` for the first event.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -65,6 +66,23 @@ pub(crate) enum State {
     Retiring,
 }
 
+/// A child that waits for a connection.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    channel: Channel,
+}
+
+/// Which process is to serve a connection.
+#[derive(Debug)]
+pub(crate) struct Taker {
+    /// A fork server.
+    pub(crate) server: u32,
+    /// It has this child already.
+    pub(crate) spare: Option<Spare>,
+}
+
 /// The process that forks the children of a service.
 #[derive(Debug)]
 pub(crate) struct ForkServer {
@@ -87,7 +105,13 @@ pub(crate) struct ForkServer {
     /// None: closed by one side.
     channel: Option<Channel>,
     /// Children that wait for a connection.
-    spares: Vec<(Pid, OwnedFd)>,
+    spares: Vec<Spare>,
+    /// It was let exit.
+    is_dismissed: bool,
+    /// Spares that it is to fork.
+    ordered: usize,
+    /// No spare is ordered until then: the last one could not be forked, or has died.
+    paused_until: Option<Instant>,
 }
 
 impl ForkServer {
@@ -122,7 +146,7 @@ impl ForkServer {
         let pid = command.spawn()?.id();
         let pidfd = sys::open_pidfd(pid)?;
         let pid = Pid::from_raw(pid.cast_signed());
-        shared.events.add(&pidfd, Event::Process(pid))?;
+        shared.events.add_process(&pidfd, Event::Process(pid))?;
         shared.events.add(&ours, Event::Report(id))?;
         Ok(Self {
             id,
@@ -138,31 +162,39 @@ impl ForkServer {
             pidfd: Some(pidfd),
             channel: Some(Channel::new(ours)),
             spares: Vec::new(),
+            is_dismissed: false,
+            ordered: template.spares, // it forks them by itself
+            paused_until: None,
         })
     }
 
-    /// Hands over a connection, whose child gets this slot. Never waits.
+    /// Hands over a connection, whose child gets this slot: to a spare, if there is one. Never waits.
     ///
     /// # Errors
     /// EAGAIN when it has too many to fork for, EPIPE when it has exited.
-    pub(crate) fn hand_over(&self, connection: &Connection, slot: Slot) -> io::Result<()> {
-        let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+    pub(crate) fn hand_over(&mut self, connection: &Connection, slot: Slot) -> io::Result<Taker> {
         let identity = &connection.identity;
-        let handover = Handover {
+        let handover = || Handover {
             id: identity.id,
             peer: identity.peer,
             listener: &identity.listener,
             accepted_at: sys::monotonic_nanoseconds_of(identity.accepted_at),
             slot: slot.index(),
         };
-        channel.hand_over(&handover, connection.socket.as_fd())
+        let (server, socket) = (self.id, connection.socket.as_fd());
+        let takes = |spare: &Spare| spare.channel.hand_over(handover(), socket).is_ok();
+        if let Some(index) = self.spares.iter().position(takes) {
+            return Ok(Taker { server, spare: Some(self.spares.swap_remove(index)) });
+        }
+        let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        channel.hand_over(handover(), socket).map(|()| Taker { server, spare: None })
     }
 
     pub(crate) fn channel(&self) -> Option<&Channel> {
         self.channel.as_ref()
     }
 
-    /// Closes the channel: the fork server exits, and so do its spares.
+    /// The fork server, and every child that was about to report, has closed the channel.
     pub(crate) fn close(&mut self) {
         self.channel = None;
     }
@@ -177,6 +209,21 @@ impl ForkServer {
         self.pidfd.is_none() && self.channel.is_none() && self.spares.is_empty()
     }
 
+    /// Lets the fork server and its spares exit. What it has still to report is read until it closes the channel.
+    pub(crate) fn dismiss(&mut self) {
+        if !mem::replace(&mut self.is_dismissed, true) {
+            for channel in self.spares.iter().map(|spare| &spare.channel).chain(&self.channel) {
+                channel.shut_down();
+            }
+        }
+    }
+
+    /// Its process and its spares.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        let own = self.pidfd.is_some().then_some(self.pid);
+        self.spares.iter().map(|spare| spare.pid).chain(own)
+    }
+
     /// Its process is reaped. Its spares can get no connection any more, and hold its end of the channel.
     pub(crate) fn set_reaped(&mut self) {
         self.pidfd = None;
@@ -185,7 +232,7 @@ impl ForkServer {
 
     /// Kills the fork server and its spares.
     pub(crate) fn kill(&self) {
-        for pidfd in self.spares.iter().map(|(_, pidfd)| pidfd).chain(&self.pidfd) {
+        for pidfd in self.spares.iter().map(|spare| &spare.pidfd).chain(&self.pidfd) {
             let _ = sys::send_signal(pidfd.as_fd(), Signal::SIGKILL); // it has exited already
         }
     }
@@ -196,16 +243,47 @@ impl ForkServer {
     }
 
     pub(crate) fn has_spare(&self, pid: Pid) -> bool {
-        self.spares.iter().any(|&(spare, _)| spare == pid)
+        self.spares.iter().any(|spare| spare.pid == pid)
     }
 
-    pub(crate) fn add_spare(&mut self, pid: Pid, pidfd: OwnedFd) {
-        self.spares.push((pid, pidfd));
+    /// It has forked a spare that was ordered.
+    pub(crate) fn add_spare(&mut self, pid: Pid, pidfd: OwnedFd, channel: OwnedFd) {
+        self.ordered = self.ordered.saturating_sub(1);
+        let channel = Channel::new(channel);
+        if self.is_dismissed {
+            channel.shut_down();
+        }
+        self.spares.push(Spare { pid, pidfd, channel });
     }
 
-    /// Takes a spare that has got a connection, or has exited.
-    pub(crate) fn take_spare(&mut self, pid: Pid) -> Option<OwnedFd> {
-        let index = self.spares.iter().position(|&(spare, _)| spare == pid)?;
-        Some(self.spares.swap_remove(index).1)
+    /// It could not fork a spare that was ordered.
+    pub(crate) fn lose_order(&mut self, until: Instant) {
+        self.ordered = self.ordered.saturating_sub(1);
+        self.paused_until = Some(until);
+    }
+
+    /// Forgets a spare that has exited without a connection.
+    pub(crate) fn forget_spare(&mut self, pid: Pid, until: Instant) {
+        self.spares.retain(|spare| spare.pid != pid);
+        self.paused_until = Some(until);
+    }
+
+    /// Orders the spares that are missing.
+    pub(crate) fn order_spares(&mut self, now: Instant) {
+        self.paused_until.take_if(|until| now >= *until);
+        if self.state != State::Ready || !self.is_current || self.paused_until.is_some() {
+            return;
+        }
+        while let Some(channel) = &self.channel
+            && self.spares.len() + self.ordered < self.template.spares
+            && channel.order_spare().is_ok()
+        {
+            self.ordered += 1;
+        }
+    }
+
+    /// When spares can be ordered again.
+    pub(crate) fn next_order(&self) -> Option<Instant> {
+        self.paused_until.filter(|_| self.state == State::Ready)
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use super::fork_server::{ForkServer, Shared, State, Template};
+use super::fork_server::{ForkServer, Shared, State, Taker, Template};
 use crate::connection::Connection;
 use crate::journal;
 use crate::scoreboard::Slot;
@@ -16,6 +16,8 @@ use crate::sys::{self, Exit};
 /// From the second start on, doubled each time: the pause after a fork server has exited that has served nothing.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Before the next spare is forked, when one could not be or has died.
+pub(super) const SPARE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a fork server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -40,6 +42,8 @@ pub(crate) struct ForkServers {
     template: Option<Template>,
     servers: Vec<ForkServer>,
     restarts: Vec<Restart>,
+    /// Those that have exited instead of taking over, and why.
+    broken: Vec<(u32, String)>,
     failures: Vec<Failures>,
     next_id: u32,
     round: usize,
@@ -48,7 +52,8 @@ pub(crate) struct ForkServers {
 impl ForkServers {
     pub(crate) fn new() -> Self {
         let (servers, restarts, failures) = (Vec::new(), Vec::new(), Vec::new());
-        Self { template: None, servers, restarts, failures, next_id: 0, round: 0 }
+        let broken = Vec::new();
+        Self { template: None, servers, restarts, broken, failures, next_id: 0, round: 0 }
     }
 
     /// Starts `count` fork servers for each of these services. They do not take connections before [`Self::replace`].
@@ -99,18 +104,15 @@ impl ForkServers {
 
     /// Why one of these cannot start, if one cannot.
     pub(crate) fn find_failure(&self, ids: &[u32]) -> Option<String> {
-        let failed = self.servers.iter().filter(|server| ids.contains(&server.id));
-        let mut failed = failed.filter(|server| server.state == State::Retiring);
-        failed.next().map(|server| {
-            let failure = server.failure.as_deref().unwrap_or("its fork server has exited");
-            format!("service {}: {failure}", server.service.name)
-        })
+        let failed = self.broken.iter().find(|(id, _)| ids.contains(id));
+        failed.map(|(_, sentence)| sentence.clone())
     }
 
     /// Lets these take the connections from now on, and retires all others.
     pub(crate) fn replace(&mut self, ids: &[u32]) {
         self.restarts.clear();
         self.failures.clear();
+        self.broken.clear();
         let mut old = Vec::new();
         for server in &mut self.servers {
             match ids.contains(&server.id) {
@@ -168,7 +170,7 @@ impl ForkServers {
     pub(crate) fn close_retired(&mut self, is_awaited: impl Fn(u32) -> bool) {
         for server in &mut self.servers {
             if server.state == State::Retiring && server.channel().is_some() && !is_awaited(server.id) {
-                server.close();
+                server.dismiss();
             }
         }
     }
@@ -182,21 +184,21 @@ impl ForkServers {
         connection: &Connection,
         service: &Service,
         slot: Slot,
-    ) -> io::Result<u32> {
+    ) -> io::Result<Taker> {
         self.round = self.round.wrapping_add(1);
-        let is_its = |server: &&ForkServer| {
+        let is_its = |server: &ForkServer| {
             server.is_current
                 && server.state == State::Ready
                 && server.service.name == service.name
                 && server.channel().is_some()
         };
-        let ready = self.servers.iter().filter(is_its).count();
+        let ready = self.servers.iter().filter(|server| is_its(server)).count();
         let mut last = io::Error::other("its fork server is being started");
         for turn in 0..ready {
-            let server = self.servers.iter().filter(is_its).nth((self.round + turn) % ready);
-            let Some(server) = server else { break };
+            let at = (self.round + turn) % ready;
+            let Some(server) = self.servers.iter_mut().filter(|server| is_its(server)).nth(at) else { break };
             match server.hand_over(connection, slot) {
-                Ok(()) => return Ok(server.id),
+                Ok(taker) => return Ok(taker),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     last = io::Error::other("its fork server has too many to fork for");
                 }
@@ -219,9 +221,16 @@ impl ForkServers {
         self.servers.iter().filter(|server| server.channel().is_some()).map(|server| server.id).collect()
     }
 
-    /// Whether this process is a fork server or a spare.
-    pub(crate) fn contains(&self, pid: Pid) -> bool {
-        self.servers.iter().any(|server| server.is_process(pid) || server.has_spare(pid))
+    /// The fork servers and the spares.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.servers.iter().flat_map(ForkServer::pids)
+    }
+
+    /// Kills those that do not fork, so that others take their place.
+    pub(crate) fn kill_stalled(&self, ids: &[u32]) {
+        for server in self.servers.iter().filter(|server| ids.contains(&server.id)) {
+            server.kill();
+        }
     }
 
     /// Whether the session is that of a fork server: a process in it is one of its children that has not reported yet.
@@ -244,32 +253,44 @@ impl ForkServers {
         self.servers.iter().for_each(ForkServer::kill);
     }
 
-    /// A spare or a fork server may have exited: reaps it. A fork server that was not retired is started again.
-    pub(crate) fn reap(&mut self, pid: Pid, now: Instant) {
+    /// A spare or a fork server may have exited: reaps it. A fork server that was not retired is started again. False: it
+    /// cannot be reaped yet.
+    pub(crate) fn reap(&mut self, pid: Pid, now: Instant) -> bool {
         if let Some(server) = self.servers.iter_mut().find(|server| server.has_spare(pid)) {
-            if !matches!(sys::reap(pid), Ok(None)) {
-                server.take_spare(pid);
+            if matches!(sys::reap(pid), Ok(None)) {
+                return false;
             }
-            return;
+            if server.state != State::Retiring {
+                journal::log_service_warning(
+                    &server.service.name,
+                    "a spare child exited before it got a connection; retrying in 1s",
+                );
+            }
+            server.forget_spare(pid, now + SPARE_PAUSE);
+            return true;
         }
         let index = self.servers.iter().position(|server| server.is_process(pid));
-        let Some(index) = index else { return };
+        let Some(index) = index else { return true };
         let exit = match sys::reap(pid) {
-            Ok(None) => return,
+            Ok(None) => return false,
             Ok(Some((exit, _))) => exit,
             Err(_) => Exit::Unknown,
         };
         let server = &mut self.servers[index];
         server.set_reaped();
         if server.state == State::Retiring {
-            return;
+            return true;
         }
         server.state = State::Retiring;
         server.failure.get_or_insert_with(|| format!("its fork server {exit}"));
-        // One that was to replace another is not started again.
         if server.is_current {
             self.plan_restart(index, now);
+        } else {
+            // One that was to replace another is not started again.
+            let failure = server.failure.as_deref().unwrap_or_default();
+            self.broken.push((server.id, format!("service {}: {failure}", server.service.name)));
         }
+        true
     }
 
     /// Plans to start a fork server that has exited again.
@@ -296,9 +317,11 @@ impl ForkServers {
         self.restarts.push(Restart { service, at: now + pause });
     }
 
-    /// Forgets those whose channel is closed, and whose processes are reaped.
-    pub(crate) fn forget_ended(&mut self) {
+    /// Forgets those whose channel is closed, and whose processes are reaped. True: there were some.
+    pub(crate) fn forget_ended(&mut self) -> bool {
+        let before = self.servers.len();
         self.servers.retain(|server| !server.has_ended());
+        self.servers.len() < before
     }
 
     /// Starts those again whose pause is over, and kills those that do not become ready.
@@ -309,6 +332,9 @@ impl ForkServers {
             {
                 server.kill();
             }
+        }
+        for server in &mut self.servers {
+            server.order_spares(now);
         }
         while let Some(index) = self.restarts.iter().position(|restart| now >= restart.at) {
             let Restart { service, .. } = self.restarts.swap_remove(index);
@@ -334,6 +360,7 @@ impl ForkServers {
     pub(crate) fn next_event(&self) -> Option<Instant> {
         let starting = self.servers.iter().filter(|server| server.state == State::Starting);
         let timeouts = starting.map(|server| server.started + START_TIMEOUT);
-        self.restarts.iter().map(|restart| restart.at).chain(timeouts).min()
+        let orders = self.servers.iter().filter_map(ForkServer::next_order);
+        self.restarts.iter().map(|restart| restart.at).chain(timeouts).chain(orders).min()
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::children::Child;
+use super::child::Child;
 use super::fork_servers::ForkServers;
 use super::settings::{Model, Settings};
 use crate::child::in_place::{self, End};
@@ -41,15 +41,11 @@ impl Launcher {
         })
     }
 
-    /// What holds from now on. The process model stays.
-    ///
-    /// # Errors
-    /// Those of ftruncate(2) and mmap(2), for a larger scoreboard; nothing has changed then.
-    pub(crate) fn reconfigure(&mut self, max_connections: usize, settings: ChildSettings) -> io::Result<()> {
-        self.scoreboard.resize(max_connections)?;
+    /// What holds from now on, and fits on the scoreboard. The process model stays.
+    pub(crate) fn reconfigure(&mut self, max_connections: usize, settings: ChildSettings) {
+        let _ = self.scoreboard.resize(max_connections); // nothing is mapped for it
         self.settings = settings;
         self.supplies = None;
-        Ok(())
     }
 
     pub(crate) fn has_slot(&self) -> bool {
@@ -74,7 +70,7 @@ impl Launcher {
             return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
         };
         match self.fork_servers.hand_over(&connection, service, slot) {
-            Ok(server) => Ok(Child::new(connection, service, slot, server)),
+            Ok(taker) => Ok(Child::new(connection, service, slot, taker)),
             Err(error) => {
                 self.scoreboard.give_back(slot);
                 Err((connection, error))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::children::Child;
+use super::child::Child;
 use super::connections::Connections;
 use super::settings::Process;
 use crate::connection::Id;

@@ -6,6 +6,7 @@
 
 mod admission;
 mod backpressure;
+mod child;
 mod children;
 mod connections;
 mod error;

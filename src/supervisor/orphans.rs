@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::events::{Event, Events};
-use crate::sys::{self, Escalation};
+use crate::sys::{self, Escalation, GRACE};
 
 #[derive(Debug)]
 struct Orphan {
@@ -22,23 +22,72 @@ struct Orphan {
     escalation: Option<Escalation>,
 }
 
+/// What was found to be left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It had exited, and is reaped.
+    Exited,
+    /// It runs, and is being terminated.
+    Ending,
+    /// It runs, and may live.
+    Kept,
+}
+
+/// More children than this are listed at intervals only.
+const MANY: usize = 1000;
+const WALK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Processes that connections have left behind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Orphans {
     entries: Vec<Orphan>,
     /// /proc/thread-self/children (proc_pid_task(5)).
     list: Option<File>,
+    /// A walk was put off, until then.
+    has_to_walk: bool,
+    next_walk: Instant,
     /// No grace any more.
     is_killing: bool,
+    /// When to wait for them no longer: a process can fork faster than its copies are killed.
+    given_up_at: Option<Instant>,
     reaped: u64,
 }
 
 impl Orphans {
-    /// The children of this process that `is_known` does not accept and that are no orphans yet.
+    pub(crate) fn new() -> Self {
+        let (entries, next_walk) = (Vec::new(), Instant::now());
+        Self {
+            entries,
+            list: None,
+            has_to_walk: false,
+            next_walk,
+            is_killing: false,
+            given_up_at: None,
+            reaped: 0,
+        }
+    }
+
+    /// Whether the children of this process may be listed now. With many children that takes a millisecond, so it is done
+    /// at intervals then: see [`Self::is_walk_due`].
+    pub(crate) fn begin_walk(&mut self, children: usize, now: Instant) -> bool {
+        if children > MANY && now < self.next_walk {
+            self.has_to_walk = true;
+            return false;
+        }
+        (self.has_to_walk, self.next_walk) = (false, now + WALK_INTERVAL);
+        true
+    }
+
+    /// A walk that was put off is due.
+    pub(crate) fn is_walk_due(&self, now: Instant) -> bool {
+        self.has_to_walk && now >= self.next_walk
+    }
+
+    /// The children of this process.
     ///
     /// # Errors
     /// The kernel gives no list of children.
-    pub(crate) fn list_unknown(&mut self, is_known: impl Fn(Pid) -> bool) -> io::Result<Vec<Pid>> {
+    pub(crate) fn list_children(&mut self) -> io::Result<Vec<Pid>> {
         if self.list.is_none() {
             self.list = Some(File::open("/proc/thread-self/children")?);
         }
@@ -55,41 +104,56 @@ impl Orphans {
         }
         let text = String::from_utf8_lossy(&bytes[..length]);
         let pids = text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw);
-        Ok(pids.filter(|&pid| !self.contains(pid) && !is_known(pid)).collect())
+        Ok(pids.collect())
     }
 
-    fn contains(&self, pid: Pid) -> bool {
-        self.entries.iter().any(|orphan| orphan.pid == pid)
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.entries.iter().map(|orphan| orphan.pid)
     }
 
-    /// Takes a child of this process as an orphan: terminates it, or lets it live. False: it has exited already.
-    pub(crate) fn add(&mut self, pid: Pid, is_kept: bool, events: &Events, now: Instant) -> bool {
+    /// Takes a child of this process as an orphan: terminates it, or lets it live. Reaps it if it has exited.
+    pub(crate) fn add(&mut self, pid: Pid, is_kept: bool, events: &Events, now: Instant) -> Found {
         if !matches!(sys::reap(pid), Ok(None)) {
             self.reaped += 1;
-            return false;
+            return Found::Exited;
         }
+        let found = if is_kept { Found::Kept } else { Found::Ending };
         // It is not reaped, so that the pid is its own.
-        let Ok(pidfd) = sys::open_pidfd(pid.as_raw().unsigned_abs()) else { return true };
-        if events.add(&pidfd, Event::Process(pid)).is_err() {
-            return true; // found again at the next look
-        }
+        let watch = |pidfd: OwnedFd| events.add_process(&pidfd, Event::Process(pid)).map(|()| pidfd);
+        let Ok(pidfd) = sys::open_pidfd(pid.as_raw().unsigned_abs()).and_then(watch) else {
+            // No descriptor for it: it is found again at the next walk, and reaped there.
+            if !is_kept {
+                let _ = kill(pid, Signal::SIGKILL); // it has exited already
+            }
+            self.put_off_walk(now);
+            return found;
+        };
         let mut escalation = (!is_kept || self.is_killing).then(|| Escalation::new(now));
         if let Some(escalation) = escalation.as_mut().filter(|_| self.is_killing) {
             escalation.kill(now);
         }
         self.entries.push(Orphan { pid, pidfd, escalation });
         self.refresh(now);
+        found
+    }
+
+    pub(crate) fn contains(&self, pid: Pid) -> bool {
+        self.pids().any(|own| own == pid)
+    }
+
+    /// Reaps the orphan if it has exited: what it has started is the supervisor's now. False: it cannot be reaped yet.
+    pub(crate) fn reap(&mut self, pid: Pid) -> bool {
+        if matches!(sys::reap(pid), Ok(None)) {
+            return false;
+        }
+        self.entries.retain(|orphan| orphan.pid != pid);
+        self.reaped += 1;
         true
     }
 
-    /// Reaps the orphan if it has exited. What it has started may have come to the supervisor; true: that may live as well.
-    pub(crate) fn reap(&mut self, pid: Pid) -> Option<bool> {
-        let index = self.entries.iter().position(|orphan| orphan.pid == pid)?;
-        if matches!(sys::reap(pid), Ok(None)) {
-            return None;
-        }
-        self.reaped += 1;
-        Some(self.entries.swap_remove(index).escalation.is_none())
+    /// Lists the children of this process again, soon.
+    pub(crate) fn put_off_walk(&mut self, now: Instant) {
+        (self.has_to_walk, self.next_walk) = (true, now + WALK_INTERVAL);
     }
 
     /// Sends the signals that are due.
@@ -104,6 +168,7 @@ impl Orphans {
     /// Kills all at once, and later ones without grace. Those that may live are spared.
     pub(crate) fn kill_all(&mut self, now: Instant) {
         self.is_killing = true;
+        self.given_up_at.get_or_insert(now + 2 * GRACE);
         for escalation in self.entries.iter_mut().filter_map(|orphan| orphan.escalation.as_mut()) {
             escalation.kill(now);
         }
@@ -115,6 +180,11 @@ impl Orphans {
         self.entries.iter().all(|orphan| orphan.escalation.is_none())
     }
 
+    /// None is to be terminated, or they have had all their time.
+    pub(crate) fn are_over(&self, now: Instant) -> bool {
+        self.is_idle() || self.given_up_at.is_some_and(|at| now >= at)
+    }
+
     /// Orphans that were reaped.
     pub(crate) fn count_reaped(&self) -> u64 {
         self.reaped
@@ -122,7 +192,8 @@ impl Orphans {
 
     /// When the next signal is due.
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        self.entries.iter().filter_map(|orphan| orphan.escalation).map(|at| at.due()).min()
+        let signals = self.entries.iter().filter_map(|orphan| orphan.escalation).map(|at| at.due());
+        signals.chain(self.has_to_walk.then_some(self.next_walk)).chain(self.given_up_at).min()
     }
 }
 

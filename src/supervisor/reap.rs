@@ -1,25 +1,50 @@
 //! Reaping: a process that has exited is waited for, joined with its slot and its resource usage, and recorded. It is known
 //! by its pidfd, so that the cost does not grow with the number of processes. What it has left behind is found.
 
-use std::time::Instant;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Pid, getsid};
 
-use super::children::Child;
+use super::child::Child;
 use super::connections::Connections;
+use super::events::Event;
+use super::orphans::Found;
 use crate::child::in_place::End;
+use crate::handover::leftovers;
 use crate::journal::{self, Record};
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
-use crate::service::{Leftover, Protocol};
+use crate::service::Protocol;
 use crate::sys::{self, Exit, Usage};
+
+/// Between two tries to reap a process that is traced.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often the children of this process are listed for one that has ended.
+const WALKS: usize = 8;
 
 impl Connections {
     /// The child with this slot may have exited: reaps and records it.
     pub(super) fn reap_child(&mut self, slot: u32, now: Instant) {
+        if let Some((server, spare)) =
+            self.children.get(slot).and_then(|child| child.awaited_of().zip(child.spare()))
+        {
+            let pid = spare.pid;
+            // It may have started, and ended, before its report was read.
+            self.receive_reports(server, now);
+            let is_awaited =
+                self.children.get(slot).and_then(Child::spare).is_some_and(|spare| spare.pid == pid);
+            if is_awaited && !matches!(sys::reap(pid), Ok(None)) {
+                // A spare that has died without its connection.
+                if let Some(child) = self.children.take_awaited(slot, server) {
+                    self.start_again(child, now);
+                }
+                return;
+            }
+        }
         let Some(pid) = self.children.get(slot).and_then(Child::pid) else { return };
         let (exit, usage) = match sys::reap(pid) {
-            Ok(None) => return,
+            Ok(None) => return self.reap_later(Event::Child(slot), now),
             Ok(Some(end)) => end,
             // It has been reaped elsewhere, which should not happen: its record must not be lost.
             Err(_) => (Exit::Unknown, Usage::default()),
@@ -31,58 +56,102 @@ impl Connections {
 
     /// A child is reaped: records it, and takes back what it had.
     pub(super) fn end_child(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage, now: Instant) {
-        let has_orphans =
-            child.service().can_leave_orphans() && self.find_orphans(child.service().leftover, now);
+        let service = child.service();
+        let has_orphans = service.can_leave_orphans() && self.find_orphans(now);
         self.record(child, pid, exit, usage, has_orphans);
-        self.launcher.release(child.slot(), !self.orphans.is_idle());
+        // A copy of an HTTP child has its slot mapped. A program has not.
+        self.launcher.release(child.slot(), has_orphans && service.is_http());
     }
 
     /// A fork server, a spare or an orphan may have exited.
     pub(super) fn reap_process(&mut self, pid: Pid, now: Instant) {
-        if let Some(is_kept) = self.orphans.reap(pid) {
-            self.find_orphans(if is_kept { Leftover::Keep } else { Leftover::End }, now);
-            if self.orphans.is_idle() {
-                self.launcher.release_withheld();
+        if self.orphans.contains(pid) {
+            match self.orphans.reap(pid) {
+                true => {
+                    self.find_orphans(now);
+                }
+                false => self.reap_later(Event::Process(pid), now),
             }
+        } else if self.launcher.fork_servers.reap(pid, now) {
+            self.forget_fork_servers(now);
         } else {
-            self.launcher.fork_servers.reap(pid, now);
-            self.launcher.fork_servers.forget_ended();
+            self.reap_later(Event::Process(pid), now);
+        }
+        if self.orphans.is_idle() {
+            self.launcher.release_withheld();
+        }
+    }
+
+    /// A process has exited and cannot be reaped yet, since another one traces it (ptrace(2)).
+    fn reap_later(&mut self, event: Event, now: Instant) {
+        self.unreaped.push((event, now + RETRY));
+    }
+
+    /// Tries again to reap what could not be reaped.
+    pub(super) fn reap_again(&mut self, now: Instant) {
+        let due = self.unreaped.iter().filter(|(_, at)| now >= *at).map(|&(event, _)| event).collect();
+        self.unreaped.retain(|(_, at)| now < *at);
+        self.act_on_events(due, now);
+    }
+
+    /// Forgets fork servers of which nothing exists any more. A child of theirs may have died before it could report.
+    pub(super) fn forget_fork_servers(&mut self, now: Instant) {
+        if self.launcher.fork_servers.forget_ended() {
+            self.find_orphans(now);
         }
     }
 
     /// Finds the processes that connections have left behind. True: there are some that run, and they are terminated.
-    fn find_orphans(&mut self, leftover: Leftover, now: Instant) -> bool {
-        let mut is_left = false;
-        loop {
-            let unknown = self.list_unknown(now);
-            if unknown.is_empty() {
-                return is_left && leftover == Leftover::End;
+    pub(super) fn find_orphans(&mut self, now: Instant) -> bool {
+        if !self.orphans.begin_walk(self.children.count(), now) {
+            return false;
+        }
+        let mut are_ending = false;
+        for _ in 0..WALKS {
+            let mut has_exited = false;
+            for pid in self.list_unknown(now) {
+                match self.orphans.add(pid, leftovers::may_live(pid), &self.events, now) {
+                    Found::Exited => has_exited = true,
+                    Found::Ending => are_ending = true,
+                    Found::Kept => {}
+                }
             }
-            for pid in unknown {
-                // What one has started that has exited is found in the next round.
-                is_left |= self.orphans.add(pid, leftover == Leftover::Keep, &self.events, now);
+            // What an exited one has started is the supervisor's now.
+            if !has_exited {
+                return are_ending;
             }
         }
+        // Processes that fork and exit, one after another.
+        self.orphans.put_off_walk(now);
+        are_ending
     }
 
     /// The children of this process that are neither known nor about to report.
     fn list_unknown(&mut self, now: Instant) -> Vec<Pid> {
-        let Self { orphans, children, launcher, .. } = self;
-        let is_known = |pid| children.contains(pid) || launcher.fork_servers.contains(pid);
         // Without a list from the kernel the processes stay until the daemon stops.
-        let mut unknown = orphans.list_unknown(is_known).unwrap_or_default();
+        let mut unknown = self.orphans.list_children().unwrap_or_default();
+        self.retain_unknown(&mut unknown);
         // A child that has not reported yet is in the session of its fork server. It reports before it leaves that session,
         // so that the report of a child that has left is here.
+        let fork_servers = &self.launcher.fork_servers;
         let is_starting =
-            |&pid: &Pid| getsid(Some(pid)).is_ok_and(|session| launcher.fork_servers.has_session(session));
+            |&pid: &Pid| getsid(Some(pid)).is_ok_and(|session| fork_servers.has_session(session));
         unknown.retain(|pid| !is_starting(pid));
-        if unknown.is_empty() {
-            return unknown;
+        if !unknown.is_empty() {
+            self.receive_all_reports(now);
+            self.retain_unknown(&mut unknown);
         }
-        self.receive_all_reports(now);
-        let Self { children, launcher, .. } = self;
-        unknown.retain(|&pid| !children.contains(pid) && !launcher.fork_servers.contains(pid));
         unknown
+    }
+
+    fn retain_unknown(&self, pids: &mut Vec<Pid>) {
+        let known: HashSet<Pid> = self
+            .children
+            .pids()
+            .chain(self.launcher.fork_servers.pids())
+            .chain(self.orphans.pids())
+            .collect();
+        pids.retain(|pid| !known.contains(pid));
     }
 
     /// Writes the record of a connection that this process has served itself.

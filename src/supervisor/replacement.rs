@@ -79,12 +79,12 @@ impl Connections {
         self.close_retired();
     }
 
-    /// Makes room for what new settings permit.
+    /// Makes room for what new settings permit, in addition to what is in use.
     ///
     /// # Errors
     /// Those of ftruncate(2) and mmap(2), for a larger scoreboard; nothing has changed then.
     pub(crate) fn make_room(&mut self, settings: &Settings) -> io::Result<()> {
-        self.launcher.reconfigure(settings.process.max_connections, settings.children)
+        self.launcher.scoreboard.resize(settings.process.max_connections.max(self.max))
     }
 
     /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Those that
@@ -101,6 +101,7 @@ impl Connections {
     pub(crate) fn switch_to(&mut self, starting: &Starting, settings: &Settings) {
         self.launcher.fork_servers.replace(&starting.0);
         self.max = settings.process.max_connections;
+        self.launcher.reconfigure(self.max, settings.children);
         self.admission.reconfigure(settings.admission.clone());
         self.reserves = Reserves::new(&settings.services);
         self.close_retired();
@@ -110,7 +111,6 @@ impl Connections {
     pub(super) fn close_retired(&mut self) {
         let Self { launcher: Launcher { fork_servers, .. }, children, .. } = self;
         fork_servers.close_retired(|server| children.awaits(server));
-        fork_servers.forget_ended();
     }
 
     /// Lets the fork servers exit: no connection will come.

@@ -8,9 +8,11 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::child::Child;
 use super::connections::Connections;
 use super::events::Event;
-use super::fork_server::State;
+use super::fork_server::{ForkServer, State};
+use super::fork_servers::SPARE_PAUSE;
 use crate::handover::Report;
 use crate::journal;
 use crate::sys::{self, Exit, Usage};
@@ -24,7 +26,7 @@ impl Connections {
                 return;
             };
             match channel.receive_report() {
-                Ok(Some(report)) => self.act_on(server, report, now),
+                Ok(Some((report, fd))) => self.act_on(server, report, fd, now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The children that it has forked for have all reported.
                 Ok(None) | Err(_) => return self.end_channel(server, now),
@@ -38,7 +40,7 @@ impl Connections {
         }
     }
 
-    fn act_on(&mut self, id: u32, report: Report, now: Instant) {
+    fn act_on(&mut self, id: u32, report: Report, fd: Option<OwnedFd>, now: Instant) {
         let Some(server) = self.launcher.fork_servers.get_mut(id) else { return };
         match report {
             Report::Ready { gaps } => {
@@ -51,13 +53,22 @@ impl Connections {
             }
             Report::Failed { sentence } => server.failure = Some(sentence),
             Report::Spare { pid } => {
-                let pid = Pid::from_raw(pid);
-                match self.watch(pid, Event::Process(pid)) {
-                    Ok(pidfd) => self.add_spare(id, pid, pidfd),
-                    Err(_) => {
+                let (pid, until) = (Pid::from_raw(pid), now + SPARE_PAUSE);
+                match (self.watch(pid, Event::Process(pid)), fd) {
+                    (Ok(pidfd), Some(channel)) => {
+                        self.with_server(id, |server| server.add_spare(pid, pidfd, channel));
+                    }
+                    _ => {
                         end_unwatched(pid);
+                        self.with_server(id, |server| server.lose_order(until));
                     }
                 }
+            }
+            Report::NoSpare { errno } => {
+                let error = io::Error::from_raw_os_error(errno);
+                let sentence = format!("unable to fork a spare child: {error}; retrying in 1s");
+                journal::log_service_warning(&server.service.name, &sentence);
+                server.lose_order(now + SPARE_PAUSE);
             }
             Report::Started { slot, pid } => self.set_started(id, slot, Pid::from_raw(pid), now),
             Report::NotForked { slot, errno } => {
@@ -85,9 +96,9 @@ impl Connections {
         }
     }
 
-    fn add_spare(&mut self, server: u32, pid: Pid, pidfd: OwnedFd) {
-        if let Some(server) = self.launcher.fork_servers.get_mut(server) {
-            server.add_spare(pid, pidfd);
+    fn with_server(&mut self, id: u32, action: impl FnOnce(&mut ForkServer)) {
+        if let Some(server) = self.launcher.fork_servers.get_mut(id) {
+            action(server);
         }
     }
 
@@ -97,11 +108,13 @@ impl Connections {
         server.has_served = true;
         let gaps = Arc::clone(&server.gaps);
         let event = Event::Child(slot);
-        let spare = server.take_spare(pid);
-        let mut pidfd = match spare {
-            Some(pidfd) => self.events.change(&pidfd, event).map(|()| pidfd),
-            None => self.watch(pid, event),
-        };
+        if self.children.get(slot).and_then(Child::awaited_of) != Some(id) {
+            end_unwatched(pid); // no connection waits for it
+            return;
+        }
+        let spare = self.children.take_spare(slot).filter(|spare| spare.pid == pid);
+        // A spare is watched already.
+        let mut pidfd = spare.map_or_else(|| self.watch(pid, event), |spare| Ok(spare.pidfd));
         if pidfd.is_err() {
             // The supervisor's copy of the connection is not needed any more, and has a descriptor.
             self.children.close_copy(slot, id);
@@ -124,7 +137,7 @@ impl Connections {
     /// Reports when a child of this process exits. It is not reaped, so that the pid is its own.
     fn watch(&self, pid: Pid, event: Event) -> io::Result<OwnedFd> {
         let pidfd = sys::open_pidfd(pid.as_raw().unsigned_abs())?;
-        self.events.add(&pidfd, event)?;
+        self.events.add_process(&pidfd, event)?;
         Ok(pidfd)
     }
 
@@ -134,12 +147,19 @@ impl Connections {
             server.close();
         }
         for child in self.children.take_all_awaited(id) {
-            self.launcher.release(child.slot(), false);
-            if let Some((connection, service)) = child.into_connection() {
-                self.start(connection, service, now);
-            }
+            self.start_again(child, now);
         }
-        self.launcher.fork_servers.forget_ended();
+        self.forget_fork_servers(now);
+    }
+}
+
+impl Connections {
+    /// Hands a connection over again that no process has.
+    pub(super) fn start_again(&mut self, child: Child, now: Instant) {
+        self.launcher.release(child.slot(), false);
+        if let Some((connection, service)) = child.into_connection() {
+            self.start(connection, service, now);
+        }
     }
 }
 

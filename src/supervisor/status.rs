@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use super::children::{Child, Children};
+use super::child::Child;
+use super::children::Children;
 use super::connections::Connections;
 use super::listeners::Listeners;
 use crate::journal::{self, OpenConnection};

@@ -76,8 +76,9 @@ pub(crate) fn receive_message(
     let flags = patience.flags() | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = loop {
         match recvmsg::<()>(channel.as_raw_fd(), &mut parts, Some(&mut space), flags) {
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECONNRESET) => return Ok(None), // closed with messages that were not read
+            // The other end was closed with messages that it had not read. Those that it has sent are still there: the
+            // kernel reports this once, before them.
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
             result => break result?,
         }
     };

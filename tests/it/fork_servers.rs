@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::{Signal, kill};
@@ -146,4 +147,76 @@ fn killed_spare_loses_no_connection() {
     let [spare] = server.children()[..] else { panic!() };
     kill(Pid::from_raw(spare), Signal::SIGKILL).unwrap();
     assert!(ask(connect(server.address()), REQUEST).ends_with("Hello, World!\n"));
+}
+
+#[test]
+fn daemon_ends_if_a_fork_server_cannot_start() {
+    let mut server = Setup::new("").prelude("ulimit -n 32").spawn();
+    assert_eq!(server.wait().code(), Some(71));
+    let lines = server.lines_to_end();
+    assert!(
+        lines.iter().any(|line| line.contains("lsbaws: service web: its fork server exited with code 71")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn hung_fork_server_affects_no_other_service() {
+    let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let [web, echo] = sockets;
+    let config = "[service.web]\n[service.echo]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
+    let server = Setup::new(config).socket(web).socket(echo).names("web:echo").start();
+    let is_echo =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().contains("fork-server\0echo");
+    let hung = server.fork_servers().into_iter().find(is_echo).unwrap();
+    kill(Pid::from_raw(hung), Signal::SIGSTOP).unwrap();
+    let waiting: Vec<_> = (0..40).map(|_| connect(addresses[1])).collect();
+    for _ in 0..20 {
+        assert!(ask(connect(addresses[0]), REQUEST).ends_with("Hello, World!\n"));
+    }
+    // It is replaced after some seconds.
+    server.wait_line("service echo: its fork server was killed by SIGKILL");
+    for mut stream in waiting {
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+#[test]
+fn orphans_without_a_descriptor_for_them_are_killed() {
+    // Each ignores SIGTERM, and is in a session of its own.
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do \
+                  setsid sh -c 'trap \"\" TERM; sleep 1000' >/dev/null 2>&1 & done; echo done";
+    let command = format!("command = ['/bin/sh', '-c', \"\"\"{script}\"\"\"]");
+    let server = serve(&format!("[service.web]\nprotocol = 'exec'\n{command}\n"));
+    let used = server.count_fds();
+    crate::exhaustion::set_limit(&server, &format!("--nofile={}:", used + 4));
+    for _ in 0..3 {
+        assert_eq!(read_to_end(server.connect()), "done\n");
+    }
+    wait_until("no process is left", || server.children().is_empty());
+    server.wait_idle();
+}
+
+#[test]
+fn kept_processes_live_beside_a_busy_service_that_keeps_none() {
+    let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let [keep, end] = sockets;
+    let shell = |name: &str, script: &str, keys: &str| {
+        format!("[service.{name}]\nprotocol = 'exec'\n{keys}command = ['/bin/sh', '-c', '{script}']\n")
+    };
+    let job = "setsid sleep 1000 >/dev/null 2>&1 & echo $!";
+    let config = shell("keep", job, "leftover = \"keep\"\n") + &shell("end", "sleep 1000 & echo", "");
+    let server = Setup::new(&config).socket(keep).socket(end).names("keep:end").start();
+    for _ in 0..10 {
+        let busy: Vec<_> = (0..4).map(|_| connect(addresses[1])).collect();
+        let pid = read_to_end(connect(addresses[0]));
+        busy.into_iter().for_each(|stream| drop(read_to_end(stream)));
+        let pid = Pid::from_raw(pid.trim().parse().unwrap());
+        wait_until("only the job is left", || server.children().len() == 1);
+        kill(pid, Signal::SIGKILL).expect("the job lives");
+        wait_until("the job is reaped", || server.children().is_empty());
+    }
 }

@@ -132,7 +132,9 @@ fn reload_adds_and_removes_bound_listeners() {
 fn reloads_lose_no_connection_and_leak_nothing() {
     let server = serve("[process]\nspares = 2\n");
     server.get("/");
-    server.record(); // its spare is replaced by then
+    server.record();
+    wait_until("its spare is replaced", || server.children().len() == 2);
+    server.wait_idle();
     let before = server.count_fds();
     for round in 0..50 {
         server.reload(&format!("[process]\nspares = 2\n{}", saying(&round.to_string())));

@@ -1,0 +1,223 @@
+//! A connection that was handed over: where it is, and how it is ended.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::fork_server::{Spare, Taker};
+use super::shedding::{Candidate, Request};
+use crate::child::WAKE_UP;
+use crate::connection::{Connection, Identity, IdleWatch};
+use crate::outcome::TerminatedBy;
+use crate::scoreboard::{Phase, Slot};
+use crate::service::{Protocol, Service};
+use crate::sys::{self, Escalation, GRACE};
+
+/// How long a fork server or a spare may take to start a process.
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a connection is.
+#[derive(Debug)]
+pub(super) enum Process {
+    /// A fork server is to fork a child for it, or has forked a spare that is to start. The socket is the supervisor's copy: it can be handed
+    /// over again.
+    Awaited { socket: Option<OwnedFd>, taker: Taker, since: Instant },
+    /// This child serves it. It is not reaped, so that its pid is its own.
+    Running { pid: Pid, pidfd: OwnedFd },
+    /// This very process serves it.
+    Own,
+}
+
+/// A connection that has, or is about to have, a child.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(super) identity: Identity,
+    pub(super) service: Arc<Service>,
+    pub(super) slot: Slot,
+    pub(super) process: Process,
+    /// Words for what the kernel cannot do to confine it.
+    pub(super) gaps: Arc<str>,
+    pub(super) terminated_by: Option<TerminatedBy>,
+    /// Which signal it gets, and when, if it has to end.
+    pub(super) escalation: Option<Escalation>,
+    /// Of a program whose service has an idle timeout.
+    pub(super) idle: Option<IdleWatch>,
+    /// What it was asked for, to make room for others.
+    pub(super) requested: Option<Request>,
+}
+
+impl Child {
+    /// The child of a connection that was handed over.
+    pub(crate) fn new(connection: Connection, service: &Arc<Service>, slot: Slot, taker: Taker) -> Self {
+        let Connection { socket, identity } = connection;
+        let end = service.deadline(&identity).map(|end| match service.protocol {
+            // The session checks the deadline itself, and answers.
+            Protocol::Http(_) => end + GRACE,
+            Protocol::Exec(_) => end,
+        });
+        let process = Process::Awaited { socket: Some(socket), taker, since: Instant::now() };
+        Self { escalation: end.map(Escalation::new), ..Self::with_process(identity, service, slot, process) }
+    }
+
+    /// A connection that this process has served itself.
+    pub(crate) fn in_place(
+        identity: Identity,
+        service: &Arc<Service>,
+        slot: Slot,
+        terminated_by: Option<TerminatedBy>,
+    ) -> Self {
+        Self { terminated_by, ..Self::with_process(identity, service, slot, Process::Own) }
+    }
+
+    fn with_process(identity: Identity, service: &Arc<Service>, slot: Slot, process: Process) -> Self {
+        Self {
+            identity,
+            service: Arc::clone(service),
+            slot,
+            process,
+            gaps: "".into(),
+            terminated_by: None,
+            escalation: None,
+            idle: None,
+            requested: None,
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Its process, once it is known.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        match self.process {
+            Process::Running { pid, .. } => Some(pid),
+            Process::Awaited { .. } | Process::Own => None,
+        }
+    }
+
+    pub(crate) fn gaps(&self) -> &str {
+        &self.gaps
+    }
+
+    pub(crate) fn terminated_by(&self) -> Option<TerminatedBy> {
+        self.terminated_by
+    }
+
+    /// The spare that is to start.
+    pub(crate) fn spare(&self) -> Option<&Spare> {
+        match &self.process {
+            Process::Awaited { taker, .. } => taker.spare.as_ref(),
+            Process::Running { .. } | Process::Own => None,
+        }
+    }
+
+    /// Its process has not started for too long: a fork server, or a spare, does not run.
+    pub(super) fn has_stalled(&self, now: Instant) -> bool {
+        match &self.process {
+            Process::Awaited { since, .. } => now.saturating_duration_since(*since) >= STALL_TIMEOUT,
+            Process::Running { .. } | Process::Own => false,
+        }
+    }
+
+    /// The fork server that is to fork for it.
+    pub(crate) fn awaited_of(&self) -> Option<u32> {
+        match self.process {
+            Process::Awaited { taker: Taker { server, .. }, .. } => Some(server),
+            Process::Running { .. } | Process::Own => None,
+        }
+    }
+
+    /// Takes the connection back, if no process has it.
+    pub(crate) fn into_connection(self) -> Option<(Connection, Arc<Service>)> {
+        match self.process {
+            Process::Awaited { socket, .. } => {
+                Some((Connection { socket: socket?, identity: self.identity }, self.service))
+            }
+            Process::Running { .. } | Process::Own => None,
+        }
+    }
+
+    /// Asks it to finish the request at hand, and to begin no other.
+    pub(super) fn ask_to_close(&self) {
+        self.slot.ask_to_close();
+        self.wake_up();
+    }
+
+    /// Asks it to make room for another connection.
+    pub(super) fn make_room(&mut self, request: Request) {
+        self.requested = Some(request);
+        match request {
+            Request::Close => self.slot.ask_to_close(),
+            Request::Hurry => self.slot.hurry(),
+        }
+        self.wake_up();
+    }
+
+    /// Interrupts its wait for the client.
+    fn wake_up(&self) {
+        if let Process::Running { pidfd, .. } = &self.process
+            && self.service.is_http()
+        {
+            let _ = sys::send_signal(pidfd.as_fd(), WAKE_UP); // it has exited already
+        }
+    }
+
+    /// When the next signal is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let escalation = self.escalation.map(|escalation| escalation.due());
+        escalation.into_iter().chain(self.idle.as_ref().map(IdleWatch::next_look)).min()
+    }
+
+    /// As a candidate for making room.
+    pub(crate) fn as_candidate(&self, now: Instant) -> Candidate {
+        let age = now.saturating_duration_since(self.identity.accepted_at);
+        let phase = self.slot.phase();
+        let time = match phase {
+            Phase::Idle | Phase::Reading => age.saturating_sub(self.slot.since()),
+            _ => age,
+        };
+        Candidate { phase, time, requested: self.requested }
+    }
+
+    /// Terminates a program on whose connection nothing has moved for too long.
+    pub(super) fn terminate_if_idle(&mut self, now: Instant) {
+        if self.idle.take_if(|idle| idle.is_over(now)).is_some() && self.terminated_by.is_none() {
+            self.escalation = Some(Escalation::new(now));
+            self.terminate_if_due(TerminatedBy::Idle, now);
+        }
+    }
+
+    /// Sends the signal that is due, if one is.
+    pub(super) fn terminate_if_due(&mut self, why: TerminatedBy, now: Instant) {
+        if let Some(signal) = self.escalation.as_mut().and_then(|escalation| escalation.take_signal(now)) {
+            self.terminated_by.get_or_insert(why);
+            self.send(signal);
+        }
+    }
+
+    /// Sends a signal to the process. Where it has become a program, to its group as well: the processes that it has
+    /// started. The group is that of the child's own session, which no other child can join.
+    pub(super) fn send(&self, signal: Signal) {
+        if let Process::Running { pid, pidfd } = &self.process {
+            if let Protocol::Exec(_) = self.service.protocol
+                && killpg(*pid, signal).is_ok()
+            {
+                return;
+            }
+            let _ = sys::send_signal(pidfd.as_fd(), signal); // it has exited already
+        } else if let Some(spare) = self.spare() {
+            let _ = sys::send_signal(spare.pidfd.as_fd(), signal);
+        }
+    }
+}

@@ -268,13 +268,13 @@ impl Supervisor {
         if !self.lifecycle.is_accepting() {
             self.listeners.clear();
         }
-        if !self.lifecycle.is_serving() && self.listeners.count() == 0 && !self.connections.has_waiting() {
-            self.connections.retire_fork_servers();
-        }
         for index in self.listeners.list_retiring() {
             if self.accept_batch(index) {
                 self.listeners.remove(index);
             }
+        }
+        if !self.lifecycle.is_serving() && self.listeners.count() == 0 && !self.connections.has_waiting() {
+            self.connections.retire_fork_servers();
         }
     }
 

@@ -16,9 +16,7 @@ impl Confinement {
         }
         let mut parts =
             if self.starts_programs { self.describe_programs() } else { self.describe_children() };
-        if !self.landlock {
-            parts = vec!["reach all files and processes that their user may (landlock = false)".into()];
-        }
+        parts.push(self.describe_network().into());
         if !self.seccomp {
             parts.push("use all system calls (seccomp = false)".into());
         }
@@ -31,15 +29,20 @@ impl Confinement {
 
     fn describe_children(&self) -> Vec<String> {
         let read = if self.roots.is_empty() { "no file".into() } else { join(&self.roots) };
-        vec![
-            format!("read {read}"),
-            "write nothing".into(),
-            "start no program".into(),
-            "reach no network".into(),
-        ]
+        let mut parts = match self.landlock {
+            true => vec![format!("read {read}"), "write nothing".into()],
+            false => vec![WITHOUT_LANDLOCK.into()],
+        };
+        if self.landlock || self.seccomp {
+            parts.push("start no program".into());
+        }
+        parts
     }
 
     fn describe_programs(&self) -> Vec<String> {
+        if !self.landlock {
+            return vec![WITHOUT_LANDLOCK.into()];
+        }
         let read = match &self.read {
             None => "all files that their user may".into(),
             Some(paths) => format!("{} and system directories", join(paths.iter().chain(&self.roots))),
@@ -51,10 +54,21 @@ impl Confinement {
             format!("read {read}"),
             format!("write {}", join(temporary.iter().chain(&self.writable))),
             format!("run {run}what system directories have"),
-            if self.network { "reach the network" } else { "reach no network" }.into(),
         ]
     }
+
+    /// Landlock knows TCP alone; the filter of system calls permits no sockets but those of Unix.
+    fn describe_network(&self) -> &'static str {
+        match (self.starts_programs && self.network, self.landlock, self.seccomp) {
+            (true, ..) | (false, false, false) => "reach the network",
+            (false, _, true) => "reach no network",
+            (false, true, false) => "reach no TCP port; UDP and other sockets are not confined",
+        }
+    }
 }
+
+/// What a service reaches without a domain.
+const WITHOUT_LANDLOCK: &str = "reach all files and processes that their user may (landlock = false)";
 
 fn join<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> String {
     let mut names: Vec<_> = paths.into_iter().map(|path| path.display().to_string()).collect();

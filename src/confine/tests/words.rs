@@ -39,3 +39,27 @@ fn descriptions_name_what_is_reached() {
     );
     assert!(Confinement::default().describe().starts_with("not confined (confine = false): "));
 }
+
+#[test]
+fn each_half_alone_is_described() {
+    let reach = |starts_programs, network, landlock, seccomp| {
+        let confinement =
+            Confinement { is_on: true, starts_programs, network, landlock, seccomp, ..Confinement::default() };
+        confinement.describe()
+    };
+    let files = "reach all files and processes that their user may (landlock = false)";
+    let tcp = "reach no TCP port; UDP and other sockets are not confined";
+    let calls = "use all system calls (seccomp = false)";
+    let denied = "read no file, write nothing, start no program";
+    assert_eq!(reach(false, false, true, false), format!("children {denied}, {tcp}, {calls}"));
+    assert_eq!(
+        reach(false, false, false, true),
+        format!("children {files}, start no program, reach no network")
+    );
+    assert_eq!(reach(true, false, false, true), format!("programs {files}, reach no network"));
+    assert_eq!(reach(true, true, false, true), format!("programs {files}, reach the network"));
+    assert_eq!(reach(true, false, false, false), format!("programs {files}, reach the network, {calls}"));
+    let programs = reach(true, false, true, false);
+    assert!(programs.ends_with(&format!(", {tcp}, {calls}")), "{programs}");
+    assert!(reach(true, true, true, false).ends_with(&format!(", reach the network, {calls}")));
+}

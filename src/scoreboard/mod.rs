@@ -104,4 +104,6 @@ pub(crate) struct Snapshot {
     pub(crate) target: Option<String>,
     /// Messages of the child that its log did not accept.
     pub(crate) lost_messages: u64,
+    /// A program of the child has left processes that ran, and that the child has terminated.
+    pub(crate) has_orphans: bool,
 }

@@ -17,7 +17,7 @@ const TARGET_MAX: usize = 256;
 const LOST_MESSAGES_MAX: u64 = 1 << 20;
 
 /// Where the text begins, after a word for each number.
-const TEXT: usize = 12;
+const TEXT: usize = 13;
 /// Words of a slot: a page, since a page is what a process maps.
 pub(super) const WORDS: usize = PAGE / size_of::<AtomicU64>();
 
@@ -44,6 +44,8 @@ enum Number {
     TargetLength,
     /// Messages of the child that its log did not accept.
     LostMessages,
+    /// 1: a program has left processes, which the child has terminated.
+    Orphans,
 }
 
 /// One connection's page: atomic integers only, cleared when it is taken.
@@ -163,6 +165,11 @@ impl Slot {
         self.add(Number::LostMessages, 1);
     }
 
+    /// A program has left processes that ran, and they were terminated.
+    pub(crate) fn set_orphans(self) {
+        self.store(Number::Orphans, 1);
+    }
+
     /// Asks the child to begin no further request. A child that waits for one must be woken by a signal.
     pub(crate) fn ask_to_close(self) {
         self.words[Number::CloseAsked as usize].fetch_max(CLOSE, Relaxed);
@@ -212,6 +219,7 @@ impl Slot {
             method: load_text(self.method(), self.load(Number::MethodLength)),
             target: load_text(self.target(), self.load(Number::TargetLength)),
             lost_messages: self.load(Number::LostMessages).min(LOST_MESSAGES_MAX),
+            has_orphans: self.load(Number::Orphans) != 0,
         }
     }
 
@@ -263,6 +271,7 @@ mod tests {
         slot.set_route(2);
         slot.set_status(200);
         slot.add_bytes_in(7);
+        slot.set_orphans();
         slot.enter(Phase::Writing);
         let snapshot = slot.read();
         assert_eq!(snapshot.method.as_deref(), Some("GET"));
@@ -271,11 +280,12 @@ mod tests {
             (snapshot.phase, snapshot.status, snapshot.route, snapshot.bytes_in),
             (Phase::Writing, Some(200), Some(2), 7)
         );
+        assert!(snapshot.has_orphans);
         scoreboard.give_back(slot);
         let snapshot = scoreboard.take().unwrap().read();
         assert_eq!(
-            (snapshot.phase, snapshot.requests, snapshot.method, snapshot.status),
-            (Phase::Starting, 0, None, None)
+            (snapshot.phase, snapshot.requests, snapshot.method, snapshot.status, snapshot.has_orphans),
+            (Phase::Starting, 0, None, None, false)
         );
     }
 

@@ -174,7 +174,7 @@ impl Connections {
             pid: pid.as_raw(),
             exit,
             terminated_by: child.terminated_by(),
-            has_orphans,
+            has_orphans: has_orphans || snapshot.has_orphans,
             gaps: child.gaps(),
             limit: limit.filter(|_| child.terminated_by().is_none()),
             usage,

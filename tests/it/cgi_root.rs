@@ -210,7 +210,8 @@ fn processes_that_a_program_leaves_end_with_its_request() {
     for (name, _) in LEAVING {
         let answer = it.server.get(&format!("/cgi/{name}"));
         wait_dead(Pid::from_raw(dechunk(&answer).trim().parse().unwrap()));
-        assert_eq!(it.server.record_of(&format!("/cgi/{name}")).get("program_end"), "exit code 0", "{name}");
+        let record = it.server.record_of(&format!("/cgi/{name}"));
+        assert_eq!((record.get("program_end"), record.get("orphans")), ("exit code 0", "yes"), "{name}");
     }
     // Before the next request of the connection, not only at its end.
     let request = "GET /cgi/session HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -249,7 +250,8 @@ fn kept_job_outlives_its_request_each_time() {
     for (name, number) in targets() {
         let target = format!("/{name}?{number}");
         assert_eq!(status(&server.get(&target)), "200");
-        assert_eq!(server.record_of(&target).get("program_end"), "exit code 0");
+        let record = server.record_of(&target);
+        assert_eq!((record.get("program_end"), record.get("orphans")), ("exit code 0", ""));
     }
     // All connections have ended, and all jobs run until this exists.
     fs::write(at("go"), "").unwrap();

@@ -94,6 +94,7 @@ impl RunningProgram {
         let start = Instant::now();
         let mut escalation = Escalation::new(start);
         let (mut signal, mut known) = (Signal::SIGTERM, Vec::<Pid>::new());
+        let had_exited = matches!(self.check_end(), Ok(Some(_)));
         // A process that is blocked in the kernel outlives even SIGKILL, so the wait is limited.
         while start.elapsed() < 2 * GRACE {
             let is_running = !matches!(self.check_end(), Ok(Some(_)));
@@ -101,6 +102,9 @@ impl RunningProgram {
             left.retain(|pid| !self.keeps_leftovers && !self.earlier.contains(pid));
             if !is_running && left.is_empty() {
                 break;
+            }
+            if had_exited && !left.is_empty() {
+                self.slot.set_orphans();
             }
             if let Some(due) = escalation.take_signal(Instant::now()) {
                 signal = due;

@@ -33,6 +33,7 @@ mod confine;
 mod connection;
 mod environment;
 mod escape;
+mod interpreter;
 mod limits;
 mod notify;
 mod outcome;

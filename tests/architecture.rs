@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
     &["capacity", "confine"],
     &["limits"],
     &["environment", "scoreboard", "source"],
-    &["connection", "escape", "notify", "outcome"],
+    &["connection", "escape", "interpreter", "notify", "outcome"],
     &["sys"],
 ];
 
@@ -39,7 +39,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["mod"],
             &["settings"],
             &["forecast", "layers", "limits", "listen", "log", "process", "reach", "service", "show"],
-            &["confine", "document", "privileges", "route", "sandbox"],
+            &["confine", "document", "permissions", "privileges", "route", "sandbox"],
             &["account", "exec", "rlimits"],
             &["keywords", "lists", "quantity", "unit", "variables"],
             &["hidden"],

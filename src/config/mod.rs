@@ -21,6 +21,7 @@ mod limits;
 mod listen;
 mod lists;
 mod log;
+mod permissions;
 mod privileges;
 mod process;
 mod provenance;

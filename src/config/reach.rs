@@ -1,5 +1,6 @@
 //! What `check` prints about the confinement of each service.
 
+use super::permissions;
 use super::privileges::find_refusals;
 use crate::confine::find_gaps;
 use crate::supervisor::settings::{Model, Settings};
@@ -14,6 +15,12 @@ pub(crate) fn describe_reach(settings: &Settings) -> Vec<String> {
             continue;
         }
         lines.push(format!("service.{name}: {}", service.confinement.describe()));
+        let denied = service.confinement.execute.iter().filter_map(|program| {
+            let denied = service.confinement.find_not_executable(program)?.describe(name);
+            Some(format!("warning: service.{name}: {} cannot be run: {denied}", program.display()))
+        });
+        lines.extend(denied);
+        lines.extend(permissions::find_denied(name, &service.confinement));
         let gaps = find_gaps(&service.confinement);
         lines.extend(gaps.iter().map(|gap| format!("warning: service.{name}: {}", gap.sentence)));
     }

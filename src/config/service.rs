@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::account::{Account, Accounts};
-use super::confine::Confine;
+use super::confine::{Confine, ConfineKeys};
 use super::exec::ExecKeys;
 use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
@@ -90,6 +90,7 @@ impl KeyType for ServiceTable {
     fn read(raw: &RawValue<'_>) -> Option<Self> {
         raw.table()?;
         let keys = ServiceKeys::read_keys(raw);
+        reject_keys_of_confine(raw);
         reject_foreign_keys(raw, &[ServiceKeys::NAMES, RlimitKeys::NAMES].concat(), keys.protocol);
         let protocol = match keys.protocol {
             ProtocolName::Http => ProtocolKeys::Http(HttpKeys::read_keys(raw)),
@@ -106,6 +107,13 @@ impl KeyType for ServiceTable {
             ProtocolKeys::Exec(keys) => keys.show_keys(),
         });
         Some(table.into())
+    }
+}
+
+/// An easy mistake is to leave out the table `confine`.
+fn reject_keys_of_confine(raw: &RawValue<'_>) {
+    for name in raw.list_keys().filter(|name| ConfineKeys::NAMES.contains(name)) {
+        raw.place.key(name).reject(format!("unknown key, did you mean confine.{name}?"));
     }
 }
 

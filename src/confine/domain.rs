@@ -9,13 +9,16 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
 };
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
 use super::{Confinement, Error};
 
 /// The newest version whose rights are all known here; of an older kernel the crate takes what it has.
 const NEWEST: ABI = ABI::V10;
 
 /// Everything below these may be executed, and read: an administrator has installed it.
-const SYSTEM: [&str; 9] =
+pub(super) const SYSTEM: [&str; 9] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"];
 
 /// What programs read in addition when `read` is set. /etc has the accounts, names and certificates that C libraries
@@ -94,16 +97,16 @@ impl Domain {
             self.add_if_present(path, RUN)?;
         }
         for path in &confinement.execute {
-            self.add_path(path, RUN)?;
+            self.add_path(path, RUN, "execute")?;
         }
         match &confinement.read {
-            None => self.add_path(Path::new("/"), READ)?,
+            None => self.add_path(Path::new("/"), READ, "read")?,
             Some(paths) => {
                 for path in COMMON {
                     self.add_if_present(path, READ)?;
                 }
                 for path in paths {
-                    self.add_path(path, READ)?;
+                    self.add_path(path, READ, "read")?;
                 }
             }
         }
@@ -111,7 +114,7 @@ impl Domain {
             self.add_if_present(path, WRITE)?;
         }
         for path in &confinement.writable {
-            self.add_path(path, WRITE)?;
+            self.add_path(path, WRITE, "writable")?;
         }
         for path in DEVICES {
             self.add_if_present(path, USE_DEVICE)?;
@@ -119,9 +122,14 @@ impl Domain {
         Ok(())
     }
 
-    fn add_path(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), Error> {
-        let step = || format!("open {}", path.display());
-        self.add(PathFd::new(path).map_err(Error::at(step()))?, access)
+    /// `key`: that of `[service.NAME.confine]` which permits the path.
+    fn add_path(&mut self, path: &Path, access: BitFlags<AccessFs>, key: &'static str) -> Result<(), Error> {
+        let opened = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        let opened = opened.map_err(|errno| {
+            let error = Error::at(format!("open {}", path.display()))(errno.desc());
+            Error { key: Some(key), ..error }
+        });
+        self.add(opened?, access)
     }
 
     /// A system need not have each of the usual directories, nor let this user find them.

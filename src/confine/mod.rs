@@ -11,6 +11,7 @@ mod calls;
 mod denied;
 mod describe;
 mod domain;
+mod executable;
 mod filter;
 mod gaps;
 #[cfg(test)]
@@ -71,12 +72,26 @@ pub(crate) struct User {
 pub(crate) struct Error {
     step: String,
     reason: String,
+    /// The key of `[service.NAME.confine]` that has the path which cannot be opened.
+    key: Option<&'static str>,
 }
 
 impl Error {
     /// Names the step that failed.
     fn at<E: Display>(step: impl Into<String>) -> impl FnOnce(E) -> Self {
-        move |reason| Self { step: step.into(), reason: reason.to_string() }
+        move |reason| Self { step: step.into(), reason: reason.to_string(), key: None }
+    }
+
+    /// The sentence, with the key of the service that it is about.
+    pub(crate) fn describe(&self, service: &str) -> String {
+        match self.key {
+            // The domain executes the programs of the routes, and reads their document roots, by the same rules.
+            Some(key @ ("execute" | "read")) => {
+                format!("{self} (service.{service}.confine.{key}, or a path of its routes)")
+            }
+            Some(key) => format!("{self} (service.{service}.confine.{key})"),
+            None => self.to_string(),
+        }
     }
 }
 

@@ -121,7 +121,8 @@ impl ForkServer {
         journal::open_for_children(logs_to_journal, self.service.confinement.starts_programs)
             .map_err(|error| format!("unable to open the journal: {error}"))?;
         let roots: Vec<_> = self.service.roots().map(AsFd::as_fd).collect();
-        confine::apply(&self.service.confinement, &roots).map_err(|error| error.to_string())
+        let applied = confine::apply(&self.service.confinement, &roots);
+        applied.map_err(|error| error.describe(&self.service.name))
     }
 
     fn fork_first_spares(&mut self) -> Result<(), String> {

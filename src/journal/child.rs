@@ -2,8 +2,7 @@
 //! socket gets one from the process that forks it; others open one when there is something to write. What the log does not
 //! accept is counted in the slot of the child, and the supervisor adds it to its own count.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -17,8 +16,10 @@ use super::settings::Level;
 use super::socket::{JournalSocket, SendError};
 use super::stderr::Stderr;
 use crate::capacity::Watch;
+use crate::confine::Confinement;
 use crate::connection::Identity;
 use crate::escape::{escape_ascii, escape_for_line};
+use crate::interpreter;
 use crate::scoreboard::Slot;
 use crate::sys;
 
@@ -78,15 +79,20 @@ impl<'a> ChildLog<'a> {
         Self { identity, service, slot }
     }
 
-    /// A program could not be started.
-    pub(crate) fn log_program_failed(&self, program: &Path, error: &io::Error) {
+    /// A program could not be started. `confinement`: that of the service.
+    pub(crate) fn log_program_failed(&self, program: &Path, error: &io::Error, confinement: &Confinement) {
         let limit = Watch::default().find_reached(error);
+        let is_denied = error.raw_os_error() == Some(libc::EACCES);
+        let denied = is_denied.then(|| confinement.find_not_executable(program)).flatten();
         let mut error = error.to_string();
         if error.starts_with("No such file")
             && let Some((interpreter, has_return)) = read_interpreter(program)
         {
             let cause = if has_return { " (the #! line ends with a carriage return)" } else { "" };
             error = format!("interpreter '{interpreter}' not found{cause}: {error}");
+        }
+        if let Some(denied) = denied {
+            error = format!("{error}: {}", denied.describe(self.service));
         }
         if let Some(limit) = limit {
             error = format!("{error}: {limit}");
@@ -203,10 +209,8 @@ fn send(socket: &mut JournalSocket, entry: &[u8], time_left: &mut Duration) -> b
 /// The interpreter in the `#!` line of a script, and whether a carriage return ends that line: it is invisible and
 /// never intended.
 fn read_interpreter(script: &Path) -> Option<(String, bool)> {
-    let mut start = Vec::new();
-    File::open(script).ok()?.take(200).read_to_end(&mut start).ok()?;
-    let line = start.split(|&byte| byte == b'\n').next()?.strip_prefix(b"#!")?;
-    let text = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = interpreter::read_line(script)?;
+    let text = line.strip_suffix(b"\r").unwrap_or(&line);
     Some((escape_ascii(text), text.len() < line.len()))
 }
 

@@ -33,6 +33,8 @@ struct Restart {
 struct Failures {
     service: String,
     count: u32,
+    /// What the last one has reported before it exited.
+    reason: Option<String>,
 }
 
 /// All fork servers.
@@ -193,7 +195,10 @@ impl ForkServers {
                 && server.channel().is_some()
         };
         let ready = self.servers.iter().filter(|server| is_its(server)).count();
-        let mut last = io::Error::other("its fork server is being started");
+        let mut last = io::Error::other(match self.find_reason(service) {
+            Some(reason) => format!("its fork server cannot start: {reason}"),
+            None => "its fork server is being started".into(),
+        });
         for turn in 0..ready {
             let at = (self.round + turn) % ready;
             let Some(server) = self.servers.iter_mut().filter(|server| is_its(server)).nth(at) else { break };
@@ -206,6 +211,12 @@ impl ForkServers {
             }
         }
         Err(last)
+    }
+
+    /// Why the last fork server of a service could not start.
+    fn find_reason(&self, service: &Service) -> Option<&str> {
+        let mut failures = self.failures.iter().filter(|failures| failures.service == service.name);
+        failures.next()?.reason.as_deref()
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&ForkServer> {
@@ -282,9 +293,10 @@ impl ForkServers {
             return true;
         }
         server.state = State::Retiring;
+        let reason = server.failure.clone();
         server.failure.get_or_insert_with(|| format!("its fork server {exit}"));
         if server.is_current {
-            self.plan_restart(index, now);
+            self.plan_restart(index, reason, now);
         } else {
             // One that was to replace another is not started again.
             let failure = server.failure.as_deref().unwrap_or_default();
@@ -293,8 +305,8 @@ impl ForkServers {
         true
     }
 
-    /// Plans to start a fork server that has exited again.
-    fn plan_restart(&mut self, index: usize, now: Instant) {
+    /// Plans to start a fork server that has exited again. `reason`: what it has reported.
+    fn plan_restart(&mut self, index: usize, reason: Option<String>, now: Instant) {
         let server = &self.servers[index];
         let failure = server.failure.clone().unwrap_or_default();
         let (service, has_served) = (Arc::clone(&server.service), server.has_served);
@@ -303,11 +315,12 @@ impl ForkServers {
         let failures = match at {
             Some(at) => &mut self.failures[at],
             None => {
-                self.failures.push(Failures { service: name.clone(), count: 0 });
+                self.failures.push(Failures { service: name.clone(), count: 0, reason: None });
                 let last = self.failures.len() - 1;
                 &mut self.failures[last]
             }
         };
+        failures.reason = reason;
         failures.count = if has_served { 0 } else { failures.count + 1 };
         let pause = match failures.count {
             0 => Duration::ZERO,

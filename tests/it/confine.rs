@@ -2,14 +2,16 @@
 //! write without any key.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
 use crate::cgi::write_program;
-use crate::harness::{LSBAWS, Server, command, find_program, run, serve};
+use crate::harness::{LSBAWS, Server, command, find_program, read_to_end, run, serve};
 
 /// A folder below that of the build.
 fn make_folder() -> TempDir {
@@ -148,6 +150,58 @@ fn check_names_what_each_service_reaches() {
     assert!(text.contains("service.b: not confined (confine = false): "), "{text}");
 }
 
+/// A script whose interpreter is neither below its root nor in a system directory.
+fn write_script_of_foreign_interpreter(folder: &Path) -> PathBuf {
+    for name in ["venv", "cgi"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    let shell = folder.join("venv/shell");
+    fs::copy("/bin/sh", &shell).unwrap();
+    let script = folder.join("cgi/script");
+    write_program(
+        &script,
+        &format!("#! {} -e\necho Content-Type: text/plain; echo; echo run\n", shell.display()),
+    );
+    script
+}
+
+#[test]
+fn denied_interpreter_is_named_with_its_key() {
+    let folder = make_folder();
+    let script = write_script_of_foreign_interpreter(folder.path());
+    let (cgi, venv) = (folder.path().join("cgi"), folder.path().join("venv"));
+    let route = format!("[[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n", cgi.display());
+    let cause = format!(
+        ": its interpreter {}/shell is outside the system directories, the roots and service.web.confine.execute",
+        venv.display()
+    );
+    let server = serve(&route);
+    assert!(server.get("/script").starts_with("HTTP/1.1 403 "));
+    let line = server.wait_line("unable to run ");
+    assert!(
+        line.contains(&format!("{}: Permission denied (os error 13){cause}", script.display())),
+        "{line}"
+    );
+    // Its mode is another cause.
+    let plain = cgi.join("plain");
+    fs::write(&plain, "#!/bin/sh\n").unwrap();
+    server.get("/plain");
+    let line = server.wait_line("unable to run ");
+    assert!(line.contains(&format!("{}: Permission denied (os error 13)", plain.display())), "{line}");
+    assert!(!line.contains("confine"), "{line}");
+    drop(server);
+    let server = serve(&format!("[service.web.confine]\nexecute = '{}'\n{route}", venv.display()));
+    assert!(server.get("/script").contains("run\n"));
+    let file = folder.path().join("lsbaws.toml");
+    fs::write(&file, format!("[service.web]\nprotocol = 'exec'\ncommand = '{}'\n", script.display()))
+        .unwrap();
+    let (_, text, _) = run(&["check", "-c", file.to_str().unwrap()]);
+    assert!(
+        text.contains(&format!("warning: service.web: {} cannot be run{cause}", script.display())),
+        "{text}"
+    );
+}
+
 #[test]
 fn paths_of_the_confinement_must_exist() {
     let config = "[service.a]\nprotocol = 'exec'\ncommand = '/bin/cat'\n[service.a.confine]\nwritable = ['/tmp', '/none']\n";
@@ -167,6 +221,80 @@ fn paths_of_the_confinement_must_exist() {
         errors.contains("service.web.confine.network: expected only in a service that starts programs"),
         "{errors}"
     );
+}
+
+#[test]
+fn check_warns_of_what_the_user_may_not_use() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let folder = make_folder();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["open", "closed", "data"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    fs::set_permissions(at("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    let check = |user: &str| {
+        let text = format!(
+            "[service.web]\nuser = '{user}'\n[service.web.confine]\nwritable = '{}'\n\
+             [[service.web.route]]\nhandler = 'cgi'\nroot = '{}'\n\
+             [[service.web.route]]\npath = '/open'\nhandler = 'files'\nroot = '{}'\n",
+            at("data").display(),
+            at("closed").display(),
+            at("open").display()
+        );
+        fs::write(at("lsbaws.toml"), text).unwrap();
+        run(&["check", "-c", at("lsbaws.toml").to_str().unwrap()]).1
+    };
+    let text = check("nobody");
+    let closed = at("closed").display().to_string();
+    let searched = format!(
+        "warning: service.web: user 65534 may not search {closed}, so that it cannot serve {closed}\n"
+    );
+    assert!(text.contains(&searched), "{text}");
+    let data = at("data").display().to_string();
+    let written = format!("warning: service.web.confine.writable: user 65534 may not write {data}\n");
+    assert!(text.contains(&written), "{text}");
+    assert_eq!(text.matches("may not").count(), 2, "{text}");
+    let text = check("root");
+    assert!(text.contains("note: service.web.user: serves as root\n") && !text.contains("may not"), "{text}");
+}
+
+#[test]
+fn keys_of_the_confinement_are_suggested() {
+    let folder = make_folder();
+    let file = folder.path().join("lsbaws.toml");
+    fs::write(&file, "[service.web]\nnetwork = true\nwritable = '/srv'\n").unwrap();
+    let (_, _, errors) = run(&["check", "-c", file.to_str().unwrap()]);
+    for name in ["network", "writable"] {
+        let error = format!("service.web.{name}: unknown key, did you mean confine.{name}?");
+        assert!(errors.contains(&error), "{errors}");
+    }
+}
+
+#[test]
+fn missing_path_is_named_with_its_key() {
+    let folder = make_folder();
+    let writable = folder.path().join("data");
+    fs::create_dir(&writable).unwrap();
+    let mut server = serve(&format!(
+        "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n[service.web.confine]\nwritable = '{}'\n",
+        writable.display()
+    ));
+    let [fork_server] = server.fork_servers()[..] else { panic!() };
+    fs::remove_dir(&writable).unwrap();
+    kill(Pid::from_raw(fork_server), Signal::SIGKILL).unwrap();
+    let failure = format!(
+        "unable to open {}: No such file or directory (service.web.confine.writable)",
+        writable.display()
+    );
+    server.wait_line(&format!("service web: {failure}; starting it again"));
+    let stream = server.connect();
+    assert_eq!(read_to_end(stream), "");
+    let record = server.wait_line(" reason=\"no_process\"");
+    assert!(record.contains(&format!("its fork server cannot start: {failure}")), "{record}");
+    fs::create_dir(&writable).unwrap();
+    server.stop();
 }
 
 #[test]

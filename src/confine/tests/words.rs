@@ -43,8 +43,14 @@ fn descriptions_name_what_is_reached() {
 #[test]
 fn each_half_alone_is_described() {
     let reach = |starts_programs, network, landlock, seccomp| {
-        let confinement =
-            Confinement { is_on: true, starts_programs, network, landlock, seccomp, ..Confinement::default() };
+        let confinement = Confinement {
+            is_on: true,
+            starts_programs,
+            network,
+            landlock,
+            seccomp,
+            ..Confinement::default()
+        };
         confinement.describe()
     };
     let files = "reach all files and processes that their user may (landlock = false)";

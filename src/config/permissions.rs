@@ -1,0 +1,101 @@
+//! Whether the user of a service may use the directories that the settings name, by their modes. An access control list
+//! can permit more.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::confine::{Confinement, User};
+
+/// What a user may do, as the bits of a mode.
+const WRITE: u32 = 2;
+const SEARCH: u32 = 1;
+
+/// A sentence for each path that the user of the service `name` may not use, and for a user that may do everything.
+pub(super) fn find_denied(name: &str, confinement: &Confinement) -> Vec<String> {
+    let Some(user) = &confinement.user else { return Vec::new() };
+    if user.uid == 0 {
+        return vec![format!("note: service.{name}.user: serves as root")];
+    }
+    let uid = user.uid;
+    let roots = confinement.roots.iter().filter_map(|root| {
+        let denied = find_unsearchable(root, user)?;
+        Some(format!(
+            "warning: service.{name}: user {uid} may not search {denied}, so that it cannot serve {}",
+            root.display()
+        ))
+    });
+    let writable = confinement.writable.iter().filter(|path| !may_write(path, user)).map(|path| {
+        format!("warning: service.{name}.confine.writable: user {uid} may not write {}", path.display())
+    });
+    roots.chain(writable).collect()
+}
+
+/// The outermost directory on the way into `directory`, and this itself, that the user may not search.
+fn find_unsearchable(directory: &Path, user: &User) -> Option<String> {
+    let whole = fs::canonicalize(directory).ok()?;
+    let mut ways: Vec<_> = whole.ancestors().collect();
+    ways.reverse();
+    let denied = ways.into_iter().find(|path| !may(path, user, SEARCH))?;
+    Some(denied.display().to_string())
+}
+
+fn may_write(path: &Path, user: &User) -> bool {
+    let Ok(whole) = fs::canonicalize(path) else { return true };
+    let (bits, directory) = match whole.is_dir() {
+        true => (WRITE | SEARCH, Some(&*whole)),
+        false => (WRITE, whole.parent()),
+    };
+    may(&whole, user, bits) && directory.is_none_or(|directory| find_unsearchable(directory, user).is_none())
+}
+
+/// A path that cannot be looked at counts as permitted.
+fn may(path: &Path, user: &User, bits: u32) -> bool {
+    fs::metadata(path).map_or(true, |metadata| permits(&metadata, user, bits))
+}
+
+/// Only the bits of the first class that the user is in count (path_resolution(7)).
+fn permits(metadata: &Metadata, user: &User, bits: u32) -> bool {
+    let is_in_group = user.gid == metadata.gid() || user.groups.contains(&metadata.gid());
+    let shift = match user.uid == metadata.uid() {
+        true => 6,
+        false if is_in_group => 3,
+        false => 0,
+    };
+    metadata.mode() >> shift & bits == bits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn modes_deny_by_the_first_class_of_the_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        let (inner, own) = (path.join("inner"), path.metadata().unwrap());
+        fs::create_dir(&inner).unwrap();
+        let set = |mode| fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let user = |uid, gid, groups: &[u32]| User { uid, gid, groups: groups.to_vec() };
+        let owner = user(own.uid(), u32::MAX, &[]);
+        let member = user(u32::MAX, u32::MAX, &[own.gid()]);
+        let other = user(u32::MAX, u32::MAX, &[]);
+        for (mode, permitted) in
+            [(0o700, [true, false, false]), (0o070, [false, true, false]), (0o707, [true, false, true])]
+        {
+            set(mode);
+            for (user, is_permitted) in [&owner, &member, &other].into_iter().zip(permitted) {
+                let denied = find_unsearchable(&inner, user);
+                let expected = (!is_permitted).then(|| path.display().to_string());
+                assert_eq!(denied, expected, "{mode:o} {user:?}");
+                assert_eq!(may(&path, user, WRITE), is_permitted, "{mode:o} {user:?}");
+            }
+        }
+        set(0o755);
+        assert!(!may_write(&inner, &other) && find_unsearchable(&inner, &other).is_none());
+        set(0o700);
+    }
+}

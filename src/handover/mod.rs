@@ -30,7 +30,7 @@ pub(crate) struct Handover<'a> {
     pub(crate) peer: Peer,
     /// Name of the listener that accepted it.
     pub(crate) listener: &'a str,
-    /// By CLOCK_MONOTONIC: see [`sys::monotonic_nanoseconds`].
+    /// By CLOCK_MONOTONIC: see [`sys::instant_of`].
     pub(crate) accepted_at: u64,
     /// Which page of the scoreboard is the child's.
     pub(crate) slot: u32,

@@ -101,7 +101,7 @@ pub(crate) mod by_number {
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    /// Writes the number. [`super::keep_for_program`] lets the new process inherit the descriptor.
+    /// Writes the number. [`crate::sys::keep_for_program`] lets the new process inherit the descriptor.
     pub(crate) fn serialize<S: Serializer>(fd: &OwnedFd, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i32(fd.as_raw_fd())
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
+use std::path::Path;
 use tempfile::TempDir;
 
 /// Open files of this process and of the processes that it starts, if the caller permits as many.
@@ -45,6 +46,13 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         command.env("LSBAWS_PROCESS__ALLOW_ROOT", "true");
     }
     command
+}
+
+/// A folder that is not below /tmp or /var/tmp, where programs may write.
+pub fn make_folder_outside_tmp() -> TempDir {
+    let places = [Path::new(env!("CARGO_TARGET_TMPDIR")), Path::new("/var/lib"), Path::new("/dev/shm")];
+    let is_outside = |place: &&&Path| !place.starts_with("/tmp") && !place.starts_with("/var/tmp");
+    places.iter().filter(is_outside).find_map(|place| tempfile::tempdir_in(place).ok()).unwrap()
 }
 
 /// A folder that every user may enter. Its path is short, since the name of a Unix socket has at most 107 bytes

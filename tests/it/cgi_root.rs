@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::cgi::{dechunk, programs, say, status, write_program};
-use crate::harness::{ask, find_program, make_folder, serve, wait_dead, wait_until};
+use crate::harness::{ask, find_program, make_folder, make_folder_outside_tmp, serve, wait_dead, wait_until};
 
 fn exchange(one: &Path, other: &Path) {
     renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE).unwrap();
@@ -55,7 +55,7 @@ impl Race {
     /// `make` makes a program that answers with the word.
     fn new(make: impl Fn(&Path, &str)) -> Self {
         // Not below /tmp, which programs may read in any case.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = make_folder_outside_tmp();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("root/d")).unwrap();
         fs::create_dir_all(at("outside")).unwrap();

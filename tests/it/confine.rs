@@ -11,11 +11,13 @@ use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
 use crate::cgi::write_program;
-use crate::harness::{LSBAWS, Server, command, find_program, read_to_end, run, serve};
+use crate::harness::{
+    LSBAWS, Server, command, find_program, make_folder_outside_tmp, read_to_end, run, serve,
+};
 
 /// A folder below that of the build.
 fn make_folder() -> TempDir {
-    tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap()
+    make_folder_outside_tmp()
 }
 
 fn git(arguments: &[&str], folder: &Path) -> Output {

@@ -216,6 +216,7 @@ impl Supervisor {
             Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now),
             Ok(Ok(Signal::SIGHUP)) => self.reload_requested = true,
             Ok(Ok(Signal::SIGUSR1)) => {
+                self.connections.handle_events(now); // what is known by now
                 let verb = if self.lifecycle.is_serving() { "serving" } else { "draining" };
                 status::log_status(verb, self.started, &self.listeners, &self.connections, now);
             }

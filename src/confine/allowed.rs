@@ -83,12 +83,11 @@ const FORK_FLAGS: i32 = CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
 /// Commands of fcntl(2) that have no effect on others: F_SETOWN and F_SETSIG would send signals.
 const DESCRIPTOR_COMMANDS: [i32; 5] = [F_GETFD, F_SETFD, F_GETFL, F_DUPFD, F_DUPFD_CLOEXEC];
 
-/// Options that a child sets for its connection. SO_ATTACH_FILTER, for one, would bring code into the kernel.
-const SOCKET_OPTIONS: [(i32, i32); 11] = [
+/// Options that a child sets for its connection. SO_ATTACH_FILTER, for one, would bring code into the kernel, and
+/// SO_SNDBUF would make the socket to the journal, which children share, of no use.
+const SOCKET_OPTIONS: [(i32, i32); 9] = [
     (SOL_SOCKET, SO_LINGER),
     (SOL_SOCKET, SO_KEEPALIVE),
-    (SOL_SOCKET, SO_SNDBUF),
-    (SOL_SOCKET, SO_RCVBUF),
     (IPPROTO_TCP, TCP_NODELAY),
     (IPPROTO_TCP, TCP_CORK),
     (IPPROTO_TCP, TCP_KEEPIDLE),

@@ -231,7 +231,10 @@ impl Connections {
         let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
         fork_servers.refresh(&mut Shared { scoreboard: scoreboard.file(), events, outputs }, now);
         let stalled = self.children.find_stalled(now);
-        self.launcher.fork_servers.kill_stalled(&stalled);
+        if !stalled.is_empty() {
+            self.launcher.fork_servers.kill_stalled(&stalled);
+            self.kill_unreported();
+        }
         self.reap_again(now);
         if self.orphans.is_walk_due(now) {
             self.find_orphans(now);
@@ -253,6 +256,7 @@ impl Connections {
     pub(crate) fn kill_all(&mut self, now: Instant) {
         self.children.kill_all(now);
         self.launcher.fork_servers.kill_all();
+        self.kill_unreported();
         self.orphans.kill_all(now);
     }
 
@@ -310,6 +314,7 @@ impl Connections {
     /// Terminates the children for a drain that has lasted too long: see [`Children::terminate_for_drain`].
     pub(crate) fn terminate_for_drain(&mut self, now: Instant, is_spared: impl Fn(&Child) -> bool) -> usize {
         self.launcher.fork_servers.kill_all(); // no connection will come
+        self.kill_unreported();
         self.orphans.kill_all(now);
         self.children.terminate_for_drain(now, is_spared)
     }

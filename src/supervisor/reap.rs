@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 
 use super::child::Child;
@@ -142,6 +143,18 @@ impl Connections {
             self.retain_unknown(&mut unknown);
         }
         unknown
+    }
+
+    /// Kills the children of fork servers that have not reported, and do not: stopped ones, which keep the channel open.
+    pub(super) fn kill_unreported(&mut self) {
+        let mut unknown = self.orphans.list_children().unwrap_or_default();
+        self.retain_unknown(&mut unknown);
+        let fork_servers = &self.launcher.fork_servers;
+        for pid in unknown {
+            if getsid(Some(pid)).is_ok_and(|session| fork_servers.has_session(session)) {
+                let _ = kill(pid, Signal::SIGKILL); // not reaped, so that the pid is its own
+            }
+        }
     }
 
     fn retain_unknown(&self, pids: &mut Vec<Pid>) {

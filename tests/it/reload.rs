@@ -131,10 +131,15 @@ fn reload_adds_and_removes_bound_listeners() {
 #[test]
 fn reloads_lose_no_connection_and_leak_nothing() {
     let server = serve("[process]\nspares = 2\n");
+    // The first one opens the list of children.
+    server.reload("[process]\nspares = 2\n");
+    server.wait_line("configuration reloaded");
     server.get("/");
     server.record();
-    wait_until("its spare is replaced", || server.children().len() == 2);
-    server.wait_idle();
+    wait_until("its spare is replaced", || {
+        server.signal(Signal::SIGUSR1);
+        server.wait_line("status: ").contains(", 2 spares,")
+    });
     let before = server.count_fds();
     for round in 0..50 {
         server.reload(&format!("[process]\nspares = 2\n{}", saying(&round.to_string())));

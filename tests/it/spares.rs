@@ -20,6 +20,7 @@ fn spare_serves_one_connection_and_is_replaced() {
         let record = server.record();
         assert!(spares.remove(&record.number("pid")), "{}", record.line);
         assert_eq!((record.get("outcome"), record.get("handler")), ("served", "respond"));
+        wait_until("the spare is replaced", || server.children().len() == 2);
         spares.extend(server.children().into_iter().map(i64::from));
     }
     server.stop();

@@ -24,7 +24,9 @@ pub(super) struct Demand {
     pub(super) processes_each: u64,
     /// Fork servers and spares.
     pub(super) other_processes: u64,
-    /// Of the supervisor, in addition to one for each connection.
+    /// Of the supervisor, for each connection.
+    pub(super) descriptors_each: u64,
+    /// Of the supervisor, in addition.
     pub(super) descriptors: u64,
     /// Children that exist, and are part of what is in use.
     pub(super) children: u64,
@@ -51,6 +53,10 @@ impl Demand {
             connections: connections as u64,
             processes_each: 1 + u64::from(has_program),
             other_processes: (fork_servers + spares) as u64,
+            // Its process, and a copy of its socket where the supervisor looks whether bytes move.
+            descriptors_each: 1 + u64::from(
+                settings.services.values().any(|service| service.idle_timeout.is_some()),
+            ),
             // A channel and a process each.
             descriptors: DESCRIPTORS_OF_SUPERVISOR + (2 * fork_servers + spares) as u64,
             children: children as u64,
@@ -62,7 +68,7 @@ impl Demand {
         let more = match limit.unit() {
             Unit::Processes => limit.left().saturating_sub(self.other_processes) / self.processes_each,
             Unit::Memory => (limit.left() / MEMORY_OF_CHILD).saturating_sub(self.other_processes),
-            Unit::Descriptors => limit.left().saturating_sub(self.descriptors),
+            Unit::Descriptors => limit.left().saturating_sub(self.descriptors) / self.descriptors_each,
         };
         more.saturating_add(self.children)
     }
@@ -141,6 +147,7 @@ mod tests {
             connections: 512,
             processes_each: 1,
             other_processes: 0,
+            descriptors_each: 1,
             descriptors: DESCRIPTORS_OF_SUPERVISOR,
             children: 0,
         };
@@ -177,8 +184,14 @@ mod tests {
     #[test]
     fn each_connection_needs_a_descriptor() {
         let descriptors = DESCRIPTORS_OF_SUPERVISOR;
-        let demand =
-            Demand { connections: 20, processes_each: 1, other_processes: 3, descriptors, children: 0 };
+        let demand = Demand {
+            connections: 20,
+            processes_each: 1,
+            other_processes: 3,
+            descriptors_each: 1,
+            descriptors,
+            children: 0,
+        };
         let warnings = forecast(&demand, vec![SystemLimit::descriptors(36, 10)]);
         let start = "limits.max_connections = 20 exceeds RLIMIT_NOFILE (36, 10 in use): only 10 connections fit; raise LimitNOFILE=";
         assert!(warnings[0].sentence.starts_with(start), "{warnings:?}");

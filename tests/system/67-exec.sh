@@ -49,11 +49,11 @@ zcat /usr/share/man/man8/lsbaws.8.gz | sed -n '/^\[service\.git\]/,/^\.Ed/ { s/s
 git clone --quiet git://127.0.0.1:8873/own.git "$copy/own"
 since=$(now)
 (! git clone --quiet git://127.0.0.1:8873/roots.git "$copy/roots")
-await_entry "$since" --identifier=lsbaws --grep="dubious ownership"
+await_entry "$since" --identifier=lsbaws-files --grep="dubious ownership"
 { echo '[service.web]' && cat /srv/files/git.toml; } | configure
 git clone --quiet git://127.0.0.1:8873/roots.git "$copy/roots"
 
-# The standard error of a program is in the journal, with the identifier of the unit and the PID of the program.
+# The standard error of a program is in the journal, with an identifier of its own and the PID of the program.
 configure <<'TOML'
 [service.web]
 
@@ -64,7 +64,7 @@ TOML
 since=$(now)
 cat </dev/tcp/127.0.0.1/8873
 record=$(await_entry "$since" LSBAWS_SERVICE=files LSBAWS_EXIT_CODE=3)
-entry=$(await_entry "$since" --identifier=lsbaws _PID="$(jq --raw-output .LSBAWS_PID <<<"$record")")
+entry=$(await_entry "$since" --identifier=lsbaws-files _PID="$(jq --raw-output .LSBAWS_PID <<<"$record")")
 jq --exit-status '.MESSAGE == "a complaint" and ._SYSTEMD_UNIT == "lsbaws.service"' <<<"$entry"
 
 # A program that runs longer than drain_timeout is terminated, with the processes that it has started.

@@ -65,7 +65,8 @@ since=$(now)
 cat </dev/tcp/127.0.0.1/8873
 record=$(await_entry "$since" LSBAWS_SERVICE=files LSBAWS_EXIT_CODE=3)
 entry=$(await_entry "$since" --identifier=lsbaws-files _PID="$(jq --raw-output .LSBAWS_PID <<<"$record")")
-jq --exit-status '.MESSAGE == "a complaint" and ._SYSTEMD_UNIT == "lsbaws.service"' <<<"$entry"
+# Not its unit, which journald finds only while the program runs.
+jq --exit-status '.MESSAGE == "a complaint"' <<<"$entry"
 
 # A program that runs longer than drain_timeout is terminated, with the processes that it has started.
 configure <<'TOML'

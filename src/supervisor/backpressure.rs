@@ -18,6 +18,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 const FORK_PAUSE: Duration = Duration::from_millis(100);
 /// How long fork(2) may fail until connections are refused.
 const FORK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may wait for a fork server: it may have been handed over to one before that was found not to run.
+const FORK_SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A shortage is over when nothing has failed for this long.
 const QUIET: Duration = Duration::from_secs(10);
 /// A shortage that lasts is logged again after this long.
@@ -140,10 +142,14 @@ impl Backpressure {
             self.limit = self.watch.find_reached(&error);
             journal::log_fork_exhausted(&error, self.limit.as_ref());
         }
-        // A connection that arrives late in a shortage need not wait as long as the first.
-        let since = connection.identity.accepted_at.min(*self.no_fork_since.get_or_insert(now));
+        let accepted_at = connection.identity.accepted_at;
         let waiting = Waiting { connection, service, next_try: now + FORK_PAUSE, error };
-        if now.saturating_duration_since(since) >= FORK_TIMEOUT {
+        let (since, timeout) = match waiting.is_for_want_of_processes() {
+            // A connection that arrives late in a shortage need not wait as long as the first.
+            true => (accepted_at.min(*self.no_fork_since.get_or_insert(now)), FORK_TIMEOUT),
+            false => (accepted_at, FORK_SERVER_TIMEOUT),
+        };
+        if now.saturating_duration_since(since) >= timeout {
             return Some(self.expire(waiting));
         }
         self.waiting.push_back(waiting);

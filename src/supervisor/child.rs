@@ -22,8 +22,8 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where a connection is.
 #[derive(Debug)]
 pub(super) enum Process {
-    /// A fork server is to fork a child for it, or has forked a spare that is to start. The socket is the supervisor's copy: it can be handed
-    /// over again.
+    /// A fork server is to fork a child for it, or has forked a spare that is to start. The socket is the supervisor's copy:
+    /// the connection can be handed over again.
     Awaited { socket: Option<OwnedFd>, taker: Taker, since: Instant },
     /// This child serves it. It is not reaped, so that its pid is its own.
     Running { pid: Pid, pidfd: OwnedFd },

@@ -233,11 +233,14 @@ impl Connections {
         let stalled = self.children.find_stalled(now);
         if !stalled.is_empty() {
             self.launcher.fork_servers.kill_stalled(&stalled);
-            self.kill_unreported();
+            self.kill_unreported(&stalled);
         }
         self.reap_again(now);
         if self.orphans.is_walk_due(now) {
             self.find_orphans(now);
+        }
+        if self.orphans.is_idle() {
+            self.launcher.release_withheld();
         }
         self.close_retired();
     }
@@ -255,9 +258,13 @@ impl Connections {
     /// Kills every child, fork server and orphan.
     pub(crate) fn kill_all(&mut self, now: Instant) {
         self.children.kill_all(now);
-        self.launcher.fork_servers.kill_all();
-        self.kill_unreported();
+        self.kill_fork_servers();
         self.orphans.kill_all(now);
+    }
+
+    fn kill_fork_servers(&mut self) {
+        self.launcher.fork_servers.kill_all();
+        self.kill_unreported(&self.launcher.fork_servers.ids());
     }
 
     /// Refuses the connections that still wait for a process: no further try will be made.
@@ -313,8 +320,7 @@ impl Connections {
 
     /// Terminates the children for a drain that has lasted too long: see [`Children::terminate_for_drain`].
     pub(crate) fn terminate_for_drain(&mut self, now: Instant, is_spared: impl Fn(&Child) -> bool) -> usize {
-        self.launcher.fork_servers.kill_all(); // no connection will come
-        self.kill_unreported();
+        self.kill_fork_servers(); // no connection will come
         self.orphans.kill_all(now);
         self.children.terminate_for_drain(now, is_spared)
     }

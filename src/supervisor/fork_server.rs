@@ -89,6 +89,7 @@ pub(crate) struct ForkServer {
     pub(crate) id: u32,
     pub(crate) service: Arc<Service>,
     pub(crate) state: State,
+    /// When it was started, or last killed for taking too long.
     pub(crate) started: Instant,
     pub(crate) template: Template,
     /// It takes the connections of its service, or will when it is ready.

@@ -53,8 +53,7 @@ pub(crate) struct ForkServers {
 
 impl ForkServers {
     pub(crate) fn new() -> Self {
-        let (servers, restarts, failures) = (Vec::new(), Vec::new(), Vec::new());
-        let broken = Vec::new();
+        let (servers, restarts, broken, failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { template: None, servers, restarts, broken, failures, next_id: 0, round: 0 }
     }
 
@@ -129,7 +128,7 @@ impl ForkServers {
     /// Starts others in place of the fork servers of a service. Its connections wait until they are ready.
     ///
     /// # Errors
-    /// A sentence. Those that exist stay.
+    /// A sentence. Those that are not replaced yet stay.
     pub(crate) fn restart(&mut self, service: &Arc<Service>, shared: &mut Shared<'_>) -> Result<(), String> {
         let Some(template) = self.template else { return Ok(()) };
         let current = self.servers.iter().filter(|server| {
@@ -311,18 +310,11 @@ impl ForkServers {
         let failure = server.failure.clone().unwrap_or_default();
         let (service, has_served) = (Arc::clone(&server.service), server.has_served);
         let name = &service.name;
-        let at = self.failures.iter().position(|failures| failures.service == *name);
-        let failures = match at {
-            Some(at) => &mut self.failures[at],
-            None => {
-                self.failures.push(Failures { service: name.clone(), count: 0, reason: None });
-                let last = self.failures.len() - 1;
-                &mut self.failures[last]
-            }
-        };
-        failures.reason = reason;
-        failures.count = if has_served { 0 } else { failures.count + 1 };
-        let pause = match failures.count {
+        let before = self.failures.iter().position(|failures| failures.service == *name);
+        let before = before.map_or(0, |at| self.failures.swap_remove(at).count);
+        let count = if has_served { 0 } else { before + 1 };
+        self.failures.push(Failures { service: name.clone(), count, reason });
+        let pause = match count {
             0 => Duration::ZERO,
             count => PAUSE.saturating_mul(1 << count.min(10) >> 1).min(PAUSE_MAX),
         };
@@ -339,14 +331,13 @@ impl ForkServers {
 
     /// Starts those again whose pause is over, and kills those that do not become ready.
     pub(crate) fn refresh(&mut self, shared: &mut Shared<'_>, now: Instant) {
-        for server in &self.servers {
+        for server in &mut self.servers {
             if server.state == State::Starting
                 && now.saturating_duration_since(server.started) >= START_TIMEOUT
             {
                 server.kill();
+                server.started = now; // it may take a while, where it waits for a file system
             }
-        }
-        for server in &mut self.servers {
             server.order_spares(now);
         }
         while let Some(index) = self.restarts.iter().position(|restart| now >= restart.at) {

@@ -124,8 +124,8 @@ impl Orphans {
             // No descriptor for it: it is found again at the next walk, and reaped there.
             if !is_kept {
                 let _ = kill(pid, Signal::SIGKILL); // it has exited already
+                self.put_off_walk(now);
             }
-            self.put_off_walk(now);
             return found;
         };
         let mut escalation = (!is_kept || self.is_killing).then(|| Escalation::new(now));
@@ -175,9 +175,9 @@ impl Orphans {
         self.refresh(now);
     }
 
-    /// None is to be terminated.
+    /// None is to be terminated, or to be looked for.
     pub(crate) fn is_idle(&self) -> bool {
-        self.entries.iter().all(|orphan| orphan.escalation.is_none())
+        !self.has_to_walk && self.entries.iter().all(|orphan| orphan.escalation.is_none())
     }
 
     /// None is to be terminated, or they have had all their time.

@@ -78,9 +78,6 @@ impl Connections {
         } else {
             self.reap_later(Event::Process(pid), now);
         }
-        if self.orphans.is_idle() {
-            self.launcher.release_withheld();
-        }
     }
 
     /// A process has exited and cannot be reaped yet, since another one traces it (ptrace(2)).
@@ -145,13 +142,16 @@ impl Connections {
         unknown
     }
 
-    /// Kills the children of fork servers that have not reported, and do not: stopped ones, which keep the channel open.
-    pub(super) fn kill_unreported(&mut self) {
+    /// Kills the children of these fork servers that have not reported, and do not: stopped ones, which keep the channel
+    /// open.
+    pub(super) fn kill_unreported(&mut self, servers: &[u32]) {
         let mut unknown = self.orphans.list_children().unwrap_or_default();
         self.retain_unknown(&mut unknown);
         let fork_servers = &self.launcher.fork_servers;
+        let sessions: Vec<_> =
+            servers.iter().filter_map(|&id| fork_servers.get(id)).map(|server| server.pid).collect();
         for pid in unknown {
-            if getsid(Some(pid)).is_ok_and(|session| fork_servers.has_session(session)) {
+            if getsid(Some(pid)).is_ok_and(|session| sessions.contains(&session)) {
                 let _ = kill(pid, Signal::SIGKILL); // not reaped, so that the pid is its own
             }
         }

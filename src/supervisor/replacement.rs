@@ -87,8 +87,8 @@ impl Connections {
         self.launcher.scoreboard.resize(settings.process.max_connections.max(self.max))
     }
 
-    /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Those that
-    /// exist serve until then.
+    /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Its
+    /// connections wait until they are ready.
     pub(super) fn restart_fork_servers(&mut self, service: &Arc<Service>) {
         let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
         let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };

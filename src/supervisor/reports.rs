@@ -151,9 +151,7 @@ impl Connections {
         }
         self.forget_fork_servers(now);
     }
-}
 
-impl Connections {
     /// Hands a connection over again that no process has.
     pub(super) fn start_again(&mut self, child: Child, now: Instant) {
         self.launcher.release(child.slot(), false);

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// Bytes of a page. Fixed, since the kernel's size is larger on a few systems only, and then a multiple of this.
+/// Bytes of a page. A kernel with larger ones, as some for arm64 have, cannot map a slot of the scoreboard.
 pub(crate) const PAGE: usize = 4096;
 
 /// Makes an empty memory file, close-on-exec, whose size can only grow (memfd_create(2)): a process that maps it never

@@ -58,7 +58,7 @@ fn spare_holds_only_the_descriptors_it_needs() {
         let links = fs::read_dir(format!("/proc/{spare}/fd")).unwrap();
         let names: Vec<_> = links.map(|link| fs::read_link(link.unwrap().path()).unwrap()).collect();
         let sockets = names.iter().filter(|name| name.to_string_lossy().starts_with("socket:")).count();
-        assert!(sockets <= 2, "its channel and the drain socket: {names:?}");
+        assert!(sockets <= 2, "its own channel and that of the fork server: {names:?}");
     }
 }
 

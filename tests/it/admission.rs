@@ -9,8 +9,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
 use crate::harness::{
-    Server, Setup, ask, can_open, connect, connect_from, connect_unix, make_folder, read_to_end, serve,
-    wait_dead, wait_until,
+    Server, Setup, ask, can_look_inside, can_open, connect, connect_from, connect_unix, make_folder,
+    read_to_end, serve, wait_dead, wait_until,
 };
 
 const KEEP: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -87,7 +87,7 @@ fn refusal_arrives_whatever_the_client_has_sent() {
 
 #[test]
 fn many_refusals_arrive_and_leave_no_descriptor_open() {
-    if !can_open(1200) {
+    if !can_open(1200) || !can_look_inside() {
         return;
     }
     let server = serve("[limits]\nexempt = []\nmax_connections_per_source = 1\n");

@@ -37,14 +37,12 @@ fn prepare() {
     });
 }
 
-/// A command whose environment is PATH alone, and for lsbaws the permission to serve as root, as tests often run.
+/// A command whose environment is PATH alone, and for lsbaws the permission to serve as root: tests often run as root,
+/// or in a user namespace where they are.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     prepare();
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", PATH);
-    if geteuid().is_root() {
-        command.env("LSBAWS_PROCESS__ALLOW_ROOT", "true");
-    }
+    command.env_clear().env("PATH", PATH).env("LSBAWS_PROCESS__ALLOW_ROOT", "true");
     command
 }
 
@@ -75,6 +73,16 @@ pub fn unique_user() -> Option<u32> {
     let count = COUNT.fetch_add(1, Relaxed);
     assert!(count < 64);
     Some(20_000 + std::process::id() % 700 * 64 + count)
+}
+
+/// Whether this process may see the descriptors and the environment of the daemon's, which are not dumpable (proc(5)).
+/// If not, the test is skipped.
+pub fn can_look_inside() -> bool {
+    let is_permitted = geteuid().is_root();
+    if !is_permitted {
+        skip("needs root to look into processes that are not dumpable");
+    }
+    is_permitted
 }
 
 /// Whether a process may open so many files. If not, the test is skipped.

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::{
-    Setup, ask, connect, read_to_end, run_client, serve, unique_user, wait_dead, wait_until,
+    Setup, ask, can_look_inside, connect, read_to_end, run_client, serve, unique_user, wait_dead, wait_until,
 };
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -17,6 +17,9 @@ const ECHO: &str = "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
 
 #[test]
 fn fork_server_has_a_clean_environment_and_few_descriptors() {
+    if !can_look_inside() {
+        return;
+    }
     let server = Setup::new("").prelude("export SECRET_OF_THE_CALLER=1; exec 77</dev/null").serve();
     let [fork_server] = server.fork_servers()[..] else { panic!() };
     assert_eq!(fs::read(format!("/proc/{fork_server}/environ")).unwrap(), b"");
@@ -186,6 +189,9 @@ fn hung_fork_server_affects_no_other_service() {
 
 #[test]
 fn orphans_without_a_descriptor_for_them_are_killed() {
+    if !can_look_inside() {
+        return;
+    }
     // Each ignores SIGTERM, and is in a session of its own.
     let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do \
                   setsid sh -c 'trap \"\" TERM; sleep 1000' >/dev/null 2>&1 & done; echo done";

@@ -172,7 +172,8 @@ fn connections_over_max_connections_are_deferred() {
     drop((first, second));
     server.stop();
     // The connection was deferred before fork(2).
-    assert!(!server.lines_to_end().iter().any(|line| line.contains("unable to fork")));
+    let lines = server.lines_to_end();
+    assert!(!lines.iter().any(|line| line.contains("unable to fork")), "{lines:?}");
 }
 
 #[test]

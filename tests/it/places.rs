@@ -1,6 +1,6 @@
 //! No client holds a place for long: slow requests, slow readers, and clients of other protocols.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -11,7 +11,6 @@ use tempfile::TempDir;
 
 use crate::harness::{
     Server, Setup, ask, connect, connect_from, connect_unix, make_folder, read_to_end, run, serve, skip,
-    wait_until,
 };
 
 /// Between two pieces of a slow client.
@@ -222,12 +221,10 @@ fn hold(mut stream: TcpStream) -> TcpStream {
 #[test]
 fn idle_connections_make_room_the_longest_idle_first() {
     let server = serve("[limits]\nmax_connections = 3\nkeepalive_timeout = '1h'\n");
-    let is_waiting =
-        |child: i32| fs::read_to_string(format!("/proc/{child}/wchan")).is_ok_and(|at| at.contains("poll"));
     let hold_idle = |_| {
         let stream = hold(server.connect());
         // A client has its response before the child begins to wait for the next request.
-        wait_until("the children are idle", || server.children().into_iter().all(is_waiting));
+        server.wait_idle_children();
         stream
     };
     let mut held: Vec<_> = (0..3).map(hold_idle).collect();

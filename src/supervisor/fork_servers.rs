@@ -226,6 +226,11 @@ impl ForkServers {
         self.servers.iter_mut().find(|server| server.id == id)
     }
 
+    /// The one with this process, which is not reaped.
+    pub(crate) fn find_process(&self, pid: Pid) -> Option<u32> {
+        self.servers.iter().find(|server| server.is_process(pid)).map(|server| server.id)
+    }
+
     /// Those whose reports are waited for.
     pub(crate) fn ids(&self) -> Vec<u32> {
         self.servers.iter().filter(|server| server.channel().is_some()).map(|server| server.id).collect()

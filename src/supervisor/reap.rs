@@ -73,10 +73,14 @@ impl Connections {
                 }
                 false => self.reap_later(Event::Process(pid), now),
             }
-        } else if self.launcher.fork_servers.reap(pid, now) {
-            self.forget_fork_servers(now);
-        } else {
-            self.reap_later(Event::Process(pid), now);
+            return;
+        }
+        if let Some(server) = self.launcher.fork_servers.find_process(pid) {
+            self.receive_reports(server, now); // why it has exited
+        }
+        match self.launcher.fork_servers.reap(pid, now) {
+            true => self.forget_fork_servers(now),
+            false => self.reap_later(Event::Process(pid), now),
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) enum Reason {
         key: &'static str,
     },
     TooMuch(TooMuch),
-    /// fork(2) has failed, at that limit if it is known.
+    /// fork(2) has failed, at that limit if it is known; or no fork server could take the connection, which the error says.
     NoProcess(io::Error, Option<SystemLimit>),
 }
 
@@ -109,7 +109,10 @@ impl fmt::Display for Reason {
                 write!(f, "its source is penalized for another {left} (limits.penalty_after)")
             }
             Self::NoProcess(error, limit) => {
-                write!(f, "unable to fork a child: {error}")?;
+                if error.raw_os_error().is_some() {
+                    f.write_str("unable to fork a child: ")?;
+                }
+                error.fmt(f)?;
                 limit.as_ref().map_or(Ok(()), |limit| write!(f, ": {limit}"))
             }
         }

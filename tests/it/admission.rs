@@ -204,6 +204,7 @@ fn penalties_follow_errors_and_grow_and_end() {
         server.wait_line("400, ");
         let mut last = connect_from(address(2), server.address());
         wait_until("the connection has a child", || !server.children().is_empty());
+        server.wait_idle_children(); // it has reported that it has started
         server.wait_idle();
         // When the daemon continues from poll(2), it reaps the child before it accepts: the next connection arrives
         // within the penalty, however slow this host is.

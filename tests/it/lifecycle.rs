@@ -8,7 +8,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::Pid;
 
 use crate::gate::Gate;
-use crate::harness::{Server, Setup, ask, connect_unix, make_folder, read_to_end, serve};
+use crate::harness::{Server, Setup, ask, connect_unix, make_folder, read_to_end, serve, wait_until};
 
 const SLOW: &str = "[[service.web.route]]\n[[service.web.route]]\npath = '/slow'\ndelay = '1h'\n";
 const SLOW_REQUEST: &str = "GET /slow?a=b HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
@@ -155,6 +155,8 @@ fn connections_over_max_connections_are_deferred() {
     let (first, _) = start_slow(&server);
     let mut second = server.connect();
     second.write_all(SLOW_REQUEST.as_bytes()).unwrap();
+    wait_until("the second has a child", || server.children().len() == 2);
+    server.wait_idle_children(); // so both have reported
     let mut third = server.connect();
     third.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     server.wait_notified("STATUS=Serving: listeners 1, connections 2,");

@@ -19,7 +19,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::setsid;
 
 use crate::confine;
-use crate::journal::{self, ChildLog};
+use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::service::{Protocol, Service};
 use crate::sys;
@@ -106,11 +106,15 @@ fn confine(service: &Service) -> io::Result<()> {
 }
 
 /// Leaves the session of the fork server, so that no other process can join the group of this one, and closes what is the
-/// fork server's. SIGPIPE stays ignored, so that a write to a disconnected peer is an error and no
+/// fork server's. A confined child that starts no programs stays in that session: it can join no group (setpgid(2) is denied
+/// to it), and the kernel makes a scheduling group for each session (sched(7)), which takes time. SIGPIPE stays ignored, so that a write to a disconnected peer is an error and no
 /// death; an exec'd program must reset it.
 fn shed_inheritance(work: &Work<'_>) -> io::Result<()> {
-    setsid()?;
-    let own = [Some(work.connection.socket.as_raw_fd()), journal::child_descriptor()];
+    let confinement = &work.service.confinement;
+    if confinement.starts_programs || !confinement.is_on {
+        setsid()?;
+    }
+    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.log];
     let output = work.kit.program_output.map(|output| output.as_raw_fd());
     sys::close_all_but(own.into_iter().flatten().chain(output).chain(work.service.descriptors()))
 }

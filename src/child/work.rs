@@ -1,7 +1,7 @@
 //! What it takes to serve one connection. The fork server makes it before the fork, so that a child allocates
 //! nothing of its own on its way to the first byte.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::sys::signal::SigSet;
 
@@ -21,7 +21,9 @@ pub(crate) struct Kit<'a> {
     pub(crate) mask: SigSet,
     /// Standard error of the program that the child becomes; that of this process if not set.
     pub(crate) program_output: Option<BorrowedFd<'a>>,
-    pub(crate) date: &'a mut Date,
+    /// What the log has open.
+    pub(crate) log: Option<RawFd>,
+    pub(crate) date: Date,
     /// Room for a request's head, and behind it for the response to it: in most connections one page.
     pub(crate) buffer: &'a mut Vec<u8>,
 }

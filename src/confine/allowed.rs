@@ -62,7 +62,6 @@ const CALLS: &[i64] = &[
     SYS_set_robust_list,
     SYS_set_tid_address,
     SYS_rseq,
-    SYS_setsid,
     SYS_umask,
     SYS_wait4,
     SYS_waitid,

@@ -12,6 +12,7 @@ mod start;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::prctl;
@@ -22,7 +23,7 @@ use crate::child;
 use crate::child::supplies::Supplies;
 use crate::handover::briefing::Briefing;
 use crate::handover::leftovers;
-use crate::handover::{Channel, MESSAGE_MAX, Order, Report};
+use crate::handover::{Channel, ORDER_MAX, Order, REPORT_MAX, Report};
 use crate::outcome::Outcome;
 use crate::service::{Leftover, Protocol, RootWatch, Service};
 use crate::sys::{self, Exit};
@@ -43,10 +44,12 @@ struct ForkServer {
     spares: usize,
     forks_twice: bool,
     roots: RootWatch,
+    /// The name of the listener of the last connection: children inherit it, and need not copy it.
+    listener: Option<Arc<str>>,
 }
 
-/// Characters of a sentence: each may have four bytes, in a message of [`MESSAGE_MAX`].
-const SENTENCE_MAX: usize = MESSAGE_MAX / 4 - 16;
+/// Characters of a sentence: each may have four bytes, in a message of [`REPORT_MAX`].
+const SENTENCE_MAX: usize = REPORT_MAX / 4 - 16;
 
 /// Serves the supervisor that has started this process until it closes the channel. `number` is that of the briefing's
 /// descriptor.
@@ -60,6 +63,9 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
     prepare().map_err(|error| format!("unable to prepare the process: {}", error.desc()))?;
     let briefing = Briefing::read(number)
         .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
+    if let Some(file) = &briefing.text {
+        let _ = sys::run_from(file.as_fd()); // slower, without
+    }
     let order = |error| format!("unable to order descriptors: {error}");
     let (mut server, open_files, logs_to_journal) = ForkServer::new(briefing).map_err(order)?;
     let reserved = server.reserve_connection().map_err(order)?;
@@ -91,6 +97,7 @@ impl ForkServer {
             spares,
             forks_twice,
             roots: RootWatch::default(),
+            listener: None,
         };
         Ok((server, open_files, logs_to_journal))
     }
@@ -105,7 +112,7 @@ impl ForkServer {
     }
 
     /// Prepares this process for its children, and confines it. Returns what the kernel cannot do.
-    fn prepare(&self, open_files: u64, logs_to_journal: bool) -> Result<Vec<confine::Gap>, String> {
+    fn prepare(&mut self, open_files: u64, logs_to_journal: bool) -> Result<Vec<confine::Gap>, String> {
         // Its children are recognized by this session until they have reported that they have started.
         setsid().map_err(|errno| format!("unable to begin a session: {}", errno.desc()))?;
         let limit_files = || {
@@ -120,6 +127,7 @@ impl ForkServer {
         // A child that starts programs may open sockets.
         journal::open_for_children(logs_to_journal, self.service.confinement.starts_programs)
             .map_err(|error| format!("unable to open the journal: {error}"))?;
+        self.supplies.keep_log();
         let roots: Vec<_> = self.service.roots().map(AsFd::as_fd).collect();
         let applied = confine::apply(&self.service.confinement, &roots);
         applied.map_err(|error| error.describe(&self.service.name))
@@ -131,12 +139,14 @@ impl ForkServer {
 
     /// Forks a child for each connection.
     fn serve(&mut self) -> Result<(), String> {
-        let mut buffer = vec![0; MESSAGE_MAX];
+        let mut buffer = [0; ORDER_MAX];
         loop {
             match self.channel.receive_order(&mut buffer) {
                 Ok(Some(Order::ForkSpare)) => self.fork_spare()?,
                 Ok(Some(Order::Serve(handover, connection))) => {
-                    let (start, slot) = (Start::new(&handover, connection), handover.slot);
+                    let slot = handover.slot;
+                    let start = Start { handover, connection };
+                    self.keep_name(start.handover.listener);
                     if self.has_moved_roots()? {
                         self.report(&Report::RootMoved { slot })?;
                         continue;
@@ -165,7 +175,7 @@ impl ForkServer {
     }
 
     /// Forks a child for a connection. The error is the errno of clone(2).
-    fn hand_over(&mut self, start: Start) -> Result<(), i32> {
+    fn hand_over(&mut self, start: Start<'_>) -> Result<(), i32> {
         debug_assert_eq!(start.connection.as_raw_fd(), sys::CONNECTION);
         let to_errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
         if !self.forks_twice {

@@ -8,9 +8,9 @@ use nix::unistd::Pid;
 
 use super::ForkServer;
 use super::start::Start;
-use crate::handover::{Channel, MESSAGE_MAX, Order, Report};
+use crate::handover::{Channel, ORDER_MAX, Order, Report};
 use crate::outcome::Outcome;
-use crate::{journal, sys};
+use crate::sys;
 
 impl ForkServer {
     /// Forks a spare, and gives its channel to the supervisor.
@@ -40,14 +40,17 @@ impl ForkServer {
         // Not the end of the channel that it has sent: it must find that the supervisor closes it.
         let own = [&self.channel, channel].map(|channel| channel.as_fd().as_raw_fd());
         let output = self.program_output.as_ref().map(AsRawFd::as_raw_fd);
-        let kept = own.into_iter().chain([self.scoreboard.as_raw_fd()]).chain(journal::child_descriptor());
+        let kept = own.into_iter().chain([self.scoreboard.as_raw_fd()]).chain(self.supplies.log_descriptor());
         if sys::close_all_but(kept.chain(output).chain(self.service.descriptors())).is_err() {
             return Outcome::SystemError.code();
         }
         self.supplies.touch();
-        let mut buffer = [0; MESSAGE_MAX];
+        let mut buffer = [0; ORDER_MAX];
         match channel.receive_order(&mut buffer) {
-            Ok(Some(Order::Serve(handover, connection))) => self.start(Start::new(&handover, connection)),
+            Ok(Some(Order::Serve(handover, connection))) => {
+                self.keep_name(handover.listener);
+                self.start(Start { handover, connection })
+            }
             Ok(None) => Outcome::Served.code(),
             Ok(Some(Order::ForkSpare)) | Err(_) => Outcome::SystemError.code(),
         }

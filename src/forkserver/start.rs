@@ -1,8 +1,8 @@
 //! From a fork to the first byte of the connection.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::ForkServer;
 use crate::child;
 use crate::child::work::Work;
-use crate::connection::{Connection, Id, Identity, Peer};
+use crate::connection::{Connection, Identity};
 use crate::handover::{Handover, Report};
 use crate::outcome::Outcome;
 use crate::scoreboard::Slot;
@@ -18,39 +18,41 @@ use crate::sys;
 
 /// A connection that has been handed over.
 #[derive(Debug)]
-pub(super) struct Start {
+pub(super) struct Start<'a> {
+    pub(super) handover: Handover<'a>,
     pub(super) connection: OwnedFd,
-    pub(super) id: Id,
-    pub(super) peer: Peer,
-    pub(super) listener: Arc<str>,
-    pub(super) accepted_at: u64,
-    pub(super) slot: u32,
-}
-
-impl Start {
-    pub(super) fn new(handover: &Handover<'_>, connection: OwnedFd) -> Self {
-        let &Handover { id, peer, listener, accepted_at, slot } = handover;
-        Self { connection, id, peer, listener: listener.into(), accepted_at, slot }
-    }
 }
 
 impl ForkServer {
-    /// Serves the connection. Body of a child: returns the exit code.
-    pub(super) fn start(&mut self, start: Start) -> u8 {
-        let Start { connection, id, peer, listener, accepted_at, slot } = start;
+    /// Keeps the name of the listener for the child of the next connection. A fork server that allocated it for each would
+    /// copy pages for each.
+    pub(super) fn keep_name(&mut self, listener: &str) {
+        if self.listener.as_deref() != Some(listener) {
+            self.listener = Some(listener.into());
+        }
+    }
+
+    /// Serves the connection, after [`Self::keep_name`]. Body of a child: returns the exit code.
+    pub(super) fn start(&mut self, start: Start<'_>) -> u8 {
+        let Start { handover: Handover { id, peer, accepted_at, slot, .. }, connection } = start;
         // First of all: the supervisor may hand the connection over again if the fork server dies before this report.
         if self.channel.report(&Report::Started { slot, pid: Pid::this().as_raw() }).is_err() {
             return Outcome::SystemError.code();
         }
+        // Taken and not cloned: to count would write to its page.
+        let listener = self.listener.take().unwrap_or_default();
         let identity = Identity { id, peer, listener, accepted_at: sys::instant_of(accepted_at) };
         let connection = Connection { socket: connection, identity };
-        match Slot::map(self.scoreboard.as_fd(), slot) {
+        let code = match Slot::map(self.scoreboard.as_fd(), slot) {
             Ok(slot) => {
                 let kit = self.supplies.kit(slot, self.program_output.as_ref().map(AsFd::as_fd));
                 child::run(&mut Work { connection: &connection, service: &self.service, kit })
             }
             Err(_) => Outcome::SystemError.code(),
-        }
+        };
+        drop(connection.socket); // the client need not wait for the rest
+        mem::forget(connection.identity); // to give up the name would write to its page
+        code
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct Briefing<S> {
     pub(crate) channel: OwnedFd,
     #[serde(with = "sys::by_number")]
     pub(crate) scoreboard: OwnedFd,
+    /// The text of this program in huge pages, where that is possible.
+    #[serde(with = "sys::option_by_number")]
+    pub(crate) text: Option<OwnedFd>,
     /// Standard error of programs that children become.
     #[serde(with = "sys::by_number")]
     pub(crate) program_output: OwnedFd,
@@ -44,7 +47,8 @@ impl Briefing<&Service> {
         sys::seal(file.as_fd())?;
         file.rewind()?;
         let own = [&self.channel, &self.scoreboard, &self.program_output].map(AsRawFd::as_raw_fd);
-        let mut inherited: Vec<_> = own.into_iter().chain(self.service.descriptors()).collect();
+        let text = self.text.as_ref().map(AsRawFd::as_raw_fd);
+        let mut inherited: Vec<_> = own.into_iter().chain(text).chain(self.service.descriptors()).collect();
         inherited.push(file.as_raw_fd());
         Ok((file.into(), inherited))
     }

@@ -20,8 +20,10 @@ use crate::confine::Gap;
 use crate::connection::{Id, Peer};
 use crate::sys::{self, Patience};
 
-/// Bytes of the longest message: that of a fork server that cannot start.
-pub(crate) const MESSAGE_MAX: usize = 4096;
+/// Bytes of the longest report: that of a fork server that cannot start.
+pub(crate) const REPORT_MAX: usize = 4096;
+/// Bytes of the longest order: the name of a listener has 64 bytes, and a path is not sent.
+pub(crate) const ORDER_MAX: usize = 512;
 
 /// A connection for which a child is to be forked; its socket comes with the message.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,11 +115,11 @@ impl Channel {
         self.send(&OrderMessage::ForkSpare, None, Patience::Never)
     }
 
-    /// Waits for an order. `None`: none will come. `buffer` has room for [`MESSAGE_MAX`] bytes.
+    /// Waits for an order. `None`: none will come.
     ///
     /// # Errors
     /// Those of recvmsg(2); `InvalidData` for what is no order.
-    pub(crate) fn receive_order<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<Order<'b>>> {
+    pub(crate) fn receive_order<'b>(&self, buffer: &'b mut [u8; ORDER_MAX]) -> io::Result<Option<Order<'b>>> {
         let Some((length, fd)) = sys::receive_message(self.as_fd(), buffer, Patience::Wait)? else {
             return Ok(None);
         };
@@ -150,7 +152,7 @@ impl Channel {
     /// # Errors
     /// EAGAIN when there is none now; `InvalidData` for what is no report.
     pub(crate) fn receive_report(&self) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
-        let mut buffer = [0; MESSAGE_MAX];
+        let mut buffer = [0; REPORT_MAX];
         match sys::receive_message(self.as_fd(), &mut buffer, Patience::Never)? {
             Some((length, fd)) => Ok(Some((decode(&buffer[..length])?, fd))),
             None => Ok(None),
@@ -164,7 +166,7 @@ impl Channel {
         patience: Patience,
     ) -> io::Result<()> {
         // On the stack for all but the longest: a child that allocates copies a page.
-        let mut buffer = [0; 512];
+        let mut buffer = [0; ORDER_MAX];
         let long;
         let bytes = match postcard::to_slice(message, &mut buffer) {
             Ok(bytes) => bytes,

@@ -12,7 +12,7 @@ const LENGTH: usize = 29;
 pub(crate) const LAST_SECOND: u64 = 253_402_300_799;
 
 /// A second, and its text.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Date {
     second: u64,
     text: [u8; LENGTH],

@@ -9,8 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use libsystemd::logging::SD_JOURNAL_SOCK_PATH;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::sys::{self, Patience};
@@ -95,16 +93,9 @@ impl JournalSocket {
     /// Sends an entry that is too large for a datagram in a sealed memory file, as sd_journal_sendv(3) does.
     fn send_file(&mut self, entry: &[u8]) -> Result<(), SendError> {
         let send = || {
-            let mut file = File::from(memfd_create(
-                c"lsbaws-entry",
-                MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
-            )?);
+            let mut file = File::from(sys::create_memory_file(c"lsbaws-entry")?);
             file.write_all(entry)?;
-            let seals = SealFlag::F_SEAL_SHRINK
-                | SealFlag::F_SEAL_GROW
-                | SealFlag::F_SEAL_WRITE
-                | SealFlag::F_SEAL_SEAL;
-            fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+            sys::seal(file.as_fd())?;
             sys::send_message(self.socket.as_fd(), &[], Some(file.as_fd()), Patience::Never)
         };
         send().map_err(|error: io::Error| self.classify(&error))
@@ -140,6 +131,7 @@ pub(super) mod tests {
     use std::io::{IoSliceMut, Seek};
     use std::os::fd::{AsRawFd, RawFd};
 
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     use tempfile::TempDir;
 

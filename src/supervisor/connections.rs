@@ -228,12 +228,15 @@ impl Connections {
         self.refusals.refresh(now);
         self.children.terminate_due(now);
         self.orphans.refresh(now);
-        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
-        fork_servers.refresh(&mut Shared { scoreboard: scoreboard.file(), events, outputs }, now);
+        let Self { launcher: Launcher { fork_servers, scoreboard, text, .. }, events, outputs, .. } = self;
+        fork_servers.refresh(
+            &mut Shared { scoreboard: scoreboard.file(), text: text.as_ref(), events, outputs },
+            now,
+        );
         let stalled = self.children.find_stalled(now);
         if !stalled.is_empty() {
             self.launcher.fork_servers.kill_stalled(&stalled);
-            self.kill_unreported(&stalled);
+            self.kill_unreported(&stalled, now);
         }
         self.reap_again(now);
         if self.orphans.is_walk_due(now) {
@@ -258,13 +261,13 @@ impl Connections {
     /// Kills every child, fork server and orphan.
     pub(crate) fn kill_all(&mut self, now: Instant) {
         self.children.kill_all(now);
-        self.kill_fork_servers();
+        self.kill_fork_servers(now);
         self.orphans.kill_all(now);
     }
 
-    fn kill_fork_servers(&mut self) {
+    fn kill_fork_servers(&mut self, now: Instant) {
         self.launcher.fork_servers.kill_all();
-        self.kill_unreported(&self.launcher.fork_servers.ids());
+        self.kill_unreported(&self.launcher.fork_servers.ids(), now);
     }
 
     /// Refuses the connections that still wait for a process: no further try will be made.
@@ -320,7 +323,7 @@ impl Connections {
 
     /// Terminates the children for a drain that has lasted too long: see [`Children::terminate_for_drain`].
     pub(crate) fn terminate_for_drain(&mut self, now: Instant, is_spared: impl Fn(&Child) -> bool) -> usize {
-        self.kill_fork_servers(); // no connection will come
+        self.kill_fork_servers(now); // no connection will come
         self.orphans.kill_all(now);
         self.children.terminate_for_drain(now, is_spared)
     }

@@ -38,6 +38,7 @@ pub(crate) struct Template {
 /// What fork servers share with the supervisor, or use of it.
 pub(crate) struct Shared<'a> {
     pub(crate) scoreboard: BorrowedFd<'a>,
+    pub(crate) text: Option<&'a OwnedFd>,
     pub(crate) events: &'a Events,
     pub(crate) outputs: &'a mut Outputs,
 }
@@ -136,6 +137,7 @@ impl ForkServer {
             open_files: template.open_files,
             channel: theirs,
             scoreboard: shared.scoreboard.try_clone_to_owned()?,
+            text: shared.text.map(OwnedFd::try_clone).transpose()?,
             program_output: shared.open_program_output(service, template.logs_to_journal)?,
         };
         let (file, inherited) = briefing.write()?;

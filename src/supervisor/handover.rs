@@ -2,6 +2,7 @@
 //! of the connection until its process is known, so that a handover that fails loses nothing.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::child::Child;
@@ -13,6 +14,7 @@ use crate::child::work::Work;
 use crate::connection::Connection;
 use crate::scoreboard::{Scoreboard, Slot};
 use crate::service::Service;
+use crate::sys;
 
 /// Gives connections a slot and a fork server.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Launcher {
     model: Model,
     settings: ChildSettings,
     pub(crate) scoreboard: Scoreboard,
+    /// The text of this program in huge pages, for fork servers. None: see [`sys::copy_text`].
+    pub(crate) text: Option<OwnedFd>,
     pub(crate) fork_servers: ForkServers,
     /// For connections that this process serves itself.
     supplies: Option<Supplies>,
@@ -35,6 +39,7 @@ impl Launcher {
             model: settings.process.model,
             settings: settings.children,
             scoreboard: Scoreboard::new(settings.process.max_connections)?,
+            text: None,
             fork_servers: ForkServers::new(),
             supplies: None,
             withheld: Vec::new(),
@@ -46,6 +51,13 @@ impl Launcher {
         let _ = self.scoreboard.resize(max_connections); // nothing is mapped for it
         self.settings = settings;
         self.supplies = None;
+    }
+
+    /// Prepares the text for fork servers, where that is possible.
+    pub(crate) fn copy_text(&mut self) {
+        if self.text.is_none() {
+            self.text = sys::copy_text().ok(); // slower, without
+        }
     }
 
     pub(crate) fn has_slot(&self) -> bool {

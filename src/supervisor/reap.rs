@@ -148,7 +148,8 @@ impl Connections {
 
     /// Kills the children of these fork servers that have not reported, and do not: stopped ones, which keep the channel
     /// open.
-    pub(super) fn kill_unreported(&mut self, servers: &[u32]) {
+    pub(super) fn kill_unreported(&mut self, servers: &[u32], now: Instant) {
+        servers.iter().for_each(|&server| self.receive_reports(server, now));
         let mut unknown = self.orphans.list_children().unwrap_or_default();
         self.retain_unknown(&mut unknown);
         let fork_servers = &self.launcher.fork_servers;

@@ -35,6 +35,7 @@ impl Connections {
         if self.launcher.serves_in_place() {
             return Ok(Starting(Vec::new()));
         }
+        self.launcher.copy_text();
         let process = &settings.process;
         let template = Template {
             children: settings.children,
@@ -43,8 +44,8 @@ impl Connections {
             logs_to_journal: journal::is_journal(),
             open_files: self.open_files,
         };
-        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
-        let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };
+        let Self { launcher: Launcher { fork_servers, scoreboard, text, .. }, events, outputs, .. } = self;
+        let shared = &mut Shared { scoreboard: scoreboard.file(), text: text.as_ref(), events, outputs };
         fork_servers.start_all(&settings.services, template, process.fork_servers, shared).map(Starting)
     }
 
@@ -90,8 +91,8 @@ impl Connections {
     /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Its
     /// connections wait until they are ready.
     pub(super) fn restart_fork_servers(&mut self, service: &Arc<Service>) {
-        let Self { launcher: Launcher { fork_servers, scoreboard, .. }, events, outputs, .. } = self;
-        let shared = &mut Shared { scoreboard: scoreboard.file(), events, outputs };
+        let Self { launcher: Launcher { fork_servers, scoreboard, text, .. }, events, outputs, .. } = self;
+        let shared = &mut Shared { scoreboard: scoreboard.file(), text: text.as_ref(), events, outputs };
         if let Err(sentence) = fork_servers.restart(service, shared) {
             journal::log_warning(&sentence);
         }

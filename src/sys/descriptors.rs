@@ -99,7 +99,7 @@ pub(crate) fn discard_input(socket: BorrowedFd<'_>, limit: usize) -> io::Result<
 pub(crate) mod by_number {
     use std::os::fd::{AsRawFd, OwnedFd};
 
-    use serde::{Deserialize, Deserializer, Serializer, de};
+    use serde::{Deserialize, Deserializer, Serializer};
 
     /// Writes the number. [`crate::sys::keep_for_program`] lets the new process inherit the descriptor.
     pub(crate) fn serialize<S: Serializer>(fd: &OwnedFd, serializer: S) -> Result<S::Ok, S::Error> {
@@ -109,8 +109,28 @@ pub(crate) mod by_number {
     /// Takes ownership of the inherited descriptor, under another number: a child must find its connection at
     /// [`super::CONNECTION`].
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedFd, D::Error> {
-        let number = i32::deserialize(deserializer)?;
-        let above = |fd| super::move_above(super::CONNECTION, fd);
-        super::adopt_fd(number).and_then(above).map_err(de::Error::custom)
+        super::adopt_above(i32::deserialize(deserializer)?)
     }
+}
+
+/// The same for a descriptor that may be absent.
+pub(crate) mod option_by_number {
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(crate) fn serialize<S: Serializer>(fd: &Option<OwnedFd>, serializer: S) -> Result<S::Ok, S::Error> {
+        fd.as_ref().map(AsRawFd::as_raw_fd).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<OwnedFd>, D::Error> {
+        Option::<i32>::deserialize(deserializer)?.map(super::adopt_above).transpose()
+    }
+}
+
+fn adopt_above<E: serde::de::Error>(number: RawFd) -> Result<OwnedFd, E> {
+    adopt_fd(number).and_then(|fd| move_above(CONNECTION, fd)).map_err(E::custom)
 }

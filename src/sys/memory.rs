@@ -6,11 +6,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::AtomicU64;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// Bytes of a page. A kernel with larger ones, as some for arm64 have, cannot map a slot of the scoreboard.
 pub(crate) const PAGE: usize = 4096;
+
+/// Not to be run as a program. A kernel can be told to permit no other file (Linux 6.3, `vm.memfd_noexec`).
+const MFD_NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(8);
 
 /// Makes an empty memory file, close-on-exec, whose size can only grow (memfd_create(2)): a process that maps it never
 /// gets SIGBUS.
@@ -18,7 +22,11 @@ pub(crate) const PAGE: usize = 4096;
 /// # Errors
 /// Those of memfd_create(2).
 pub(crate) fn create_memory_file(name: &CStr) -> io::Result<OwnedFd> {
-    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let file = match memfd_create(name, flags | MFD_NOEXEC_SEAL) {
+        Err(Errno::EINVAL) => memfd_create(name, flags)?, // an older kernel
+        file => file?,
+    };
     fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))?;
     Ok(file)
 }

@@ -12,12 +12,13 @@ pub(crate) mod probe;
 mod process;
 mod tcp;
 mod termination;
+mod text;
 mod time;
 mod wait;
 
 pub(crate) use address::{RemoteAddress, accept, remote_address};
 pub(crate) use descriptors::{
-    CONNECTION, adopt_fd, by_number, close_all_but, discard_input, move_above, replace_fd,
+    CONNECTION, adopt_fd, by_number, close_all_but, discard_input, move_above, option_by_number, replace_fd,
     require_close_range,
 };
 pub(crate) use fork::{exit_now, fork_child, fork_sibling};
@@ -32,5 +33,6 @@ pub(crate) use process::{
 };
 pub(crate) use tcp::{count_backlog, idle_time};
 pub(crate) use termination::{Escalation, GRACE};
+pub(crate) use text::{copy_text, run_from};
 pub(crate) use time::{instant_of, monotonic_nanoseconds_of, poll_timeout, wait_writable, whole_seconds};
 pub(crate) use wait::{Exit, Usage, own_usage, reap, wait_for};

@@ -1,13 +1,14 @@
 //! Messages from one process to another, with or without a descriptor (unix(7), `SCM_RIGHTS`).
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, sendmsg,
-    socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, send, sendmsg, socketpair,
 };
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 /// Whether a call may wait for the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +56,14 @@ pub(crate) fn send_message(
             None => send(channel.as_raw_fd(), bytes, flags),
         };
         match result {
-            Err(Errno::EINTR) => {}
+            Err(nix::errno::Errno::EINTR) => {}
             result => return Ok(result.map(drop)?),
         }
     }
 }
 
 /// Receives a message into `bytes`: its length, and the descriptor that came with it. `None`: every copy of the other
-/// end is closed.
+/// end is closed. Allocates nothing: a fork server that does copies a page for each connection.
 ///
 /// # Errors
 /// Those of recvmsg(2), EAGAIN with `Patience::Never`; `InvalidData` for a message that is longer than `bytes`.
@@ -71,24 +72,26 @@ pub(crate) fn receive_message(
     bytes: &mut [u8],
     patience: Patience,
 ) -> io::Result<Option<(usize, Option<OwnedFd>)>> {
-    let mut space = nix::cmsg_space!(RawFd);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(bytes)];
-    let flags = patience.flags() | MsgFlags::MSG_CMSG_CLOEXEC;
+    let flags = match patience {
+        Patience::Wait => RecvFlags::CMSG_CLOEXEC,
+        Patience::Never => RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    };
     let received = loop {
-        match recvmsg::<()>(channel.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+        match recvmsg(channel, &mut parts, &mut control, flags) {
             // The other end was closed with messages that it had not read. Those that it has sent are still there: the
             // kernel reports this once, before them.
-            Err(Errno::EINTR | Errno::ECONNRESET) => {}
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             result => break result?,
         }
     };
-    let rights = received.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::ScmRights(rights) => rights.first().copied(),
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
-    // SAFETY: the kernel has just made this descriptor for this process; nothing else owns it.
-    let fd = rights.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    if received.flags.contains(MsgFlags::MSG_TRUNC) {
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(io::ErrorKind::InvalidData.into());
     }
     match received.bytes {

@@ -9,7 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::{
-    Setup, ask, can_look_inside, connect, read_to_end, run_client, serve, unique_user, wait_dead, wait_until,
+    Setup, ask, can_look_inside, connect, read_to_end, run_client, serve, skip, unique_user, wait_dead,
+    wait_until,
 };
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -29,6 +30,35 @@ fn fork_server_has_a_clean_environment_and_few_descriptors() {
     let links = fs::read_dir(format!("/proc/{fork_server}/fd")).unwrap();
     let links: Vec<_> = links.map(|link| fs::read_link(link.unwrap().path()).unwrap()).collect();
     assert!(links.len() <= 6, "{links:?}");
+}
+
+/// Linux loads a program at a huge page since 6.10, and gathers pages into huge ones since 6.1.
+#[test]
+fn fork_servers_share_their_text_in_huge_pages() {
+    if !cfg!(target_arch = "x86_64") || !can_look_inside() {
+        return;
+    }
+    let server = serve("[process]\nfork_servers = 2\n");
+    let find_text = |pid: i32| {
+        let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+        let text = maps.split_once("/memfd:lsbaws-text")?.1;
+        let huge = text.lines().find(|line| line.starts_with("ShmemPmdMapped:")).unwrap();
+        let inode = maps.lines().find(|line| line.contains("/memfd:lsbaws-text")).unwrap().split(' ').nth(4);
+        Some((huge.to_owned(), inode.unwrap().to_owned()))
+    };
+    let texts: Vec<_> = server.fork_servers().into_iter().filter_map(find_text).collect();
+    if texts.is_empty() && kernel_is_before(6, 10) {
+        return skip("needs Linux 6.10, which loads a static program at a huge page");
+    }
+    let [(first, file), (second, other)] = &texts[..] else { panic!("{texts:?}") };
+    assert!(!first.ends_with(" 0 kB") && !second.ends_with(" 0 kB"), "{texts:?}");
+    assert_eq!(file, other);
+}
+
+fn kernel_is_before(major: u32, minor: u32) -> bool {
+    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap()) < (major, minor)
 }
 
 #[test]

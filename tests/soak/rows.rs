@@ -62,7 +62,11 @@ fn flood() -> Option<Row> {
 
 /// Changes a limit of the running daemon, as its user.
 fn set_limit(day: &Day, limit: &str, user: u32) {
-    let pid = format!("--pid={}", day.now().pid());
+    set_limit_of(day.now().pid().as_raw(), limit, user);
+}
+
+fn set_limit_of(pid: i32, limit: &str, user: u32) {
+    let pid = format!("--pid={pid}");
     assert!(Command::new("prlimit").args([&pid, limit]).uid(user).gid(user).status().unwrap().success());
 }
 
@@ -131,8 +135,8 @@ fn no_processes() -> Option<Row> {
     let user = 65_529;
     let day = Day::begin_as("", "ulimit -Su 100", Some(user));
     let load = Load::start(day.address(), 8, LOCAL);
-    let (begin, end) = (|| set_limit(&day, "--nproc=1:", user), || set_limit(&day, "--nproc=100:", user));
-    let watched = watch(&day, &load, begin, end);
+    let set = |limit| day.now().fork_servers().iter().for_each(|&pid| set_limit_of(pid, limit, user));
+    let watched = watch(&day, &load, || set("--nproc=1:"), || set("--nproc=100:"));
     Some(watched.finish(day, load.finish()))
 }
 

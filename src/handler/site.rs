@@ -7,7 +7,7 @@ use super::Handler;
 use super::exchange::{ALLOWED, Answer, Exchange, InternalRedirect};
 use super::files::Files;
 use crate::http::failure::Failure;
-use crate::http::response::FixedFields;
+use crate::http::fields::FixedFields;
 use crate::http::target;
 use crate::outcome::Outcome;
 use serde::{Deserialize, Serialize};

@@ -6,31 +6,9 @@ use std::os::fd::BorrowedFd;
 
 use super::body::{DRAIN_MAX, Progress, Unread};
 use super::date::Date;
+use super::fields::{FixedFields, NO_FIELDS};
 use super::reason_phrase;
 use super::stream::{Interrupted, Stream, TimeBudget};
-use serde::{Deserialize, Serialize};
-
-/// Header fields that a route adds to each of its responses. They replace a handler's fields of the same name.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct FixedFields {
-    names: Vec<String>,
-    /// Complete lines.
-    lines: String,
-}
-
-impl FixedFields {
-    /// Adds a field; both parts must be valid (RFC 9110, section 5).
-    pub(crate) fn add(&mut self, name: &str, value: &str) {
-        self.lines.extend([name, ": ", value, "\r\n"]);
-        self.names.push(name.into());
-    }
-
-    fn contains(&self, name: &str) -> bool {
-        self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
-    }
-}
-
-static NO_FIELDS: FixedFields = FixedFields { names: Vec::new(), lines: String::new() };
 
 /// What the head of a response depends on in its request and connection.
 #[derive(Debug)]
@@ -93,6 +71,13 @@ impl<'a> Responder<'a> {
     /// Closes the connection after this response.
     pub(crate) fn close_after(&mut self) {
         self.terms.keep_alive = false;
+    }
+
+    /// After the last response of a connection: the client sees its end now, whatever this process still waits for.
+    pub(crate) fn end_sending(&self) {
+        if !self.terms.keep_alive {
+            self.stream.end_sending();
+        }
     }
 
     /// The time in the field Date of this response, in seconds since the epoch.

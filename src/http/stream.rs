@@ -241,11 +241,16 @@ impl<'a> Stream<'a> {
         budget.earn(count);
     }
 
+    /// Sends the end of the connection. False: it has ended already.
+    pub(crate) fn end_sending(&self) -> bool {
+        shutdown(self.socket.as_raw_fd(), Shutdown::Write).is_ok()
+    }
+
     /// Closes so that the response arrives: a socket closed with unread input sends a reset, which can destroy what
     /// the client has not read (RFC 9112, section 9.6). Shuts down the output, then discards input until the client
     /// closes, for at most `timeout` and `limit` bytes.
     pub(crate) fn close_lingering(&self, scratch: &mut [u8], timeout: Duration, limit: usize) {
-        if shutdown(self.socket.as_raw_fd(), Shutdown::Write).is_err() {
+        if !self.end_sending() {
             return;
         }
         let deadline = Instant::now() + timeout;

@@ -12,6 +12,7 @@ mod activation;
 mod admission;
 mod bind;
 mod cgi;
+mod cgi_ending;
 mod cgi_failures;
 mod cgi_root;
 mod client;

@@ -12,7 +12,7 @@ use super::scalar::Text;
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
 use crate::handler::site::Route;
-use crate::http::response::FixedFields;
+use crate::http::fields::FixedFields;
 use crate::http::{is_token, target};
 use cgi::CgiKeys;
 use files::FilesKeys;

@@ -1,6 +1,7 @@
 //! A running CGI program: its pipes, and its termination with all that it has started.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -86,6 +87,18 @@ impl RunningProgram {
             }
         }
         Ok(self.end)
+    }
+
+    /// Whether the program is about to exit. Also true where /proc does not show it.
+    ///
+    /// A process that exits has this flag before the kernel closes its files.
+    pub(crate) fn is_exiting(&self) -> bool {
+        const PF_EXITING: u32 = 4; // include/linux/sched.h
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The flags are the seventh field after the name, which may have any character (proc_pid_stat(5)).
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let flags = fields.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse().ok());
+        flags.is_none_or(|flags: u32| flags & PF_EXITING != 0)
     }
 
     /// Terminates the program with its process group, and what it has left, in whatever session. Waits until all have

@@ -13,7 +13,7 @@ use crate::http::stream::Interrupted;
 use crate::outcome::Outcome;
 use crate::scoreboard::ProgramEnd;
 
-/// How long a program that has closed its output may take to exit before the response ends without its exit code.
+/// How long a program that has closed its output may take to exit before the connection does not wait for it any more.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Programs whose names begin like this write the whole response themselves (RFC 3875, section 5).
 const NON_PARSED: &[u8] = b"nph-";
@@ -120,7 +120,7 @@ impl Relay<'_> {
                 Output::Bytes(more) => bytes.extend_from_slice(more),
                 Output::TimedOut => return late(self.describe_delay(exchange, "respond")),
                 Output::End => {
-                    self.pump.wait_for_exit(exchange, EXIT_TIMEOUT)?;
+                    self.wait_if_exiting(exchange)?;
                     return match bytes.is_empty() {
                         true => invalid("exited without a response"),
                         false => invalid(head::describe_incomplete(&bytes)),
@@ -173,13 +173,14 @@ impl Relay<'_> {
         self.end_content(exchange, framed)
     }
 
-    /// Ends the response. Only the exit of the program shows whether its output is complete.
+    /// Ends the response at once, whatever a program that has closed its output does afterwards. Of one that is exiting,
+    /// only the exit shows whether the output is complete.
     fn end_content(
         &mut self,
         exchange: &mut Exchange<'_, '_>,
         framed: Option<Framed>,
     ) -> Result<Answer, Stop> {
-        let has_exited = self.pump.wait_for_exit(exchange, EXIT_TIMEOUT)?;
+        let has_exited = self.wait_if_exiting(exchange)?;
         if let Ok(Some(ProgramEnd::Killed(_))) = self.pump.program.check_end() {
             return invalid("killed by a signal");
         }
@@ -197,10 +198,28 @@ impl Relay<'_> {
         if is_short {
             return invalid("output shorter than its Content-Length");
         }
-        if !has_exited && !self.pump.wait_for_exit(exchange, self.settings.timeout)? {
+        exchange.response.end_sending();
+        if !has_exited && !self.wait_after_response(exchange)? {
             return late(self.describe_delay(exchange, "exit"));
         }
         Ok(Answer::Sent(Outcome::Served))
+    }
+
+    /// After the end of the output: waits if the program is exiting. True: it has exited. Others have closed it.
+    fn wait_if_exiting(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<bool, Failure> {
+        let timeout = if self.pump.program.is_exiting() { EXIT_TIMEOUT } else { Duration::ZERO };
+        self.pump.wait_for_exit(exchange, timeout)
+    }
+
+    /// Waits for the exit of a program whose response has been sent. The next request would wait as well, so the connection
+    /// ends when that takes long. False: its time is over.
+    fn wait_after_response(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<bool, Failure> {
+        if self.pump.wait_for_exit(exchange, EXIT_TIMEOUT)? {
+            return Ok(true);
+        }
+        exchange.response.close_after();
+        exchange.response.end_sending();
+        self.pump.wait_for_exit(exchange, self.settings.timeout)
     }
 
     /// Waits for a program whose output is not used. It may still run after its time: the answer stands.
@@ -208,6 +227,10 @@ impl Relay<'_> {
         let has_exited = loop {
             match self.pump.read(exchange)? {
                 Output::Bytes(_) => {}
+                Output::End if exchange.response.has_begun() => {
+                    exchange.response.end_sending();
+                    break self.wait_after_response(exchange)?;
+                }
                 Output::End => break self.pump.wait_for_exit(exchange, self.settings.timeout)?,
                 Output::TimedOut => break false,
             }

@@ -96,7 +96,8 @@ impl<'r, 'c> Exchange<'r, 'c> {
         Ok(outcome)
     }
 
-    /// True if the method is one of `allowed`. Otherwise sends 405, or 501 for an unknown method.
+    /// True if the method is one of `allowed`. Otherwise answers OPTIONS with them, and others with 405, or 501 for an
+    /// unknown method.
     ///
     /// # Errors
     /// The client has gone, or reads too slowly.
@@ -105,9 +106,13 @@ impl<'r, 'c> Exchange<'r, 'c> {
         if allowed.contains(&method) {
             return Ok(true);
         }
-        if METHODS.contains(&method) {
-            let (reason, list) = (format!("expected {}", allowed.join(" or ")), allowed.join(", "));
-            self.response.error_with(405, &reason, "Allow", &list)?;
+        let list = [allowed, &["OPTIONS"]].concat().join(", ");
+        if method == "OPTIONS" {
+            let mut head = self.response.head(204);
+            head.field("Allow", &list);
+            head.send_nothing()?;
+        } else if METHODS.contains(&method) {
+            self.response.error_with(405, &format!("expected {}", allowed.join(" or ")), "Allow", &list)?;
         } else {
             self.response.error(501, "unknown method")?;
         }

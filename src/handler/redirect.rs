@@ -43,7 +43,7 @@ impl Redirect {
             }
         }
         let mut head = exchange.response.head(self.status);
-        head.field("Location", &location).field("Content-Type", "text/plain; charset=utf-8");
+        head.field("Location", &location).field("Content-Type", "text/plain; charset=utf-8").no_sniff();
         head.send(format!("{location}\n").as_bytes())?;
         Ok(Outcome::Served)
     }

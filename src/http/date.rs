@@ -1,6 +1,7 @@
 //! The field Date (RFC 9110, section 6.6.1), rendered at most once a second. The supervisor keeps it up to date, and
 //! a child that answers at once inherits it: rendering touches pages of code and of the clock.
 
+use std::fmt;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +44,12 @@ impl Date {
 
     pub(crate) fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.text
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(&self.text).unwrap_or_default()) // ASCII
     }
 }
 

@@ -123,13 +123,12 @@ impl<'a> Responder<'a> {
         name: &str,
         value: &str,
     ) -> Result<(), Interrupted> {
-        let sentence = format!("{status} {}: {reason}\n", reason_phrase(status));
         let mut head = self.head(status);
-        head.field("Content-Type", "text/plain; charset=utf-8");
+        head.field("Content-Type", "text/plain; charset=utf-8").no_sniff();
         if !name.is_empty() {
             head.field(name, value);
         }
-        head.send(sentence.as_bytes())
+        head.send(format!("{status} {}: {reason}\n", reason_phrase(status)).as_bytes())
     }
 
     /// Queues bytes without a head, for programs that write the whole response.
@@ -223,6 +222,11 @@ impl<'r, 'a> Head<'r, 'a> {
             }
         }
         self
+    }
+
+    /// Forbids browsers to take the content for another media type, such as a page with scripts.
+    pub(crate) fn no_sniff(&mut self) -> &mut Self {
+        self.field("X-Content-Type-Options", "nosniff")
     }
 
     /// Sends the head and, unless the request was `HEAD` (RFC 9110, section 9.3.2), the content.

@@ -41,7 +41,11 @@ fn wait_served(server: &Server, number: u8) {
 
 fn is_refused(answer: &str, retry_after: u32) -> bool {
     let (head, content) = answer.split_once("\r\n\r\n").unwrap();
+    let date = head.split_once("\r\nDate: ").map(|(_, rest)| rest.lines().next().unwrap());
     answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n")
+        && date.is_some_and(|date| httpdate::parse_http_date(date).is_ok())
+        && head.contains("\r\nX-Content-Type-Options: nosniff\r\n")
+        && content.ends_with('\n')
         && head.contains(&format!("\r\nContent-Length: {}\r\n", content.len()))
         && head.contains(&format!("\r\nRetry-After: {retry_after}\r\n"))
         && head.ends_with("\r\nConnection: close")
@@ -56,7 +60,7 @@ fn source_over_its_limit_is_refused_and_others_are_served() {
         let _second = hold(connect_from(address(2), server.address()));
         let answer = get_from(&server, 2);
         assert!(is_refused(&answer, 5), "{answer}");
-        assert!(answer.ends_with("too many connections from this address"), "{answer}");
+        assert!(answer.ends_with("too many connections from this address\n"), "{answer}");
         let record = server.record();
         let get = |name: &str| record.get(name).to_owned();
         assert_eq!(
@@ -153,7 +157,8 @@ fn access_lists_decide_which_clients_may_connect() {
         let answer = get_from(&server, number);
         assert_eq!(answer.starts_with("HTTP/1.1 200 "), is_admitted, "{number}: {answer}");
         assert!(is_admitted || answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{number}: {answer}");
-        assert!(!answer.contains("Retry-After"), "{answer}");
+        assert!(!answer.contains("Retry-After") && answer.ends_with('\n'), "{answer}");
+        assert_eq!(answer.matches("\r\nDate: ").count(), 1, "{answer}");
         let record = server.record();
         assert_eq!(record.get("reason") == "denied", !is_admitted, "{}", record.line);
     }

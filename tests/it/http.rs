@@ -89,7 +89,7 @@ fn invalid_requests_have_their_status() {
 fn status_405_lists_the_allowed_methods() {
     let server = serve("");
     let answer = ask(server.connect(), "DELETE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
+    assert!(answer.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{answer}");
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod journal;
 mod journal_stderr;
 mod lessons;
 mod lifecycle;
+mod media;
 mod places;
 mod process;
 mod real;

@@ -110,7 +110,8 @@ impl Files {
         listing.sort(order);
         let page = page::render(&exchange.request.path, &listing, order, !exchange.rest.is_empty());
         let mut head = exchange.response.head(200);
-        head.field("Content-Type", "text/html; charset=utf-8").field("Content-Security-Policy", page::POLICY);
+        head.field("Content-Type", "text/html; charset=utf-8").no_sniff();
+        head.field("Content-Security-Policy", page::POLICY);
         head.send(page.as_bytes())?;
         Ok(Outcome::Served)
     }

@@ -32,7 +32,10 @@ impl Files {
         file: OpenFile,
         path: &[u8],
     ) -> Result<Outcome, Failure> {
-        let (file, coding) = self.choose_variant(exchange, file, path);
+        let (file, coding) = match self.media_types.find_coding(path) {
+            None => self.choose_variant(exchange, file, path),
+            coding => (file, coding),
+        };
         let size = file.metadata.size;
         let validators = Validators::new(&file.metadata, exchange.response.now());
         let description = Description {
@@ -111,7 +114,10 @@ impl Files {
     ) -> Result<Outcome, Failure> {
         let (size, log) = (page.metadata.size, RequestLog::of(exchange));
         let mut head = exchange.response.head(status);
-        head.field("Content-Type", &*self.media_types.find(path)).field("X-Content-Type-Options", "nosniff");
+        head.field("Content-Type", &*self.media_types.find(path)).no_sniff();
+        if let Some(coding) = self.media_types.find_coding(path) {
+            head.field("Content-Encoding", coding.name());
+        }
         match send_parts(&log, head.start(Some(size)), page, &[(String::new(), 0..size)], "")? {
             Outcome::Served => Ok(outcome),
             other => Ok(other),
@@ -155,8 +161,7 @@ impl Files {
         if let Some(coding) = description.coding {
             head.field("Content-Encoding", coding.name());
         }
-        // nosniff: a browser must not run a file as a page that is configured as an image.
-        head.field("Accept-Ranges", "bytes").field("X-Content-Type-Options", "nosniff");
+        head.field("Accept-Ranges", "bytes").no_sniff();
     }
 }
 

@@ -18,7 +18,8 @@ pub async fn answer(mut request: Request<Incoming>) -> Result<Response<String>, 
     let method_status = match *request.method() {
         Method::GET | Method::HEAD => StatusCode::OK,
         Method::OPTIONS if uri.path() == "*" => StatusCode::OK,
-        Method::OPTIONS | Method::POST | Method::PUT | Method::DELETE | Method::PATCH | Method::TRACE => {
+        Method::OPTIONS => StatusCode::NO_CONTENT,
+        Method::POST | Method::PUT | Method::DELETE | Method::PATCH | Method::TRACE => {
             StatusCode::METHOD_NOT_ALLOWED
         }
         _ => StatusCode::NOT_IMPLEMENTED,

@@ -71,7 +71,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["framing"],
             &["failure"],
             &["stream"],
-            &["canned"],
+            &["budget", "canned"],
             &["chunked", "date", "fields", "limits", "target"],
             &["mod"],
         ],

@@ -4,11 +4,12 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use super::budget::TimeBudget;
 use super::chunked::Decoder;
 use super::failure::Failure;
 use super::framing::Framing;
 use super::request::Request;
-use super::stream::{Stream, TimeBudget};
+use super::stream::Stream;
 
 /// Bytes received at once of a content whose end is not known ahead.
 const RAW_SIZE: usize = 8192;

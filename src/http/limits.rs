@@ -11,7 +11,7 @@ pub(crate) struct Limits {
     pub(crate) max_requests: u64,
     /// Total time from the accept, or from the first byte of a later request, to the end of the head.
     pub(crate) head_timeout: Duration,
-    /// How long a client may take to send content: see [`super::stream::TimeBudget`].
+    /// How long a client may take to send content: see [`super::budget::TimeBudget`].
     pub(crate) body_timeout: Duration,
     /// The same for the content of one request as a whole; never less.
     pub(crate) body_timeout_max: Duration,

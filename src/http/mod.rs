@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod body;
+pub(crate) mod budget;
 pub(crate) mod canned;
 pub(crate) mod chunked;
 pub(crate) mod date;
@@ -65,6 +66,7 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
         508 => "Loop Detected",
         _ => "",
     }

@@ -5,10 +5,11 @@
 use std::os::fd::BorrowedFd;
 
 use super::body::{DRAIN_MAX, Progress, Unread};
+use super::budget::TimeBudget;
 use super::date::Date;
 use super::fields::{FixedFields, NO_FIELDS};
 use super::reason_phrase;
-use super::stream::{Interrupted, Stream, TimeBudget};
+use super::stream::{Interrupted, Stream};
 
 /// What the head of a response depends on in its request and connection.
 #[derive(Debug)]
@@ -324,6 +325,11 @@ impl Framed {
     /// Whether the content was longer than announced.
     pub(crate) fn is_long(&self) -> bool {
         self.is_long
+    }
+
+    /// Whether the client needs no further content.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_head || (matches!(self.framing, ResponseFraming::Length(_)) && self.left == 0)
     }
 
     /// Whether the content is shorter than announced.

@@ -9,14 +9,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll, ppoll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::sendfile::sendfile;
 use nix::sys::signal::SigSet;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
-use super::limits::Limits;
+use super::budget::TimeBudget;
 use crate::scoreboard::{Phase, Slot};
 use crate::sys;
+
+/// The event that the client has closed its sending side (poll(2)). nix does not know this flag, and gives no events that
+/// contain it.
+pub(crate) const SENDING_CLOSED: PollFlags = PollFlags::from_bits_retain(libc::POLLRDHUP);
 
 /// A non-blocking socket whose traffic is counted in a slot.
 #[derive(Debug)]
@@ -39,60 +43,6 @@ pub(crate) enum Interrupted {
     TimedOut,
     /// The client has reset the connection, or the network has failed; or `send_file` could not read the file.
     Gone(io::Error),
-}
-
-/// How long the process waits for the client in one direction. Waiting uses the budget up; each `min_rate` bytes
-/// that move add a second, up to the initial value. So neither a silent client nor a slow one holds a process for
-/// long. Nothing refills `total`, the ceiling of a transfer that is just fast enough.
-#[derive(Debug)]
-pub(crate) struct TimeBudget {
-    full: Duration,
-    left: Duration,
-    total: Duration,
-    min_rate: u64,
-    /// Instead of `min_rate` once it is hurried.
-    hurried_rate: u64,
-}
-
-impl TimeBudget {
-    /// `total`: all waiting together. `min_rate` is in bytes per second.
-    pub(crate) fn new(full: Duration, total: Duration, min_rate: u64) -> Self {
-        let min_rate = min_rate.max(1);
-        Self { full, left: full, total, min_rate, hurried_rate: min_rate }
-    }
-
-    /// For the content of one request.
-    pub(crate) fn for_content(limits: &Limits) -> Self {
-        let hurried_rate = limits.min_rate_when_full;
-        Self { hurried_rate, ..Self::new(limits.body_timeout, limits.body_timeout_max, limits.min_rate) }
-    }
-
-    /// For one response.
-    pub(crate) fn for_response(limits: &Limits) -> Self {
-        let hurried_rate = limits.min_rate_when_full;
-        Self { hurried_rate, ..Self::new(limits.write_timeout, limits.write_timeout_max, limits.min_rate) }
-    }
-
-    pub(crate) fn left(&self) -> Duration {
-        self.left.min(self.total)
-    }
-
-    /// Others wait for the place of this client: little time is left to one that is slow.
-    pub(crate) fn hurry(&mut self) {
-        self.full = self.full.min(HURRIED_TIME);
-        self.left = self.left.min(self.full);
-        self.min_rate = self.min_rate.max(self.hurried_rate);
-    }
-
-    pub(crate) fn earn(&mut self, bytes: usize) {
-        let micros = (bytes as u64).saturating_mul(1_000_000) / self.min_rate;
-        self.left = self.full.min(self.left.saturating_add(Duration::from_micros(micros)));
-    }
-
-    pub(crate) fn spend(&mut self, waited: Duration) {
-        self.left = self.left.saturating_sub(waited);
-        self.total = self.total.saturating_sub(waited);
-    }
 }
 
 impl<'a> Stream<'a> {
@@ -158,6 +108,12 @@ impl<'a> Stream<'a> {
     /// Waits for bytes to receive within `budget`.
     pub(crate) fn wait_for_more(&self, budget: &mut TimeBudget) -> Result<(), Interrupted> {
         self.wait_within(PollFlags::POLLIN, budget)
+    }
+
+    /// Whether the client has reset the connection, or both sides are closed.
+    pub(crate) fn is_gone(&self) -> bool {
+        let mut fds = [PollFd::new(self.socket, PollFlags::empty())]; // errors are reported in any case
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
     /// Whether bytes can be received now.
@@ -359,41 +315,3 @@ impl<'a> Stream<'a> {
 const SENDFILE_MAX: usize = 0x7fff_f000;
 /// Bytes that are worth a system call to bound the time that the kernel keeps them.
 const UNREAD_MIN: u64 = 64 << 10;
-/// What is left of a time budget when others wait for the place of a client.
-const HURRIED_TIME: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_budget_is_refilled_up_to_its_total() {
-        let seconds = Duration::from_secs;
-        let mut budget = TimeBudget::new(seconds(10), seconds(25), 100);
-        budget.spend(seconds(9));
-        budget.earn(400);
-        assert_eq!(budget.left(), seconds(5));
-        budget.earn(1 << 20);
-        assert_eq!(budget.left(), seconds(10), "bytes refill it up to its initial value");
-        budget.spend(seconds(10));
-        budget.earn(1 << 20);
-        assert_eq!(budget.left(), seconds(6), "19 of 25 seconds are used up");
-        budget.spend(seconds(6));
-        budget.earn(1 << 20);
-        assert!(budget.left().is_zero());
-    }
-
-    #[test]
-    fn hurried_time_budget_is_short() {
-        let seconds = Duration::from_secs;
-        let mut budget = TimeBudget { hurried_rate: 1000, ..TimeBudget::new(seconds(30), seconds(60), 100) };
-        budget.hurry();
-        assert_eq!(budget.left(), HURRIED_TIME);
-        budget.spend(seconds(3));
-        budget.earn(1000);
-        assert_eq!(budget.left(), seconds(3));
-        let mut budget = TimeBudget::new(seconds(2), seconds(60), 100);
-        budget.hurry();
-        assert_eq!(budget.left(), seconds(2), "never more");
-    }
-}

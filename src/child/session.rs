@@ -142,6 +142,7 @@ impl Session<'_> {
                 if failure == Failure::TimedOut {
                     self.stream.reset_on_close();
                 }
+                self.record_gone(failure);
                 return Next::Close { outcome: Outcome::ClientError, unread: false };
             }
             Err(failure) => return self.refuse(&mut response, failure),
@@ -201,6 +202,7 @@ impl Session<'_> {
     fn refuse(&self, response: &mut Responder<'_>, failure: Failure) -> Next {
         let (status, reason) = match failure {
             Failure::Silent | Failure::Gone | Failure::Foreign(_) => {
+                self.record_gone(failure);
                 return Next::Close { outcome: Outcome::ClientError, unread: false };
             }
             Failure::TimedOut => (408, "the request did not arrive in time"),
@@ -211,6 +213,13 @@ impl Session<'_> {
         let _ = response.error(status, reason); // the outcome is the same if the client does not read it
         self.slot.enter(phase); // the record shows the phase of the error
         Next::Close { outcome: Outcome::ClientError, unread: true }
+    }
+
+    /// Records that a request failed because its client has gone. A file that cannot be read is another failure.
+    fn record_gone(&self, failure: Failure) {
+        if failure == Failure::Gone && self.stream.is_gone() {
+            self.slot.set_client_gone();
+        }
     }
 
     /// False: the client has closed, the timeout has passed, or the supervisor asks the child to close.

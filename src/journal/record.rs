@@ -99,6 +99,7 @@ impl Record<'_> {
             .optional("LSBAWS_EXIT_CODE", exit_code)
             .optional_text("LSBAWS_SIGNAL", signal.as_deref())
             .text("LSBAWS_OUTCOME", kind.word())
+            .optional_text("LSBAWS_CLIENT_GONE", snapshot.is_client_gone.then_some("yes"))
             .optional_text("LSBAWS_ORPHANS", self.has_orphans.then_some("yes"))
             .optional_text("LSBAWS_NOT_CONFINED", Some(self.gaps).filter(|gaps| !gaps.is_empty()))
             .optional("LSBAWS_TERMINATED_BY", self.terminated_by)
@@ -157,6 +158,7 @@ impl fmt::Display for Sentence<'_> {
 impl Sentence<'_> {
     fn write_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { snapshot, limit, terminated_by, has_orphans, .. } = self.record;
+        f.write_str(if snapshot.is_client_gone { " (the client has gone)" } else { "" })?;
         if let Some(end) = snapshot.program.filter(|&end| end != ProgramEnd::Exited(0)) {
             write!(f, " (its program: {})", describe_program(end))?;
         }

@@ -106,4 +106,6 @@ pub(crate) struct Snapshot {
     pub(crate) lost_messages: u64,
     /// A program of the child has left processes that ran, and that the child has terminated.
     pub(crate) has_orphans: bool,
+    /// The client had disconnected when its request failed.
+    pub(crate) is_client_gone: bool,
 }

@@ -17,7 +17,7 @@ const TARGET_MAX: usize = 256;
 const LOST_MESSAGES_MAX: u64 = 1 << 20;
 
 /// Where the text begins, after a word for each number.
-const TEXT: usize = 13;
+const TEXT: usize = 14;
 /// Words of a slot: a page, since a page is what a process maps.
 pub(super) const WORDS: usize = PAGE / size_of::<AtomicU64>();
 
@@ -46,6 +46,8 @@ enum Number {
     LostMessages,
     /// 1: a program has left processes, which the child has terminated.
     Orphans,
+    /// 1: the client had disconnected when its request failed.
+    ClientGone,
 }
 
 /// One connection's page: atomic integers only, cleared when it is taken.
@@ -170,6 +172,11 @@ impl Slot {
         self.store(Number::Orphans, 1);
     }
 
+    /// The client had disconnected, so that its request failed.
+    pub(crate) fn set_client_gone(self) {
+        self.store(Number::ClientGone, 1);
+    }
+
     /// Asks the child to begin no further request. A child that waits for one must be woken by a signal.
     pub(crate) fn ask_to_close(self) {
         self.words[Number::CloseAsked as usize].fetch_max(CLOSE, Relaxed);
@@ -220,6 +227,7 @@ impl Slot {
             target: load_text(self.target(), self.load(Number::TargetLength)),
             lost_messages: self.load(Number::LostMessages).min(LOST_MESSAGES_MAX),
             has_orphans: self.load(Number::Orphans) != 0,
+            is_client_gone: self.load(Number::ClientGone) != 0,
         }
     }
 
@@ -272,6 +280,7 @@ mod tests {
         slot.set_status(200);
         slot.add_bytes_in(7);
         slot.set_orphans();
+        slot.set_client_gone();
         slot.enter(Phase::Writing);
         let snapshot = slot.read();
         assert_eq!(snapshot.method.as_deref(), Some("GET"));
@@ -280,9 +289,10 @@ mod tests {
             (snapshot.phase, snapshot.status, snapshot.route, snapshot.bytes_in),
             (Phase::Writing, Some(200), Some(2), 7)
         );
-        assert!(snapshot.has_orphans);
+        assert!(snapshot.has_orphans && snapshot.is_client_gone);
         scoreboard.give_back(slot);
         let snapshot = scoreboard.take().unwrap().read();
+        assert!(!snapshot.is_client_gone);
         assert_eq!(
             (snapshot.phase, snapshot.requests, snapshot.method, snapshot.status, snapshot.has_orphans),
             (Phase::Starting, 0, None, None, false)

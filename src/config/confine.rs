@@ -75,7 +75,8 @@ impl Confine {
     ) -> Option<Confinement> {
         let needs = Needs::of(protocol);
         let starts_programs = needs.starts_programs;
-        let base = Confinement { starts_programs, roots: needs.roots, core, user, ..Confinement::default() };
+        let Needs { roots, spool, .. } = needs;
+        let base = Confinement { starts_programs, roots, spool, core, user, ..Confinement::default() };
         let keys = match self {
             Self::Off => return Some(base),
             Self::On(keys) => keys,
@@ -128,6 +129,7 @@ struct Needs {
     roots: Vec<PathBuf>,
     execute: Vec<PathBuf>,
     read: Vec<PathBuf>,
+    spool: Vec<PathBuf>,
 }
 
 impl Needs {
@@ -145,6 +147,7 @@ impl Needs {
             needs.roots.extend(handler.root().map(|root| root.path().to_path_buf()));
             let Handler::Cgi(cgi) = handler else { continue };
             needs.starts_programs = true;
+            needs.spool.extend((!cgi.stream).then(|| cgi.spool_directory.clone()));
             match &cgi.programs {
                 Programs::One { program, document_root } => {
                     needs.execute.push(program.clone());
@@ -153,8 +156,10 @@ impl Needs {
                 Programs::Below { interpreter, .. } => needs.execute.extend(interpreter.clone()),
             }
         }
-        needs.execute.sort();
-        needs.execute.dedup();
+        for paths in [&mut needs.execute, &mut needs.spool] {
+            paths.sort();
+            paths.dedup();
+        }
         needs
     }
 }

@@ -28,7 +28,10 @@ pub(super) fn find_denied(name: &str, confinement: &Confinement) -> Vec<String> 
     let writable = confinement.writable.iter().filter(|path| !may_write(path, user)).map(|path| {
         format!("warning: service.{name}.confine.writable: user {uid} may not write {}", path.display())
     });
-    roots.chain(writable).collect()
+    let spool = confinement.spool.iter().filter(|path| !may_write(path, user)).map(|path| {
+        format!("warning: service.{name}.route.spool_directory: user {uid} may not write {}", path.display())
+    });
+    roots.chain(writable).chain(spool).collect()
 }
 
 /// The outermost directory on the way into `directory`, and this itself, that the user may not search.

@@ -177,7 +177,7 @@ impl Walk<'_> {
                 paths.iter().for_each(|path| self.visit_program(key, path));
             }
             "command" => paths.iter().take(1).for_each(|path| self.visit_program(key, path)),
-            "writable" => paths.iter().for_each(|path| self.visit_writable(key, path)),
+            "writable" | "spool_directory" => paths.iter().for_each(|path| self.visit_writable(key, path)),
             "network" if value.as_bool() == Some(true) && !sandbox.has_network => {
                 self.deny(key, "has no network (PrivateNetwork=): enable network.conf");
             }

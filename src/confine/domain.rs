@@ -50,6 +50,9 @@ const WRITE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     | Refer
 });
 
+/// To make files without names in a directory (open(2), `O_TMPFILE`), and none that have one.
+const SPOOL: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile});
+
 /// Opens what the domain of a confinement has rules for. `None`: it has no domain.
 pub(super) fn prepare(
     confinement: &Confinement,
@@ -115,6 +118,10 @@ impl Domain {
         }
         for path in &confinement.writable {
             self.add_path(path, WRITE, "writable")?;
+        }
+        for path in confinement.spool.iter().filter(|path| !TEMPORARY.iter().any(|own| path.starts_with(own)))
+        {
+            self.add_path(path, SPOOL, "spool_directory")?;
         }
         for path in DEVICES {
             self.add_if_present(path, USE_DEVICE)?;

@@ -50,6 +50,8 @@ pub(crate) struct Confinement {
     pub(crate) read: Option<Vec<PathBuf>>,
     /// Where programs write, in addition to the directories for temporary files.
     pub(crate) writable: Vec<PathBuf>,
+    /// Where children store content, in files without names.
+    pub(crate) spool: Vec<PathBuf>,
     /// Whether programs reach the network.
     pub(crate) network: bool,
     /// Whether a process may leave a core file.

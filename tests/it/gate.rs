@@ -21,6 +21,12 @@ pub struct Gate {
 
 impl Gate {
     pub fn new() -> Self {
+        let response = "printf 'Content-Type: text/plain\\nContent-Length: 6\\n\\npassed'";
+        Self::between("", response)
+    }
+
+    /// A program that runs one script, then waits, then runs another.
+    pub fn between(before: &str, after: &str) -> Self {
         let folder = make_folder();
         // Open for reading and writing, so that no open(2) waits for the other end (fifo(7)).
         let make_fifo = |name: &str| {
@@ -30,10 +36,8 @@ impl Gate {
         };
         let (reached, opened) = (make_fifo("reached"), make_fifo("opened"));
         let path = folder.path().display();
-        let script = format!(
-            "#!/bin/sh\necho >{path}/reached\nread line <{path}/opened\n\
-             printf 'Content-Type: text/plain\\nContent-Length: 6\\n\\npassed'\n"
-        );
+        let script =
+            format!("#!/bin/sh\n{before}\necho >{path}/reached\nread line <{path}/opened\n{after}\n");
         write_program(&folder.path().join("program"), &script);
         Self { folder, reached, opened }
     }

@@ -74,7 +74,9 @@ fn git_clones_and_pushes_over_http() {
         "[[service.web.route]]\npath = '/git'\nhandler = 'cgi'\nprogram = '/usr/lib/git-core/git-http-backend'\n\
          environment = {{ GIT_PROJECT_ROOT = '{0}', GIT_HTTP_EXPORT_ALL = '', HOME = '{1}' }}\n\
          [[service.web.route]]\npath = '/whole'\nhandler = 'cgi'\nprogram = '/usr/lib/git-core/git-http-backend'\n\
-         environment = {{ GIT_PROJECT_ROOT = '{0}', GIT_HTTP_EXPORT_ALL = '', HOME = '{1}' }}\nrequire_length = true\n",
+         environment = {{ GIT_PROJECT_ROOT = '{0}', GIT_HTTP_EXPORT_ALL = '', HOME = '{1}' }}\nrequire_length = true\n\
+         [[service.web.route]]\npath = '/stream'\nhandler = 'cgi'\nprogram = '/usr/lib/git-core/git-http-backend'\n\
+         environment = {{ GIT_PROJECT_ROOT = '{0}', GIT_HTTP_EXPORT_ALL = '', HOME = '{1}' }}\nstream = true\n",
         repositories.display(),
         work.folder.path().display()
     ));
@@ -91,14 +93,24 @@ fn git_clones_and_pushes_over_http() {
     work.git(&["-C", "clone", "push", "--quiet", "origin", "main"]);
     work.git(&["clone", "--quiet", &url, "again"]);
     assert!(fs::read(work.path("again/large")).unwrap() == noise(3 << 20));
+    // The program reads to the end of its input, so it needs no length.
+    fs::write(work.path("again/larger"), noise(4 << 20)).unwrap();
+    work.git(&["-C", "again", "add", "larger"]);
+    work.git(&["-C", "again", "commit", "--quiet", "-m", "Larger"]);
+    let stream = format!("http://{}/stream/some.git", server.address());
+    work.git(&["-C", "again", "push", "--quiet", &stream, "main"]);
+    work.git(&["clone", "--quiet", &url, "third"]);
+    assert!(fs::read(work.path("third/larger")).unwrap() == noise(4 << 20));
     let missing =
         work.try_git(&["clone", "--quiet", &format!("http://{}/git/none.git", server.address()), "none"]);
     assert!(!missing.status.success());
     let lines = std::iter::repeat_with(|| Record::parse(&server.wait_line(" connection=")));
     let pushed = lines.take_while(|record| !record.get("target").contains("none.git"));
-    let pushed: Vec<_> =
-        pushed.filter(|record| record.get("target") == "/git/some.git/git-receive-pack").collect();
-    assert!(!pushed.is_empty());
+    let targets = ["/git/some.git/git-receive-pack", "/stream/some.git/git-receive-pack"];
+    let pushed: Vec<_> = pushed.filter(|record| targets.contains(&record.get("target"))).collect();
+    for target in targets {
+        assert!(pushed.iter().any(|record| record.get("target") == target), "{target}");
+    }
     for record in pushed {
         assert_eq!(
             (record.get("outcome"), record.get("program_end")),

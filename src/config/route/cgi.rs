@@ -1,15 +1,21 @@
 //! The keys of `handler = "cgi"`.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::open_root;
 use crate::config::exec::check_program;
 use crate::config::findings::Place;
+use crate::config::hidden::describe_hidden;
 use crate::config::quantity::{Size, TIB, Time};
 use crate::config::scalar::{FilePath, Flag, ProgramPath};
 use crate::config::table::keys;
 use crate::config::variables::Variables;
 use crate::handler::cgi::{Cgi, Programs};
+
+/// For large temporary files (file-hierarchy(7)).
+const DEFAULT_SPOOL: &str = "/var/tmp";
 
 keys! {
     /// The further keys of a route with the handler `cgi`.
@@ -23,6 +29,9 @@ keys! {
         max_body_size: Option<Size<1, TIB>> = None,
         max_output_size: Option<Size<1, TIB>> = None,
         require_length: Flag = Flag(false),
+        stream: Flag = Flag(false),
+        spool_directory: FilePath = FilePath(DEFAULT_SPOOL.into()),
+        allow_half_close: Flag = Flag(true),
     }
 }
 
@@ -31,6 +40,7 @@ impl CgiKeys {
     pub(super) fn build(mut self, place: &Place<'_>, extension: Option<String>) -> Option<Cgi> {
         let environment = std::mem::take(&mut self.environment).build(&place.key("environment"));
         let programs = self.build_programs(place, extension);
+        let spool_directory = self.build_spool_directory(place);
         Some(Cgi {
             programs: programs?,
             environment: environment?,
@@ -38,7 +48,25 @@ impl CgiKeys {
             max_body_size: self.max_body_size.map(Size::get),
             max_output_size: self.max_output_size.map(Size::get),
             require_length: self.require_length.0,
+            stream: self.stream.0,
+            spool_directory: spool_directory?,
+            allow_half_close: self.allow_half_close.0,
         })
+    }
+
+    /// The default need not exist: most programs get no content that is stored there.
+    fn build_spool_directory(&self, place: &Place<'_>) -> Option<PathBuf> {
+        let FilePath(path) = self.spool_directory.clone();
+        let result = match fs::metadata(&path) {
+            _ if path == Path::new(DEFAULT_SPOOL) => Ok(path),
+            Ok(metadata) if metadata.is_dir() => Ok(path),
+            Ok(_) => Err(format!("expected a directory, found {}", path.display())),
+            Err(error) => {
+                let hidden = describe_hidden(&path);
+                Err(format!("expected a directory, found {}: {error}{hidden}", path.display()))
+            }
+        };
+        place.key("spool_directory").check(result)
     }
 
     fn build_programs(&mut self, place: &Place<'_>, extension: Option<String>) -> Option<Programs> {

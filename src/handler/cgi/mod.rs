@@ -1,6 +1,7 @@
 //! The handler `cgi`: a program answers (RFC 3875). Its response is sent while the program writes it, and none of its
 //! processes outlives the request.
 
+mod content;
 pub(crate) mod head;
 mod leftovers;
 mod output;
@@ -13,8 +14,9 @@ mod variables;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use self::content::{Content, ContentError};
 use self::program::RunningProgram;
 use self::pump::Pump;
 use self::relay::Relay;
@@ -35,7 +37,8 @@ pub(crate) struct Cgi {
     pub(crate) programs: Programs,
     /// Variables in addition to the meta-variables.
     pub(crate) environment: Vec<(String, String)>,
-    /// From the start of a program to its exit, without the time that lsbaws waits for the client.
+    /// How long a program may move no byte: write none, and take none of its content. The time that lsbaws waits for the
+    /// client does not count.
     pub(crate) timeout: Duration,
     /// Bytes of content. `None`: the limit of the service.
     pub(crate) max_body_size: Option<u64>,
@@ -43,6 +46,12 @@ pub(crate) struct Cgi {
     pub(crate) max_output_size: Option<u64>,
     /// Refuses content of unknown length.
     pub(crate) require_length: bool,
+    /// Content of unknown length goes to the program as it arrives; otherwise it is stored before the program starts.
+    pub(crate) stream: bool,
+    /// For the files of content that is stored.
+    pub(crate) spool_directory: PathBuf,
+    /// A client that has closed its sending side still gets its response.
+    pub(crate) allow_half_close: bool,
 }
 
 impl Cgi {
@@ -74,13 +83,18 @@ impl Cgi {
                 return sent(Outcome::Served);
             }
         }
-        let (script, program) = match self.start(exchange, script) {
+        let (content, length) = match Content::prepare(exchange, self) {
+            Ok(prepared) => prepared,
+            Err(ContentError::Client(failure)) => return Err(failure),
+            Err(ContentError::File(error)) => return self.fail_to_store(exchange, &error),
+        };
+        let (script, program) = match self.start(exchange, script, &content, length) {
             Ok(started) => started,
             Err(NotStarted::Lookup(error)) => return fail_to_find(exchange, error),
             Err(NotStarted::Program(program, error)) => return fail_to_start(exchange, &program, &error),
         };
         exchange.response.set_waited();
-        let pump = Pump::new(program, Instant::now() + self.timeout);
+        let pump = Pump::new(program, content, self);
         Relay { settings: self, script: &script, pump }.run(exchange)
     }
 
@@ -89,22 +103,18 @@ impl Cgi {
         &self,
         exchange: &Exchange<'_, '_>,
         mut script: Script,
+        content: &Content,
+        length: Option<u64>,
     ) -> Result<(Script, RunningProgram), NotStarted> {
-        let has_content = !exchange.is_internal_redirect && !exchange.body.is_done();
         let mut attempts = 0;
         loop {
             let own = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
-            let variables = variables::describe_request(exchange, &script).into_iter().chain(own);
-            let error = match RunningProgram::start(
-                &script,
-                variables,
-                has_content,
-                exchange.programs,
-                exchange.slot,
-            ) {
-                Ok(program) => return Ok((script, program)),
-                Err(error) => error,
-            };
+            let variables = variables::describe_request(exchange, &script, length).into_iter().chain(own);
+            let error =
+                match RunningProgram::start(&script, variables, content, exchange.programs, exchange.slot) {
+                    Ok(program) => return Ok((script, program)),
+                    Err(error) => error,
+                };
             attempts += 1;
             if error.raw_os_error() != Some(libc::ESTALE) || attempts == ATTEMPTS {
                 return Err(NotStarted::Program(script.program, error));
@@ -112,6 +122,13 @@ impl Cgi {
             let found = self.programs.find(exchange.route_path, &exchange.request.path);
             script = found.map_err(NotStarted::Lookup)?;
         }
+    }
+
+    fn fail_to_store(&self, exchange: &mut Exchange<'_, '_>, error: &io::Error) -> Result<Answer, Failure> {
+        let what = format!("store the request content in {}", self.spool_directory.display());
+        exchange.journal.log_system_error(Some(exchange.request.target), &what, error);
+        let (status, reason) = content::describe_error(error);
+        exchange.fail(status, reason, Outcome::SystemError).map(Answer::Sent)
     }
 }
 

@@ -13,6 +13,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use super::content::Content;
 use super::leftovers::list_children;
 use super::script::Script;
 use super::spawn::{Started, spawn};
@@ -47,7 +48,7 @@ impl RunningProgram {
     pub(crate) fn start(
         script: &Script,
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
-        content: bool,
+        content: &Content,
         terms: ProgramTerms<'_>,
         slot: Slot,
     ) -> io::Result<Self> {

@@ -1,16 +1,20 @@
 //! Moves bytes between client and program: content to standard input, standard output to the caller, standard error
 //! to the journal. Each direction waits for itself only, so that no two can block each other.
 
+use std::fs::File;
+use std::io::Seek;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::Cgi;
+use super::content::Content;
 use super::output::Lines;
 use super::program::{RunningProgram, try_read, try_write};
 use crate::handler::exchange::Exchange;
 use crate::http::failure::Failure;
-use crate::http::stream::Interrupted;
+use crate::http::stream::{Interrupted, SENDING_CLOSED};
 
 /// Bytes that a pipe holds (pipe(7)).
 const PIPE_SIZE: usize = 64 * 1024;
@@ -25,7 +29,7 @@ pub(crate) enum Output<'p> {
     Bytes(&'p [u8]),
     /// The end: the program has closed it, or has exited.
     End,
-    /// The program's time is over.
+    /// The program was silent for too long.
     TimedOut,
 }
 
@@ -60,22 +64,46 @@ pub(crate) struct Pump {
     input_start: usize,
     /// Standard input could take content, and the client has sent none.
     awaits_content: bool,
+    /// Content that the program reads by itself, and how far it had come when that was last looked at.
+    file: Option<File>,
+    position: u64,
     lines: Lines,
+    /// How long the program may move no byte.
+    timeout: Duration,
+    /// When that is over. Moves with each byte, and while the client has to act.
     deadline: Instant,
+    allow_half_close: bool,
+    /// The client has the whole response, once what is queued is sent: it may disconnect.
+    is_answered: bool,
 }
 
 impl Pump {
-    /// The program must respond and exit before `deadline`, which moves while the client has to act.
-    pub(crate) fn new(program: RunningProgram, deadline: Instant) -> Self {
+    /// For a program that has been started with `content`.
+    pub(crate) fn new(program: RunningProgram, content: Content, settings: &Cgi) -> Self {
+        let (input, file) = match content {
+            Content::Nothing | Content::Client => (Vec::new(), None),
+            Content::Memory(bytes) => (bytes, None),
+            Content::File(file) => (Vec::new(), Some(file)),
+        };
         Self {
             program,
             output: vec![0; PART],
-            input: Vec::new(),
+            input,
             input_start: 0,
             awaits_content: false,
+            file,
+            position: 0,
             lines: Lines::default(),
-            deadline,
+            timeout: settings.timeout,
+            deadline: Instant::now() + settings.timeout,
+            allow_half_close: settings.allow_half_close,
+            is_answered: false,
         }
+    }
+
+    /// The whole response is sent or queued. The program may still run, but its client may disconnect.
+    pub(crate) fn set_answered(&mut self) {
+        self.is_answered = true;
     }
 
     /// Reads standard output, once the queue to the client has room.
@@ -87,7 +115,10 @@ impl Pump {
             let want = if exchange.response.queued() < QUEUE_MAX { Want::Output } else { Want::Room };
             if want == Want::Output {
                 match self.program.stdout.as_mut().map(|stdout| try_read(stdout, &mut self.output)) {
-                    Some(Ok(Some(count))) if count > 0 => return Ok(Output::Bytes(&self.output[..count])),
+                    Some(Ok(Some(count))) if count > 0 => {
+                        self.deadline = Instant::now() + self.timeout;
+                        return Ok(Output::Bytes(&self.output[..count]));
+                    }
                     Some(Ok(None)) if !has_exited => {}
                     // At its end, or held open by other processes only.
                     _ => {
@@ -96,10 +127,24 @@ impl Pump {
                     }
                 }
             }
-            if !self.wait(exchange, want, self.deadline)? {
+            if !self.wait(exchange, want, self.deadline)? && !self.has_read_on(exchange) {
                 return Ok(Output::TimedOut);
             }
         }
+    }
+
+    /// Whether the program has read content from its file since the last look. Then its time begins again. (The position is
+    /// that of the program as well: both have the same open file description.)
+    fn has_read_on(&mut self, exchange: &Exchange<'_, '_>) -> bool {
+        if exchange.stream.end().is_some_and(|end| Instant::now() >= end) {
+            return false;
+        }
+        let position = self.file.as_mut().and_then(|file| file.stream_position().ok()).unwrap_or(0);
+        let has_read_on = position > self.position;
+        if has_read_on {
+            (self.position, self.deadline) = (position, Instant::now() + self.timeout);
+        }
+        has_read_on
     }
 
     /// Waits until the program exits, for at most `timeout`. True: it has exited.
@@ -150,7 +195,10 @@ impl Pump {
             }
             match try_write(stdin, &self.input[self.input_start..]) {
                 Ok(Some(0)) if self.input_start < self.input.len() => break,
-                Ok(Some(count)) => self.input_start += count,
+                Ok(Some(count)) => {
+                    self.input_start += count;
+                    self.deadline = Instant::now() + self.timeout;
+                }
                 // The program does not read the rest.
                 Ok(None) | Err(_) => self.program.stdin = None,
             }
@@ -198,7 +246,8 @@ impl Pump {
         let until = if is_queued { until.min(start + exchange.response.budget().left()) } else { until };
 
         let (waited, client) = self.poll(exchange, want, until);
-        if client.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
+        if client.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | SENDING_CLOSED) {
+            exchange.slot.set_client_gone();
             return Err(Failure::Gone);
         }
         let elapsed = start.elapsed();
@@ -238,8 +287,9 @@ impl Pump {
         let mut events = PollFlags::empty(); // errors are reported in any case
         events.set(PollFlags::POLLIN, self.awaits_content);
         events.set(PollFlags::POLLOUT, is_queued);
-        // A client that has the whole response may disconnect.
-        let client = (want != Want::Exit || is_queued).then(|| (exchange.stream.socket(), events));
+        events.set(SENDING_CLOSED, !self.allow_half_close);
+        let needs_client = is_queued || (want != Want::Exit && (!self.is_answered || self.awaits_content));
+        let client = needs_client.then(|| (exchange.stream.socket(), events));
         let stdin = self.program.stdin.as_ref().filter(|_| self.input_start < self.input.len());
         let stdout = self.program.stdout.as_ref().filter(|_| want == Want::Output);
         let wanted = [
@@ -252,7 +302,7 @@ impl Pump {
         let mut fds: Vec<_> =
             wanted.into_iter().flatten().map(|(fd, events)| PollFd::new(fd, events)).collect();
         let waited = exchange.stream.poll(&mut fds, until);
-        let events = client.and_then(|_| fds[0].revents());
+        let events = client.map(|_| fds[0].revents().unwrap_or(SENDING_CLOSED));
         (waited, events.unwrap_or(PollFlags::empty()))
     }
 }

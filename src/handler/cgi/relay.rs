@@ -103,6 +103,7 @@ impl Relay<'_> {
         }
         if matches!(status, 204 | 205 | 304) {
             if status == 205 { response.send(b"") } else { response.send_nothing() }?;
+            self.pump.set_answered();
             self.skip_output(exchange)?;
             return Ok(Answer::Sent(Outcome::Served));
         }
@@ -153,6 +154,9 @@ impl Relay<'_> {
         loop {
             if self.settings.max_output_size.is_some_and(|limit| size as u64 > limit) {
                 return invalid("output larger than max_output_size");
+            }
+            if framed.as_ref().is_some_and(Framed::is_complete) {
+                self.pump.set_answered();
             }
             match self.pump.read(exchange)? {
                 Output::Bytes(bytes) => {
@@ -246,7 +250,8 @@ impl Relay<'_> {
         if exchange.stream.end().is_some_and(|end| Instant::now() >= end) {
             return format!("did not {verb} before the end of the connection (max_duration)");
         }
-        format!("did not {verb} within {} (timeout)", humantime::format_duration(self.settings.timeout))
+        let timeout = humantime::format_duration(self.settings.timeout);
+        format!("did not {verb}, and was silent for {timeout} (timeout)")
     }
 
     fn log_fault(&self, exchange: &Exchange<'_, '_>, reason: &str) {

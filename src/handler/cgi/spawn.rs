@@ -18,6 +18,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, execve, execveat, fchdir, getppid, setpgid};
 
+use super::content::Content;
 use super::script::Script;
 use crate::confine;
 use crate::handler::exchange::ProgramTerms;
@@ -43,7 +44,8 @@ struct Image<'a> {
     environment: Vec<CString>,
 }
 
-/// Starts a script in its own directory (RFC 3875, section 7.2) and in a process group of its own. Without `content` its standard input is empty. It gets SIGTERM when this process dies.
+/// Starts a script in its own directory (RFC 3875, section 7.2) and in a process group of its own, with
+/// `content` as its standard input. It gets SIGTERM when this process dies.
 ///
 /// # Errors
 /// Those of fork(2), of the pipes, and of each step up to execve(2); ESTALE when the path of a script leads to another
@@ -51,15 +53,17 @@ struct Image<'a> {
 pub(crate) fn spawn(
     script: &Script,
     variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
-    content: bool,
+    content: &Content,
     terms: ProgramTerms<'_>,
 ) -> io::Result<Started> {
     let image = Image::new(script, variables)?;
-    let (stdin, to_stdin) = if content {
-        let (reader, writer) = pipe()?;
-        (OwnedFd::from(reader), Some(writer))
-    } else {
-        (File::open("/dev/null")?.into(), None)
+    let (stdin, to_stdin) = match content {
+        Content::Nothing => (OwnedFd::from(File::open("/dev/null")?), None),
+        Content::File(file) => (file.try_clone()?.into(), None),
+        Content::Client | Content::Memory(_) => {
+            let (reader, writer) = pipe()?;
+            (reader.into(), Some(writer))
+        }
     };
     let ((stdout, to_stdout), (stderr, to_stderr)) = (pipe()?, pipe()?);
     let (mut failure, to_failure) = pipe()?;

@@ -31,8 +31,12 @@ pub(crate) fn find_ambiguous_field<'a>(exchange: &Exchange<'a, '_>) -> Option<&'
     exchange.request.fields.iter().map(|field| field.name).find(|name| name.contains('_'))
 }
 
-/// All variables.
-pub(crate) fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> Vec<(OsString, OsString)> {
+/// All variables. `length`: of the content, in bytes.
+pub(crate) fn describe_request(
+    exchange: &Exchange<'_, '_>,
+    script: &Script,
+    length: Option<u64>,
+) -> Vec<(OsString, OsString)> {
     let request = exchange.request;
     let mut variables: Vec<(OsString, OsString)> = Vec::with_capacity(32);
     let mut set = |name: &str, value: &OsStr| variables.push((name.into(), value.to_owned()));
@@ -65,13 +69,13 @@ pub(crate) fn describe_request(exchange: &Exchange<'_, '_>, script: &Script) -> 
             set("PATH_TRANSLATED", bytes(&[root, &script.path_info].concat()));
         }
     }
-    if !exchange.is_internal_redirect {
-        if let Some(length) = exchange.body.length().filter(|&length| length > 0) {
-            set("CONTENT_LENGTH", OsStr::new(&length.to_string()));
-        }
-        if let Some(content_type) = request.field("Content-Type").next() {
-            set("CONTENT_TYPE", bytes(content_type));
-        }
+    if let Some(length) = length {
+        set("CONTENT_LENGTH", OsStr::new(&length.to_string()));
+    }
+    if !exchange.is_internal_redirect
+        && let Some(content_type) = request.field("Content-Type").next()
+    {
+        set("CONTENT_TYPE", bytes(content_type));
     }
     match exchange.identity.peer {
         Peer::Inet(peer) => {

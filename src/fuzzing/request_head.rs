@@ -3,6 +3,7 @@
 
 use crate::http::failure::Failure;
 use crate::http::framing::Framing;
+use crate::http::path::DecodedPath;
 use crate::http::request::{HeadScanner, Request, new_field_room, parse};
 use crate::http::{is_token, target};
 
@@ -47,9 +48,9 @@ fn check_parts(request: &Request<'_>) {
     assert!(!request.method.is_empty() && request.method.bytes().all(is_token));
     assert!(request.minor <= 1);
     assert!(request.target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
-    assert!(request.path.starts_with(b"/") || request.path.as_ref() == b"*" && request.method == "OPTIONS");
+    assert!(request.path.starts_with(b"/") || *request.path == *b"*" && request.method == "OPTIONS");
     let raw_path = target::split(request.target).map_or("", |target| target.path);
-    assert_eq!(target::decode_path(raw_path).as_deref(), Some(&*request.path));
+    assert_eq!(DecodedPath::new(raw_path).as_ref(), Ok(&request.path));
     assert!(request.authority.bytes().all(|byte| byte.is_ascii_graphic() && !b"@/?#\"<>\\".contains(&byte)));
     for field in request.fields {
         assert!(!field.name.is_empty() && field.name.bytes().all(is_token));

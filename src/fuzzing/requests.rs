@@ -17,9 +17,12 @@ pub fn take_requests(bytes: &[u8]) -> Vec<Seen> {
     while let Ok(Some(length)) = HeadScanner::default().find_end(rest) {
         let mut room = new_field_room();
         let Ok(request) = parse(&rest[..length], &mut room) else { break };
-        // hyper ignores a Connection field that is not ASCII.
-        let is_odd = request.field("Connection").any(|value| !value.is_ascii());
-        if is_odd || request.target.contains(UNENCODED) {
+        // hyper ignores a Connection field that is not ASCII, and refuses some request lines that we respell.
+        let is_odd =
+            request.field("Connection").any(|value| !value.is_ascii()) || is_respelled(&rest[..length]);
+        // hyper takes no escape in the host of a target.
+        let has_escape = !request.target.starts_with('/') && request.authority.contains('%');
+        if is_odd || has_escape || request.target.contains(UNENCODED) {
             break;
         }
         rest = &rest[length..];
@@ -39,6 +42,12 @@ pub fn take_requests(bytes: &[u8]) -> Vec<Seen> {
         }
     }
     requests
+}
+
+/// Whether the target is not ASCII, or the version is newer than HTTP/1.1.
+fn is_respelled(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').map(<[u8]>::trim_ascii_start).find(|line| !line.is_empty());
+    line.is_some_and(|line| !line.is_ascii() || !matches!(line.last(), Some(b'0' | b'1')))
 }
 
 fn take_chunks(rest: &mut &[u8]) -> Option<Vec<u8>> {

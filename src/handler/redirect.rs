@@ -32,7 +32,8 @@ impl Redirect {
         let mut location = self.to.replace(HOST, host);
         if self.keep_path {
             // Encoded from the decoded path, so that no byte of the client's is copied into the field unchecked.
-            let rest = target::encode_path(exchange.rest);
+            let path = &exchange.request.path;
+            let rest = path.encode_from(path.len() - exchange.rest.len());
             if !rest.is_empty() && !location.ends_with('/') {
                 location.push('/');
             }

@@ -8,6 +8,7 @@ use super::exchange::{ALLOWED, Answer, Exchange, InternalRedirect};
 use super::files::Files;
 use crate::http::failure::Failure;
 use crate::http::fields::FixedFields;
+use crate::http::path;
 use crate::http::target;
 use crate::outcome::Outcome;
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ impl Site {
     }
 
     fn dispatch<'c>(&'c self, exchange: &mut Exchange<'_, 'c>) -> Result<Answer, Failure> {
-        if exchange.request.path.as_ref() == b"*" {
+        if *exchange.request.path == *b"*" {
             let mut head = exchange.response.head(200);
             head.field("Allow", ALLOWED);
             head.send(b"")?;
@@ -117,15 +118,16 @@ impl Site {
         files: &Files,
     ) -> Option<InternalRedirect> {
         let request = exchange.request;
-        if !request.path.ends_with(b"/") || self.routes.len() == 1 {
+        let path = &request.path;
+        if !path.ends_with(b"/") || self.routes.len() == 1 || path.has_encoded_slash(path.len()) {
             return None;
         }
         let exists = |name: &&String| files.root.is_file(&[exchange.rest, name.as_bytes()].concat());
         let name = files.index.iter().find(exists)?;
-        let path = [&request.path, name.as_bytes()].concat();
+        let path = [path, name.as_bytes()].concat();
         let (route, _) = self.find_route(request.authority, &path)?;
         let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
-        let target = target::encode_path(&path) + &query;
+        let target = path::encode(&path) + &query;
         (route != own).then_some(InternalRedirect { target, as_get: false })
     }
 
@@ -163,13 +165,13 @@ impl Route {
     fn is_for_host(&self, authority: &str) -> bool {
         let Some(own) = &self.host else { return true };
         // `example.org.` is the same host, fully qualified (RFC 1034, section 3.1).
-        let host = target::host_of(authority);
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = target::decode_host(target::host_of(authority));
+        let host = host.strip_suffix(b".").unwrap_or(&host);
         match own.strip_prefix('*') {
-            None => host.eq_ignore_ascii_case(own),
+            None => host.eq_ignore_ascii_case(own.as_bytes()),
             Some(domain) => {
                 let at = host.len().checked_sub(domain.len()).filter(|&at| at > 0);
-                at.and_then(|at| host.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(domain))
+                at.is_some_and(|at| host[at..].eq_ignore_ascii_case(domain.as_bytes()))
             }
         }
     }
@@ -226,6 +228,9 @@ mod tests {
         assert_eq!(find("c.b"), Some(Some("*.b")));
         assert_eq!(find("b"), Some(None));
         assert_eq!(find(".b"), Some(None));
+        assert_eq!(find("%41.b:80"), Some(Some("a.b")));
+        assert_eq!(find("a%2Eb."), Some(Some("a.b")));
+        assert_eq!(find("x.%61%2e%62"), Some(Some("*.a.b")));
         assert_eq!(find(""), Some(None));
         let (_, longer) = site.find_route("a.b", b"/longer/x").unwrap();
         assert_eq!(longer.path, "/longer/");

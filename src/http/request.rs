@@ -1,6 +1,5 @@
 //! The head of a request: read within its limits, parsed by `httparse`, checked.
 
-use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::time::Instant;
 
@@ -10,28 +9,34 @@ use super::failure::{Failure, refuse};
 use super::fields::field;
 use super::framing::{self, Framing};
 use super::is_token;
+use super::path::DecodedPath;
 use super::stream::Stream;
 use super::target::{self, RequestTarget};
 
 /// Header fields of one request. Browsers send about 20.
 pub(crate) const FIELDS_MAX: usize = 100;
 
-/// Room for the fields of one request, owned by the caller while it uses the request.
-pub(crate) type FieldRoom<'a> = [MaybeUninit<Header<'a>>; FIELDS_MAX];
+/// Room for what a request borrows besides its head, owned by the caller while it uses the request.
+#[derive(Debug)]
+pub(crate) struct FieldRoom<'a> {
+    fields: [MaybeUninit<Header<'a>>; FIELDS_MAX],
+    /// The head, if it is parsed in another spelling than the client's: see [`respell`].
+    head: Vec<u8>,
+}
 
 /// Empty room.
 pub(crate) const fn new_field_room<'a>() -> FieldRoom<'a> {
-    [const { MaybeUninit::uninit() }; FIELDS_MAX]
+    FieldRoom { fields: [const { MaybeUninit::uninit() }; FIELDS_MAX], head: Vec::new() }
 }
 
 /// A request's head, checked.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
-    /// As sent.
+    /// As sent, except that bytes above 0x7F are escaped.
     pub(crate) target: &'a str,
-    /// Decoded: see [`target::decode_path`]. Begins with `/`, or is `*`.
-    pub(crate) path: Cow<'a, [u8]>,
+    /// Begins with `/`, or is `*`.
+    pub(crate) path: DecodedPath<'a>,
     /// What follows the `?` of the target, as sent.
     pub(crate) query: Option<&'a str>,
     /// `host[:port]` of an absolute-form target, else of the field Host. May be empty.
@@ -53,7 +58,7 @@ impl<'a> Request<'a> {
         let RequestTarget { authority: None, path: raw_path, query } = target::split(target)? else {
             return None;
         };
-        let path = target::decode_path(raw_path).filter(|path| path.starts_with(b"/"))?;
+        let path = DecodedPath::new(raw_path).ok().filter(|path| path.starts_with(b"/"))?;
         let method = match (as_get, self.method) {
             (true, "HEAD") => "HEAD",
             (true, _) => "GET",
@@ -92,6 +97,7 @@ pub(crate) fn read_head(
         }
         if *filled == buffer.len() {
             return Err(match scanner.lines {
+                0 if is_method(&buffer[scanner.line_start..]) => Failure::Refused(501, "method too long"),
                 0 => Failure::Refused(414, "request line too long"),
                 _ => Failure::Refused(431, "request head too large"),
             });
@@ -107,6 +113,11 @@ pub(crate) fn read_head(
         }
         *filled += count;
     }
+}
+
+/// Whether the bytes can all be of one method.
+fn is_method(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token(byte))
 }
 
 /// The type of a TLS record that begins a handshake (RFC 8446, section 5.1).
@@ -169,6 +180,14 @@ pub(crate) fn warm_up() {
 /// # Errors
 /// The status and the sentence for the client, as [`Failure::Refused`].
 pub(crate) fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<Request<'a>, Failure> {
+    let FieldRoom { fields: room, head: respelled } = room;
+    let head = match respell(head) {
+        Some(head) => {
+            *respelled = head;
+            respelled
+        }
+        None => head,
+    };
     let mut parsed = httparse::Request::new(&mut []);
     match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, room) {
         Ok(httparse::Status::Complete(_)) => {}
@@ -194,15 +213,13 @@ pub(crate) fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<R
     let Some(RequestTarget { authority, path: raw_path, query }) = target::split(target) else {
         return refuse("the request target is neither a path nor an http URL");
     };
-    if authority.is_some_and(|authority| !is_host(authority.as_bytes())) {
+    if authority.is_some_and(|authority| !target::is_authority(authority.as_bytes())) {
         return refuse("invalid authority in the request target");
     }
     if raw_path == "*" && method != "OPTIONS" {
         return refuse("the target * is valid for OPTIONS only");
     }
-    let Some(path) = target::decode_path(raw_path) else {
-        return refuse("the path has an invalid escape, an encoded slash, or a segment . or ..");
-    };
+    let path = DecodedPath::new(raw_path).map_err(|reason| Failure::Refused(400, reason))?;
     Ok(Request {
         method,
         target,
@@ -216,6 +233,25 @@ pub(crate) fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<R
         keep_alive: framing::is_persistent(fields, minor),
         expects_continue: framing::find_expectation(fields, minor)?,
     })
+}
+
+/// The head with another request line, where the parser refuses one for no fault: bytes above 0x7F in the target are
+/// escaped, which clients should have done (RFC 3986, section 2.1), and a version HTTP/1.x above 1 becomes HTTP/1.1, as
+/// which it is answered (RFC 9110, section 2.5). `None`: the head is fine as it is, or wrong anyway.
+fn respell(head: &[u8]) -> Option<Vec<u8>> {
+    let start = head.iter().position(|byte| !b"\r\n".contains(byte))?;
+    let end = start + head[start..].iter().position(|&byte| byte == b'\r')?;
+    let line = &head[start..end];
+    let is_newer = matches!(line.last_chunk(), Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9']));
+    if line.is_ascii() && !is_newer {
+        return None;
+    }
+    let mut parts = line.splitn(3, |&byte| byte == b' ');
+    let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
+    let target = target::escape_beyond_ascii(target);
+    let version = if is_newer && version.len() == b"HTTP/1.1".len() { b"HTTP/1.1" } else { version };
+    let line = [method, target.as_bytes(), version].join(&b' ');
+    Some([&head[..start], &line, &head[end..]].concat())
 }
 
 /// Whether the request line ends with an `HTTP-version` (RFC 9112, section 2.3).
@@ -234,24 +270,10 @@ fn check_host<'a>(fields: &'a [Header<'a>], minor: u8) -> Result<&'a str, Failur
         (None, _) => refuse("missing Host field"),
         (Some(_), Some(_)) => refuse("more than one Host field"),
         (Some(host), None) => match std::str::from_utf8(host) {
-            Ok(text) if is_host(host) => Ok(text),
+            Ok(text) if target::is_authority(host) => Ok(text),
             _ => refuse("invalid Host field"),
         },
     }
-}
-
-/// `uri-host [":" port]` (RFC 9110, section 7.2), by its characters; may be empty. Escapes are refused, since routes
-/// compare hosts without decoding.
-fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().rposition(|&byte| byte == b':' || byte == b']') {
-        Some(at) if value[at] == b':' => (&value[..at], &value[at + 1..]),
-        _ => (value, &b""[..]),
-    };
-    let literal = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
-    let (inside, is_literal) = (literal.unwrap_or(host), literal.is_some());
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte);
-    port.iter().all(u8::is_ascii_digit)
-        && inside.iter().all(|byte| is_name(byte) || is_literal && *byte == b':')
 }
 
 #[cfg(test)]
@@ -278,12 +300,25 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
-            ("GET / HTTP/1.1\r\nHost: %61\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: %61\r\n\r\n", 200),
+            ("GET / HTTP/1.1\r\nHost: %2F\r\n\r\n", 400),
+            ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 200),
+            ("GET / HTTP/1.9\r\n\r\n", 400),
+            ("GET / x HTTP/1.2\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/1.2 \r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/1.2\rHost: a\r\n\r\n", 400),
+            ("\rGET / HTTP/1.2\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
             ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-            ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+            ("GET \u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("G\u{e9}T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /\u{e9}\rx HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /\u{e9} / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/1.\u{e9}\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: \u{e9}\r\n\r\n", 400),
             ("GET http:///b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("\r\nGET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
@@ -304,6 +339,16 @@ mod tests {
         let mut room = new_field_room();
         let request = parse(b"GET http://a:1/b%20c?d HTTP/1.1\r\nHost: e\r\n\r\n", &mut room).unwrap();
         assert_eq!((request.authority, &request.path[..], request.query), ("a:1", &b"/b c"[..], Some("d")));
+    }
+
+    #[test]
+    fn another_spelling_has_the_same_parts() {
+        let mut room = new_field_room();
+        let head = b"\r\nGET /\xc3\xa9/\xff?\xe9 HTTP/1.3\r\nHost: e\r\nA: \xe9 HTTP/1.2\r\n\r\n";
+        let request = parse(head, &mut room).unwrap();
+        assert_eq!((request.target, request.query, request.minor), ("/%C3%A9/%FF?%E9", Some("%E9"), 1));
+        assert_eq!(&request.path[..], b"/\xc3\xa9/\xff");
+        assert_eq!(request.field("A").collect::<Vec<_>>(), [b"\xe9 HTTP/1.2"]);
     }
 
     #[test]

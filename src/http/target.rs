@@ -1,7 +1,8 @@
-//! The target of a request (RFC 9112, section 3.2). Its path is decoded once, and routing and lookup use the same
-//! decoded path, so that no spelling of it bypasses a route.
+//! The target of a request (RFC 9112, section 3.2), and hosts (RFC 3986, section 3.2.2).
 
 use std::borrow::Cow;
+
+use super::path;
 
 /// The parts of an origin-form, absolute-form or asterisk-form target, as sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,55 +41,16 @@ pub(crate) fn split(target: &str) -> Option<RequestTarget<'_>> {
     Some(RequestTarget { authority, path: if path.is_empty() { "/" } else { path }, query })
 }
 
-/// Decodes a path (RFC 3986, section 2.1) and merges adjacent slashes.
-///
-/// `None` for what other software may understand differently: a `%` without two hexadecimal digits, NUL, an encoded
-/// slash, and the segments `.` and `..`, which clients remove before they send a request (RFC 3986, section 5.2.4).
-pub(crate) fn decode_path(path: &str) -> Option<Cow<'_, [u8]>> {
-    let bytes = path.as_bytes();
-    let decoded = if bytes.contains(&b'%') || bytes.windows(2).any(|pair| pair == b"//") {
-        let mut decoded = Vec::with_capacity(bytes.len());
-        let mut rest = bytes.iter();
-        while let Some(&byte) = rest.next() {
-            match byte {
-                b'%' => {
-                    let (high, low) = (hex_digit(*rest.next()?)?, hex_digit(*rest.next()?)?);
-                    match high * 16 + low {
-                        0 | b'/' => return None,
-                        byte => decoded.push(byte),
-                    }
-                }
-                b'/' if decoded.last() == Some(&b'/') => {}
-                byte => decoded.push(byte),
-            }
-        }
-        Cow::Owned(decoded)
-    } else {
-        Cow::Borrowed(bytes)
-    };
-    let is_dots = |segment: &[u8]| segment == b"." || segment == b"..";
-    if decoded.split(|&byte| byte == b'/').any(is_dots) { None } else { Some(decoded) }
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
-/// Encodes a decoded path for a target or a link: the bytes of `pchar` (RFC 3986, section 3.3) and slashes stay,
-/// every other byte becomes `%XX`.
-pub(crate) fn encode_path(path: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut encoded = String::with_capacity(path.len());
-    for &byte in path {
-        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push('%');
-            encoded.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            encoded.push(char::from(DIGITS[usize::from(byte & 15)]));
+/// A target with every byte above 0x7F escaped. Some clients leave that to the server.
+pub(crate) fn escape_beyond_ascii(target: &[u8]) -> String {
+    let mut escaped = String::with_capacity(target.len());
+    for &byte in target {
+        match byte {
+            0..=0x7f => escaped.push(char::from(byte)),
+            byte => path::escape(&mut escaped, byte),
         }
     }
-    encoded
+    escaped
 }
 
 /// The host of an authority, without its port.
@@ -98,6 +60,46 @@ pub(crate) fn host_of(authority: &str) -> &str {
         None => authority.find(':').unwrap_or(authority.len()),
     };
     &authority[..end]
+}
+
+/// The bytes of a name in which letters or other bytes may be escaped: `%61` is the host `a` (RFC 3986, section 6.2.2.2).
+pub(crate) fn decode_host(host: &str) -> Cow<'_, [u8]> {
+    if !host.contains('%') {
+        return Cow::Borrowed(host.as_bytes());
+    }
+    let (mut decoded, mut rest) = (Vec::with_capacity(host.len()), host.as_bytes().iter());
+    while let Some(&byte) = rest.next() {
+        let is_escape = byte == b'%';
+        decoded.extend(if is_escape { path::unescape(&mut rest) } else { Some(byte) });
+    }
+    Cow::Owned(decoded)
+}
+
+/// `uri-host [":" port]` (RFC 9110, section 7.2), by its characters; may be empty. An escape stands for a character of a
+/// name or for a byte above 0x7F: a decoded delimiter could be understood as the end of the host.
+pub(crate) fn is_authority(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|&byte| byte == b':' || byte == b']') {
+        Some(at) if value[at] == b':' => (&value[..at], &value[at + 1..]),
+        _ => (value, &b""[..]),
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
+    if !port.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    if let Some(literal) = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
+        return literal.iter().all(|&byte| is_name(byte) || byte == b':');
+    }
+    let mut rest = host.iter();
+    while let Some(&byte) = rest.next() {
+        let is_valid = match byte {
+            b'%' => path::unescape(&mut rest).is_some_and(|byte| is_name(byte) || !byte.is_ascii()),
+            byte => is_name(byte),
+        };
+        if !is_valid {
+            return false;
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -129,50 +131,48 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_decoded_once() {
-        let decode = |path| decode_path(path).map(Cow::into_owned);
-        for (path, expected) in [
-            ("/a/b", &b"/a/b"[..]),
-            ("/%61%2e%c3%A9", b"/a.\xc3\xa9"),
-            ("//a///b//", b"/a/b/"),
-            ("/%25%32%66", b"/%2f"),
-            ("/...", b"/..."),
-            ("/a..b", b"/a..b"),
-        ] {
-            assert_eq!(decode(path).as_deref(), Some(expected), "{path:?}");
-        }
-        for path in [
-            "/%",
-            "/%4",
-            "/%zz",
-            "/%+1",
-            "/%00",
-            "/%2F",
-            "/.",
-            "/..",
-            "/a/../b",
-            "/%2e%2E/b",
-            "/a/%2e",
-            "/.//",
-        ] {
-            assert_eq!(decode(path), None, "{path:?}");
-        }
-    }
-
-    #[test]
-    fn encoded_paths_decode_to_the_original() {
-        let every: Vec<u8> = (1..=255).filter(|&byte| byte != b'/').collect();
-        let path = [b"/".as_slice(), &every].concat();
-        assert_eq!(decode_path(&encode_path(&path)).as_deref(), Some(&path[..]));
-        assert_eq!(encode_path(b"/a b?#%\xff"), "/a%20b%3F%23%25%FF");
-    }
-
-    #[test]
     fn hosts_have_no_ports() {
         for (authority, host) in
             [("a.b", "a.b"), ("a:80", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("", "")]
         {
             assert_eq!(host_of(authority), host);
         }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for (authority, is_valid) in [
+            ("", true),
+            ("a-b.c:80", true),
+            ("a:", true),
+            ("[::1]:80", true),
+            ("%61", true),
+            ("%C3%a9.b", true),
+            ("a%2Eb:1", true),
+            ("a:b", false),
+            ("a:1:2", false),
+            ("[::1", false),
+            ("[::1]a", false),
+            ("[%61]", false),
+            ("a b", false),
+            ("a@b", false),
+            ("%", false),
+            ("%6", false),
+            ("%6g", false),
+            ("%2F", false),
+            ("%40", false),
+            ("%3A", false),
+            ("%25", false),
+            ("%00", false),
+            ("%20", false),
+        ] {
+            assert_eq!(is_authority(authority.as_bytes()), is_valid, "{authority:?}");
+        }
+        assert_eq!(&*decode_host("%61.B%c3"), b"a.B\xc3");
+    }
+
+    #[test]
+    fn bytes_beyond_ascii_are_escaped() {
+        assert_eq!(escape_beyond_ascii(b"/caf\xc3\xa9?\xff%20\x7f"), "/caf%C3%A9?%FF%20\x7f");
     }
 }

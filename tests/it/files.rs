@@ -127,9 +127,12 @@ fn paths_stay_below_the_root() {
         ("/static/private/", "403"), // not a listing
         ("/strict/", "404"),
         ("/static", "404"),
-        ("/static/../secret", "400"),
-        ("/static/%2e%2e/secret", "400"),
-        ("/static/a%2fb.css", "400"),
+        ("/static/../secret", "404"),
+        ("/static/%2e%2e/secret", "404"),
+        ("/static/..%2fsecret", "400"),
+        ("/static/a%2fb.css", "404"),
+        ("/static/..\\secret", "404"),
+        ("/static/..%5csecret", "404"),
         ("/static/a%00", "400"),
         ("/static/%ff", "404"),
     ] {

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 
 use nix::sys::signal::Signal;
 
+use crate::cgi::{programs, say};
 use crate::gate::Gate;
-use crate::harness::{ask, read_to_end, serve};
+use crate::harness::{ask, command, find_program, read_to_end, serve};
 
 #[test]
 fn hello_answers_get_and_head_on_any_path() {
@@ -288,11 +289,32 @@ fn routes_have_their_own_hosts_and_fields() {
     assert!(one.ends_with("one") && one.contains("\r\nX-One: 1\r\n"), "{one}");
     let dotted = get("one.test.:80");
     assert!(dotted.ends_with("one"), "{dotted}");
+    let escaped = get("%6Fne%2Etest");
+    assert!(escaped.ends_with("one"), "{escaped}");
     let any = get("two.test");
     assert!(any.ends_with("any") && !any.contains("X-One"), "{any}");
     let absolute =
         ask(server.connect(), "GET http://one.test/ HTTP/1.1\r\nHost: two.test\r\nConnection: close\r\n\r\n");
     assert!(absolute.ends_with("one"), "{absolute}");
+}
+
+/// RFC 9112, section 3.2.2: the field Host is replaced.
+#[test]
+fn program_receives_the_host_of_an_absolute_target() {
+    let it = programs("host = 'one.test'", &[("host", &say("echo $HTTP_HOST,$SERVER_NAME,$SERVER_PORT"))]);
+    for (head, expected) in [
+        ("GET http://one.test:81/cgi/host HTTP/1.1\r\nHost: two.test\r\n", "one.test:81,one.test,81\n"),
+        ("GET http://one.test:81/cgi/host HTTP/1.0\r\n", "one.test:81,one.test,81\n"),
+        ("GET /cgi/host HTTP/1.2\r\nHost: One.test:82\r\n", "One.test:82,One.test,82\n"),
+    ] {
+        let answer = ask(it.server.connect(), &format!("{head}Connection: close\r\n\r\n"));
+        assert!(answer.contains(expected), "{answer}");
+    }
+    let Some(curl) = find_program("curl") else { return };
+    let mut curl = command(curl);
+    curl.args(["--silent", "--fail", "--header", "Host: two.test", "--noproxy", "", "--proxy"]);
+    let output = curl.arg(it.server.address().to_string()).arg("http://one.test/cgi/host").output().unwrap();
+    assert!(output.stdout.starts_with(b"one.test,one.test,"), "{output:?}");
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod journal_stderr;
 mod lessons;
 mod lifecycle;
 mod media;
+mod paths;
 mod places;
 mod process;
 mod real;

@@ -156,7 +156,7 @@ impl RouteTable {
     }
 }
 
-/// A path that a request can have: see [`target::decode_path`].
+/// A path that a request can have: see [`DecodedPath`](crate::http::path::DecodedPath).
 fn check_path(path: &str) -> Result<String, String> {
     if !path.starts_with('/') {
         return Err(format!("expected a path that begins with /, found {path:?}"));

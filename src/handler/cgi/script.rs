@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::handler::root::{FileKind, LookupError, OpenFile, Root, is_hidden};
+use crate::http::path::DecodedPath;
 use serde::{Deserialize, Serialize};
 
 /// The programs of a route.
@@ -53,7 +54,7 @@ impl Script {
 
 impl Programs {
     /// Finds the program for a path at or below `route_path`.
-    pub(crate) fn find(&self, route_path: &str, path: &[u8]) -> Result<Script, LookupError> {
+    pub(crate) fn find(&self, route_path: &str, path: &DecodedPath<'_>) -> Result<Script, LookupError> {
         let below = &path[route_path.len()..];
         match self {
             Self::One { program, document_root } => {
@@ -72,7 +73,8 @@ impl Programs {
                 let (length, found) = find_file(root, rest)?;
                 // The route of `.php` takes `/upload.gif/x.php`, but `upload.gif` is no program.
                 let suffix = extension.as_deref().unwrap_or_default();
-                if !rest[..length].ends_with(suffix.as_bytes()) {
+                let is_name = !path.has_encoded_slash(path.len() - rest.len() + length);
+                if !is_name || !rest[..length].ends_with(suffix.as_bytes()) {
                     return Err(LookupError::NotFound);
                 }
                 let directory = root.path_to(&rest[..length], &found.file.metadata);

@@ -12,11 +12,12 @@ pub(crate) const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERS
 
 /// Fields that have variables of their own, that concern the connection only, or that set variables with another
 /// meaning: `Proxy` would become HTTP_PROXY (CVE-2016-5385).
-const NOT_PASSED: [&str; 11] = [
+const NOT_PASSED: [&str; 12] = [
     "Connection",
     "Content-Length",
     "Content-Type",
     "Expect",
+    "Host",
     "Keep-Alive",
     "Proxy",
     "Proxy-Connection",
@@ -86,6 +87,9 @@ pub(crate) fn describe_request(
             set("REMOTE_PORT", OsStr::new(&peer.port().to_string()));
         }
         Peer::Unix { .. } | Peer::Unknown => set("REMOTE_ADDR", OsStr::new("")),
+    }
+    if !request.authority.is_empty() {
+        set("HTTP_HOST", OsStr::new(request.authority));
     }
     let (address, port) = local_address(exchange.stream.socket()).unwrap_or_default();
     let (host, named_port) = split_authority(request.authority);

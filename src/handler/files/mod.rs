@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use super::exchange::Exchange;
 use super::root::{FileKind, LookupError, OpenFile, Root, is_hidden};
 use crate::http::failure::Failure;
-use crate::http::target;
+use crate::http::path;
 use crate::outcome::Outcome;
 use listing::Order;
 use media::MediaTypes;
@@ -61,7 +61,11 @@ impl Files {
         if !exchange.check_method(&["GET", "HEAD"])? {
             return Ok(Outcome::Served);
         }
-        match self.find(exchange.rest, exchange.request.path.ends_with(b"/")) {
+        let path = &exchange.request.path;
+        if path.has_encoded_slash(path.len()) {
+            return self.send_error(exchange, LookupError::NotFound); // no name has a slash
+        }
+        match self.find(exchange.rest, path.ends_with(b"/")) {
             Ok(Found::File(file, path)) => self.send_file(exchange, file, &path),
             Ok(Found::Directory(directory)) => self.send_listing(exchange, directory),
             Ok(Found::Unslashed) => add_slash(exchange),
@@ -137,7 +141,7 @@ impl Files {
 /// Redirects the client to the same path with a slash.
 fn add_slash(exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
     // Encoded from the decoded path, so that clients cannot take it for a host, as in `//host` or `/\host`.
-    let mut location = target::encode_path(&exchange.request.path);
+    let mut location = path::encode(&exchange.request.path);
     location.push('/');
     if let Some(query) = exchange.request.query {
         location.extend(["?", query]);

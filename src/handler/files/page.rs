@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::listing::{DirectoryEntry, ENTRIES_MAX, Listing, Order, show_number, show_size, show_time};
 use crate::handler::root::FileKind;
-use crate::http::target;
+use crate::http::path;
 
 /// Allows the page its style and nothing else.
 pub(crate) const POLICY: &str =
@@ -81,7 +81,7 @@ fn push_table(page: &mut String, listing: &Listing, order: Order) {
 fn push_row(page: &mut String, entry: &DirectoryEntry) {
     let slash = if entry.metadata.kind == FileKind::Directory { "/" } else { "" };
     // After `./`, no name is taken for a scheme, a host or a query.
-    let link = escape(&target::encode_path(&entry.name));
+    let link = escape(&path::encode(&entry.name));
     let name = show_name(&entry.name);
     push(
         page,
@@ -169,7 +169,7 @@ mod tests {
         let (_, rest) = page.split_once("<a href=\"./").unwrap();
         let (link, _) = rest.split_once('"').unwrap();
         let link = link.replace("&#39;", "'").replace("&amp;", "&");
-        assert_eq!(target::decode_path(&link).unwrap(), every);
+        assert_eq!(&*path::DecodedPath::new(&link).unwrap(), every);
         assert!(!page.bytes().any(|byte| byte < b' ' && byte != b'\n'));
     }
 

@@ -194,12 +194,13 @@ fn leave_root() -> Seen {
     for target in targets {
         let start = Instant::now();
         let answer = get(&site, target);
-        let is_error = status(&answer).starts_with('4') || target.starts_with("//");
-        if answer.contains("root:x:") || !is_error || start.elapsed() > Duration::from_secs(5) {
+        // Without its segments `..`, a target may belong to the route "/".
+        let is_elsewhere = status(&answer).starts_with('4') || answer.ends_with("\r\n\r\nHello, World!\n");
+        if answer.contains("root:x:") || !is_elsewhere || start.elapsed() > Duration::from_secs(5) {
             found.push(format!("{target}: {}", status(&answer)));
         }
     }
-    none_of(&found, "400 or 404")
+    none_of(&found, "400, 404, or another route")
 }
 
 fn inject_listing() -> Seen {

@@ -53,8 +53,14 @@ fn hosts() -> Vec<Case> {
             .but_hyper("301=http://a/../b/ +", rules::HOST),
         case("a user in Host", host("Host: u@a\r\n"), "400 -").but_hyper("301=http://u@a/ +", rules::HOST),
         case("a list in Host", host("Host: a, b\r\n"), "400 -").but_hyper("301=http://a, b/ +", rules::HOST),
-        case("an escape in Host", host("Host: %61\r\n"), "400 -")
-            .but_hyper("301=http://%61/ +", rules::HOST_ESCAPE),
+        case("an escape in Host", host("Host: %61\r\n"), "301=http://%61/ +"),
+        case("escapes beyond ASCII in Host", host("Host: %c3%A9\r\n"), "301=http://%c3%A9/ +"),
+        case("half an escape in Host", host("Host: a%6\r\n"), "400 -")
+            .but_hyper("301=http://a%6/ +", rules::HOST),
+        case("an encoded slash in Host", host("Host: a%2Fb\r\n"), "400 -")
+            .but_hyper("301=http://a%2Fb/ +", rules::HOST_ESCAPE),
+        case("an encoded colon in Host", host("Host: a%3A80\r\n"), "400 -")
+            .but_hyper("301=http://a%3A80/ +", rules::HOST_ESCAPE),
         case("Host beyond ASCII", host("Host: \u{e9}\r\n"), "400 -").but_hyper("301=http:/// +", rules::HOST),
         case("a port in Host", get("/", "").replace("Host: a", "Host: a:80"), "200 +"),
         case("an empty port in Host", get("/", "").replace("Host: a", "Host: a:"), "200 +"),

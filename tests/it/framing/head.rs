@@ -77,7 +77,18 @@ fn versions() -> Vec<Case> {
     let version = |version: &str| format!("GET / {version}\r\nHost: a\r\n\r\n");
     vec![
         case("HTTP/1.0", version("HTTP/1.0"), "200 -"),
-        case("HTTP/1.2", version("HTTP/1.2"), "505 -").but_hyper("400 -", rules::VERSION),
+        case("HTTP/1.2", version("HTTP/1.2"), "200 +").but_hyper("400 -", rules::MINOR_VERSION),
+        case("HTTP/1.9", version("HTTP/1.9"), "200 +").but_hyper("400 -", rules::MINOR_VERSION),
+        case("HTTP/1.2 without Host", "GET / HTTP/1.2\r\n\r\n", "400 -"),
+        case("HTTP/1.2 and another word", version("x HTTP/1.2"), "400 -"),
+        case("a space after HTTP/1.2", version("HTTP/1.2 "), "400 -"),
+        case("CR before HTTP/1.2", "\rGET / HTTP/1.2\r\nHost: a\r\n\r\n", "400 -"),
+        case(
+            "chunked in HTTP/1.2",
+            "POST /echo HTTP/1.2\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            "200 +",
+        )
+        .but_hyper("400 -", rules::MINOR_VERSION),
         case("HTTP/2.0", version("HTTP/2.0"), "505 -").but_hyper("400 -", rules::VERSION),
         case("HTTP/0.9 by name", version("HTTP/0.9"), "505 -").but_hyper("400 -", rules::VERSION),
         case("HTTP/0.9", "GET /\r\n", "400 -"),
@@ -96,8 +107,10 @@ fn limits() -> Vec<Case> {
     let long = "x".repeat(20_000);
     let fields = |count| "A: b\r\n".repeat(count);
     vec![
-        case("a long method", format!("{long} / HTTP/1.1\r\nHost: a\r\n\r\n"), "414 -")
+        case("a long method", format!("{long} / HTTP/1.1\r\nHost: a\r\n\r\n"), "501 -")
             .but_hyper("501 +", rules::TOO_LONG),
+        case("no method, but as long", format!("x({long}/ HTTP/1.1\r\nHost: a\r\n\r\n"), "414 -")
+            .but_hyper("400 -", rules::TOO_LONG),
         case("a long target", get(&format!("/{long}"), ""), "414 -").but_hyper("200 +", rules::TOO_LONG),
         case("a long query", get(&format!("/?{long}"), ""), "414 -").but_hyper("200 +", rules::TOO_LONG),
         case("a long value", get("/", &format!("A: {long}\r\n")), "431 -")

@@ -52,15 +52,25 @@ fn paths() -> Vec<Case> {
             .but_hyper("301=http://a//x///y +", rules::ONE_SPELLING),
         case("double slashes within the route's path", get("//where//x", ""), "301=http://a/x +")
             .but_hyper("200 +", rules::ONE_SPELLING),
-        case("a segment .", get("/where/./x", ""), "400 -").but_hyper("301=http://a/./x +", rules::PATH),
-        case("a segment ..", get("/where/x/../y", ""), "400 -")
-            .but_hyper("301=http://a/x/../y +", rules::PATH),
-        case("a segment .. at the end", get("/where/..", ""), "400 -")
-            .but_hyper("301=http://a/.. +", rules::PATH),
-        case("an encoded segment ..", get("/where/%2e%2E/y", ""), "400 -")
-            .but_hyper("301=http://a/%2e%2E/y +", rules::PATH),
-        case("a half encoded segment ..", get("/where/.%2e/y", ""), "400 -")
-            .but_hyper("301=http://a/.%2e/y +", rules::PATH),
+        case("a segment .", get("/where/./x", ""), "301=http://a/x +")
+            .but_hyper("301=http://a/./x +", rules::DOTS),
+        case("a segment ..", get("/where/x/../y", ""), "301=http://a/y +")
+            .but_hyper("301=http://a/x/../y +", rules::DOTS),
+        case("a segment .. at the end", get("/where/x/..", ""), "301=http://a/ +")
+            .but_hyper("301=http://a/x/.. +", rules::DOTS),
+        case("a segment . at the end", get("/where/x/.", ""), "301=http://a/x/ +")
+            .but_hyper("301=http://a/x/. +", rules::DOTS),
+        case("a segment .. out of a route", get("/where/../x", ""), "200 +")
+            .but_hyper("301=http://a/../x +", rules::DOTS),
+        case("segments .. into a route", get("/x/../../where/y", ""), "301=http://a/y +")
+            .but_hyper("200 +", rules::DOTS),
+        case("an encoded segment ..", get("/where/x/%2e%2E/y", ""), "301=http://a/y +")
+            .but_hyper("301=http://a/x/%2e%2E/y +", rules::DOTS),
+        case("a half encoded segment ..", get("/where/x/.%2e/y", ""), "301=http://a/y +")
+            .but_hyper("301=http://a/x/.%2e/y +", rules::DOTS),
+        case("a segment .. in absolute-form", get("http://b/x/../where/y", ""), "301=http://b/y +")
+            .but_hyper("200 +", rules::DOTS),
+        case("a segment .. in a query", get("/where/?x=/../y", ""), "301=http://a/?x=/../y +"),
         case("a segment of three dots", get("/where/.../.x..", ""), "301=http://a/.../.x.. +"),
         case("an escape", get("/where/%78%79", ""), "301=http://a/xy +")
             .but_hyper("301=http://a/%78%79 +", rules::ONE_SPELLING),
@@ -73,8 +83,18 @@ fn paths() -> Vec<Case> {
             .but_hyper("301=http://a/%3fx +", rules::ONE_SPELLING),
         case("an encoded line end", get("/where/%0d%0aX:%20y", ""), "301=http://a/%0D%0AX:%20y +")
             .but_hyper("301=http://a/%0d%0aX:%20y +", rules::ONE_SPELLING),
-        case("an encoded slash", get("/where/x%2fy", ""), "400 -")
-            .but_hyper("301=http://a/x%2fy +", rules::PATH),
+        case("an encoded slash", get("/where/x%2fy", ""), "301=http://a/x%2Fy +")
+            .but_hyper("301=http://a/x%2fy +", rules::ONE_SPELLING),
+        case("an encoded slash in the route's path", get("/where%2fx", ""), "301=http://a/x +")
+            .but_hyper("200 +", rules::ONE_SPELLING),
+        case("a segment .. before an encoded slash", get("/where/x/..%2fy", ""), "400 -")
+            .but_hyper("301=http://a/x/..%2fy +", rules::PATH),
+        case("a segment .. after an encoded slash", get("/where/x%2f..", ""), "400 -")
+            .but_hyper("301=http://a/x%2f.. +", rules::PATH),
+        case("an encoded segment .. after an encoded slash", get("/where/x%2f%2e%2e/y", ""), "400 -")
+            .but_hyper("301=http://a/x%2f%2e%2e/y +", rules::PATH),
+        case("a segment .. that removes a part", get("/where/x%2fy/../z", ""), "400 -")
+            .but_hyper("301=http://a/x%2fy/../z +", rules::PATH),
         case("an encoded NUL", get("/where/x%00", ""), "400 -").but_hyper("301=http://a/x%00 +", rules::PATH),
         case("a percent sign alone", get("/where/%", ""), "400 -").but_hyper("301=http://a/% +", rules::PATH),
         case("one digit", get("/where/%4", ""), "400 -").but_hyper("301=http://a/%4 +", rules::PATH),
@@ -83,8 +103,18 @@ fn paths() -> Vec<Case> {
             .but_hyper("301=http://a/%+1 +", rules::PATH),
         case("NUL", get("/where/x\0", ""), "400 -"),
         case("DEL", get("/where/x\x7f", ""), "400 -"),
-        case("beyond ASCII", get("/where/\u{e9}", ""), "400 -").but_hyper("301=http://a/é +", rules::FORMS),
-        case("no UTF-8", b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", "400 -"),
+        case("beyond ASCII", get("/where/\u{e9}", ""), "301=http://a/%C3%A9 +")
+            .but_hyper("301=http://a/é +", rules::BEYOND_ASCII),
+        case("beyond ASCII in a query", get("/where/?\u{e9}", ""), "301=http://a/?%C3%A9 +")
+            .but_hyper("301=http://a/?é +", rules::BEYOND_ASCII),
+        case("beyond ASCII in absolute-form", get("http://b/where/\u{e9}", ""), "301=http://b/%C3%A9 +")
+            .but_hyper("301=http://b/é +", rules::BEYOND_ASCII),
+        case("no UTF-8", b"GET /where/\xff HTTP/1.1\r\nHost: a\r\n\r\n", "301=http://a/%FF +")
+            .but_hyper("400 -", rules::BEYOND_ASCII),
+        case("beyond ASCII without a slash", get("\u{e9}", ""), "400 -"),
+        case("beyond ASCII and a space", get("/where/\u{e9} x", ""), "400 -"),
+        case("beyond ASCII and a fragment", get("/where/\u{e9}#x", ""), "400 -")
+            .but_hyper("301=http://a/é +", rules::FORMS),
         case("parameters", get("/where/x;y=z,@!$&'()*+", ""), "301=http://a/x;y=z,@!$&'()*+ +"),
         case("what browsers leave in a query", get("/where/?\\^`{|}", ""), "301=http://a/?\\^`{|} +"),
         case(
@@ -93,7 +123,9 @@ fn paths() -> Vec<Case> {
             "301=http://a/%5E%60%3C%3E +",
         )
         .but_hyper("400 -", rules::UNENCODED),
-        case("an escape in the host", get("http://%61/where/", ""), "400 -"),
+        case("an escape in the host", get("http://%61/where/", ""), "301=http://%61/ +")
+            .but_hyper("400 -", rules::REG_NAME),
+        case("an encoded slash in the host", get("http://a%2fb/where/", ""), "400 -"),
         case("what should be encoded", get("/where/{x|y}\"", ""), "301=http://a/%7Bx%7Cy%7D%22 +")
             .but_hyper("301=http://a/{x|y}\" +", rules::ONE_SPELLING),
     ]

@@ -1,5 +1,5 @@
 //! The chunked transfer coding (RFC 9112, section 7.1), decoded byte by byte, in pieces of any size. Lines end with
-//! CR LF only.
+//! CR LF only, and extensions have the syntax of section 7.1.1: what follows it only in part may hide a line end.
 
 use super::is_token;
 
@@ -16,8 +16,8 @@ enum State {
     SizeStart,
     Size,
     /// The `;` of an extension, after spaces.
-    SizeSpace,
-    Extension,
+    Semicolon,
+    Extension(Extension),
     /// The LF of a size line.
     SizeEnd,
     Data,
@@ -32,6 +32,28 @@ enum State {
     LineEnd,
     LastLf,
     Done,
+}
+
+/// What the next byte of an extension is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extension {
+    /// The first byte of its name, or a space before it.
+    Start,
+    Name,
+    /// `=` or `;`, after spaces.
+    Equals,
+    /// The first byte of its value, or a space before it.
+    ValueStart,
+    Value,
+    Quoted,
+    /// After a `\` in quotes.
+    QuotedPair,
+    QuotedEnd,
+}
+
+/// What a field value or a quoted string may contain, line ends and control bytes excluded.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
 }
 
 /// Decodes one content.
@@ -87,7 +109,6 @@ impl Decoder {
 
     /// Decodes one byte that is not data.
     fn step(&mut self, byte: u8) -> Result<State, &'static str> {
-        let is_text = byte == b'\t' || !byte.is_ascii_control();
         match (self.state, byte) {
             (State::SizeStart | State::Size, byte) if byte.is_ascii_hexdigit() => {
                 let digit = char::from(byte).to_digit(16).unwrap_or(0);
@@ -100,10 +121,8 @@ impl Decoder {
                 self.digits += 1;
                 if self.digits <= DIGITS_MAX { Ok(State::Size) } else { Err("chunk size too long") }
             }
-            (State::Size | State::Extension, b'\r') => Ok(State::SizeEnd),
-            (State::Size | State::SizeSpace, b';') => self.count_extra(State::Extension),
-            (State::Size | State::SizeSpace, b' ' | b'\t') => self.count_extra(State::SizeSpace),
-            (State::Extension, _) if is_text => self.count_extra(State::Extension),
+            (State::Size, b'\r' | b';' | b' ' | b'\t') | (State::Semicolon, _) => self.end_part(byte),
+            (State::Extension(part), _) => self.step_extension(part, byte),
             (State::SizeEnd, b'\n') => Ok(if self.left == 0 { State::LineStart } else { State::Data }),
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => {
@@ -114,7 +133,7 @@ impl Decoder {
             (State::LineStart | State::Name, byte) if is_token(byte) => self.count_extra(State::Name),
             (State::Name, b':') => Ok(State::Value),
             (State::Value, b'\r') => Ok(State::LineEnd),
-            (State::Value, _) if is_text => self.count_extra(State::Value),
+            (State::Value, _) if is_text(byte) => self.count_extra(State::Value),
             (State::LineEnd, b'\n') => Ok(State::LineStart),
             (State::LastLf, b'\n') => Ok(State::Done),
             (State::DataCr | State::DataLf, _) => Err("a chunk is longer than its size"),
@@ -122,6 +141,37 @@ impl Decoder {
                 Err("malformed trailer field")
             }
             _ => Err("malformed chunk size"),
+        }
+    }
+
+    fn step_extension(&mut self, part: Extension, byte: u8) -> Result<State, &'static str> {
+        use Extension::*;
+        let is_space = matches!(byte, b' ' | b'\t');
+        let next = match part {
+            Start | Name if is_token(byte) => Name,
+            Start | ValueStart if is_space => part,
+            Name | Equals if is_space => Equals,
+            Name | Equals if byte == b'=' => ValueStart,
+            Equals if byte == b';' => Start,
+            ValueStart | Value if is_token(byte) => Value,
+            ValueStart if byte == b'"' => Quoted,
+            Quoted if byte == b'"' => QuotedEnd,
+            Quoted if byte == b'\\' => QuotedPair,
+            Quoted | QuotedPair if is_text(byte) => Quoted,
+            Name | Value | QuotedEnd => return self.end_part(byte),
+            _ => return Err("malformed chunk extension"),
+        };
+        self.count_extra(State::Extension(next))
+    }
+
+    /// Decodes the byte after a size, or after an extension: one that ends the line or begins an extension, or a space
+    /// before that.
+    fn end_part(&mut self, byte: u8) -> Result<State, &'static str> {
+        match byte {
+            b'\r' if self.state != State::Semicolon => Ok(State::SizeEnd),
+            b';' => self.count_extra(State::Extension(Extension::Start)),
+            b' ' | b'\t' => self.count_extra(State::Semicolon),
+            _ => Err("malformed chunk extension"),
         }
     }
 
@@ -158,7 +208,7 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_decode_to_the_same_content() {
-        let input = b"5\r\nhello\r\n00c \t;a=\"b\"; d\r\n, wide world\r\n0;x\r\nA: b\r\nC:\r\n\r\nGET /";
+        let input = b"5\r\nhello\r\n00c \t;a=\"b;\\\"\xff\" ; d = e\t;f\r\n, wide world\r\n0;x=\"\"\r\nA: b\r\nC:\r\n\r\nGET /";
         for size in 1..=input.len() {
             assert_eq!(
                 decode(input, size),
@@ -185,6 +235,23 @@ mod tests {
             b"5;a\nhello\r\n",
             b"5;a\rb\r\nhello\r\n",
             b"5;\0\r\nhello\r\n",
+            b"5;\r\nhello\r\n",
+            b"5; \r\nhello\r\n",
+            b"5;[\r\nhello\r\n",
+            b"5;=a\r\nhello\r\n",
+            b"5;a=\r\nhello\r\n",
+            b"5;a= \r\nhello\r\n",
+            b"5;a=b=c\r\nhello\r\n",
+            b"5;a \r\nhello\r\n",
+            b"5;a=b \r\nhello\r\n",
+            b"5;a b\r\nhello\r\n",
+            b"5;a;\r\nhello\r\n",
+            b"5;a=\"\r\nhello\r\n",
+            b"5;a=\"b\\\"\r\nhello\r\n",
+            b"5;a=\"b\"c\r\nhello\r\n",
+            b"5;a=\"\x7f\"\r\nhello\r\n",
+            b"5;\xff\r\nhello\r\n",
+            b"0;\r\n\r\n",
             b"5\r\nhello\n0\r\n\r\n",
             b"5\r\nhello!\r\n0\r\n\r\n",
             b"8000000000000000\r\n",

@@ -32,7 +32,8 @@ pub const BOTH: &str =
 pub const CODING: &str = "RFC 9112, 6.1: 501 for an unknown transfer coding";
 pub const CODINGS: &str =
     "RFC 9112, 6.1: chunked once and alone; an intermediary may understand every other list differently";
-pub const CHUNK: &str = "RFC 9112, 7.1: no spaces after a chunk size, no control bytes in an extension";
+pub const CHUNK: &str = "RFC 9112, 7.1: no spaces after a chunk size";
+pub const EXTENSION: &str = "RFC 9112, 7.1.1: ; and a name, and perhaps = and a token or quoted string";
 pub const UNREAD: &str = "RFC 9112, 9.3: where content is not read to its end, the connection is closed";
 pub const CONTINUE: &str = "RFC 9110, 10.1.1: no 100 if the content has arrived or will not be read";
 pub const EXPECTATION: &str = "RFC 9110, 10.1.1: 417 for every expectation but 100-continue";

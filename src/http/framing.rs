@@ -29,10 +29,7 @@ pub(crate) fn find_framing(fields: &[Header<'_>], minor: u8) -> Result<Framing, 
         (Some(_), None) if minor == 0 => refuse("HTTP/1.0 has no Transfer-Encoding"),
         (Some(_), None) if codings.next().is_some() => refuse("more than one Transfer-Encoding field"),
         (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
-        (Some(coding), None) if !coding.is_empty() && coding.iter().all(|&byte| is_token(byte)) => {
-            Err(Failure::Refused(501, "unsupported transfer coding"))
-        }
-        (Some(_), None) => refuse("the value of Transfer-Encoding is not 'chunked'"),
+        (Some(codings), None) => Err(refuse_codings(codings)),
         (None, Some(_)) if lengths.next().is_some() => refuse("more than one Content-Length field"),
         (None, Some(length)) => match parse_length(length) {
             Some(0) => Ok(Framing::None),
@@ -40,6 +37,30 @@ pub(crate) fn find_framing(fields: &[Header<'_>], minor: u8) -> Result<Framing, 
             None => refuse("invalid Content-Length"),
         },
     }
+}
+
+/// The status for transfer codings other than `chunked` alone. Unless `chunked` is the last one, the length of the content
+/// is unknown: 400 (RFC 9112, section 6.3). Otherwise what precedes it is not supported: 501 (section 6.1).
+fn refuse_codings(list: &[u8]) -> Failure {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let mut codings = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    if !codings.next_back().is_some_and(is_chunked) {
+        return Failure::Refused(400, "the last transfer coding is not 'chunked'");
+    }
+    if codings.clone().any(is_chunked) {
+        return Failure::Refused(400, "the transfer coding 'chunked' is applied twice");
+    }
+    if codings.all(is_coding) {
+        Failure::Refused(501, "unsupported transfer coding")
+    } else {
+        Failure::Refused(400, "invalid Transfer-Encoding")
+    }
+}
+
+/// `token *( OWS ";" OWS token BWS "=" BWS token )` (RFC 9112, section 7), by its characters.
+fn is_coding(coding: &[u8]) -> bool {
+    coding.first().is_some_and(|&byte| is_token(byte))
+        && coding.iter().all(|&byte| is_token(byte) || b";= \t".contains(&byte))
 }
 
 /// `1*DIGIT`, up to the largest size of a file.
@@ -97,10 +118,18 @@ mod tests {
             ("Transfer-Encoding: Chunked \r\n", Ok(Framing::Chunked)),
             ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Err(400)),
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(400)),
-            ("Transfer-Encoding: gzip, chunked\r\n", Err(400)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(501)),
+            ("Transfer-Encoding: a;b=c,d , CHUNKED\r\n", Err(501)),
+            ("Transfer-Encoding: chunked, chunked\r\n", Err(400)),
+            ("Transfer-Encoding: chunked, gzip\r\n", Err(400)),
+            ("Transfer-Encoding: gzip, chunked,\r\n", Err(400)),
+            ("Transfer-Encoding: , chunked\r\n", Err(400)),
+            ("Transfer-Encoding: a(b, chunked\r\n", Err(400)),
+            ("Transfer-Encoding: a;b=\"c, chunked\"\r\n", Err(400)),
+            ("Transfer-Encoding: a;b=\"c, chunked\r\n", Err(400)),
             ("Transfer-Encoding: \x0bchunked\r\n", Err(400)),
             ("Transfer-Encoding:\r\n", Err(400)),
-            ("Transfer-Encoding: gzip\r\n", Err(501)),
+            ("Transfer-Encoding: gzip\r\n", Err(400)),
             ("Content-Length: 5\r\nContent-Length: 5\r\n", Err(400)),
             ("Content-Length: 5, 5\r\n", Err(400)),
             ("Content-Length: +5\r\n", Err(400)),

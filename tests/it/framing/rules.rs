@@ -29,7 +29,7 @@ pub const INCOMPLETE: &str =
 pub const LENGTH: &str = "RFC 9110, 8.6: Content-Length more than once may be refused even if all are equal";
 pub const BOTH: &str =
     "RFC 9112, 6.1: content with two lengths may be refused, and the connection is closed in any case";
-pub const CODING: &str = "RFC 9112, 6.1: 501 for an unknown transfer coding";
+pub const CODING: &str = "RFC 9112, 6.1: 501 for an unknown transfer coding before chunked";
 pub const CODINGS: &str =
     "RFC 9112, 6.1: chunked once and alone; an intermediary may understand every other list differently";
 pub const CHUNK: &str = "RFC 9112, 7.1: no spaces after a chunk size";

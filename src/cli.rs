@@ -8,9 +8,36 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 
+/// What follows the options of each help. Its lines fit 80 columns; everything else is wrapped at the terminal's width.
+const EXAMPLES: &str = r#"Examples:
+  Serve the files of a folder on port 8888 of this host:
+    lsbaws --set 'service.web.route=[{handler="files",root="/srv/www"}]'
+  Serve by a file of your own, on another address:
+    lsbaws -c my.toml --set listen.web.address=127.0.0.1:8080
+  Check the configuration:
+    lsbaws check
+
+Manuals: lsbaws(8), lsbaws.toml(5), lsbaws-migration(7)"#;
+
+const SERVE_EXAMPLES: &str = r#"Examples:
+  Serve on all addresses, with all fields of each record on the terminal:
+    lsbaws serve --verbose --set 'listen.web.address="[::]:8080"'
+  Answer each request after a second:
+    lsbaws serve --set 'service.web.route=[{handler="respond",delay="1s"}]'
+  As a service of systemd, on the sockets of lsbaws.socket:
+    systemctl start lsbaws.socket"#;
+
+const CHECK_EXAMPLES: &str = r#"Examples:
+  Check the installed configuration as the user that serves by it:
+    runuser -u lsbaws -- lsbaws check
+  Print every value in effect, and where it comes from:
+    lsbaws check --show -c my.toml
+  Try one key:
+    lsbaws check --set limits.max_connections=2000"#;
+
 /// A process for every connection: a socket-activated web server.
 #[derive(Debug, Parser)]
-#[command(name = "lsbaws", version, after_help = "Full manual: man lsbaws, man lsbaws.toml")]
+#[command(name = "lsbaws", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) source: ConfigArgs,
@@ -40,20 +67,25 @@ impl Cli {
 /// Where the configuration comes from, for every subcommand that needs one.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// Read this file (or the one in LSBAWS_CONFIG) instead of /etc/lsbaws.toml, and after it the *.toml
-    /// files in the folder of the same name ending in .d
+    /// Read this file, or LSBAWS_CONFIG, then the *.toml files in the folder of the same name ending in .d
+    /// [default: /etc/lsbaws.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Set one key, on top of files and environment, such as limits.max_connections=10
+    /// Set one key, over files and environment (log.level=debug)
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub(crate) set: Vec<String>,
+    /// On a terminal, write all fields, as to a file (log.verbose)
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve connections (the default)
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve,
     /// Check the configuration and exit
+    #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// Print the effective configuration and where each value came from
         #[arg(long)]
@@ -70,7 +102,7 @@ pub(crate) enum Command {
         /// Descriptor of its settings
         briefing: i32,
     },
-    /// Load-test a server: open many connections, then send one request on each
+    /// Load-test a server with many connections
     #[command(
         disable_help_flag = true,
         override_help = "The options of the load client: lsbaws client --help\n"

@@ -33,13 +33,11 @@ pub fn main() -> ExitCode {
         }
     };
     child::exit_on_panic();
+    let is_daemon = matches!(cli.command, None | Some(Command::Serve | Command::ForkServer { .. }));
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(CommandError(code, sentence)) => {
-            // journald takes the prefix for the priority of an error (sd-daemon(3)).
-            let priority = if libsystemd::logging::connected_to_journal() { "<3>" } else { "" };
-            let lines: String = sentence.lines().map(|line| format!("{priority}lsbaws: {line}\n")).collect();
-            let _ = std::io::stderr().write_all(lines.as_bytes()); // a closed terminal
+            journal::print_failure(&sentence, is_daemon);
             ExitCode::from(code)
         }
     }
@@ -72,7 +70,11 @@ impl Source {
 
     /// Reads the configuration.
     fn load(&self, reader: Reader) -> Result<(Settings, Effective), CommandError> {
-        let overrides = Overrides { file: self.find_file(), set: self.arguments.set.clone() };
+        let mut set = self.arguments.set.clone();
+        if self.arguments.verbose {
+            set.push("log.verbose=true".into());
+        }
+        let overrides = Overrides { file: self.find_file(), set };
         config::load(&overrides, &self.environment, reader)
             .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
     }

@@ -85,10 +85,11 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["log"],
             &["queue", "ratelimit", "stderr"],
             &["entry", "socket"],
+            &["line"],
             &["message_id", "settings"],
         ],
     ),
-    ("listen", &[&["activation", "bind"], &["mod"], &["address"]]),
+    ("listen", &[&["activation", "bind"], &["hint"], &["mod"], &["address", "holder"]]),
 ];
 
 /// Modules that must not know each other, although one stands above the other.

@@ -4,13 +4,22 @@ use std::time::Duration;
 
 use clap::Parser;
 
+/// What follows the options of the help. Its lines fit 80 columns; everything else is wrapped at the terminal's width.
+const EXAMPLES: &str = "Examples:
+  A thousand connections from each of two processes:
+    lsbaws client --max-clients 2 --max-conns 1000 http://127.0.0.1:8888/
+  A server on a Unix socket, with the report as JSON:
+    lsbaws client --json unix:/run/web.sock
+
+Manual: lsbaws(8)";
+
 /// Load-test a server: open many connections, then send one request on each
 #[derive(Debug, Parser)]
 #[command(
     name = "lsbaws-client",
     bin_name = "lsbaws client",
     version,
-    after_help = "Full manual: man lsbaws"
+    after_help = EXAMPLES
 )]
 pub(crate) struct Arguments {
     #[arg(help = "URL to request: http://HOST[:PORT]/PATH, where HOST is an address or localhost, or \

@@ -2,7 +2,7 @@
 
 _lsbaws() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
-    local options="--config --set --help" command="" skip="" word
+    local options="--config --set --verbose --help" command="" skip="" word
 
     # The command is the first word that is neither an option nor the value of an option.
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do

@@ -5,6 +5,7 @@ set -l commands serve check client help
 complete -c lsbaws -f
 complete -c lsbaws -s c -l config -r -F -d 'Read this file'
 complete -c lsbaws -l set -x -d 'Set one key; overrides files and environment'
+complete -c lsbaws -s v -l verbose -d 'On a terminal, write all fields'
 complete -c lsbaws -s h -l help -d 'Print help'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -s V -l version -d 'Print the version'
 

@@ -1,7 +1,7 @@
 //! `[log]`
 
 use super::keywords::keywords;
-use super::scalar::Integer;
+use super::scalar::{Flag, Integer};
 use super::table::{keys, table};
 use crate::journal::{self, Level, Target};
 
@@ -11,6 +11,7 @@ keys! {
         target: Target = Target::Auto,
         level: Level = Level::Info,
         max_rate: Integer<0, 1_000_000> = Integer::new(1000),
+        verbose: Flag = Flag(false),
     }
 }
 
@@ -21,6 +22,8 @@ keywords!(Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug"
 
 impl LogKeys {
     pub(super) fn build(&self) -> journal::LogSettings {
-        journal::LogSettings { target: self.target, level: self.level, max_rate: self.max_rate.get() }
+        let LogKeys { target, level, max_rate, verbose } = self;
+        let max_rate = max_rate.get();
+        journal::LogSettings { target: *target, level: *level, max_rate, verbose: verbose.0 }
     }
 }

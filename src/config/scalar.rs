@@ -172,7 +172,7 @@ impl Scalar for Umask {
 
 impl Scalar for Address {
     fn expected() -> String {
-        r#"an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names)"#
+        r#"an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names; paths and names have at most 107 bytes)"#
             .into()
     }
     fn from_text(text: &str) -> Option<Self> {

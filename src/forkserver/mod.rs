@@ -21,13 +21,14 @@ use nix::unistd::{Pid, setsid};
 
 use crate::child;
 use crate::child::supplies::Supplies;
+use crate::confine;
 use crate::handover::briefing::Briefing;
 use crate::handover::leftovers;
 use crate::handover::{Channel, ORDER_MAX, Order, REPORT_MAX, Report};
+use crate::journal::{self, Destination};
 use crate::outcome::Outcome;
 use crate::service::{Leftover, Protocol, RootWatch, Service};
 use crate::sys::{self, Exit};
-use crate::{confine, journal};
 use start::Start;
 
 /// Descriptors that children do not keep are above this number, if there are not too many roots.
@@ -67,9 +68,9 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
         let _ = sys::run_from(file.as_fd()); // slower, without
     }
     let order = |error| format!("unable to order descriptors: {error}");
-    let (mut server, open_files, logs_to_journal) = ForkServer::new(briefing).map_err(order)?;
+    let (mut server, open_files, log) = ForkServer::new(briefing).map_err(order)?;
     let reserved = server.reserve_connection().map_err(order)?;
-    match server.prepare(open_files, logs_to_journal) {
+    match server.prepare(open_files, log) {
         Ok(gaps) => {
             drop(reserved); // the number is the connection's from now on
             server.fork_first_spares()?;
@@ -84,8 +85,8 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
 }
 
 impl ForkServer {
-    fn new(briefing: Briefing<Service>) -> io::Result<(Self, u64, bool)> {
-        let Briefing { service, children, forks_twice, spares, logs_to_journal, open_files, .. } = briefing;
+    fn new(briefing: Briefing<Service>) -> io::Result<(Self, u64, Destination)> {
+        let Briefing { service, children, forks_twice, spares, log, open_files, .. } = briefing;
         let program_output = matches!(service.protocol, Protocol::Exec(_)).then_some(briefing.program_output);
         let server = Self {
             service,
@@ -99,7 +100,7 @@ impl ForkServer {
             roots: RootWatch::default(),
             listener: None,
         };
-        Ok((server, open_files, logs_to_journal))
+        Ok((server, open_files, log))
     }
 
     /// Closes every descriptor that is not its own, since the daemon may have been started with others, and reserves the
@@ -112,7 +113,7 @@ impl ForkServer {
     }
 
     /// Prepares this process for its children, and confines it. Returns what the kernel cannot do.
-    fn prepare(&mut self, open_files: u64, logs_to_journal: bool) -> Result<Vec<confine::Gap>, String> {
+    fn prepare(&mut self, open_files: u64, log: Destination) -> Result<Vec<confine::Gap>, String> {
         // Its children are recognized by this session until they have reported that they have started.
         setsid().map_err(|errno| format!("unable to begin a session: {}", errno.desc()))?;
         let limit_files = || {
@@ -125,7 +126,7 @@ impl ForkServer {
                 .map_err(|errno| format!("unable to set RLIMIT_MSGQUEUE: {}", errno.desc()))?;
         }
         // A child that starts programs may open sockets.
-        journal::open_for_children(logs_to_journal, self.service.confinement.starts_programs)
+        journal::open_for_children(log, self.service.confinement.starts_programs)
             .map_err(|error| format!("unable to open the journal: {error}"))?;
         self.supplies.keep_log();
         let roots: Vec<_> = self.service.roots().map(AsFd::as_fd).collect();

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 
 use crate::child::supplies::ChildSettings;
+use crate::journal::Destination;
 use crate::service::Service;
 use crate::sys;
 
@@ -19,8 +20,8 @@ pub(crate) struct Briefing<S> {
     pub(crate) forks_twice: bool,
     /// Children that wait for a connection.
     pub(crate) spares: usize,
-    /// Children write their entries to the journal; to standard error otherwise.
-    pub(crate) logs_to_journal: bool,
+    /// Where children write their entries.
+    pub(crate) log: Destination,
     /// The soft limit of descriptors of a child.
     pub(crate) open_files: u64,
     #[serde(with = "sys::by_number")]

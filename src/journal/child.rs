@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
-use super::global::{add_lost_message, is_journal};
+use super::global::{add_lost_message, destination};
+use super::line::Destination;
 use super::message_id::{LIMIT_NOT_SET, PROGRAM_FAILED, PROGRAM_OUTPUT, SYSTEM_ERROR};
 use super::settings::Level;
 use super::socket::{JournalSocket, SendError};
@@ -31,10 +32,10 @@ static SINK: Mutex<ChildSink> = Mutex::new(ChildSink::AsParent);
 ///
 /// # Errors
 /// Those of socket(2).
-pub(crate) fn open_for_children(to_journal: bool, each: bool) -> io::Result<()> {
+pub(crate) fn open_for_children(destination: Destination, each: bool) -> io::Result<()> {
     let sink = match each {
-        true => ChildSink::Later { to_journal },
-        false => ChildSink::open(to_journal)?,
+        true => ChildSink::Later(destination),
+        false => ChildSink::open(destination)?,
     };
     *SINK.lock().unwrap_or_else(PoisonError::into_inner) = sink;
     Ok(())
@@ -45,7 +46,7 @@ pub(crate) fn child_descriptor() -> Option<RawFd> {
     match &*SINK.lock().unwrap_or_else(PoisonError::into_inner) {
         ChildSink::Journal(socket, _) => Some(socket.as_arc().as_raw_fd()),
         ChildSink::Stderr(stderr) => stderr.descriptor(),
-        ChildSink::AsParent | ChildSink::Later { .. } => None,
+        ChildSink::AsParent | ChildSink::Later(_) => None,
     }
 }
 
@@ -66,9 +67,7 @@ enum ChildSink {
     /// Nothing has been written yet; the log is that of this very process.
     AsParent,
     /// Nothing has been written yet.
-    Later {
-        to_journal: bool,
-    },
+    Later(Destination),
     /// And for how much longer the child may wait for it.
     Journal(JournalSocket, Duration),
     Stderr(Stderr),
@@ -148,12 +147,12 @@ impl<'a> ChildLog<'a> {
     #[expect(clippy::needless_pass_by_value, reason = "an entry is written once")]
     fn write(&self, entry: Entry) {
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-        let to_journal = match *sink {
-            ChildSink::AsParent => Some(is_journal()),
-            ChildSink::Later { to_journal } => Some(to_journal),
+        let destination = match *sink {
+            ChildSink::AsParent => Some(destination()),
+            ChildSink::Later(destination) => Some(destination),
             ChildSink::Journal(..) | ChildSink::Stderr(_) => None,
         };
-        if let Some(Ok(open)) = to_journal.map(ChildSink::open) {
+        if let Some(Ok(open)) = destination.map(ChildSink::open) {
             *sink = open;
         }
         if !sink.write(&entry) {
@@ -166,10 +165,10 @@ impl<'a> ChildLog<'a> {
 }
 
 impl ChildSink {
-    fn open(to_journal: bool) -> io::Result<Self> {
-        Ok(match to_journal {
-            true => Self::Journal(JournalSocket::open()?, TIMEOUT),
-            false => Self::Stderr(Stderr::open()),
+    fn open(destination: Destination) -> io::Result<Self> {
+        Ok(match destination {
+            Destination::Journal => Self::Journal(JournalSocket::open()?, TIMEOUT),
+            Destination::Stderr(style) => Self::Stderr(Stderr::open(style)),
         })
     }
 
@@ -181,12 +180,8 @@ impl ChildSink {
                 entry.encode_for_journal(&mut bytes);
                 send(socket, &bytes, time_left)
             }
-            Self::Stderr(stderr) => {
-                let mut line = String::new();
-                entry.encode_as_line(&mut line);
-                stderr.write_line(line.as_bytes()).is_ok()
-            }
-            Self::AsParent | Self::Later { .. } => false,
+            Self::Stderr(stderr) => stderr.write_entry(entry).is_ok(),
+            Self::AsParent | Self::Later(_) => false,
         }
     }
 }

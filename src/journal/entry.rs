@@ -1,7 +1,9 @@
 //! One entry of the log: a message and its fields, and the two ways to encode it.
 
 use std::fmt::{Display, Write};
+use std::time::SystemTime;
 
+use super::line::LineStyle;
 use super::settings::Level;
 use crate::capacity::SystemLimit;
 use crate::connection::Identity;
@@ -12,6 +14,7 @@ use crate::scoreboard::Snapshot;
 pub(super) const IDENTIFIER: &str = "lsbaws";
 
 const MESSAGE_ID: &str = "MESSAGE_ID";
+const CONNECTION: &str = "LSBAWS_CONNECTION";
 
 /// A message and its fields, in the order in which they were added.
 #[derive(Debug)]
@@ -85,7 +88,7 @@ impl Entry {
 
     /// Adds the fields that identify a connection.
     pub(super) fn connection(self, identity: &Identity, service: &str, handler: Option<&str>) -> Self {
-        self.field("LSBAWS_CONNECTION", identity.id)
+        self.field(CONNECTION, identity.id)
             .text("LSBAWS_LISTENER", &identity.listener)
             .text("LSBAWS_SERVICE", service)
             .optional_text("LSBAWS_HANDLER", handler)
@@ -131,17 +134,37 @@ impl Entry {
     }
 
     /// Appends the entry as one line: level, message, and the fields as `name=value`. Nothing in it ends the line,
-    /// and no foreign text poses as a field.
-    pub(super) fn encode_as_line(&self, out: &mut String) {
-        let _ = self.write_line(out); // into a String: never fails
+    /// and no foreign text poses as a field. For the eye, without the fields, and within so many columns; but a warning or an
+    /// error that is not about a connection is whole, since its end is what an administrator must know.
+    pub(super) fn encode_as_line(
+        &self,
+        style: LineStyle,
+        time: SystemTime,
+        columns: usize,
+        out: &mut String,
+    ) {
+        if style.is_short() {
+            let is_of_connection = self.fields.iter().any(|field| field.name == CONNECTION);
+            let is_whole = self.level <= Level::Warn && !is_of_connection;
+            style.write_short((self.level, time), &self.message_for_line(), is_whole, columns, out);
+        } else {
+            style.begin_line(self.level, time, out);
+            let _ = self.write_line(out); // into a String: never fails
+        }
+    }
+
+    fn message_for_line(&self) -> String {
+        let mut text = String::with_capacity(self.message.len() + self.quote.len());
+        for c in self.message.chars() {
+            // Into a String: never fails.
+            let _ = if is_printable(c) { text.write_char(c) } else { escape_char(&mut text, c) };
+        }
+        text.push_str(&escape_for_line(&self.quote));
+        text
     }
 
     fn write_line(&self, out: &mut String) -> std::fmt::Result {
-        write!(out, "{:>5} ", self.level.word())?;
-        for c in self.message.chars() {
-            if is_printable(c) { out.push(c) } else { escape_char(out, c)? }
-        }
-        out.push_str(&escape_for_line(&self.quote));
+        out.push_str(&self.message_for_line());
         for (field, value) in self.fields().filter(|(field, _)| field.name != MESSAGE_ID) {
             let name = field.name.strip_prefix("LSBAWS_").unwrap_or(field.name);
             out.push(' ');
@@ -192,10 +215,10 @@ mod tests {
     #[test]
     fn line_ends_once_and_quotes_text() {
         let mut line = String::new();
-        entry().encode_as_line(&mut line);
+        entry().encode_as_line(LineStyle::Stream, SystemTime::UNIX_EPOCH, usize::MAX, &mut line);
         assert_eq!(
             line,
-            " WARN a \"b\"\\x0a: c=\\x22d\\x22\\x0a\\xff pid=7 error=\"one\\ntwo \\\"three\\\"\" reason=\"why\"\n"
+            "1970-01-01T00:00:00.000Z  WARN a \"b\"\\x0a: c=\\x22d\\x22\\x0a\\xff pid=7 error=\"one\\ntwo \\\"three\\\"\" reason=\"why\"\n"
         );
     }
 

@@ -5,19 +5,21 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::entry::Entry;
+use super::line::{Destination, LineStyle};
 use super::log::Log;
-use super::settings::{LogSettings, Target};
+use super::settings::{Level, LogSettings, Target};
 use super::stderr::Stderr;
 
 /// The log of this process, which has one thread. Entries come from many modules, so it is not an argument of each. A
-/// child has a copy, of which it uses [`is_journal`] only.
+/// child has a copy, of which it uses [`destination`] only.
 static LOG: Mutex<Option<Log>> = Mutex::new(None);
 
 /// Opens the log: the journal or standard error, by the target. An absent journal is no error: entries wait for it.
 ///
 /// `stderr_is_peer`: standard error was the connection itself (inetd), so `auto` is the journal.
 pub(crate) fn open(settings: LogSettings, stderr_is_peer: bool) -> io::Result<()> {
-    let LogSettings { target, level, max_rate } = settings;
+    let LogSettings { target, level, max_rate, verbose } = settings;
     let wants_journal = match target {
         Target::Journal => true,
         Target::Stderr => false,
@@ -25,7 +27,7 @@ pub(crate) fn open(settings: LogSettings, stderr_is_peer: bool) -> io::Result<()
     };
     let log = match wants_journal {
         true => Log::to_journal(level, max_rate)?,
-        false => Log::to_stderr(level, max_rate),
+        false => Log::to_stderr(level, max_rate, LineStyle::find(verbose)),
     };
     *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
     Ok(())
@@ -39,7 +41,7 @@ pub(super) fn with_log<T>(action: impl FnOnce(&mut Log) -> T) -> Option<T> {
 
 /// Changes which entries are written from now on. The target stays.
 pub(crate) fn change(settings: LogSettings) {
-    with_log(|log| log.change(settings.level, settings.max_rate));
+    with_log(|log| log.change(settings));
 }
 
 /// Sends the entries that wait for the journal, and writes the counts of a second that is over. Never waits.
@@ -62,13 +64,14 @@ pub(crate) fn writable() -> Option<Arc<UnixDatagram>> {
 /// on standard error.
 pub(crate) fn close() {
     if let Some(words) = with_log(Log::close).flatten() {
-        let _ = Stderr::open().write_line(format!("lsbaws: {words}\n").as_bytes()); // no other way left
+        let entry = Entry::without_id(Level::Error, words);
+        let _ = Stderr::open(LineStyle::find(false)).write_entry(&entry); // no other way left
     }
 }
 
-/// Whether entries go to the journal.
-pub(crate) fn is_journal() -> bool {
-    with_log(|log| log.is_journal()).unwrap_or(false)
+/// Where entries go.
+pub(crate) fn destination() -> Destination {
+    with_log(|log| log.destination()).unwrap_or(Destination::Stderr(LineStyle::Stream))
 }
 
 /// Counts a message that was lost elsewhere in this process.

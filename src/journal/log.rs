@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
+use super::line::{Destination, LineStyle};
 use super::message_id::CONNECTIONS_SUPPRESSED;
 use super::queue::Queue;
 use super::ratelimit::{Kind, RateLimiter, Tally};
-use super::settings::Level;
+use super::settings::{Level, LogSettings};
 use super::stderr::Stderr;
 use crate::connection::Peer;
 use crate::sys;
@@ -45,9 +46,8 @@ pub(super) struct Log {
     limiter: RateLimiter,
     /// Messages other than records that the log did not accept.
     lost_messages: u64,
-    /// The encoded entry, for the one sink or the other.
+    /// The encoded entry for the journal.
     bytes: Vec<u8>,
-    line: String,
 }
 
 impl Log {
@@ -57,21 +57,31 @@ impl Log {
         Ok(Self::new(level, max_rate, Sink::Journal(Queue::open()?)))
     }
 
-    pub(super) fn to_stderr(level: Level, max_rate: u32) -> Self {
-        Self::new(level, max_rate, Sink::Stderr(Stderr::open()))
+    pub(super) fn to_stderr(level: Level, max_rate: u32, style: LineStyle) -> Self {
+        Self::new(level, max_rate, Sink::Stderr(Stderr::open(style)))
     }
 
     fn new(level: Level, max_rate: u32, sink: Sink) -> Self {
         let limiter = RateLimiter::new(max_rate);
-        Self { level, sink, limiter, lost_messages: 0, bytes: Vec::new(), line: String::new() }
+        Self { level, sink, limiter, lost_messages: 0, bytes: Vec::new() }
     }
 
-    pub(super) fn change(&mut self, level: Level, max_rate: u32) {
-        self.level = level;
-        self.limiter.set_max_rate(max_rate);
+    pub(super) fn change(&mut self, settings: LogSettings) {
+        self.level = settings.level;
+        self.limiter.set_max_rate(settings.max_rate);
+        if let Sink::Stderr(stderr) = &mut self.sink {
+            stderr.set_verbose(settings.verbose);
+        }
     }
 
-    pub(super) fn is_journal(&self) -> bool {
+    pub(super) fn destination(&self) -> Destination {
+        match &self.sink {
+            Sink::Journal(_) => Destination::Journal,
+            Sink::Stderr(stderr) => Destination::Stderr(stderr.style()),
+        }
+    }
+
+    fn is_journal(&self) -> bool {
         matches!(self.sink, Sink::Journal(_))
     }
 
@@ -112,11 +122,7 @@ impl Log {
                 entry.encode_for_journal(&mut self.bytes);
                 queue.push(&self.bytes, loss)
             }
-            Sink::Stderr(stderr) => {
-                self.line.clear();
-                entry.encode_as_line(&mut self.line);
-                stderr.write_line(self.line.as_bytes()).map_err(|_| loss)
-            }
+            Sink::Stderr(stderr) => stderr.write_entry(entry).map_err(|_| loss),
         };
         if let Err(loss) = result {
             self.lose(loss);

@@ -1,15 +1,39 @@
-//! The one entry that tracing-journald writes: a daemon that cannot start has no connection that could wait.
+//! Why a command failed. [`report_failure`] writes the one entry that is tracing-journald's: a daemon that cannot start has no
+//! connection that could wait.
 
-use std::time::{Duration, Instant};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing_subscriber::prelude::*;
 
-use super::entry::IDENTIFIER;
+use super::entry::{Entry, IDENTIFIER};
+use super::line::{LineStyle, count_columns, wrap};
+use super::settings::Level;
 use super::socket::JournalSocket;
 use crate::sys;
 
 /// How long [`report_failure`] waits for the journal.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Writes these sentences, one a line, to standard error. `is_daemon`: they are read among lines of the log.
+pub(crate) fn print_failure(sentences: &str, is_daemon: bool) {
+    let (style, mut out) = (LineStyle::find(false), String::new());
+    for sentence in sentences.lines() {
+        let line = format!("{IDENTIFIER}: {sentence}");
+        let _ = match style {
+            LineStyle::Journal => writeln!(out, "<{}>{line}", Level::Error.priority()),
+            LineStyle::Stream if is_daemon => {
+                let entry = Entry::without_id(Level::Error, sentence);
+                entry.encode_as_line(style, SystemTime::now(), usize::MAX, &mut out);
+                Ok(())
+            }
+            LineStyle::Stream => writeln!(out, "{line}"),
+            LineStyle::Terminal { .. } => writeln!(out, "{}", wrap(&line, 0, count_columns())),
+        }; // into a String: never fails
+    }
+    let _ = io::stderr().write_all(out.as_bytes()); // a closed terminal
+}
 
 /// Writes to the journal why the daemon cannot start, if standard error is the connection. Needs no [`super::open`]. Gives up
 /// if the journal does not accept it within a second.

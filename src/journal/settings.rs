@@ -9,6 +9,8 @@ pub(crate) struct LogSettings {
     pub(crate) level: Level,
     /// Records of one kind that are written in a second; 0 is no limit.
     pub(crate) max_rate: u32,
+    /// Lines on a terminal have all fields.
+    pub(crate) verbose: bool,
 }
 
 /// Where entries go.

@@ -5,13 +5,15 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::write;
 
+use super::entry::Entry;
+use super::line::{LineStyle, count_columns};
 use crate::sys;
 
 /// A write of more than this to a pipe may be torn, or wait (pipe(7), `PIPE_BUF`).
@@ -24,6 +26,9 @@ const PIPE_SIZE: i32 = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Stderr {
     backend: Backend,
+    style: LineStyle,
+    /// The encoded entry.
+    line: String,
     owed: Vec<u8>,
 }
 
@@ -41,8 +46,27 @@ enum Backend {
 }
 
 impl Stderr {
-    pub(super) fn open() -> Self {
-        Self { backend: Backend::find(), owed: Vec::new() }
+    pub(super) fn open(style: LineStyle) -> Self {
+        Self { backend: Backend::find(), style, line: String::new(), owed: Vec::new() }
+    }
+
+    pub(super) fn style(&self) -> LineStyle {
+        self.style
+    }
+
+    pub(super) fn set_verbose(&mut self, verbose: bool) {
+        self.style.set_verbose(verbose);
+    }
+
+    /// Writes an entry as a line, or fails without waiting and without having written any of it.
+    pub(super) fn write_entry(&mut self, entry: &Entry) -> io::Result<()> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let columns = if self.style.is_short() { count_columns() } else { usize::MAX };
+        entry.encode_as_line(self.style, SystemTime::now(), columns, &mut line);
+        let result = self.write_line(line.as_bytes());
+        self.line = line;
+        result
     }
 
     /// The descriptor that it has in addition to standard error, if it has one.
@@ -53,8 +77,7 @@ impl Stderr {
         }
     }
 
-    /// Writes a line, or fails without waiting and without having written any of it.
-    pub(super) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         let mut cut = [0; LINE_MAX];
         let line = match self.backend {
             Backend::Reopened(_) | Backend::Polled if line.len() > LINE_MAX => cut_line(line, &mut cut),

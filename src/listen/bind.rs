@@ -15,6 +15,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{self, umask};
 
 use super::address::{Address, Mode};
+use super::hint;
 use super::{Error, ListenTable, Listener, Origin, SocketFile, local_address, set_no_delay};
 
 /// Binds every address of `[listen.*]`. All or nothing, but for the default addresses: there those
@@ -46,11 +47,9 @@ pub(crate) fn bind_missing(tables: &[ListenTable], held: &[&Address]) -> Result<
                 }
                 Err(source) if table.is_default && is_unavailable(&source) => {}
                 Err(source) => {
-                    return Err(Error::Bind {
-                        name: table.name.clone(),
-                        address: address.to_string(),
-                        source,
-                    });
+                    let hint = hint::describe(&table.name, address, &source);
+                    let (name, address) = (table.name.clone(), address.to_string());
+                    return Err(Error::Bind { name, address, source, hint });
                 }
             }
         }
@@ -124,6 +123,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     // This does not block, and the backlog of a socket in use may be full: an error other than this one.
     match connect(open_socket(AddressFamily::Unix)?.as_raw_fd(), &UnixAddr::new(path)?) {
         Err(Errno::ECONNREFUSED) => fs::remove_file(path),
+        Err(Errno::EACCES) => Err(io::Error::from_raw_os_error(libc::EACCES)),
         _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
     }
 }

@@ -5,6 +5,8 @@
 pub(crate) mod activation;
 pub(crate) mod address;
 pub(crate) mod bind;
+mod hint;
+mod holder;
 pub(crate) mod keepalive;
 
 use std::fs;
@@ -181,6 +183,7 @@ pub(crate) enum Error {
     Activation(String),
     #[error("this host has neither 127.0.0.1 nor ::1 to listen on")]
     NoLoopback,
-    #[error("unable to listen on {address} (listen.{name}): {source}")]
-    Bind { name: String, address: String, source: io::Error },
+    /// `hint`: see [`hint::describe`].
+    #[error("unable to listen on {address} (listen.{name}): {source}{hint}")]
+    Bind { name: String, address: String, source: io::Error, hint: String },
 }

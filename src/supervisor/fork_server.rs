@@ -18,7 +18,7 @@ use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
 use crate::handover::briefing::Briefing;
 use crate::handover::{Channel, Handover};
-use crate::journal;
+use crate::journal::{self, Destination};
 use crate::scoreboard::Slot;
 use crate::service::Service;
 use crate::sys;
@@ -30,7 +30,7 @@ pub(crate) struct Template {
     pub(crate) forks_twice: bool,
     /// Of each fork server.
     pub(crate) spares: usize,
-    pub(crate) logs_to_journal: bool,
+    pub(crate) log: Destination,
     /// The soft limit of descriptors of its children.
     pub(crate) open_files: u64,
 }
@@ -45,11 +45,11 @@ pub(crate) struct Shared<'a> {
 
 impl Shared<'_> {
     /// Standard error of the programs that children of this service become: not that of the daemon.
-    fn open_program_output(&mut self, service: &Service, logs_to_journal: bool) -> io::Result<OwnedFd> {
+    fn open_program_output(&mut self, service: &Service, log: Destination) -> io::Result<OwnedFd> {
         if service.is_http() {
             return Ok(File::open("/dev/null")?.into()); // none becomes a program
         }
-        match logs_to_journal.then(|| journal::open_stream(&service.name)) {
+        match (log == Destination::Journal).then(|| journal::open_stream(&service.name)) {
             Some(Ok(stream)) => Ok(stream),
             Some(Err(_)) | None => self.outputs.add(&service.name, self.events),
         }
@@ -133,12 +133,12 @@ impl ForkServer {
             children: template.children,
             forks_twice: template.forks_twice,
             spares: template.spares,
-            logs_to_journal: template.logs_to_journal,
+            log: template.log,
             open_files: template.open_files,
             channel: theirs,
             scoreboard: shared.scoreboard.try_clone_to_owned()?,
             text: shared.text.map(OwnedFd::try_clone).transpose()?,
-            program_output: shared.open_program_output(service, template.logs_to_journal)?,
+            program_output: shared.open_program_output(service, template.log)?,
         };
         let (file, inherited) = briefing.write()?;
         // The file that this process runs, even if an upgrade has replaced it.

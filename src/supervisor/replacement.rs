@@ -41,7 +41,7 @@ impl Connections {
             children: settings.children,
             forks_twice: process.model == Model::DoubleFork,
             spares: if process.model == Model::Fork { process.spares } else { 0 },
-            logs_to_journal: journal::is_journal(),
+            log: journal::destination(),
             open_files: self.open_files,
         };
         let Self { launcher: Launcher { fork_servers, scoreboard, text, .. }, events, outputs, .. } = self;

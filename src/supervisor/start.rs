@@ -82,7 +82,7 @@ fn serve_single(
     let Some(connection) = connections.admit_single(connection, service) else {
         return Ok(Outcome::Refused);
     };
-    journal::open_for_children(journal::is_journal(), false).map_err(Error::system("open the journal"))?;
+    journal::open_for_children(journal::destination(), false).map_err(Error::system("open the journal"))?;
     // There is no fork server to do it once for many.
     let roots: Vec<_> = service.roots().map(AsFd::as_fd).collect();
     for gap in confine::apply(&service.confinement, &roots)? {

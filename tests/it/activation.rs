@@ -93,7 +93,7 @@ fn more_names_than_sockets_is_an_error() {
     let mut server = Setup::new("").socket(tcp()).names("a:b").spawn();
     assert_eq!(server.wait().code(), Some(71));
     server.wait_line(
-        "lsbaws: unable to use the sockets handed in: LISTEN_FDNAMES has 2 names for LISTEN_FDS=1 sockets",
+        "ERROR unable to use the sockets handed in: LISTEN_FDNAMES has 2 names for LISTEN_FDS=1 sockets",
     );
 }
 

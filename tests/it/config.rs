@@ -3,15 +3,15 @@
 use std::fs;
 
 use crate::config_mistakes::check;
-use crate::harness::{LSBAWS, command, lsbaws, make_folder, run};
+use crate::harness::{LSBAWS, command, lsbaws, make_folder, run, unstamped};
 
 #[test]
 fn start_runs_the_same_checks() {
     let (code, _, stderr) = run(&["--set", "limits.max_connections=0"]);
     assert_eq!(code, 78);
     assert_eq!(
-        stderr,
-        "lsbaws: --set limits.max_connections=0: limits.max_connections: expected an integer from 1 to 65536, found 0\n"
+        unstamped(&stderr),
+        "ERROR --set limits.max_connections=0: limits.max_connections: expected an integer from 1 to 65536, found 0\n"
     );
 }
 

@@ -24,7 +24,10 @@ fn every_error_names_file_line_key_and_what_was_expected() {
             "limit = 1\n",
             "FILE:1: limit: unknown key, did you mean limits? expected one of limits, process, log, listen, service\n",
         ),
-        ("[log]\nfile = 1\n", "FILE:2: log.file: unknown key, expected one of target, level, max_rate\n"),
+        (
+            "[log]\nfile = 1\n",
+            "FILE:2: log.file: unknown key, expected one of target, level, max_rate, verbose\n",
+        ),
         (
             "[limits]\nmax_connections = 'many'\n",
             r#"FILE:2: limits.max_connections: expected an integer from 1 to 65536, found "many""#,
@@ -64,7 +67,7 @@ fn every_error_names_file_line_key_and_what_was_expected() {
         ),
         (
             "[listen.web]\naddress = 'localhost:80'\n",
-            r#"FILE:2: listen.web.address: expected an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names), found "localhost:80""#,
+            r#"FILE:2: listen.web.address: expected an address such as "127.0.0.1:8888", "[::1]:8888", "/run/lsbaws/web.sock" or "@name" (numbers, no host names; paths and names have at most 107 bytes), found "localhost:80""#,
         ),
         (
             "[service.web.route]\npath = '/'\n",

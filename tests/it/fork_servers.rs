@@ -188,7 +188,7 @@ fn daemon_ends_if_a_fork_server_cannot_start() {
     assert_eq!(server.wait().code(), Some(71));
     let lines = server.lines_to_end();
     assert!(
-        lines.iter().any(|line| line.contains("lsbaws: service web: its fork server exited with code 71")),
+        lines.iter().any(|line| line.contains("ERROR service web: its fork server exited with code 71")),
         "{lines:?}"
     );
 }

@@ -34,7 +34,8 @@ mod waiting;
 pub use caller::*;
 #[allow(unused_imports)] // tests/soak uses fewer
 pub use clients::*;
-pub use record::Record;
+#[allow(unused_imports)] // tests/soak uses fewer
+pub use record::{Record, split_stamp, unstamped};
 pub use waiting::*;
 
 pub const LSBAWS: &str = env!("CARGO_BIN_EXE_lsbaws");
@@ -142,7 +143,7 @@ impl Setup {
                 while must_pause.load(Relaxed) {
                     thread::park_timeout(Duration::from_millis(10));
                 }
-                if sender.send(line.unwrap()).is_err() {
+                if sender.send(record::unstamped(&line.unwrap()).to_owned()).is_err() {
                     return;
                 }
             }

@@ -254,8 +254,8 @@ fn last_words_on_stderr_name_what_is_lost() {
         }
         ask(server.connect(), "nonsense\r\n\r\n");
         server.stop();
-        let words = "lsbaws: journal unavailable; lost records: served 3, client-error 1; other messages: 3";
-        assert_eq!(server.wait_line("lsbaws: "), words);
+        let words = "ERROR journal unavailable; lost records: served 3, client-error 1; other messages: 3";
+        assert_eq!(server.wait_line("unavailable"), words);
     }
 }
 
@@ -268,7 +268,7 @@ fn single_connection_is_counted_like_any_other() {
     let mut server = journal.setup("").socket(connection).names("connection").spawn();
     assert!(ask(client, "GET / HTTP/1.0\r\n\r\n").ends_with("Hello, World!\n"));
     assert_eq!(server.wait().code(), Some(0));
-    server.wait_line("lsbaws: journal unavailable; lost records: served 1; other messages: 0");
+    server.wait_line("ERROR journal unavailable; lost records: served 1; other messages: 0");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, ttyname};
 
 use crate::cgi::{programs, say};
-use crate::harness::{Record, Setup, ask, can_look_inside, make_folder, run_client, serve};
+use crate::harness::{Record, Setup, ask, can_look_inside, make_folder, run_client, serve, split_stamp};
 
 #[test]
 fn unread_pipe_does_not_block_and_records_are_counted() {
@@ -31,7 +31,8 @@ fn unread_pipe_does_not_block_and_records_are_counted() {
 fn terminal_gets_the_rest_of_a_line_later() {
     let pty = openpty(None, None).unwrap();
     let path = ttyname(&pty.slave).unwrap();
-    let mut server = Setup::new("").prelude(&format!("exec 2>{}", path.display())).serve();
+    let config = "[log]\nverbose = true\n";
+    let mut server = Setup::new(config).prelude(&format!("exec 2>{}", path.display())).serve();
     let result = run_client(server.address(), &["--max-clients", "8", "--max-conns", "50"]);
     assert_eq!(result["answered"]["200"], 400, "{result}");
     server.wait_ended(400);
@@ -45,6 +46,7 @@ fn count_suppressed(log: impl Read, connections: usize) -> usize {
     let mut lines = BufReader::new(log).lines().map(Result::unwrap);
     while single + suppressed < connections {
         let line = lines.next().unwrap();
+        let (_, line) = split_stamp(&line).unwrap_or_else(|| panic!("torn: {line}"));
         assert!(line.starts_with(" INFO ") && line.matches(" INFO ").count() == 1, "torn: {line}");
         match line.split_once(" count=") {
             Some((_, count)) => suppressed += count.parse::<usize>().unwrap(),

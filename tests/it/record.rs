@@ -2,6 +2,19 @@
 
 use std::collections::HashMap;
 
+/// The time stamp of a line of the log, as RFC 3339 has it in UTC, and the rest.
+pub fn split_stamp(line: &str) -> Option<(&str, &str)> {
+    const SHAPE: &str = "dddd-dd-ddTdd:dd:dd.dddZ";
+    let (stamp, rest) = line.split_once(' ')?;
+    let fits = |(c, shape): (char, char)| if shape == 'd' { c.is_ascii_digit() } else { c == shape };
+    (stamp.len() == SHAPE.len() && stamp.chars().zip(SHAPE.chars()).all(fits)).then_some((stamp, rest))
+}
+
+/// A line of the log without its time stamp. A line without one is unchanged.
+pub fn unstamped(line: &str) -> &str {
+    split_stamp(line).map_or(line, |(_, rest)| rest)
+}
+
 /// `name=value` pairs after the sentence.
 #[derive(Debug)]
 pub struct Record {

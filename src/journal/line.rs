@@ -1,0 +1,244 @@
+//! How entries become lines on standard error. Times are UTC: a static program has no safe way to the local time zone, and
+//! lines of several hosts sort by their first column.
+
+use std::env;
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::Level;
+
+/// The width of a terminal that does not say its own, and the least that is believed.
+const COLUMNS: usize = 80;
+const COLUMNS_MIN: usize = 20;
+
+/// What reads standard error, and so how lines look. Children have it from the supervisor, since fork servers have no
+/// environment to find it by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LineStyle {
+    /// journald, which has the time itself, and takes `<N>` for the priority (sd-daemon(3)).
+    Journal,
+    /// A file or another program: time, level, message and fields.
+    Stream,
+    /// A terminal: time and message within its width. `is_verbose`: as for a file.
+    Terminal { is_colored: bool, is_verbose: bool },
+}
+
+/// Where entries go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Destination {
+    Journal,
+    Stderr(LineStyle),
+}
+
+impl LineStyle {
+    /// Finds what standard error is. Reads the environment: to be called before that is wiped. `is_verbose`: see
+    /// [`Self::Terminal`].
+    pub(crate) fn find(is_verbose: bool) -> Self {
+        if libsystemd::logging::connected_to_journal() {
+            Self::Journal
+        } else if io::stderr().is_terminal() {
+            Self::Terminal { is_colored: wants_color(), is_verbose }
+        } else {
+            Self::Stream
+        }
+    }
+
+    pub(super) fn set_verbose(&mut self, verbose: bool) {
+        if let Self::Terminal { is_verbose, .. } = self {
+            *is_verbose = verbose;
+        }
+    }
+
+    /// Whether lines are for the eye: without fields.
+    pub(super) fn is_short(self) -> bool {
+        matches!(self, Self::Terminal { is_verbose: false, .. })
+    }
+
+    /// Appends what is before the message and the fields.
+    pub(super) fn begin_line(self, level: Level, time: SystemTime, out: &mut String) {
+        let word = level.word();
+        let time = humantime::format_rfc3339_millis(time);
+        let _ = match (self, level.color()) {
+            (Self::Journal, _) => write!(out, "<{}>{word:>5} ", level.priority()),
+            (Self::Terminal { is_colored: true, .. }, color) => {
+                write!(out, "{DIM}{time}{PLAIN} {color}{word:>5}{PLAIN} ")
+            }
+            _ => write!(out, "{time} {word:>5} "),
+        }; // into a String: never fails
+    }
+
+    /// Appends a message as a line for the eye. `is_whole`: it is not shortened, but continues on further rows.
+    pub(super) fn write_short(
+        self,
+        (level, time): (Level, SystemTime),
+        message: &str,
+        is_whole: bool,
+        columns: usize,
+        out: &mut String,
+    ) {
+        let time = humantime::format_rfc3339_seconds(time).to_string();
+        let time = time.get(11..).unwrap_or_default();
+        let (indent, label) = (time.len() + 1, level.label());
+        let text = format!("{label}{message}");
+        let text = match is_whole {
+            true => wrap(&text, indent, columns),
+            false => shorten(&text, columns - indent),
+        };
+        let _ = match self {
+            Self::Terminal { is_colored: true, .. } => {
+                let (color, rest) = (level.color(), text.strip_prefix(label).unwrap_or_default());
+                writeln!(out, "{DIM}{time}{PLAIN} {color}{label}{PLAIN}{rest}")
+            }
+            _ => writeln!(out, "{time} {text}"),
+        }; // into a String: never fails
+    }
+}
+
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+
+impl Level {
+    /// Before a message on a terminal.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Error => "error: ",
+            Self::Warn => "warning: ",
+            Self::Info => "",
+            Self::Debug => "debug: ",
+        }
+    }
+
+    /// ECMA-48, 8.3.117.
+    fn color(self) -> &'static str {
+        match self {
+            Self::Error => "\x1b[1;31m",
+            Self::Warn => "\x1b[1;33m",
+            Self::Info => "",
+            Self::Debug => DIM,
+        }
+    }
+}
+
+/// Whether the terminal has colors and its user wants them (no-color.org).
+fn wants_color() -> bool {
+    let is_set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    is_set("NO_COLOR").is_none() && is_set("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
+/// The width of the terminal that standard error is.
+pub(super) fn count_columns() -> usize {
+    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col.into());
+    if columns < COLUMNS_MIN { COLUMNS } else { columns }
+}
+
+/// How many columns a terminal needs for a text: at most so many.
+fn width(text: &str) -> usize {
+    text.chars().map(width_of).sum()
+}
+
+/// No character before the Hangul Jamo is wider than one column (Unicode, EastAsianWidth.txt).
+fn width_of(c: char) -> usize {
+    if c < '\u{1100}' { 1 } else { 2 }
+}
+
+/// Leaves out the middle of a text that is too wide. Its end has the outcome of a connection, or a reason.
+fn shorten(text: &str, columns: usize) -> String {
+    const MARK: &str = "...";
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let tail_max = (columns - MARK.len()) / 2;
+    let head_max = columns - MARK.len() - tail_max;
+    let head = take(text.chars(), head_max);
+    let tail: Vec<_> = take(text.chars().rev(), tail_max).chars().rev().collect();
+    format!("{head}{MARK}{}", String::from_iter(tail))
+}
+
+/// The first characters that fit.
+fn take(chars: impl Iterator<Item = char>, columns: usize) -> String {
+    let mut used = 0;
+    chars
+        .take_while(|&c| {
+            used += width_of(c);
+            used <= columns
+        })
+        .collect()
+}
+
+/// Breaks a text between words into rows that end at this column, the rest of them after an indent. The first row begins
+/// there too. A longer word stays whole, so that it can be copied.
+pub(super) fn wrap(text: &str, indent: usize, columns: usize) -> String {
+    let (mut out, mut column) = (String::with_capacity(text.len() + 64), indent);
+    for word in text.split(' ') {
+        let (needs, is_first) = (width(word), column == indent);
+        if !is_first && column + 1 + needs > columns {
+            let _ = write!(out, "\n{:indent$}", ""); // into a String: never fails
+            column = indent;
+        } else if !is_first {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += needs;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const AT: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn short(level: Level, message: &str, is_whole: bool, is_colored: bool) -> String {
+        let (style, mut out) = (LineStyle::Terminal { is_colored, is_verbose: false }, String::new());
+        style.write_short((level, AT + Duration::from_secs(3_661)), message, is_whole, 40, &mut out);
+        out
+    }
+
+    #[test]
+    fn lines_begin_with_what_their_reader_lacks() {
+        let begin = |style: LineStyle| {
+            let mut out = String::new();
+            style.begin_line(Level::Warn, AT + Duration::from_micros(1_600), &mut out);
+            out
+        };
+        assert_eq!(begin(LineStyle::Journal), "<4> WARN ");
+        assert_eq!(begin(LineStyle::Stream), "1970-01-01T00:00:00.001Z  WARN ");
+        let terminal = |is_colored| LineStyle::Terminal { is_colored, is_verbose: true };
+        assert_eq!(begin(terminal(false)), "1970-01-01T00:00:00.001Z  WARN ");
+        let colored = "\x1b[2m1970-01-01T00:00:00.001Z\x1b[0m \x1b[1;33m WARN\x1b[0m ";
+        assert_eq!(begin(terminal(true)), colored);
+    }
+
+    #[test]
+    fn short_line_loses_its_middle() {
+        assert_eq!(short(Level::Info, "a: GET / -> 200", false, false), "01:01:01Z a: GET / -> 200\n");
+        let text = format!("a: GET /{} -> 200, served", "x".repeat(99));
+        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xxxxxx...> 200, served\n");
+        // Each of these is two columns wide.
+        let line = short(Level::Warn, &"\u{6f22}".repeat(40), false, false);
+        assert_eq!(
+            line,
+            "01:01:01Z warning: \u{6f22}\u{6f22}...\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\n"
+        );
+    }
+
+    #[test]
+    fn whole_message_continues_on_further_rows() {
+        let text = format!("one two three four five six seven /{}", "x".repeat(40));
+        let rows = format!(
+            "01:01:01Z error: one two three four five\n{0}six seven\n{0}/{1}\n",
+            " ".repeat(10),
+            "x".repeat(40)
+        );
+        assert_eq!(short(Level::Error, &text, true, false), rows);
+        let colored = "\x1b[2m01:01:01Z\x1b[0m \x1b[1;31merror: \x1b[0mone\n";
+        assert_eq!(short(Level::Error, "one", true, true), colored);
+    }
+}

@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::unistd::geteuid;
 
-use crate::harness::{Setup, can_look_inside, command, make_folder, reserve_port, skip, unique_user};
+use crate::harness::{Setup, command, make_folder, reserve_port, skip, unique_user};
 
 /// The message of a daemon that cannot listen on `address`, which is TOML.
 fn refusal(address: &str, prepare: impl FnOnce(Setup) -> Setup) -> String {
@@ -112,9 +112,6 @@ fn user_of_a_process_that_is_not_visible_is_named() {
 
 #[test]
 fn daemon_that_is_in_its_own_way_says_so() {
-    if !can_look_inside() {
-        return; // the listener of the old address is not seen
-    }
     let (_reserved, port) = reserve_port();
     let server = Setup::new(&format!("[listen.web]\naddress = '127.0.0.1:{port}'\n")).start();
     server.reload(&format!("[listen.web]\naddress = '0.0.0.0:{port}'\n"));
@@ -171,7 +168,7 @@ fn what_a_sandbox_denies_names_its_settings() {
     );
     for call in [libc::SYS_bind, libc::SYS_listen] {
         let denied = without_call(call, None, libc::EPERM);
-        let line = refusal("'127.0.0.1:8080'", |setup| setup.prelude(&denied));
+        let line = refusal("'127.0.0.1:0'", |setup| setup.prelude(&denied));
         assert!(line.contains("(os error 1): the sandbox of the unit (SocketBindDeny=, "), "{line}");
     }
 }

@@ -188,6 +188,19 @@ fn slow_chunked_content_ends_at_the_body_timeout() {
     assert!(!has_run(&it));
 }
 
+#[test]
+fn slow_chunked_content_gives_up_its_place() {
+    let it = marking("\n[limits]\nbody_timeout = '1h'\nmax_connections = 1");
+    let mut stream = it.server.connect();
+    let head = "POST /cgi/mark HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(status(&it.server.get("/cgi/none")), "404", "another client gets the place");
+    assert_eq!(status(&read_to_end(stream)), "408");
+    let record = it.server.record_of("/cgi/mark");
+    assert_eq!((record.get("outcome"), record.get("client_gone")), ("client-error", ""), "{}", record.line);
+    assert!(!has_run(&it));
+}
+
 /// Serves `/cgi/mark` with these keys of the service and of the route, and asserts that large content is not stored.
 fn assert_not_stored(setup: impl FnOnce(String) -> Server, service: &str, keys: &str, error: &str) {
     let folder = make_folder();

@@ -93,6 +93,7 @@ fn reader_that_is_given_up_is_reset() {
     stream.write_all(GET_LARGE).unwrap();
     let record = server.record();
     assert_eq!((record.get("outcome"), record.get("phase")), ("client-error", "writing"));
+    assert_eq!(record.get("client_gone"), "", "{}", record.line);
     let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }

@@ -213,7 +213,13 @@ fn file_of_5_gib_is_served() {
     stream.write_all(b"GET /sparse HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     stream.read_exact(&mut [0; 1000]).unwrap();
     drop(stream);
-    assert_eq!(site.server.record().get("outcome"), "client-error");
+    let record = site.server.record();
+    assert_eq!(
+        (record.get("outcome"), record.get("client_gone")),
+        ("client-error", "yes"),
+        "{}",
+        record.line
+    );
 }
 
 #[test]

@@ -33,11 +33,11 @@ pub(crate) const fn new_field_room<'a>() -> FieldRoom<'a> {
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
-    /// As sent, except that bytes above 0x7F are escaped.
+    /// As sent, also after an internal redirect, except that bytes above 0x7F are escaped.
     pub(crate) target: &'a str,
     /// Begins with `/`, or is `*`.
     pub(crate) path: DecodedPath<'a>,
-    /// What follows the `?` of the target, as sent.
+    /// What follows the `?` of the target that is answered, as sent.
     pub(crate) query: Option<&'a str>,
     /// `host[:port]` of an absolute-form target, else of the field Host. May be empty.
     pub(crate) authority: &'a str,
@@ -52,7 +52,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The same request for another target, a path with an optional query; with `as_get` by `GET` and without
+    /// The same request, answered as one for another target, a path with an optional query; with `as_get` by `GET` and without
     /// content. `None` for an invalid target.
     pub(crate) fn at<'b>(&'b self, target: &'b str, as_get: bool) -> Option<Request<'b>> {
         let RequestTarget { authority: None, path: raw_path, query } = target::split(target)? else {
@@ -65,7 +65,7 @@ impl<'a> Request<'a> {
             (false, method) => method,
         };
         let framing = if as_get { Framing::None } else { self.framing };
-        Some(Request { method, target, path, query, framing, ..*self })
+        Some(Request { method, path, query, framing, ..*self })
     }
 
     /// The values of all fields with this name.
@@ -211,7 +211,7 @@ pub(crate) fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<R
     }
     let host = check_host(fields, minor)?;
     let Some(RequestTarget { authority, path: raw_path, query }) = target::split(target) else {
-        return refuse("the request target is neither a path nor an http URL");
+        return refuse("the request target is neither a path nor an http or https URL");
     };
     if authority.is_some_and(|authority| !target::is_authority(authority.as_bytes())) {
         return refuse("invalid authority in the request target");

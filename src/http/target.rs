@@ -15,15 +15,34 @@ pub(crate) struct RequestTarget<'a> {
     pub(crate) query: Option<&'a str>,
 }
 
+/// The schemes of an absolute-form target. A proxy in front may speak TLS, and name its own.
+const SCHEMES: [&str; 2] = ["http://", "https://"];
+
+/// What follows the scheme of an absolute-form target.
+fn strip_scheme(target: &str) -> Option<&str> {
+    SCHEMES.iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+/// The origin form of a valid target (RFC 9112, section 3.2.1): its path and query, as sent.
+pub(crate) fn to_origin_form(target: &str) -> Cow<'_, str> {
+    let Some(rest) = strip_scheme(target) else { return target.into() };
+    match rest.find(['/', '?']) {
+        Some(at) if rest[at..].starts_with('/') => rest[at..].into(),
+        Some(at) => ["/", &rest[at..]].concat().into(),
+        None => "/".into(),
+    }
+}
+
 /// Splits a target. `None` for any other form.
 pub(crate) fn split(target: &str) -> Option<RequestTarget<'_>> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return None;
     }
-    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    let (authority, rest) = match scheme {
-        Some(scheme) => {
-            let rest = &target[scheme.len()..];
+    let (authority, rest) = match strip_scheme(target) {
+        Some(rest) => {
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
             if end == 0 {
                 return None; // no authority
@@ -119,7 +138,8 @@ mod tests {
             ("*", Some((None, "*", None))),
             ("http://", None),
             ("http:///a", None),
-            ("https://h/", None),
+            ("https://h/a", Some((Some("h"), "/a", None))),
+            ("httpsx://h/", None),
             ("h:80", None),
             ("/a#b", None),
             ("/a b", None),
@@ -127,6 +147,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parts(target), expected, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn origin_form_is_the_path_and_query_as_sent() {
+        for (target, expected) in [
+            ("/%61//b/?c=%zz", "/%61//b/?c=%zz"),
+            ("*", "*"),
+            ("http://h", "/"),
+            ("http://h/", "/"),
+            ("HTTP://h:1/a?b", "/a?b"),
+            ("https://h?b=/c", "/?b=/c"),
+            ("/?http://h/a", "/?http://h/a"),
+        ] {
+            assert_eq!(to_origin_form(target), expected, "{target}");
         }
     }
 

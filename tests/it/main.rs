@@ -17,6 +17,7 @@ mod cgi_content;
 mod cgi_ending;
 mod cgi_failures;
 mod cgi_root;
+mod cgi_target;
 mod cgi_time;
 mod client;
 mod config;

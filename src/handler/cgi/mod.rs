@@ -35,7 +35,7 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Cgi {
     pub(crate) programs: Programs,
-    /// Variables in addition to the meta-variables.
+    /// Variables in addition to the meta-variables, or instead of them.
     pub(crate) environment: Vec<(String, String)>,
     /// How long a program may move no byte: write none, and take none of its content. The time that lsbaws waits for the
     /// client does not count.
@@ -61,12 +61,6 @@ impl Cgi {
         let sent = |outcome| Ok(Answer::Sent(outcome));
         if exchange.request.method == "TRACE" {
             exchange.response.error_with(405, "TRACE is not supported", "Allow", ALLOWED)?;
-            return sent(Outcome::Served);
-        }
-        if let Some(name) = variables::find_ambiguous_field(exchange) {
-            let reason = format!("the name of the field {name} has an underscore");
-            exchange.response.close_after(); // a proxy may have understood the request differently
-            exchange.response.error(400, &reason)?;
             return sent(Outcome::Served);
         }
         let script = match self.programs.find(exchange.route_path, &exchange.request.path) {
@@ -109,7 +103,10 @@ impl Cgi {
         let mut attempts = 0;
         loop {
             let own = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
-            let variables = variables::describe_request(exchange, &script, length).into_iter().chain(own);
+            let mut variables = variables::describe_request(exchange, &script, length);
+            // Of two variables with one name, some programs would see this one and some the other.
+            variables.retain(|(name, _)| !self.environment.iter().any(|(own, _)| name == own.as_str()));
+            let variables = variables.into_iter().chain(own);
             let error =
                 match RunningProgram::start(&script, variables, content, exchange.programs, exchange.slot) {
                     Ok(program) => return Ok((script, program)),

@@ -7,6 +7,7 @@ use super::script::Script;
 use crate::connection::Peer;
 use crate::environment::{PATH, local_address};
 use crate::handler::exchange::Exchange;
+use crate::http::target::{host_of, to_origin_form};
 
 pub(crate) const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
 
@@ -27,11 +28,6 @@ const NOT_PASSED: [&str; 12] = [
     "Upgrade",
 ];
 
-/// The name of a field with an underscore, which is ambiguous: `A_B` and `A-B` become the same variable.
-pub(crate) fn find_ambiguous_field<'a>(exchange: &Exchange<'a, '_>) -> Option<&'a str> {
-    exchange.request.fields.iter().map(|field| field.name).find(|name| name.contains('_'))
-}
-
 /// All variables. `length`: of the content, in bytes.
 pub(crate) fn describe_request(
     exchange: &Exchange<'_, '_>,
@@ -47,7 +43,7 @@ pub(crate) fn describe_request(
         ("SERVER_SOFTWARE", SERVER_SOFTWARE),
         ("SERVER_PROTOCOL", if request.minor == 0 { "HTTP/1.0" } else { "HTTP/1.1" }),
         ("REQUEST_METHOD", request.method),
-        ("REQUEST_URI", request.target),
+        ("REQUEST_URI", &to_origin_form(request.target)),
         ("REQUEST_SCHEME", "http"),
         ("QUERY_STRING", request.query.unwrap_or("")),
         // php-cgi refuses to run without it.
@@ -103,12 +99,19 @@ pub(crate) fn describe_request(
     variables
 }
 
-/// `HTTP_*` for every field. Fields of the same name are joined (RFC 9110, section 5.3; cookies as in RFC 9113,
+/// Whether a field becomes a variable of its own. Programs do not see an underscore apart from a hyphen, nor PHP a dot: with
+/// other characters, a client could set a variable whose field a proxy in front has checked or removed.
+fn is_passed(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !NOT_PASSED.iter().any(|other| other.eq_ignore_ascii_case(name))
+}
+
+/// `HTTP_*` for every field that is passed. Fields of the same name are joined (RFC 9110, section 5.3; cookies as in RFC 9113,
 /// section 8.2.3).
 fn describe_fields(exchange: &Exchange<'_, '_>) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(String, Vec<u8>)> = Vec::new();
     for field in exchange.request.fields {
-        if NOT_PASSED.iter().any(|name| name.eq_ignore_ascii_case(field.name)) {
+        if !is_passed(field.name) {
             continue;
         }
         let name = format!("HTTP_{}", field.name.to_ascii_uppercase().replace('-', "_"));
@@ -124,6 +127,6 @@ fn describe_fields(exchange: &Exchange<'_, '_>) -> Vec<(OsString, OsString)> {
 }
 
 fn split_authority(authority: &str) -> (&str, &str) {
-    let host = crate::http::target::host_of(authority);
+    let host = host_of(authority);
     (host, authority[host.len()..].strip_prefix(':').unwrap_or(""))
 }

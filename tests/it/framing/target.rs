@@ -24,8 +24,7 @@ fn forms() -> Vec<Case> {
         case("absolute-form without a host", get("http:///where/x", ""), "400 -"),
         case("absolute-form with nothing else", get("http://", ""), "400 -"),
         case("absolute-form without slashes", get("http:b", ""), "400 -").but_hyper("200 +", rules::FORMS),
-        case("absolute-form of https", get("https://b/where/x", ""), "400 -")
-            .but_hyper("301=http://b/x +", rules::MISDIRECTED),
+        case("absolute-form of https", get("https://b/where/x", ""), "301=http://b/x +"),
         case("absolute-form of another scheme", get("ftp://b/where/x", ""), "400 -")
             .but_hyper("301=http://b/x +", rules::MISDIRECTED),
         case("absolute-form without Host", "GET http://a/ HTTP/1.1\r\n\r\n", "400 -")

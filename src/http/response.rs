@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use super::body::{DRAIN_MAX, Progress, Unread};
 use super::budget::TimeBudget;
 use super::date::Date;
-use super::fields::{FixedFields, NO_FIELDS};
+use super::fields::{AddedFields, FixedFields};
 use super::reason_phrase;
 use super::stream::{Interrupted, Stream};
 
@@ -28,7 +28,7 @@ pub(crate) struct Responder<'a> {
     progress: &'a Progress,
     date: &'a mut Date,
     terms: Terms,
-    fields: &'a FixedFields,
+    fields: AddedFields<'a>,
     /// Queued bytes: first in this room, on the page of the request; on the heap when that is full.
     room: &'a mut [u8],
     used: usize,
@@ -45,13 +45,18 @@ impl<'a> Responder<'a> {
         room: &'a mut [u8],
         budget: TimeBudget,
     ) -> Self {
-        let fields = &NO_FIELDS;
+        let fields = AddedFields::default();
         Self { stream, progress, date, terms, fields, room, used: 0, queue: Vec::new(), budget }
     }
 
     /// The fields of the route that answers.
     pub(crate) fn set_fields(&mut self, fields: &'a FixedFields) {
-        self.fields = fields;
+        self.fields.route = fields;
+    }
+
+    /// Adds a field, whichever route answers.
+    pub(crate) fn keep_field(&mut self, name: &str, value: &[u8]) {
+        self.fields.keep(name, value);
     }
 
     /// Whether a response has begun, so that no other can be sent instead.
@@ -215,9 +220,9 @@ enum ResponseFraming {
 }
 
 impl<'r, 'a> Head<'r, 'a> {
-    /// Adds a field, unless the route has one with this name.
+    /// Adds a field, unless one of the route or of an internal redirect replaces it.
     pub(crate) fn field(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
-        if !self.responder.fields.contains(name) {
+        if !self.responder.fields.replace(name) {
             for part in [name.as_bytes(), b": ", value.as_ref(), b"\r\n"] {
                 self.responder.put(part);
             }
@@ -281,8 +286,8 @@ impl<'r, 'a> Head<'r, 'a> {
             Some(ResponseFraming::Chunked) => responder.put(b"Transfer-Encoding: chunked\r\n"),
             Some(ResponseFraming::Close) | None => {}
         }
-        let fields = responder.fields;
-        responder.put(fields.lines.as_bytes());
+        let fields = std::mem::take(&mut responder.fields);
+        fields.lines().for_each(|line| responder.put(line));
         if !responder.terms.keep_alive {
             responder.put(b"Connection: close\r\n");
         } else if responder.terms.minor == 0 {

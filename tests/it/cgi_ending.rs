@@ -5,19 +5,23 @@ use std::fs;
 use crate::cgi::{dechunk, programs, say, status};
 use crate::harness::{ask, wait_until};
 
-/// Closes the output, and runs on until the file `go` exists.
-const RUN_ON: &str = "exec >&-; until test -e go; do sleep 0.01; done; rm go; touch done";
+/// Runs on until the file `go` exists.
+const RUN_ON: &str = "until test -e go; do sleep 0.01; done; rm go; touch done";
 
 #[test]
 fn closed_output_ends_the_response_at_once() {
+    let close_output = |script: &str| format!("{script}; exec >&-; {RUN_ON}");
+    let length = "printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nhi'";
     let it = programs(
         "",
         &[
-            ("text", &format!("{}; {RUN_ON}", say("echo text"))),
-            ("length", &format!("printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nhi'; {RUN_ON}")),
+            ("text", &close_output(&say("echo text"))),
+            ("length", &close_output(length)),
+            ("nph-raw", &close_output("printf 'HTTP/1.1 200 OK\\r\\n\\r\\nraw'")),
+            ("silent", &close_output(":")),
+            // Their responses are complete without the end of their output.
+            ("open", &format!("{length}; {RUN_ON}")),
             ("empty", &format!("printf 'Status: 204\\n\\n'; {RUN_ON}")),
-            ("nph-raw", &format!("printf 'HTTP/1.1 200 OK\\r\\n\\r\\nraw'; {RUN_ON}")),
-            ("silent", RUN_ON),
         ],
     );
     let (close, keep) = (" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", " HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -28,6 +32,7 @@ fn closed_output_ends_the_response_at_once() {
         ("text", keep, "0\r\n\r\n"),
         ("length", close, "\r\n\r\nhi"),
         ("length", keep, "\r\n\r\nhi"),
+        ("open", close, "\r\n\r\nhi"),
         ("empty", close, "\r\n\r\n"),
         ("nph-raw", close, "raw"),
     ] {

@@ -16,6 +16,7 @@ mod cgi;
 mod cgi_content;
 mod cgi_ending;
 mod cgi_failures;
+mod cgi_fields;
 mod cgi_root;
 mod cgi_target;
 mod cgi_time;

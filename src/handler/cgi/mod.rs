@@ -1,6 +1,7 @@
 //! The handler `cgi`: a program answers (RFC 3875). Its response is sent while the program writes it, and none of its
 //! processes outlives the request.
 
+mod coding;
 mod content;
 pub(crate) mod head;
 mod leftovers;

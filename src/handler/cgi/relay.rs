@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::Cgi;
-use super::head::{self, HEAD_MAX, HeadLines, Reply};
+use super::coding::{Coding, Decoded};
+use super::head::{self, Field, HEAD_MAX, HeadLines, Reply};
 use super::pump::{Output, Pump};
 use super::script::Script;
 use crate::handler::exchange::{Answer, Exchange, InternalRedirect};
 use crate::http::failure::Failure;
-use crate::http::response::Framed;
 use crate::http::stream::Interrupted;
 use crate::outcome::Outcome;
 use crate::scoreboard::ProgramEnd;
@@ -92,25 +92,34 @@ impl Relay<'_> {
             return self.relay_content(exchange, None, 0);
         }
         let (bytes, end) = self.read_head(exchange)?;
-        let (status, fields, length) = match head::parse(&bytes[..end]) {
-            Ok(Reply::Document { status, fields, length }) => (status, fields, length),
-            Ok(Reply::InternalRedirect(target)) => return self.redirect(exchange, target),
+        let (status, fields, length, is_chunked) = match head::parse(&bytes[..end]) {
+            Ok(Reply::Document { status, fields, length, is_chunked }) => {
+                (status, fields, length, is_chunked)
+            }
+            Ok(Reply::InternalRedirect { target, fields }) => {
+                return self.redirect(exchange, target, &fields);
+            }
             Err(reason) => return invalid(reason),
         };
+        let has_content = !matches!(status, 204 | 205 | 304);
+        let is_coded = is_chunked && has_content && exchange.request.method != "HEAD";
+        // Before the response begins, so that the first output that is not in its coding is answered 502.
+        let (mut coding, mut content) = (Coding::new(is_coded), Vec::new());
+        coding.decode(&bytes[end..], |part| content.extend_from_slice(part)).or_else(invalid)?;
         let mut response = exchange.response.head(status);
         for (name, value) in fields {
             response.field(name, value);
         }
-        if matches!(status, 204 | 205 | 304) {
+        if !has_content {
             if status == 205 { response.send(b"") } else { response.send_nothing() }?;
-            self.pump.set_answered();
+            self.set_answered(exchange);
             self.skip_output(exchange)?;
             return Ok(Answer::Sent(Outcome::Served));
         }
         let mut framed = response.start(length).into_framed();
-        framed.queue(exchange.response, &bytes[end..]);
+        framed.queue(exchange.response, &content);
         exchange.response.try_flush()?;
-        self.relay_content(exchange, Some(framed), bytes.len() - end)
+        self.relay_content(exchange, Some(Decoded::new(framed, coding)), bytes.len() - end)
     }
 
     /// Reads the program's head, with the content that comes with it. Also returns the length of the head.
@@ -136,33 +145,42 @@ impl Relay<'_> {
         }
     }
 
-    fn redirect(&mut self, exchange: &mut Exchange<'_, '_>, target: &str) -> Result<Answer, Stop> {
+    /// Answers with another target, and keeps the fields for its response.
+    fn redirect(
+        &mut self,
+        exchange: &mut Exchange<'_, '_>,
+        target: &str,
+        fields: &[Field<'_>],
+    ) -> Result<Answer, Stop> {
         if exchange.request.at(target, true).is_none() {
             return invalid(format!("invalid Location: '{}'", target.escape_debug()));
         }
         self.skip_output(exchange)?;
+        for (name, value) in fields {
+            exchange.response.keep_field(name, value);
+        }
         Ok(Answer::InternalRedirect(InternalRedirect { target: target.to_owned(), as_get: true }))
     }
 
-    /// Relays output until it ends; without `framed`, unchanged. `size` bytes of it have been queued already.
+    /// Relays output until it ends; without `content`, unchanged. `size` bytes of it have been queued already.
     fn relay_content(
         &mut self,
         exchange: &mut Exchange<'_, '_>,
-        mut framed: Option<Framed>,
+        mut content: Option<Decoded>,
         mut size: usize,
     ) -> Result<Answer, Stop> {
         loop {
             if self.settings.max_output_size.is_some_and(|limit| size as u64 > limit) {
                 return invalid("output larger than max_output_size");
             }
-            if framed.as_ref().is_some_and(Framed::is_complete) {
-                self.pump.set_answered();
+            if content.as_ref().is_some_and(Decoded::is_complete) {
+                self.set_answered(exchange);
             }
             match self.pump.read(exchange)? {
                 Output::Bytes(bytes) => {
                     size += bytes.len();
-                    match &mut framed {
-                        Some(framed) => framed.queue(exchange.response, bytes),
+                    match &mut content {
+                        Some(content) => content.queue(exchange.response, bytes).or_else(invalid)?,
                         None => exchange.response.queue_raw(bytes),
                     }
                     exchange.response.try_flush()?;
@@ -174,7 +192,15 @@ impl Relay<'_> {
                 Output::TimedOut => return late(self.describe_delay(exchange, "respond")),
             }
         }
-        self.end_content(exchange, framed)
+        self.end_content(exchange, content)
+    }
+
+    /// The client has the whole response, once what is queued is sent.
+    fn set_answered(&mut self, exchange: &Exchange<'_, '_>) {
+        self.pump.set_answered();
+        if exchange.response.queued() == 0 {
+            exchange.response.end_sending();
+        }
     }
 
     /// Ends the response at once, whatever a program that has closed its output does afterwards. Of one that is exiting,
@@ -182,7 +208,7 @@ impl Relay<'_> {
     fn end_content(
         &mut self,
         exchange: &mut Exchange<'_, '_>,
-        framed: Option<Framed>,
+        content: Option<Decoded>,
     ) -> Result<Answer, Stop> {
         let has_exited = self.wait_if_exiting(exchange)?;
         if let Ok(Some(ProgramEnd::Killed(_))) = self.pump.program.check_end() {
@@ -191,17 +217,13 @@ impl Relay<'_> {
         if !exchange.response.has_begun() {
             return invalid("exited without a response");
         }
-        let is_short = framed.as_ref().is_some_and(Framed::is_short);
-        if framed.as_ref().is_some_and(Framed::is_long) {
-            self.log_fault(exchange, "output longer than its Content-Length");
-        }
-        if let Some(framed) = framed {
-            framed.end(exchange.response);
+        if let Some(content) = content {
+            if let Some(reason) = content.find_excess() {
+                self.log_fault(exchange, reason);
+            }
+            content.end(exchange.response).or_else(invalid)?;
         }
         exchange.response.flush(false)?;
-        if is_short {
-            return invalid("output shorter than its Content-Length");
-        }
         exchange.response.end_sending();
         if !has_exited && !self.wait_after_response(exchange)? {
             return late(self.describe_delay(exchange, "exit"));

@@ -26,8 +26,8 @@ pub fn check(bytes: &[u8]) {
     match parse(&bytes[..length]) {
         Err(why) => assert!(!why.is_empty()),
         Ok(Reply::InternalRedirect { target, fields }) => {
-            assert!(target.starts_with('/') && !target.starts_with("//"));
-            assert!(!target.chars().any(|letter| letter.is_ascii_control() && letter != '\t'));
+            assert!(target.starts_with(b"/") && !target.starts_with(b"//"));
+            assert!(!target.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t'));
             check_fields(&fields);
         }
         Ok(Reply::Document { status, fields, length, is_chunked }) => {

@@ -31,6 +31,11 @@ fn request_uri_is_what_the_client_sent() {
         write(folder.path(), name, describe);
     }
     write(folder.path(), "local.sh", "printf 'Location: /page.sh/info?z=1\\n\\n'");
+    write(
+        folder.path(),
+        "beyond.sh",
+        "printf 'Location: /page.sh/\\303\\251/../\\303\\251?z=\\303\\251\\n\\n'",
+    );
     write(folder.path(), "twice.sh", "printf 'Location: /local.sh\\n\\n'");
     let server = serve_site(folder.path(), ".sh", Path::new("/bin/sh"));
     for (target, expected) in [
@@ -38,6 +43,7 @@ fn request_uri_is_what_the_client_sent() {
         ("/app/index.sh?x=1", "/app/index.sh?x=1 /app/index.sh,,x=1"),
         ("//%61pp//?x=%zz", "//%61pp//?x=%zz /app/index.sh,,x=%zz"),
         ("/local.sh/a%20b?c", "/local.sh/a%20b?c /page.sh,/info,z=1"),
+        ("/beyond.sh", "/beyond.sh /page.sh,/\u{e9},z=%C3%A9"),
         ("/twice.sh?c", "/twice.sh?c /page.sh,/info,z=1"),
         ("http://test/app/?x=1", "/app/?x=1 /app/index.sh,,x=1"),
         ("HTTPS://test:1/app/?x=1", "/app/?x=1 /app/index.sh,,x=1"),

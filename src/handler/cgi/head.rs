@@ -24,7 +24,7 @@ pub(crate) enum Reply<'a> {
         is_chunked: bool,
     },
     /// The response of this path on the same site (section 6.2.2), with the fields that do not describe content.
-    InternalRedirect { target: &'a str, fields: Vec<Field<'a>> },
+    InternalRedirect { target: &'a [u8], fields: Vec<Field<'a>> },
 }
 
 /// Fields that describe the content beside them (RFC 9110, sections 8 and 14; RFC 9530). A redirect has none.
@@ -138,9 +138,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<Reply<'_>, String> {
     if is_chunked && length.is_some() {
         return Err("both Transfer-Encoding and Content-Length".into());
     }
-    if let (None, Some(path)) = (status, location.filter(|value| is_local(value))) {
-        let invalid = |_| format!("invalid Location: {}", quote(path));
-        let target = std::str::from_utf8(path).map_err(invalid)?;
+    if let (None, Some(target)) = (status, location.filter(|value| is_local(value))) {
         fields.retain(|(name, _)| !OF_CONTENT.iter().any(|other| other.eq_ignore_ascii_case(name)));
         return Ok(Reply::InternalRedirect { target, fields });
     }
@@ -219,13 +217,13 @@ mod tests {
 
     #[test]
     fn locations_are_internal_or_external() {
-        let redirect = |target, fields| Ok(Reply::InternalRedirect { target, fields });
-        assert_eq!(parse(b"Location: /a?b\n\n"), redirect("/a?b", vec![]));
+        let redirect = |target: &'static [u8], fields| Ok(Reply::InternalRedirect { target, fields });
+        assert_eq!(parse(b"Location: /a?b\n\n"), redirect(b"/a?b", vec![]));
         let head = b"Set-Cookie: a\nContent-Type: a/b\nLocation: /a\nETag: c\nContent-Security-Policy: d\nSET-COOKIE: e\n\n";
         let fields = [("Set-Cookie", "a"), ("Content-Security-Policy", "d"), ("SET-COOKIE", "e")];
         assert_eq!(
             parse(head),
-            redirect("/a", fields.map(|(name, value)| (name, value.as_bytes())).to_vec())
+            redirect(b"/a", fields.map(|(name, value)| (name, value.as_bytes())).to_vec())
         );
         assert_eq!(status("Location: //host/a\n\n"), Ok(302));
         assert_eq!(status("Location: https://host/a\n\n"), Ok(302));

@@ -10,6 +10,7 @@ use super::script::Script;
 use crate::handler::exchange::{Answer, Exchange, InternalRedirect};
 use crate::http::failure::Failure;
 use crate::http::stream::Interrupted;
+use crate::http::target::escape_beyond_ascii;
 use crate::outcome::Outcome;
 use crate::scoreboard::ProgramEnd;
 
@@ -149,17 +150,18 @@ impl Relay<'_> {
     fn redirect(
         &mut self,
         exchange: &mut Exchange<'_, '_>,
-        target: &str,
+        target: &[u8],
         fields: &[Field<'_>],
     ) -> Result<Answer, Stop> {
-        if exchange.request.at(target, true).is_none() {
+        let target = escape_beyond_ascii(target);
+        if exchange.request.at(&target, true).is_none() {
             return invalid(format!("invalid Location: '{}'", target.escape_debug()));
         }
         self.skip_output(exchange)?;
         for (name, value) in fields {
             exchange.response.keep_field(name, value);
         }
-        Ok(Answer::InternalRedirect(InternalRedirect { target: target.to_owned(), as_get: true }))
+        Ok(Answer::InternalRedirect(InternalRedirect { target, as_get: true }))
     }
 
     /// Relays output until it ends; without `content`, unchanged. `size` bytes of it have been queued already.

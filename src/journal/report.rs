@@ -1,7 +1,7 @@
 //! Why a command failed. [`report_failure`] writes the one entry that is tracing-journald's: a daemon that cannot start has no
 //! connection that could wait.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,6 +35,21 @@ pub(crate) fn print_failure(sentences: &str, is_daemon: bool) {
     let _ = io::stderr().write_all(out.as_bytes()); // a closed terminal
 }
 
+/// Writes a bug of this program to standard error. Uses no log, which the panic may have left in any state.
+pub(crate) fn print_panic(style: LineStyle, panic: impl Display) {
+    let line = describe_panic(style, panic, SystemTime::now(), count_columns());
+    let _ = io::stderr().write_all(line.as_bytes()); // a closed terminal
+}
+
+/// A panic on one line: the standard library writes its place and its message on two.
+fn describe_panic(style: LineStyle, panic: impl Display, time: SystemTime, columns: usize) -> String {
+    let words = panic.to_string().replace('\n', " ");
+    let mut line = String::new();
+    let entry = Entry::without_id(Level::Error, format_args!("bug in lsbaws: {words}"));
+    entry.encode_as_line(style, time, columns, &mut line);
+    line
+}
+
 /// Writes to the journal why the daemon cannot start, if standard error is the connection. Needs no [`super::open`]. Gives up
 /// if the journal does not accept it within a second.
 pub(crate) fn report_failure(sentence: &str) {
@@ -49,5 +64,21 @@ pub(crate) fn report_failure(sentence: &str) {
         let layer = layer.with_field_prefix(None).with_syslog_identifier(IDENTIFIER.into());
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || tracing::error!("{sentence}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_is_one_line_with_its_time() {
+        let describe =
+            |style| describe_panic(style, "panicked at src/x.rs:1:2:\nwhy", SystemTime::UNIX_EPOCH, 80);
+        let words = "bug in lsbaws: panicked at src/x.rs:1:2: why\n";
+        assert_eq!(describe(LineStyle::Stream), format!("1970-01-01T00:00:00.000Z ERROR {words}"));
+        assert_eq!(describe(LineStyle::Journal), format!("<3>ERROR {words}"));
+        let terminal = LineStyle::Terminal { is_colored: false, is_verbose: false };
+        assert_eq!(describe(terminal), format!("00:00:00Z error: {words}"));
     }
 }

@@ -12,6 +12,7 @@ const CALLS: &[i64] = &[
     // The connection, the channel of the fork server, the journal.
     SYS_read,
     SYS_write,
+    SYS_pwrite64,
     SYS_readv,
     SYS_writev,
     SYS_recvfrom,

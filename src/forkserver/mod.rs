@@ -27,6 +27,7 @@ use crate::handover::leftovers;
 use crate::handover::{Channel, ORDER_MAX, Order, REPORT_MAX, Report};
 use crate::journal::{self, Destination};
 use crate::outcome::Outcome;
+use crate::scoreboard::Slot;
 use crate::service::{Leftover, Protocol, RootWatch, Service};
 use crate::sys::{self, Exit};
 use start::Start;
@@ -41,6 +42,8 @@ struct ForkServer {
     scoreboard: OwnedFd,
     program_output: Option<OwnedFd>,
     supplies: Supplies,
+    /// Which process has started this one.
+    supervisor: Pid,
     /// Children that wait for a connection from the start on.
     spares: usize,
     forks_twice: bool,
@@ -95,6 +98,7 @@ impl ForkServer {
             scoreboard: sys::move_above(CHILDREN_BELOW, briefing.scoreboard)?,
             program_output,
             supplies: Supplies::new(children),
+            supervisor: Pid::parent(),
             spares,
             forks_twice,
             roots: RootWatch::default(),
@@ -179,8 +183,11 @@ impl ForkServer {
     fn hand_over(&mut self, start: Start<'_>) -> Result<(), i32> {
         debug_assert_eq!(start.connection.as_raw_fd(), sys::CONNECTION);
         let to_errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
+        let slot = start.handover.slot;
         if !self.forks_twice {
-            return sys::fork_sibling(|| self.start(start)).map_err(to_errno);
+            let pid = sys::fork_sibling(|| self.start(start)).map_err(to_errno)?;
+            self.record_fork(slot, pid);
+            return Ok(());
         }
         // The intermediate exits with the errno. The child of it becomes the supervisor's, which is a subreaper.
         let fork_again = || {
@@ -189,7 +196,13 @@ impl ForkServer {
                 Ok(()) => self.start(start),
                 Err(_) => Outcome::SystemError.code(),
             });
-            forked.map_or_else(|error| u8::try_from(to_errno(error)).unwrap_or(u8::MAX), |_| 0)
+            match forked {
+                Ok(pid) => {
+                    self.record_fork(slot, pid);
+                    0
+                }
+                Err(error) => u8::try_from(to_errno(error)).unwrap_or(u8::MAX),
+            }
         };
         let intermediate = sys::fork_child(fork_again).map_err(to_errno)?;
         match sys::wait_for(intermediate) {
@@ -197,6 +210,11 @@ impl ForkServer {
             Ok((_, Exit::Exited(errno), _)) => Err(errno.into()),
             _ => Err(libc::EAGAIN),
         }
+    }
+
+    fn record_fork(&self, slot: u32, pid: Pid) {
+        // Without, a connection whose child dies at once waits until this process is killed as stalled.
+        let _ = Slot::set_forked(self.scoreboard.as_fd(), slot, pid);
     }
 
     fn report(&self, report: &Report) -> Result<(), String> {

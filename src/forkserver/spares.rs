@@ -32,7 +32,8 @@ impl ForkServer {
                 return Outcome::Served.code(); // the supervisor has gone
             }
             self.wait_as_spare(&ours)
-        })
+        })?;
+        Ok(())
     }
 
     /// Body of a spare: returns the exit code.

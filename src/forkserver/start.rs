@@ -36,7 +36,9 @@ impl ForkServer {
     pub(super) fn start(&mut self, start: Start<'_>) -> u8 {
         let Start { handover: Handover { id, peer, accepted_at, slot, .. }, connection } = start;
         // First of all: the supervisor may hand the connection over again if the fork server dies before this report.
-        if self.channel.report(&Report::Started { slot, pid: Pid::this().as_raw() }).is_err() {
+        let reported = self.channel.report(&Report::Started { slot, pid: Pid::this().as_raw() });
+        // A supervisor that was killed hands nothing over again: then the connection has this process alone.
+        if reported.is_err() && Pid::parent() == self.supervisor {
             return Outcome::SystemError.code();
         }
         // Taken and not cloned: to count would write to its page.

@@ -5,6 +5,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use nix::unistd::Pid;
+
 use super::{Phase, ProgramEnd, Snapshot};
 use crate::escape::escape_ascii;
 use crate::sys::{self, PAGE};
@@ -17,7 +19,7 @@ const TARGET_MAX: usize = 256;
 const LOST_MESSAGES_MAX: u64 = 1 << 20;
 
 /// Where the text begins, after a word for each number.
-const TEXT: usize = 14;
+const TEXT: usize = Number::Forked as usize + 1;
 /// Words of a slot: a page, since a page is what a process maps.
 pub(super) const WORDS: usize = PAGE / size_of::<AtomicU64>();
 
@@ -48,6 +50,8 @@ enum Number {
     Orphans,
     /// 1: the client had disconnected when its request failed.
     ClientGone,
+    /// The process that was forked for the connection. The last number.
+    Forked,
 }
 
 /// One connection's page: atomic integers only, cleared when it is taken.
@@ -78,6 +82,22 @@ impl Slot {
         let words = sys::map_shared_words(scoreboard, index as usize, 1)?;
         let slot = Self::all(words, index as usize).next();
         slot.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    /// Records which process was forked for the connection with this slot, for the supervisor: it may die before it reports.
+    /// To map the slot in the fork server takes longer.
+    ///
+    /// # Errors
+    /// Those of pwrite(2).
+    pub(crate) fn set_forked(scoreboard: BorrowedFd<'_>, index: u32, pid: Pid) -> io::Result<()> {
+        let offset = index as usize * PAGE + Number::Forked as usize * size_of::<AtomicU64>();
+        rustix::io::pwrite(scoreboard, &u64::from(pid.as_raw().unsigned_abs()).to_ne_bytes(), offset as u64)?;
+        Ok(())
+    }
+
+    /// See [`Self::set_forked`].
+    pub(crate) fn forked(self) -> Option<Pid> {
+        i32::try_from(self.load(Number::Forked)).ok().filter(|&pid| pid > 0).map(Pid::from_raw)
     }
 
     /// A slot with these bytes in its page, as a hostile child leaves it.

@@ -17,7 +17,7 @@ use crate::service::{Protocol, Service};
 use crate::sys::{self, Escalation, GRACE};
 
 /// How long a fork server or a spare may take to start a process.
-const STALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a connection is.
 #[derive(Debug)]
@@ -122,10 +122,10 @@ impl Child {
         }
     }
 
-    /// Its process has not started for too long: a fork server, or a spare, does not run.
-    pub(super) fn has_stalled(&self, now: Instant) -> bool {
+    /// Its process has not started for this time.
+    pub(super) fn has_waited(&self, time: Duration, now: Instant) -> bool {
         match &self.process {
-            Process::Awaited { since, .. } => now.saturating_duration_since(*since) >= STALL_TIMEOUT,
+            Process::Awaited { since, .. } => now.saturating_duration_since(*since) >= time,
             Process::Running { .. } | Process::Own => false,
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::child::{Child, Process};
+use super::child::{Child, Process, STALL_TIMEOUT};
 use super::fork_server::Spare;
 use super::shedding::Request;
 use crate::connection::{IdleWatch, Peer};
@@ -16,7 +16,15 @@ use crate::outcome::TerminatedBy;
 use crate::sys::Escalation;
 
 /// How often to look for connections whose process does not start.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Fork servers with connections whose process is late.
+#[derive(Debug, Default)]
+pub(crate) struct Late {
+    pub(crate) servers: Vec<u32>,
+    /// Those that are to blame, since they do not run.
+    pub(crate) stalled: Vec<u32>,
+}
 
 /// All children.
 #[derive(Debug)]
@@ -148,21 +156,36 @@ impl Children {
         self.entries.iter().filter_map(|child| child.pid().or(child.spare().map(|spare| spare.pid)))
     }
 
-    /// Connections whose process has not started for too long, each with the fork server that is to blame. A spare that
-    /// is to blame is killed here.
-    pub(crate) fn find_stalled(&mut self, now: Instant) -> Vec<u32> {
+    /// The fork servers of connections whose process has not started for a while. A spare that does not run is killed here.
+    pub(crate) fn find_late(&mut self, now: Instant) -> Option<Late> {
         if self.awaited == 0 || now < self.next_look {
-            return Vec::new();
+            return None;
         }
         self.next_look = now + LOOK_INTERVAL;
-        let mut servers = Vec::new();
-        for child in self.entries.iter().filter(|child| child.has_stalled(now)) {
+        let mut late = Late::default();
+        for child in self.entries.iter().filter(|child| child.has_waited(LOOK_INTERVAL, now)) {
+            let is_stalled = child.has_waited(STALL_TIMEOUT, now);
             match child.spare() {
-                Some(_) => child.send(Signal::SIGKILL),
-                None => servers.extend(child.awaited_of()),
+                Some(_) if is_stalled => child.send(Signal::SIGKILL),
+                Some(_) => {}
+                None => {
+                    late.servers.extend(child.awaited_of());
+                    late.stalled.extend(child.awaited_of().filter(|_| is_stalled));
+                }
             }
         }
-        servers
+        for servers in [&mut late.servers, &mut late.stalled] {
+            servers.sort_unstable();
+            servers.dedup();
+        }
+        (!late.servers.is_empty()).then_some(late)
+    }
+
+    /// Takes back the connection that the fork server with this number has forked this process for.
+    pub(crate) fn take_forked(&mut self, pid: Pid, server: u32) -> Option<Child> {
+        let is_it = |child: &&Child| child.awaited_of() == Some(server) && child.slot.forked() == Some(pid);
+        let slot = self.entries.iter().find(is_it)?.slot.index();
+        self.remove(slot)
     }
 
     /// Connections that were handed over.

@@ -233,11 +233,7 @@ impl Connections {
             &mut Shared { scoreboard: scoreboard.file(), text: text.as_ref(), events, outputs },
             now,
         );
-        let stalled = self.children.find_stalled(now);
-        if !stalled.is_empty() {
-            self.launcher.fork_servers.kill_stalled(&stalled);
-            self.kill_unreported(&stalled, now);
-        }
+        self.help_late(now);
         self.reap_again(now);
         if self.orphans.is_walk_due(now) {
             self.find_orphans(now);

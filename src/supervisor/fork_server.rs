@@ -259,7 +259,12 @@ impl ForkServer {
         self.spares.push(Spare { pid, pidfd, channel });
     }
 
-    /// It could not fork a spare that was ordered.
+    /// It is to fork a spare, or has forked one that has not reported.
+    pub(crate) fn awaits_spare(&self) -> bool {
+        self.ordered > 0
+    }
+
+    /// It could not fork a spare that was ordered, or that has died at once.
     pub(crate) fn lose_order(&mut self, until: Instant) {
         self.ordered = self.ordered.saturating_sub(1);
         self.paused_until = Some(until);

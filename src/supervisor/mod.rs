@@ -30,6 +30,7 @@ mod shedding;
 mod sources;
 mod start;
 mod status;
+mod unreported;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

@@ -35,13 +35,15 @@ pub(crate) enum Found {
 
 /// More children than this are listed at intervals only.
 const MANY: usize = 1000;
+/// proc_pid_task(5)
+const LIST: &str = "/proc/thread-self/children";
 const WALK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Processes that connections have left behind.
 #[derive(Debug)]
 pub(crate) struct Orphans {
     entries: Vec<Orphan>,
-    /// /proc/thread-self/children (proc_pid_task(5)).
+    /// [`LIST`].
     list: Option<File>,
     /// A walk was put off, until then.
     has_to_walk: bool,
@@ -83,13 +85,18 @@ impl Orphans {
         self.has_to_walk && now >= self.next_walk
     }
 
+    /// Opens the list of children, so that no walk needs a descriptor when they are short.
+    pub(crate) fn open_list(&mut self) {
+        self.list = File::open(LIST).ok();
+    }
+
     /// The children of this process.
     ///
     /// # Errors
     /// The kernel gives no list of children.
     pub(crate) fn list_children(&mut self) -> io::Result<Vec<Pid>> {
         if self.list.is_none() {
-            self.list = Some(File::open("/proc/thread-self/children")?);
+            self.list = Some(File::open(LIST)?);
         }
         // One system call for some hundred children.
         let (mut bytes, mut length) = (vec![0; 4096], 0);

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 
 use super::child::Child;
@@ -146,23 +145,7 @@ impl Connections {
         unknown
     }
 
-    /// Kills the children of these fork servers that have not reported, and do not: stopped ones, which keep the channel
-    /// open.
-    pub(super) fn kill_unreported(&mut self, servers: &[u32], now: Instant) {
-        servers.iter().for_each(|&server| self.receive_reports(server, now));
-        let mut unknown = self.orphans.list_children().unwrap_or_default();
-        self.retain_unknown(&mut unknown);
-        let fork_servers = &self.launcher.fork_servers;
-        let sessions: Vec<_> =
-            servers.iter().filter_map(|&id| fork_servers.get(id)).map(|server| server.pid).collect();
-        for pid in unknown {
-            if getsid(Some(pid)).is_ok_and(|session| sessions.contains(&session)) {
-                let _ = kill(pid, Signal::SIGKILL); // not reaped, so that the pid is its own
-            }
-        }
-    }
-
-    fn retain_unknown(&self, pids: &mut Vec<Pid>) {
+    pub(super) fn retain_unknown(&self, pids: &mut Vec<Pid>) {
         let known: HashSet<Pid> = self
             .children
             .pids()

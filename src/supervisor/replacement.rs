@@ -36,6 +36,7 @@ impl Connections {
             return Ok(Starting(Vec::new()));
         }
         self.launcher.copy_text();
+        self.orphans.open_list();
         let process = &settings.process;
         let template = Template {
             children: settings.children,

@@ -96,7 +96,7 @@ impl Connections {
         }
     }
 
-    fn with_server(&mut self, id: u32, action: impl FnOnce(&mut ForkServer)) {
+    pub(super) fn with_server(&mut self, id: u32, action: impl FnOnce(&mut ForkServer)) {
         if let Some(server) = self.launcher.fork_servers.get_mut(id) {
             action(server);
         }

@@ -36,14 +36,15 @@ pub(crate) fn fork_child(body: impl FnOnce() -> u8) -> io::Result<Pid> {
 ///
 /// # Errors
 /// Those of clone(2); and `Other` when this process has more than one thread.
-pub(crate) fn fork_sibling(body: impl FnOnce() -> u8) -> io::Result<()> {
+pub(crate) fn fork_sibling(body: impl FnOnce() -> u8) -> io::Result<Pid> {
     require_one_thread()?;
     let flags = libc::CLONE_PARENT | libc::SIGCHLD;
     // SAFETY: without CLONE_VM and without a stack this is fork(2) with another parent, and the process has one thread.
     match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
         -1 => Err(io::Error::last_os_error()),
         0 => exit_now(body()),
-        _ => Ok(()),
+        #[expect(clippy::cast_possible_truncation, reason = "a pid, which the call gives as a word")]
+        pid => Ok(Pid::from_raw(pid as i32)),
     }
 }
 

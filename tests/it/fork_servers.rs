@@ -111,6 +111,27 @@ fn connections_of_a_killed_fork_server_go_to_the_next() {
 }
 
 #[test]
+fn children_killed_at_once_cost_their_own_connections_only() {
+    let server = serve("[log]\nmax_rate = 0\n");
+    let first = server.fork_servers();
+    for _ in 0..200 {
+        let mut stream = server.connect();
+        let mut child = None;
+        wait_until("the connection has a child", || {
+            child = server.children().first().copied();
+            child.is_some()
+        });
+        kill(Pid::from_raw(child.unwrap()), Signal::SIGKILL).unwrap();
+        // A child that had not reported has read nothing, so that another serves its connection.
+        let mut answer = String::new();
+        let asked = stream.write_all(REQUEST.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+        let outcome = if asked.is_ok() && answer.ends_with("Hello, World!\n") { "served" } else { "killed" };
+        assert_eq!(server.record().get("outcome"), outcome);
+    }
+    assert_eq!(server.fork_servers(), first, "it was not taken for stalled");
+}
+
+#[test]
 fn stopped_fork_server_does_not_keep_the_daemon() {
     let mut server = serve("[process]\ndrain_timeout = '100ms'\n");
     let [first] = server.fork_servers()[..] else { panic!() };

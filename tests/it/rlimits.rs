@@ -85,10 +85,12 @@ fn program_that_ignores_sigxcpu_is_killed() {
     assert!(record.line.contains("(at the service's cpu_time of 1s)"), "{}", record.line);
 }
 
+/// With standard output open: a program that closes it has ended its response, and is terminated.
+const WRITE_TWICE: &str = r#"exec perl -e 'open F, ">file"; syswrite F, "x" x 5000 for 1..2'"#;
+
 #[test]
 fn record_names_the_file_size_limit() {
-    let it =
-        programs("[service.web]\nfile_size = '1 KiB'", &[("write", "exec head -c 5000 /dev/zero >file")]);
+    let it = programs("[service.web]\nfile_size = '1 KiB'", &[("write", WRITE_TWICE)]);
     assert_eq!(status(&it.server.get("/cgi/write")), "502");
     let record = ended(&it.server);
     assert_eq!(record.get("limit"), "file_size", "{}", record.line);

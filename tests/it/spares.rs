@@ -9,12 +9,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::{
-    Setup, ask, can_look_inside, connect, make_folder, run, run_client, serve, wait_dead, wait_until,
+    Server, Setup, ask, can_look_inside, connect, make_folder, run, run_client, serve, wait_dead, wait_until,
 };
+
+/// Waits until the supervisor has so many spares: they report to it by themselves.
+fn wait_spares(server: &Server, count: usize) {
+    let spares = format!(", {count} spares,");
+    wait_until("the spares have reported", || {
+        server.signal(Signal::SIGUSR1);
+        server.wait_line("status: ").contains(&spares)
+    });
+}
 
 #[test]
 fn spare_serves_one_connection_and_is_replaced() {
     let mut server = serve("[process]\nspares = 2\n");
+    wait_spares(&server, 2);
     let mut spares: HashSet<i64> = server.children().into_iter().map(i64::from).collect();
     assert_eq!(spares.len(), 2);
     for _ in 0..5 {
@@ -22,7 +32,7 @@ fn spare_serves_one_connection_and_is_replaced() {
         let record = server.record();
         assert!(spares.remove(&record.number("pid")), "{}", record.line);
         assert_eq!((record.get("outcome"), record.get("handler")), ("served", "respond"));
-        wait_until("the spare is replaced", || server.children().len() == 2);
+        wait_spares(&server, 2);
         spares.extend(server.children().into_iter().map(i64::from));
     }
     server.stop();

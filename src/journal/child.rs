@@ -21,7 +21,7 @@ use crate::confine::Confinement;
 use crate::connection::Identity;
 use crate::escape::{escape_ascii, escape_for_line};
 use crate::interpreter;
-use crate::scoreboard::Slot;
+use crate::scoreboard::{Slot, describe_target};
 use crate::sys;
 
 /// Where the children of this process, or this process itself, write.
@@ -104,13 +104,15 @@ impl<'a> ChildLog<'a> {
     pub(crate) fn log_program_fault(&self, target: &str, program: &Path, error: &str) {
         let what = format_args!("{} failed: ", escape_path(program));
         let entry = self.error(PROGRAM_FAILED, what, error);
-        self.write(entry.text("LSBAWS_TARGET", target).text("LSBAWS_ERROR", error));
+        self.write(
+            entry.text("LSBAWS_TARGET", describe_target(target.as_bytes())).text("LSBAWS_ERROR", error),
+        );
     }
 
     /// A program wrote a line to its standard error.
     pub(crate) fn log_program_output(&self, target: &str, line: &[u8]) {
         let entry = self.entry(Level::Info, PROGRAM_OUTPUT, format_args!(""), line);
-        self.write(entry.text("LSBAWS_TARGET", target));
+        self.write(entry.text("LSBAWS_TARGET", describe_target(target.as_bytes())));
     }
 
     /// A limit of the service could not be set.
@@ -124,7 +126,11 @@ impl<'a> ChildLog<'a> {
     pub(crate) fn log_system_error(&self, target: Option<&str>, what: &str, error: &io::Error) {
         let error = error.to_string();
         let entry = self.error(SYSTEM_ERROR, format_args!("unable to {what}: "), &error);
-        self.write(entry.optional_text("LSBAWS_TARGET", target).text("LSBAWS_ERROR", &error));
+        self.write(
+            entry
+                .optional_text("LSBAWS_TARGET", target.map(|target| describe_target(target.as_bytes())))
+                .text("LSBAWS_ERROR", &error),
+        );
     }
 
     fn error(&self, message_id: &'static str, what: std::fmt::Arguments<'_>, error: &str) -> Entry {

@@ -10,7 +10,7 @@ mod slot;
 use std::fmt;
 
 pub(crate) use board::Scoreboard;
-pub(crate) use slot::Slot;
+pub(crate) use slot::{Slot, describe_target};
 
 /// What a child is doing with its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -281,8 +281,16 @@ impl Slot {
 fn load_text(words: &[AtomicU64], length: u64) -> Option<String> {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let cut = if length > bytes.len() { "..." } else { "" };
-    (length > 0).then(|| escape_ascii(&bytes[..length.min(bytes.len())]) + cut)
+    (length > 0).then(|| describe(&bytes[..length.min(bytes.len())], length > bytes.len()))
+}
+
+fn describe(text: &[u8], is_cut: bool) -> String {
+    escape_ascii(text) + if is_cut { "..." } else { "" }
+}
+
+/// A target as a record shows it, for other entries of its connection.
+pub(crate) fn describe_target(target: &[u8]) -> String {
+    describe(&target[..target.len().min(TARGET_MAX)], target.len() > TARGET_MAX)
 }
 
 #[cfg(test)]
@@ -326,6 +334,7 @@ mod tests {
         slot.set_request(&[b'M'; 40], &[b'/'; 5000]);
         let snapshot = slot.read();
         assert_eq!(snapshot.method.map(|m| m.len()), Some(METHOD_MAX + 3));
+        assert_eq!(snapshot.target, Some(describe_target(&[b'/'; 5000])));
         assert_eq!(snapshot.target.map(|t| t.len()), Some(TARGET_MAX + 3));
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::cgi::{dechunk, status};
-use crate::harness::{Server, ask, command, find_program, make_folder, serve};
+use crate::harness::{Record, Server, ask, command, find_program, make_folder, serve};
 
 /// Serves files, and those with this ending by an interpreter. The index of each directory is such a program.
 fn serve_site(root: &Path, ending: &str, interpreter: &Path) -> Server {
@@ -69,6 +69,21 @@ fn failure_of_an_index_names_the_target_of_the_client() {
         assert_eq!(status(&server.get(target)), expected);
         let entry = server.wait_line(" failed: ");
         assert!(entry.contains(&format!("target=\"{target}\"")), "{entry}");
+    }
+}
+
+#[test]
+fn entries_spell_the_target_as_the_record_does() {
+    let folder = make_folder();
+    write(folder.path(), "page.sh", "echo heard >&2");
+    let server = serve_site(folder.path(), ".sh", Path::new("/bin/sh"));
+    for target in ["/page.sh?a\"b\\c'", &format!("/page.sh?{}", "x".repeat(1000)), "/page.sh?%22\u{e9}"] {
+        assert_eq!(status(&server.get(target)), "502");
+        let spelled = |line: &str| Record::parse(line).get("target").to_owned();
+        let (heard, failed) = (server.wait_line(": heard "), server.wait_line(" failed: "));
+        let record = server.wait_line(" outcome=");
+        assert!(!spelled(&record).is_empty(), "{record}");
+        assert_eq!([spelled(&heard), spelled(&failed)], [spelled(&record), spelled(&record)]);
     }
 }
 

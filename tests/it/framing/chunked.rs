@@ -7,6 +7,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(extensions());
     cases.extend(ends());
     cases.extend(trailers());
+    cases.extend(blind());
     cases
 }
 
@@ -138,5 +139,21 @@ fn trailers() -> Vec<Case> {
         case("100 trailer fields", trailer(&"A: b\r\n".repeat(100)), "200 +"),
         case("too many trailer fields", trailer(&"A: b\r\n".repeat(5000)), "400 -"),
         case("a long trailer field", trailer(&format!("A: {}\r\n", "x".repeat(20_000))), "400 -"),
+    ]
+}
+
+/// Content that the program does not read must be valid as well.
+fn blind() -> Vec<Case> {
+    let chunks = |content: &str| chunks(content).replace("/echo", "/blind");
+    vec![
+        case("unread chunks", chunks("5\r\nhello\r\n0\r\n\r\n"), "200 +"),
+        case("the end after the last size, unread", chunks("5\r\nhello\r\n0\r\n"), "400 -").ended(),
+        case("the end within the last line end, unread", chunks("5\r\nhello\r\n0\r\n\r"), "400 -").ended(),
+        case("the end after data, unread", chunks("5\r\nhello\r\n"), "400 -").ended(),
+        case("a request after the last size, unread", chunks("0\r\n") + &get("/where/", ""), "400 -"),
+        case("an empty extension, unread", chunks("5;\r\nhello\r\n0\r\n\r\n"), "400 -")
+            .but_hyper("200 +", rules::EXTENSION),
+        case("an extension of the last chunk, unread", chunks("5\r\nhello\r\n0;[\r\n\r\n"), "400 -")
+            .but_hyper("200 +", rules::EXTENSION),
     ]
 }

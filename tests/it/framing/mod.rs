@@ -20,7 +20,7 @@ use std::net::{Shutdown, TcpStream};
 
 use tempfile::TempDir;
 
-use crate::cgi::write_program;
+use crate::cgi::{say, write_program};
 use crate::harness::{Server, make_folder, serve};
 
 /// Bytes on a connection, and the responses to them.
@@ -72,7 +72,8 @@ const LAST_REQUEST: &[u8] = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close
 /// The content of the response to it.
 const LAST_CONTENT: &[u8] = b"last";
 
-/// Responds on every path; below `/where/` with the resulting URL; at `/echo` with the content.
+/// Responds on every path; below `/where/` with the resulting URL; at `/echo` with the content; at `/blind` by a program
+/// that reads no content.
 const CONFIG: &str = "
     [[service.web.route]]
     body = 'hello'
@@ -87,6 +88,10 @@ const CONFIG: &str = "
     path = '/echo'
     handler = 'cgi'
     program = 'ECHO'
+    [[service.web.route]]
+    path = '/blind'
+    handler = 'cgi'
+    program = 'BLIND'
 ";
 
 /// Responds with the content when it has all of it. It is one process, so that its end is the end of all.
@@ -99,9 +104,11 @@ printf 'Content-Type: text/plain\n\n%s' "$content$line"
 
 fn start() -> (Server, TempDir) {
     let folder = make_folder();
-    let program = folder.path().join("echo");
-    write_program(&program, ECHO);
-    (serve(&CONFIG.replace("ECHO", program.to_str().unwrap())), folder)
+    let (echo, blind) = (folder.path().join("echo"), folder.path().join("blind"));
+    write_program(&echo, ECHO);
+    write_program(&blind, &format!("#!/bin/sh\n{}\n", say("echo hello")));
+    let config = CONFIG.replace("ECHO", echo.to_str().unwrap()).replace("BLIND", blind.to_str().unwrap());
+    (serve(&config), folder)
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub async fn answer(mut request: Request<Incoming>) -> Result<Response<String>, 
     };
     let (status, text) = match uri.path() {
         "/last" => (StatusCode::OK, "last".into()),
+        "/blind" => (StatusCode::OK, "hello".into()),
         "/echo" => (StatusCode::OK, String::from_utf8(content).unwrap()),
         path => match path.strip_prefix("/where/") {
             Some(rest) => {

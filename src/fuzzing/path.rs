@@ -13,7 +13,10 @@ pub fn check(text: &str) {
     assert!(escaped.is_ascii());
     // Configuration files and programs contain paths as well.
     check_path(&format!("/{text}"));
-    assert_eq!(DecodedPath::new(&format!("/{text}")), DecodedPath::new(&format!("/{escaped}")));
+    // No target contains NUL.
+    if !text.contains('\0') {
+        assert_eq!(DecodedPath::new(&format!("/{text}")), DecodedPath::new(&format!("/{escaped}")));
+    }
     assert!(text.starts_with(host_of(text)));
     if is_authority(text.as_bytes()) {
         let host = decode_host(host_of(text));
@@ -29,7 +32,7 @@ fn check_parts(text: &str, authority: Option<&str>, path: &str, query: Option<&s
         None => assert_eq!(format!("{path}{query}"), text),
         Some(authority) => {
             assert!(!authority.is_empty() && !authority.contains(['/', '?']));
-            let rest = &text["http://".len()..];
+            let (_, rest) = text.split_once("://").expect("a scheme");
             assert!([path, ""].iter().any(|path| format!("{authority}{path}{query}") == rest));
         }
     }
@@ -58,6 +61,6 @@ fn check_path(path: &str) {
     assert_eq!(DecodedPath::new(&escaped).as_deref(), Ok(&*decoded));
     // Encoded slashes keep their places.
     let again = decoded.encode_from(0);
-    let rooted = if again.starts_with('/') { again } else { format!("/{again}") };
+    let rooted = if again.starts_with('/') || path == "*" { again } else { format!("/{again}") };
     assert_eq!(DecodedPath::new(&rooted).as_ref(), Ok(&decoded));
 }

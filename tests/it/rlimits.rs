@@ -85,16 +85,20 @@ fn program_that_ignores_sigxcpu_is_killed() {
     assert!(record.line.contains("(at the service's cpu_time of 1s)"), "{}", record.line);
 }
 
-/// With standard output open: a program that closes it has ended its response, and is terminated.
 const WRITE_TWICE: &str = r#"exec perl -e 'open F, ">file"; syswrite F, "x" x 5000 for 1..2'"#;
+/// With its output closed before.
+const WRITE_CLOSED: &str = "exec head -c 5000 /dev/zero >file";
 
 #[test]
 fn record_names_the_file_size_limit() {
-    let it = programs("[service.web]\nfile_size = '1 KiB'", &[("write", WRITE_TWICE)]);
-    assert_eq!(status(&it.server.get("/cgi/write")), "502");
-    let record = ended(&it.server);
-    assert_eq!(record.get("limit"), "file_size", "{}", record.line);
-    assert_eq!(std::fs::metadata(it.folder.path().join("file")).unwrap().len(), 1024);
+    let it =
+        programs("[service.web]\nfile_size = '1 KiB'", &[("write", WRITE_TWICE), ("closed", WRITE_CLOSED)]);
+    for target in ["/cgi/write", "/cgi/closed"] {
+        assert_eq!(status(&it.server.get(target)), "502");
+        let record = ended(&it.server);
+        assert_eq!(record.get("limit"), "file_size", "{}", record.line);
+        assert_eq!(std::fs::metadata(it.folder.path().join("file")).unwrap().len(), 1024);
+    }
 }
 
 #[test]

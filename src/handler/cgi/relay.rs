@@ -131,7 +131,7 @@ impl Relay<'_> {
                 Output::Bytes(more) => bytes.extend_from_slice(more),
                 Output::TimedOut => return late(self.describe_delay(exchange, "respond")),
                 Output::End => {
-                    self.wait_if_exiting(exchange)?;
+                    self.pump.wait_for_exit(exchange, EXIT_TIMEOUT)?; // its end may show the reason
                     return match bytes.is_empty() {
                         true => invalid("exited without a response"),
                         false => invalid(head::describe_incomplete(&bytes)),

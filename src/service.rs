@@ -151,21 +151,34 @@ pub(crate) struct Program {
     pub(crate) environment: Vec<(String, String)>,
 }
 
+/// The sentence about a service that no listener leads to.
+pub(crate) fn describe_unreached(name: &str) -> String {
+    format!(
+        "service {name}: no listener leads to it; add [listen.{name}], or a socket unit with FileDescriptorName={name}"
+    )
+}
+
 /// The services by their names.
 pub(crate) type Services = BTreeMap<String, Arc<Service>>;
 
-/// The service that a listener's name leads to, of all by their names: the one of that name, or the only one.
-/// systemd names a socket without `FileDescriptorName=` after its unit, `web.socket`.
+/// Names of sockets that have no name of their own: from systemd-socket-activate and the like, from `Accept=yes`, and on
+/// standard input.
+const NAMELESS: [&str; 3] = ["unknown", "connection", "inetd"];
+/// The service of those, if none has these names.
+const OF_NAMELESS: &str = "web";
+
+/// The service that a listener's name leads to, of all by their names: the one of that name. systemd names a socket
+/// without `FileDescriptorName=` after its unit, `web.socket`. The other services that are configured never matter.
 ///
 /// # Errors
-/// A sentence, if no service has that name and several are configured.
+/// A sentence, if no service has that name.
 pub(crate) fn find_service<'s, T>(
     services: &'s BTreeMap<String, T>,
     listener: &str,
 ) -> Result<&'s T, String> {
     let name = listener.strip_suffix(".socket").unwrap_or(listener);
-    let only = services.values().next().filter(|_| services.len() == 1);
-    services.get(name).or(only).ok_or_else(|| {
+    let of_nameless = services.get(OF_NAMELESS).filter(|_| NAMELESS.contains(&name));
+    services.get(name).or(of_nameless).ok_or_else(|| {
         let names = services.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         format!("no [service.{name}] for listener \"{name}\" (configured: {names})")
     })

@@ -89,7 +89,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["message_id", "settings"],
         ],
     ),
-    ("listen", &[&["activation", "bind"], &["hint"], &["mod"], &["address", "holder"]]),
+    ("listen", &[&["activation", "bind"], &["hint"], &["mod"], &["address", "holder", "unit"]]),
 ];
 
 /// Modules that must not know each other, although one stands above the other.

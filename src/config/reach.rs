@@ -1,8 +1,12 @@
 //! What `check` prints about the confinement of each service.
 
+use std::path::Path;
+
 use super::permissions;
 use super::privileges::find_refusals;
 use crate::confine::find_gaps;
+use crate::listen::unit::find_socket_unit;
+use crate::service::{describe_unreached, find_service};
 use crate::supervisor::settings::{Model, Settings};
 
 /// One line for each service, and one for each thing that an administrator should know before lsbaws starts.
@@ -24,6 +28,22 @@ pub(crate) fn describe_reach(settings: &Settings) -> Vec<String> {
         let gaps = find_gaps(&service.confinement);
         lines.extend(gaps.iter().map(|gap| format!("warning: service.{name}: {}", gap.sentence)));
     }
+    lines.extend(describe_listeners(settings));
     lines.extend(find_refusals(settings).into_iter().map(|refusal| format!("note: as this user, {refusal}")));
     lines
+}
+
+/// Warnings about services that no listener leads to, and about the default listener if it leads nowhere. What a service
+/// manager passes is known only from the files of its units.
+fn describe_listeners(settings: &Settings) -> Vec<String> {
+    let leads: Vec<_> =
+        settings.listen.iter().map(|table| find_service(&settings.services, &table.name)).collect();
+    let is_bound = |name: &str| leads.iter().flatten().any(|service| service.name == name);
+    let names = settings.services.keys().filter(|name| !is_bound(name));
+    let unreached = names.filter(|name| find_socket_unit(Path::new("/"), name).is_none());
+    let warnings = unreached.map(|name| describe_unreached(name));
+    warnings
+        .chain(leads.iter().filter_map(|lead| lead.as_ref().err().cloned()))
+        .map(|warning| format!("warning: {warning}"))
+        .collect()
 }

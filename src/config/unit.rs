@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::listen::unit::FOLDERS;
+
 /// The unit of the daemon.
 pub(super) const UNIT: &str = "lsbaws.service";
-
-/// Directories of units, below the root directory. An earlier one comes first.
-const FOLDERS: [&str; 4] =
-    ["etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"];
 
 /// The settings of `[Service]`, in the order in which systemd applies them.
 #[derive(Debug)]

@@ -98,6 +98,17 @@ pub(crate) fn log_system_limit_low(warning: &Warning) {
     log(entry.system_limit(warning.limit.as_ref()));
 }
 
+/// A socket that was handed in is not served: a sentence about it, and the reason.
+pub(crate) fn log_socket_not_served(listener: &str, sentence: &str, problem: &str) {
+    let entry = Entry::new(Level::Error, SOCKET_NOT_SERVED, sentence).text("LSBAWS_LISTENER", listener);
+    log(entry.text("LSBAWS_ERROR", problem));
+}
+
+/// No listener leads to a service.
+pub(crate) fn log_service_unreached(service: &str, sentence: &str) {
+    log(Entry::new(Level::Warn, SERVICE_UNREACHED, sentence).text("LSBAWS_SERVICE", service));
+}
+
 /// Anything else that an administrator should know, and that does not end the daemon.
 pub(crate) fn log_warning(message: &str) {
     log(Entry::without_id(Level::Warn, message));

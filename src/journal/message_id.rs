@@ -45,6 +45,10 @@ pub(super) const SHORTAGE_OVER: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36415";
 pub(super) const FORK_SERVER_ENDED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36416";
 /// The kernel cannot confine the children of a service as configured.
 pub(super) const NOT_CONFINED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36417";
+/// A socket that was handed in is not served.
+pub(super) const SOCKET_NOT_SERVED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36418";
+/// No listener leads to a service.
+pub(super) const SERVICE_UNREACHED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36419";
 /// A limit of a service could not be set for a child.
 pub(super) const LIMIT_NOT_SET: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
 /// A limit of the system is lower than the configuration needs.

@@ -11,12 +11,12 @@ use nix::sys::socket::{GetSockOpt, SockType, SockaddrStorage, UnixAddr, getsockn
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::{Error, Listener, Origin, keepalive, local_address, set_no_delay};
+use super::{Error, Listener, Origin, Unusable, keepalive, local_address, set_no_delay};
 use crate::connection::Connection;
 use crate::sys::{self, RemoteAddress};
 
 /// The name of a socket without one, as in sd_listen_fds_with_names(3).
-const NO_NAME: &str = "unknown";
+pub(crate) const NO_NAME: &str = "unknown";
 
 /// More sockets than a service manager hands in.
 const LISTEN_FDS_MAX: u64 = 65_536;
@@ -26,12 +26,10 @@ const LISTEN_FDS_MAX: u64 = 65_536;
 pub(crate) enum Activation {
     /// No sockets: bind some.
     None,
-    Listeners(Vec<Listener>),
+    /// At least one listener, and sockets that cannot be served.
+    Listeners(Vec<Listener>, Vec<Unusable>),
     /// One connected socket: serve it, then end. `took_stderr`: standard error was that socket too.
-    Connection {
-        connection: Connection,
-        took_stderr: bool,
-    },
+    Connection { connection: Connection, took_stderr: bool },
 }
 
 impl Activation {
@@ -41,25 +39,30 @@ impl Activation {
     }
 }
 
-/// Takes over all sockets that were handed in, and checks that each is one that lsbaws can serve.
+/// Takes over all sockets that were handed in, and checks which of them lsbaws can serve.
 ///
 /// # Errors
-/// A sentence that names the socket and what was expected of it.
+/// If it can serve none: a sentence that names the socket and what was expected of it.
 pub(crate) fn receive() -> Result<Activation, Error> {
     let sockets = receive_from_systemd()?;
     if sockets.is_empty() {
         return receive_from_inetd();
     }
     let mut listeners = Vec::new();
-    let mut connections = Vec::new();
+    let (mut connections, mut unusable) = (Vec::new(), Vec::new());
     for (name, socket) in sockets {
-        match inspect(&name, socket)? {
-            Socket::Listening(listener) => listeners.push(listener),
-            Socket::Connected(connection) => connections.push(connection),
+        match inspect(&name, socket) {
+            Ok(Socket::Listening(listener)) => listeners.push(listener),
+            Ok(Socket::Connected(connection)) => connections.push(connection),
+            Err(socket) => unusable.push(socket),
         }
     }
+    // Others are served without it.
+    if listeners.is_empty() && !unusable.is_empty() {
+        return Err(unusable.swap_remove(0).into());
+    }
     match (listeners.is_empty(), connections.pop()) {
-        (_, None) => Ok(Activation::Listeners(listeners)),
+        (_, None) => Ok(Activation::Listeners(listeners, unusable)),
         (true, Some(connection)) if connections.is_empty() => Ok(Activation::Connection {
             connection,
             took_stderr: false,
@@ -108,11 +111,25 @@ enum Socket {
 }
 
 /// Distinguishes listening from connected stream sockets, and refuses everything else.
-fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
-    let fd = socket.as_raw_fd();
-    let fail = |problem: &str| Error::Activation(format!("socket \"{name}\" (descriptor {fd}): {problem}"));
-    match query(&socket, sockopt::SockType) {
-        None => return Err(fail("expected a socket, found something else")),
+fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Unusable> {
+    match prepare(&socket) {
+        Ok(None) => {
+            let (address, has_keepalive) = (local_address(&socket), keepalive::is_foreign(&socket));
+            let origin = Origin::Inherited { has_keepalive };
+            Ok(Socket::Listening(Listener { name: name.into(), address, socket, origin }))
+        }
+        Ok(Some(peer)) => Ok(Socket::Connected(Connection::new(socket, peer, &name.into()))),
+        Err(problem) => {
+            let subject = format!("socket \"{name}\" (descriptor {})", socket.as_raw_fd());
+            Err(Unusable { name: name.to_owned(), subject, problem, socket })
+        }
+    }
+}
+
+/// Prepares a socket that can be served, and gives the peer of a connected one. The error is a sentence.
+fn prepare(socket: &OwnedFd) -> Result<Option<RemoteAddress>, String> {
+    match query(socket, sockopt::SockType) {
+        None => return Err("expected a socket, found something else".into()),
         Some(SockType::Stream) => {}
         Some(other) => {
             let found = match other {
@@ -120,24 +137,18 @@ fn inspect(name: &str, socket: OwnedFd) -> Result<Socket, Error> {
                 SockType::SeqPacket => "a sequential-packet socket (ListenSequentialPacket=)",
                 _ => "a socket of another type",
             };
-            return Err(fail(&format!("expected a stream socket (ListenStream=), found {found}")));
+            return Err(format!("expected a stream socket (ListenStream=), found {found}"));
         }
     }
     // Accepting until the backlog is empty needs a non-blocking socket, and so does a connection with deadlines.
-    set_nonblocking(&socket).map_err(|error| fail(&format!("unable to make it non-blocking: {error}")))?;
-    set_no_delay(&socket);
-    if query(&socket, sockopt::AcceptConn) == Some(true) {
-        let (address, has_keepalive) = (local_address(&socket), keepalive::is_foreign(&socket));
-        return Ok(Socket::Listening(Listener {
-            name: name.into(),
-            address,
-            socket,
-            origin: Origin::Inherited { has_keepalive },
-        }));
+    set_nonblocking(socket).map_err(|error| format!("unable to make it non-blocking: {error}"))?;
+    set_no_delay(socket);
+    if query(socket, sockopt::AcceptConn) == Some(true) {
+        return Ok(None);
     }
-    let address = connected_to(socket.as_fd())
-        .ok_or_else(|| fail("expected a listening or a connected socket, found one that is neither"))?;
-    Ok(Socket::Connected(Connection::new(socket, address, &name.into())))
+    let peer = connected_to(socket.as_fd());
+    peer.map(Some)
+        .ok_or_else(|| "expected a listening or a connected socket, found one that is neither".into())
 }
 
 /// The peer of a connected socket; `None` for a socket that never was connected. A socket that its peer has reset still
@@ -177,7 +188,7 @@ fn receive_from_inetd() -> Result<Activation, Error> {
     free_standard_descriptors(&null, took_stderr).map_err(|errno| fail(errno.into()))?;
     Ok(match inspect("inetd", socket)? {
         Socket::Connected(connection) => Activation::Connection { connection, took_stderr },
-        Socket::Listening(listener) => Activation::Listeners(vec![listener]),
+        Socket::Listening(listener) => Activation::Listeners(vec![listener], Vec::new()),
     })
 }
 

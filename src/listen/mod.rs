@@ -8,6 +8,7 @@ pub(crate) mod bind;
 mod hint;
 mod holder;
 pub(crate) mod keepalive;
+pub(crate) mod unit;
 
 use std::fs;
 use std::io;
@@ -45,6 +46,28 @@ pub(crate) struct Listener {
     pub(crate) address: String,
     socket: OwnedFd,
     origin: Origin,
+}
+
+/// A socket that was handed in, of a kind that lsbaws does not serve.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    pub(crate) name: String,
+    /// The socket, for messages.
+    pub(crate) subject: String,
+    pub(crate) problem: String,
+    socket: OwnedFd,
+}
+
+impl AsFd for Unusable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl From<Unusable> for Error {
+    fn from(Unusable { subject, problem, .. }: Unusable) -> Self {
+        Self::Activation(format!("{subject}: {problem}"))
+    }
 }
 
 /// Where a listening socket comes from, and so whether lsbaws may end it.

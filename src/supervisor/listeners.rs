@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::unserved::Unserved;
+use crate::journal;
 use crate::listen::Listener;
 use crate::listen::address::Address;
-use crate::service::Service;
+use crate::service::{Service, Services, describe_unreached};
 
 /// A listener and the service that its name leads to.
 #[derive(Debug)]
@@ -51,16 +53,48 @@ impl ServedListener {
     }
 }
 
-/// All listeners.
+/// All listeners, and the sockets that are not served.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     entries: Vec<ServedListener>,
+    unserved: Unserved,
     round: usize,
 }
 
+/// What becomes of a listener by a reload.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// It has this name and service from now on.
+    Serve(Arc<str>, Arc<Service>),
+    /// It was bound here, and is given up.
+    Retire,
+    /// It was handed in, and no service is for it any more: what waits in its backlog goes on waiting.
+    Leave,
+}
+
 impl Listeners {
-    pub(crate) fn new(entries: Vec<ServedListener>) -> Self {
-        Self { entries, round: 0 }
+    pub(crate) fn new(entries: Vec<ServedListener>, unserved: Unserved) -> Self {
+        Self { entries, unserved, round: 0 }
+    }
+
+    pub(crate) fn unserved(&self) -> &Unserved {
+        &self.unserved
+    }
+
+    /// Whether a connection waits at a socket that is not served.
+    pub(crate) fn has_unserved_waiting(&self) -> bool {
+        self.unserved.has_waiting()
+    }
+
+    /// Writes an entry for each socket that is not served, and for each service that no listener leads to.
+    pub(crate) fn log_gaps(&self, services: &Services) {
+        self.unserved.log(services);
+        let is_reached = |name: &String| {
+            self.entries.iter().any(|entry| !entry.is_retiring && entry.service.name == *name)
+        };
+        for name in services.keys().filter(|name| !is_reached(name)) {
+            journal::log_service_unreached(name, &describe_unreached(name));
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ServedListener> {
@@ -101,35 +135,46 @@ impl Listeners {
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
+        self.unserved = Unserved::default();
     }
 
     /// Gives up all, since the daemon stops. A socket that was handed in lives on, and the next daemon serves its
     /// backlog. The backlog of a socket that ends with this process is served here: to its clients those connections
     /// are accepted.
     pub(crate) fn retire_all(&mut self) {
+        self.unserved = Unserved::default();
         self.entries.retain_mut(|entry| {
             entry.retire();
             entry.listener.is_owned()
         });
     }
 
-    /// Applies a reload: for each listener its name and service from now on, or none if it is given up; then `added`.
+    /// Applies a reload: what becomes of each listener, the service of each socket that was not served, if it has one
+    /// now, and new listeners.
     pub(crate) fn reassign(
         &mut self,
-        plans: Vec<Option<(Arc<str>, Arc<Service>)>>,
+        fates: Vec<Fate>,
+        regained: Vec<Option<Arc<Service>>>,
         added: Vec<ServedListener>,
     ) {
-        for (entry, plan) in self.entries.iter_mut().zip(plans) {
-            match plan {
-                Some((name, service)) => {
+        let regained = self.unserved.take(regained);
+        for (mut entry, fate) in std::mem::take(&mut self.entries).into_iter().zip(fates) {
+            match fate {
+                Fate::Serve(name, service) => {
                     entry.listener.rename(name);
                     entry.service = service;
                     entry.is_retiring = false;
                 }
-                None => entry.retire(),
+                Fate::Retire => entry.retire(),
+                Fate::Leave => {
+                    self.unserved.add(entry.listener);
+                    continue;
+                }
             }
+            self.entries.push(entry);
         }
-        self.entries.extend(added);
+        let regained = regained.into_iter().map(|(listener, service)| ServedListener::new(listener, service));
+        self.entries.extend(regained.chain(added));
     }
 
     /// See [`Listener::set_peer_timeout`].

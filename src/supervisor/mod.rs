@@ -31,6 +31,7 @@ mod sources;
 mod start;
 mod status;
 mod unreported;
+mod unserved;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -305,7 +306,8 @@ impl Supervisor {
     fn idle_end(&self) -> Option<Instant> {
         let timeout = self.settings.process.idle_timeout;
         let timeout = timeout.filter(|_| self.is_inherited && self.lifecycle.is_serving())?;
-        self.connections.is_idle().then(|| self.idle_since + timeout)
+        let is_idle = self.connections.is_idle() && !self.listeners.has_unserved_waiting();
+        is_idle.then(|| self.idle_since + timeout)
     }
 
     /// Stops after `process.idle_timeout` without a connection. Later connections wait in the backlog, and systemd starts

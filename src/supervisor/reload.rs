@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::Supervisor;
-use super::listeners::{Listeners, ServedListener};
+use super::listeners::{Fate, Listeners, ServedListener};
 use super::replacement::Starting;
 use super::settings::{Process, Settings};
 use crate::journal;
@@ -86,14 +86,17 @@ impl Supervisor {
         let log = journal::LogSettings { target: self.settings.log.target, ..new.log };
         let listen = mem::take(&mut self.settings.listen);
         self.settings = Settings { log, listen, ..new };
+        self.listeners.log_gaps(&self.settings.services);
     }
 }
 
 /// What becomes of the listeners.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// For each listener its name and service from now on, or none if it is given up.
-    kept: Vec<Option<(Arc<str>, Arc<Service>)>>,
+    /// For each listener.
+    fates: Vec<Fate>,
+    /// For each socket that is not served: its service from now on, if one has its name.
+    regained: Vec<Option<Arc<Service>>>,
     added: Vec<ServedListener>,
 }
 
@@ -102,7 +105,7 @@ impl Plan {
     /// leaves the daemon as it is.
     ///
     /// # Errors
-    /// A listener that cannot be bound, or that leads to no service: a sentence.
+    /// A listener that cannot be bound, or no service for any: a sentence.
     pub(crate) fn new(
         settings: &Settings,
         listeners: &Listeners,
@@ -117,21 +120,34 @@ impl Plan {
                 bind::bind_missing(&settings.listen, &held).map_err(|error| error.to_string())?
             }
         };
-        let mut kept = Vec::new();
+        let (mut fates, mut missing) = (Vec::new(), None);
         for entry in listeners.iter() {
-            let name = find_name(entry, &settings.listen);
-            kept.push(name.map(|name| find(&name).map(|service| (name, service))).transpose()?);
+            fates.push(match find_name(entry, &settings.listen).map(|name| (find(&name), name)) {
+                None => Fate::Retire,
+                Some((Ok(service), name)) => Fate::Serve(name, service),
+                Some((Err(error), _)) => {
+                    missing.get_or_insert(error);
+                    Fate::Leave
+                }
+            });
         }
+        let regained = listeners.unserved().find_services(&settings.services);
         let mut added = Vec::new();
         for listener in bound {
             let service = find(&listener.name)?;
             added.push(ServedListener::new(listener, service));
         }
-        Ok(Self { kept, added })
+        let is_any = fates.iter().any(|fate| matches!(fate, Fate::Serve(..)))
+            || regained.iter().any(Option::is_some)
+            || !added.is_empty();
+        match missing {
+            Some(error) if !is_any || !is_inherited => Err(error),
+            _ => Ok(Self { fates, regained, added }),
+        }
     }
 
     pub(crate) fn apply(self, listeners: &mut Listeners) {
-        listeners.reassign(self.kept, self.added);
+        listeners.reassign(self.fates, self.regained, self.added);
     }
 }
 

@@ -9,6 +9,7 @@ use super::connections::Connections;
 use super::error::Error;
 use super::listeners::{Listeners, ServedListener};
 use super::settings::Settings;
+use super::unserved::Unserved;
 use super::{Reload, Supervisor};
 use crate::child;
 use crate::confine;
@@ -34,8 +35,8 @@ pub(crate) fn run(
     sys::reset_signals();
     let find = |name: &str| find_service(&settings.services, name).map(Arc::clone).map_err(Error::NoService);
     let mut connections = Connections::new(&settings).map_err(Error::system("map the scoreboard"))?;
-    let is_inherited = matches!(activation, Activation::Listeners(_));
-    let bound = match activation {
+    let is_inherited = matches!(activation, Activation::Listeners(..));
+    let (bound, unusable) = match activation {
         Activation::Connection { connection, .. } => {
             let service = find(&connection.identity.listener)?;
             if !keepalive::is_foreign(&connection.socket) {
@@ -43,13 +44,21 @@ pub(crate) fn run(
             }
             return serve_single(&mut connections, connection, &service);
         }
-        Activation::Listeners(listeners) => listeners,
-        Activation::None => listen::bind::bind_listeners(&settings.listen)?,
+        Activation::Listeners(listeners, unusable) => (listeners, unusable),
+        Activation::None => (listen::bind::bind_listeners(&settings.listen)?, Vec::new()),
     };
-    let mut entries = Vec::new();
+    let (mut entries, mut unserved, mut missing) = (Vec::new(), Unserved::new(unusable), None);
     for listener in bound {
-        let service = find(&listener.name)?;
-        entries.push(ServedListener::new(listener, service));
+        match find(&listener.name) {
+            Ok(service) => entries.push(ServedListener::new(listener, service)),
+            Err(error) => {
+                missing.get_or_insert(error);
+                unserved.add(listener);
+            }
+        }
+    }
+    if let Some(error) = missing.filter(|_| entries.is_empty() || !is_inherited) {
+        return Err(error);
     }
     sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
     // Children of a double fork become the supervisor's, and so do orphans of programs.
@@ -64,7 +73,8 @@ pub(crate) fn run(
     let starting = connections.start_fork_servers(&settings).map_err(Error::ForkServer)?;
     connections.wait_for(&starting).map_err(Error::ForkServer)?;
     connections.switch_to(&starting, &settings);
-    let listeners = Listeners::new(entries);
+    let listeners = Listeners::new(entries, unserved);
+    listeners.log_gaps(&settings.services);
     listeners.set_peer_timeout(settings.peer_timeout);
     let mut supervisor = Supervisor::new(listeners, connections, settings, load_settings, is_inherited)?;
     sys::wipe_environment(); // it has been read

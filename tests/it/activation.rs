@@ -55,7 +55,7 @@ fn three_sockets_lead_to_the_services_of_their_names() {
 }
 
 #[test]
-fn three_sockets_without_names_lead_to_the_only_service() {
+fn three_sockets_without_names_lead_to_the_service_web() {
     let listeners = [tcp(), tcp(), tcp()];
     let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     let [first, second, third] = listeners;
@@ -310,7 +310,7 @@ fn systemd_socket_activate_starts_it() {
     let folder = make_folder();
     let paths: Vec<_> = (0..3).map(|number| format!("{}/{number}.sock", folder.path().display())).collect();
     for (arguments, count) in
-        [(&[][..], 1), (&["--fdname=web"][..], 1), (&[][..], 3), (&["--fdname=a:b:c"][..], 3)]
+        [(&[][..], 1), (&["--fdname=web"][..], 1), (&[][..], 3), (&["--fdname=web:web:web"][..], 3)]
     {
         let Some(mut server) = socket_activate(arguments, &paths[..count]) else {
             return;

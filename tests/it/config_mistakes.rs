@@ -142,7 +142,7 @@ fn every_error_names_file_line_key_and_what_was_expected() {
             "FILE:1: listen.a: no [service.a] for listener \"a\" (configured: b, c)",
         ),
         (
-            "[listen.a]\naddress = '@x'\n[listen.b]\naddress = '@x'\n",
+            "[listen.a]\naddress = '@x'\n[listen.b]\naddress = '@x'\n[service.a]\n[service.b]\n",
             "FILE:4: listen.b.address: @x is used by another listener",
         ),
         ("\n[limitz]\n", "FILE:2: limitz: unknown key, did you mean limits?"),

@@ -50,3 +50,4 @@ mod rlimits;
 mod secrets;
 mod spares;
 mod transfers;
+mod unserved;

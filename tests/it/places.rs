@@ -128,7 +128,8 @@ fn keepalive_of_the_service_manager_is_kept() {
     setsockopt(&foreign, sockopt::TcpKeepIdle, &77).unwrap();
     let sockets = [own.try_clone().unwrap(), foreign.try_clone().unwrap()];
     let [one, two] = sockets;
-    let server = Setup::new("[limits]\npeer_timeout = '40s'\n").socket(one).socket(two).names("a:b").start();
+    let server =
+        Setup::new("[limits]\npeer_timeout = '40s'\n").socket(one).socket(two).names("web:web").start();
     let idle = |socket: &TcpListener| getsockopt(socket, sockopt::TcpKeepIdle).unwrap();
     let timeout = |socket: &TcpListener| getsockopt(socket, sockopt::TcpUserTimeout).unwrap();
     assert_eq!((idle(&own), timeout(&own)), (20, 40_000));

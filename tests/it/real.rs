@@ -205,7 +205,7 @@ fn git_daemon_serves_its_own_protocol() {
     work.fill_repository();
     let base = work.path("repositories").display().to_string();
     let server = serve(&format!(
-        "[service.git]\nprotocol = 'exec'\nenvironment = {{ HOME = '{}' }}\n\
+        "[service.web]\nprotocol = 'exec'\nenvironment = {{ HOME = '{}' }}\n\
          command = ['{}', 'daemon', '--inetd', '--export-all', '--base-path={base}', '{base}']\n",
         work.folder.path().display(),
         work.git.display()
@@ -238,7 +238,7 @@ fn rsync_goes_both_ways() {
     let config = format!("use chroot = no\n[module]\npath = {}\nread only = no\n", at("module").display());
     fs::write(at("rsyncd.conf"), config).unwrap();
     let server = serve(&format!(
-        "[service.rsync]\n{user}protocol = 'exec'\ncommand = ['{}', '--daemon', '--config={}']\n",
+        "[service.web]\n{user}protocol = 'exec'\ncommand = ['{}', '--daemon', '--config={}']\n",
         rsync.display(),
         at("rsyncd.conf").display()
     ));

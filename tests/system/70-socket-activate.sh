@@ -38,7 +38,7 @@ deactivate() {
     exec {output}<&-
 }
 
-# One socket without a name: the only service serves it.
+# One socket without a name: the service web serves it.
 activate --listen=127.0.0.1:9001 lsbaws --set log.target=stderr
 [[ $(get http://127.0.0.1:9001/) == "Hello, World!" ]]
 deactivate >/tmp/said
@@ -59,15 +59,20 @@ deactivate >/tmp/said
 grep --quiet 'unix:uid=0,pid=' /tmp/said # the peer, from the kernel
 [[ -S /tmp/third.sock ]] # lsbaws did not create it, and does not remove it
 
-# Three sockets without names: the only service serves all.
+# Three sockets without names: the service web serves all.
 activate --listen=127.0.0.1:9001 --listen=127.0.0.1:9002 --listen=127.0.0.1:9003 lsbaws --set log.target=stderr
 for port in 9001 9002 9003; do
     [[ $(get "http://127.0.0.1:$port/") == "Hello, World!" ]]
 done
 deactivate
 
-# A socket without a name and several services: an error, with exit code 78.
+# A socket without a name and several services: that of the service web.
 activate --listen=127.0.0.1:9001 lsbaws --config /tmp/services.toml
+[[ $(get http://127.0.0.1:9001/) == "this is web" ]]
+deactivate
+
+# A socket of no service alone: an error, with exit code 78.
+activate --listen=127.0.0.1:9001 --fdname=none lsbaws --config /tmp/services.toml
 (! get http://127.0.0.1:9001/)
 cat <&"$output" >/tmp/said
 exec {output}<&-

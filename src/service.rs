@@ -146,6 +146,8 @@ impl Service {
 pub(crate) struct Program {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
+    /// What it sees as its own name, instead of its path.
+    pub(crate) argv0: Option<OsString>,
     pub(crate) directory: PathBuf,
     /// In addition to the variables that describe the connection.
     pub(crate) environment: Vec<(String, String)>,

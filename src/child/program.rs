@@ -54,6 +54,7 @@ fn exec(program: &Program, work: &Work<'_>) -> io::Result<Infallible> {
     let standard = || socket.try_clone_to_owned().map(Stdio::from);
     let mut command = Command::new(&program.program);
     command
+        .arg0(program.argv0.as_deref().unwrap_or(program.program.as_os_str()))
         .args(&program.arguments)
         .current_dir(&program.directory)
         .env_clear()

@@ -20,6 +20,7 @@ keys! {
         refusal: Option<Text> = None,
         idle_timeout: Option<Time> = None,
         command: Option<NonEmptyList<Text>> = None,
+        argv0: Option<Text> = None,
         directory: FilePath = FilePath("/".into()),
         environment: Variables = Variables::default(),
     }
@@ -28,10 +29,11 @@ keys! {
 impl ExecKeys {
     pub(super) fn build(self, place: &Place<'_>) -> Option<Program> {
         let command = place.key("command").check(build_command(self.command));
+        let argv0 = place.key("argv0").check(check_argv0(self.argv0));
         let directory = place.key("directory").check(check_directory(self.directory.0));
         let environment = self.environment.build(&place.key("environment"));
         let (program, arguments) = command?;
-        Some(Program { program, arguments, directory: directory?, environment: environment? })
+        Some(Program { program, arguments, argv0: argv0?, directory: directory?, environment: environment? })
     }
 }
 
@@ -51,6 +53,16 @@ fn build_command(command: Option<NonEmptyList<Text>>) -> Result<(PathBuf, Vec<Os
         format!("{problem}{}", if is_line { hint } else { "" })
     })?;
     Ok((program, arguments.into_iter().map(OsString::from).collect()))
+}
+
+/// Checks the name that a program gets instead of its path.
+pub(super) fn check_argv0(argv0: Option<Text>) -> Result<Option<OsString>, String> {
+    match argv0 {
+        Some(Text(name)) if name.is_empty() || name.contains('\0') => Err(format!(
+            "expected the name that the program sees as its own, such as \"in.fingerd\", found {name:?}"
+        )),
+        argv0 => Ok(argv0.map(|Text(name)| name.into())),
+    }
 }
 
 fn check_directory(path: PathBuf) -> Result<PathBuf, String> {

@@ -25,8 +25,9 @@ pub(crate) fn find_socket_unit(root: &Path, name: &str) -> Option<String> {
             folders.iter().flat_map(|folder| list_files(&folder.join(format!("{unit}.d")), ".conf"));
         let texts: Vec<_> = [file.clone()].into_iter().chain(drop_ins).flat_map(fs::read_to_string).collect();
         let get = |key: &str| {
-            let values = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once('='));
-            values.filter(|(own, _)| own.trim() == key).last().map_or("", |(_, value)| value.trim())
+            let mut values =
+                texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once('='));
+            values.rfind(|(own, _)| own.trim() == key).map_or("", |(_, value)| value.trim())
         };
         let own_name = Some(get("FileDescriptorName")).filter(|name| !name.is_empty()).unwrap_or(unit);
         strip_suffix(own_name) == strip_suffix(name) && (unit == OWN_UNIT || get("Service") == SERVICE)

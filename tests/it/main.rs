@@ -10,6 +10,7 @@ mod site;
 
 mod activation;
 mod admission;
+mod argv0;
 mod bind;
 mod bind_errors;
 mod cgi;

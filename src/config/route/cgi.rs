@@ -1,15 +1,16 @@
 //! The keys of `handler = "cgi"`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::open_root;
-use crate::config::exec::check_program;
+use crate::config::exec::{check_argv0, check_program};
 use crate::config::findings::Place;
 use crate::config::hidden::describe_hidden;
 use crate::config::quantity::{Size, TIB, Time};
-use crate::config::scalar::{FilePath, Flag, ProgramPath};
+use crate::config::scalar::{FilePath, Flag, ProgramPath, Text};
 use crate::config::table::keys;
 use crate::config::variables::Variables;
 use crate::handler::cgi::{Cgi, Programs};
@@ -23,6 +24,7 @@ keys! {
         root: Option<FilePath> = None,
         program: Option<ProgramPath> = None,
         interpreter: Option<ProgramPath> = None,
+        argv0: Option<Text> = None,
         document_root: Option<FilePath> = None,
         environment: Variables = Variables::default(),
         timeout: Time = Time(Duration::from_secs(60)),
@@ -39,10 +41,12 @@ impl CgiKeys {
     /// `extension`: that of the route.
     pub(super) fn build(mut self, place: &Place<'_>, extension: Option<String>) -> Option<Cgi> {
         let environment = std::mem::take(&mut self.environment).build(&place.key("environment"));
+        let argv0 = self.build_argv0(&place.key("argv0"));
         let programs = self.build_programs(place, extension);
         let spool_directory = self.build_spool_directory(place);
         Some(Cgi {
             programs: programs?,
+            argv0: argv0?,
             environment: environment?,
             timeout: self.timeout.0,
             max_body_size: self.max_body_size.map(Size::get),
@@ -52,6 +56,14 @@ impl CgiKeys {
             spool_directory: spool_directory?,
             allow_half_close: self.allow_half_close.0,
         })
+    }
+
+    /// Files below a root have names of their own.
+    fn build_argv0(&mut self, place: &Place<'_>) -> Option<Option<OsString>> {
+        if self.argv0.is_some() && self.program.is_none() && self.interpreter.is_none() {
+            place.reject("expected only with program or interpreter");
+        }
+        place.check(check_argv0(self.argv0.take()))
     }
 
     /// The default need not exist: most programs get no content that is stored there.

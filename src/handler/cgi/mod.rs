@@ -13,6 +13,7 @@ mod script;
 mod spawn;
 mod variables;
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +37,8 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Cgi {
     pub(crate) programs: Programs,
+    /// What the program or the interpreter sees as its own name, instead of its path.
+    pub(crate) argv0: Option<OsString>,
     /// Variables in addition to the meta-variables, or instead of them.
     pub(crate) environment: Vec<(String, String)>,
     /// How long a program may move no byte: write none, and take none of its content. The time that lsbaws waits for the
@@ -64,7 +67,7 @@ impl Cgi {
             exchange.response.error_with(405, "TRACE is not supported", "Allow", ALLOWED)?;
             return sent(Outcome::Served);
         }
-        let script = match self.programs.find(exchange.route_path, &exchange.request.path) {
+        let script = match self.find(exchange) {
             Ok(script) => script,
             Err(error) => return fail_to_find(exchange, error),
         };
@@ -117,9 +120,13 @@ impl Cgi {
             if error.raw_os_error() != Some(libc::ESTALE) || attempts == ATTEMPTS {
                 return Err(NotStarted::Program(script.program, error));
             }
-            let found = self.programs.find(exchange.route_path, &exchange.request.path);
-            script = found.map_err(NotStarted::Lookup)?;
+            script = self.find(exchange).map_err(NotStarted::Lookup)?;
         }
+    }
+
+    fn find(&self, exchange: &Exchange<'_, '_>) -> Result<Script, LookupError> {
+        let script = self.programs.find(exchange.route_path, &exchange.request.path)?;
+        Ok(Script { argv0: self.argv0.clone(), ..script })
     }
 
     fn fail_to_store(&self, exchange: &mut Exchange<'_, '_>, error: &io::Error) -> Result<Answer, Failure> {

@@ -1,6 +1,6 @@
 //! Which program answers a request: the first file along the path, below the root.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -27,6 +27,8 @@ pub(crate) enum Programs {
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) program: PathBuf,
+    /// What the program sees as its own name, instead of its path.
+    pub(crate) argv0: Option<OsString>,
     /// The file that the path names: the program, or the script for the interpreter.
     pub(crate) file: PathBuf,
     /// What the lookup has found below a root.
@@ -61,6 +63,7 @@ impl Programs {
                 let path_info = below.to_vec();
                 Ok(Script {
                     program: program.clone(),
+                    argv0: None,
                     file: program.clone(),
                     found: None,
                     name: route_path.as_bytes().to_vec(),
@@ -81,6 +84,7 @@ impl Programs {
                 let file = directory.join(OsStr::from_bytes(&rest[..length]));
                 Ok(Script {
                     program: interpreter.clone().unwrap_or_else(|| file.clone()),
+                    argv0: None,
                     file,
                     found: Some(found),
                     name: [route_path.as_bytes(), b"/", &rest[..length]].concat(),

@@ -112,7 +112,8 @@ impl<'a> Image<'a> {
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
     ) -> io::Result<Self> {
         let program = CString::new(script.program.as_os_str().as_bytes())?;
-        let mut arguments = vec![program.clone()];
+        let argv0 = script.argv0.as_ref().map(|name| CString::new(name.as_bytes())).transpose()?;
+        let mut arguments = vec![argv0.unwrap_or_else(|| program.clone())];
         if script.is_interpreted() {
             arguments.push(CString::new(script.file.as_os_str().as_bytes())?);
         }
@@ -153,8 +154,9 @@ impl<'a> Image<'a> {
         }
         match execve(&self.program, &self.arguments, &self.environment) {
             Err(Errno::ENOEXEC) => {
-                let arguments: Vec<_> =
-                    [SHELL].into_iter().chain(self.arguments.iter().map(CString::as_c_str)).collect();
+                // A script has no name but its path.
+                let others = self.arguments[1..].iter().map(CString::as_c_str);
+                let arguments: Vec<_> = [SHELL, self.program.as_c_str()].into_iter().chain(others).collect();
                 execve(SHELL, &arguments, &self.environment)
             }
             result => result,

@@ -14,6 +14,8 @@ use crate::escape::escape_for_journal;
 
 /// The configuration file, unless the command line names another.
 const DEFAULT_FILE: &str = "/etc/lsbaws.toml";
+/// Its drop-ins.
+const DEFAULT_FOLDER: &str = "/etc/lsbaws.d";
 /// The variable that names the file. It sets no key.
 const FILE_VARIABLE: &str = "LSBAWS_CONFIG";
 const PREFIX: &str = "LSBAWS_";
@@ -67,7 +69,8 @@ fn show_path(path: &Path) -> String {
 }
 
 fn fail(path: &Path, error: &io::Error, number: usize) -> Layer {
-    let is_denied = error.kind() == io::ErrorKind::PermissionDenied && path == Path::new(DEFAULT_FILE);
+    let is_default = [DEFAULT_FILE, DEFAULT_FOLDER].iter().any(|default| path == Path::new(default));
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied && is_default;
     let hint = if is_denied { "; as installed, only root and the group lsbaws may read it" } else { "" };
     Layer {
         is_complete: false,

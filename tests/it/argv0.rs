@@ -46,7 +46,7 @@ fn busybox_is_the_applet_of_its_name() {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("/a.sh"), "{answer}");
     assert!(server.get("/one").starts_with("HTTP/1.1 502 "));
     let record = server.record_of("/one");
-    assert_eq!(record.get("program_end"), "exited with code 1", "{}", record.line);
+    assert_eq!(record.get("program_end"), "exit code 1", "{}", record.line);
 }
 
 #[test]

@@ -26,6 +26,9 @@ queue=$(cat /proc/sys/net/core/somaxconn)
 [[ $(dpkg-query --show --showformat '${Conffiles}' lsbaws) == *" /etc/lsbaws.toml "* ]]
 # Only root and the daemon may read the configuration.
 [[ $(stat --format '%a %U:%G' /etc/lsbaws.toml) == "640 root:lsbaws" ]]
+[[ $(stat --format '%a %U:%G' /etc/lsbaws.d) == "750 root:lsbaws" ]]
+[[ $(dpkg-query --listfiles lsbaws | grep lsbaws.d) == "/etc/lsbaws.d
+/etc/lsbaws.d/README" ]]
 lsbaws check
 # The handler of tests/attacks, which executes code of the client, is in builds for tests only.
 (! grep --quiet text/x-lsbaws-probe /usr/bin/lsbaws)

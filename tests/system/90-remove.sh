@@ -1,5 +1,6 @@
 #!/bin/bash
-# A removal stops everything and keeps the configuration. A purge leaves only the user.
+# A removal stops everything and keeps the configuration. A purge leaves only the user, and what the administrator has
+# added to /etc/lsbaws.d.
 . ./lib.sh
 
 get "$web/"
@@ -16,10 +17,15 @@ dpkg --remove lsbaws
 dpkg --install /package.deb
 get "$web/"
 
-mkdir -p /etc/lsbaws.d
 echo '[limits]' >/etc/lsbaws.d/own.toml
 dpkg --purge lsbaws
 (! dpkg-query --show lsbaws)
+[[ $(ls /etc/lsbaws.d) == own.toml ]]
+rm -r /etc/lsbaws.d
+
+# Of a directory without other files, a purge leaves nothing.
+dpkg --install /package.deb
+dpkg --purge lsbaws
 ./list-files >/var/tmp/files-after
 diff /var/tmp/files-before /var/tmp/files-after
 [[ -z $(find /etc /usr /var/lib -name '*lsbaws*') ]]

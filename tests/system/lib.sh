@@ -50,8 +50,8 @@ finish() {
         rm -r $drop_in
         systemctl daemon-reload
     fi
-    if [[ -e /etc/lsbaws.d ]]; then
-        rm -r /etc/lsbaws.d
+    if compgen -G '/etc/lsbaws.d/*.toml' >/dev/null; then
+        rm /etc/lsbaws.d/*.toml
         systemctl restart lsbaws.service
     fi
 }

@@ -27,7 +27,7 @@ queue=$(cat /proc/sys/net/core/somaxconn)
 # Only root and the daemon may read the configuration.
 [[ $(stat --format '%a %U:%G' /etc/lsbaws.toml) == "640 root:lsbaws" ]]
 [[ $(stat --format '%a %U:%G' /etc/lsbaws.d) == "750 root:lsbaws" ]]
-[[ $(dpkg-query --listfiles lsbaws | grep lsbaws.d) == "/etc/lsbaws.d
+[[ $(dpkg-query --listfiles lsbaws | grep -F /etc/lsbaws.d) == "/etc/lsbaws.d
 /etc/lsbaws.d/README" ]]
 lsbaws check
 # The handler of tests/attacks, which executes code of the client, is in builds for tests only.

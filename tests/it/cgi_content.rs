@@ -224,7 +224,17 @@ fn assert_not_stored(setup: impl FnOnce(String) -> Server, service: &str, keys: 
 #[test]
 fn content_beyond_the_file_size_of_the_service_is_507() {
     let error = "/var/tmp: File too large";
-    assert_not_stored(|config| serve(&config), "file_size = '100 KiB'", "", error);
+    for size in ["10 KiB", "100 KiB"] {
+        assert_not_stored(|config| serve(&config), &format!("file_size = '{size}'"), "", error);
+    }
+}
+
+#[test]
+fn program_cannot_write_to_its_stored_content() {
+    let script = say("sh -c 'echo more >&0' 2>/dev/null && echo written; wc -c");
+    let it = programs("", &[("look", &script)]);
+    let answer = post_chunked(&it.server, "/cgi/look", &text(LARGE));
+    assert!(!answer.contains("written") && answer.contains(&LARGE.to_string()), "{answer}");
 }
 
 #[test]

@@ -60,6 +60,27 @@ fn silence_after_output_is_limited() {
     assert_eq!(it.server.record().get("outcome"), "handler-error");
 }
 
+#[test]
+fn output_that_no_client_gets_does_not_prolong_the_time() {
+    let on = "while :; do echo more; sleep 0.05; done";
+    let scripts = [
+        ("any", say(&format!("echo text; {on}"))),
+        ("length", format!("printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nhi'; {on}")),
+        ("nothing", format!("printf 'Status: 204\\n\\n'; {on}")),
+        ("elsewhere", format!("printf 'Location: /cgi/end\\n\\n'; {on}")),
+        ("end", say("echo end")),
+    ];
+    let scripts: Vec<_> = scripts.iter().map(|(name, script)| (*name, script.as_str())).collect();
+    let it = programs("timeout = '1s'", &scripts);
+    for (method, name) in [("HEAD", "any"), ("GET", "length"), ("GET", "nothing"), ("GET", "elsewhere")] {
+        let mut stream = it.server.connect();
+        write!(stream, "{method} /cgi/{name} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0, "{name}");
+        drop(stream);
+        it.server.record();
+    }
+}
+
 /// A server with one place, and a program that is silent for as long as the test lets it.
 fn serve_silent(gate: &Gate, keys: &str) -> Server {
     let limits = "[limits]\nmax_connections = 1\n[[service.web.route]]\npath = '/free'\nbody = 'free'\n";

@@ -3,7 +3,8 @@
 //! kernel removes with its last descriptor.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -109,11 +110,15 @@ impl Spool {
 
     fn add(&mut self, bytes: &[u8], directory: &Path) -> io::Result<()> {
         self.length += bytes.len() as u64;
+        if self.file.is_none() && self.memory.len() + bytes.len() <= MEMORY_MAX {
+            self.memory.extend_from_slice(bytes);
+            return Ok(());
+        }
+        // Beyond this limit, which the service may have set, the kernel would kill this process (SIGXFSZ in setrlimit(2)).
+        if self.length > getrlimit(Resource::RLIMIT_FSIZE)?.0 {
+            return Err(Errno::EFBIG.into());
+        }
         let file = match &mut self.file {
-            None if self.memory.len() + bytes.len() <= MEMORY_MAX => {
-                self.memory.extend_from_slice(bytes);
-                return Ok(());
-            }
             None => {
                 let file = self.file.insert(create(directory)?);
                 file.write_all(&std::mem::take(&mut self.memory))?;
@@ -121,19 +126,13 @@ impl Spool {
             }
             Some(file) => file,
         };
-        // Beyond this limit, which the service may have set, the kernel would kill this process (SIGXFSZ in setrlimit(2)).
-        if self.length > getrlimit(Resource::RLIMIT_FSIZE)?.0 {
-            return Err(Errno::EFBIG.into());
-        }
         file.write_all(bytes)
     }
 
     fn finish(self) -> io::Result<Content> {
         Ok(match self.file {
-            Some(mut file) => {
-                file.rewind()?;
-                Content::File(file)
-            }
+            // The program must not write to it: it could fill the disk.
+            Some(file) => Content::File(File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?),
             None if self.memory.is_empty() => Content::Nothing,
             None => Content::Memory(self.memory),
         })

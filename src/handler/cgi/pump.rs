@@ -72,6 +72,8 @@ pub(crate) struct Pump {
     timeout: Duration,
     /// When that is over. Moves with each byte, and while the client has to act.
     deadline: Instant,
+    /// No byte of output is used any more, so that none moves the deadline.
+    is_output_unused: bool,
     allow_half_close: bool,
     /// The client has the whole response, once what is queued is sent: it may disconnect.
     is_answered: bool,
@@ -96,6 +98,7 @@ impl Pump {
             lines: Lines::default(),
             timeout: settings.timeout,
             deadline: Instant::now() + settings.timeout,
+            is_output_unused: false,
             allow_half_close: settings.allow_half_close,
             is_answered: false,
         }
@@ -104,6 +107,15 @@ impl Pump {
     /// The whole response is sent or queued. The program may still run, but its client may disconnect.
     pub(crate) fn set_answered(&mut self) {
         self.is_answered = true;
+        self.set_output_unused();
+    }
+
+    /// Whatever the program writes from now on is not used. It may run for its timeout, however much it writes.
+    pub(crate) fn set_output_unused(&mut self) {
+        if !self.is_output_unused {
+            self.is_output_unused = true;
+            self.deadline = Instant::now() + self.timeout;
+        }
     }
 
     /// Reads standard output, once the queue to the client has room.
@@ -116,7 +128,9 @@ impl Pump {
             if want == Want::Output {
                 match self.program.stdout.as_mut().map(|stdout| try_read(stdout, &mut self.output)) {
                     Some(Ok(Some(count))) if count > 0 => {
-                        self.deadline = Instant::now() + self.timeout;
+                        if !self.is_output_unused {
+                            self.deadline = Instant::now() + self.timeout;
+                        }
                         return Ok(Output::Bytes(&self.output[..count]));
                     }
                     Some(Ok(None)) if !has_exited => {}

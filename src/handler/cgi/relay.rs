@@ -252,6 +252,7 @@ impl Relay<'_> {
 
     /// Waits for a program whose output is not used. It may still run after its time: the answer stands.
     fn skip_output(&mut self, exchange: &mut Exchange<'_, '_>) -> Result<(), Failure> {
+        self.pump.set_output_unused();
         let has_exited = loop {
             match self.pump.read(exchange)? {
                 Output::Bytes(_) => {}
@@ -259,7 +260,8 @@ impl Relay<'_> {
                     exchange.response.end_sending();
                     break self.wait_after_response(exchange)?;
                 }
-                Output::End => break self.pump.wait_for_exit(exchange, self.settings.timeout)?,
+                // The answer to a redirect begins at once as well. What is left of the program is terminated.
+                Output::End => break self.wait_if_exiting(exchange).map(|_| true)?,
                 Output::TimedOut => break false,
             }
         };

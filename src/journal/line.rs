@@ -2,7 +2,7 @@
 //! lines of several hosts sort by their first column.
 
 use std::env;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::io::{self, IsTerminal};
 use std::time::SystemTime;
 
@@ -13,6 +13,8 @@ use super::settings::Level;
 /// The width of a terminal that does not say its own, and the least that is believed.
 const COLUMNS: usize = 80;
 const COLUMNS_MIN: usize = 20;
+/// What is left of a message on a terminal that is narrower than its time and label.
+const MESSAGE_MIN: usize = 10;
 
 /// What reads standard error, and so how lines look. Children have it from the supervisor, since fork servers have no
 /// environment to find it by.
@@ -61,12 +63,14 @@ impl LineStyle {
     pub(super) fn begin_line(self, level: Level, time: SystemTime, out: &mut String) {
         let word = level.word();
         let time = humantime::format_rfc3339_millis(time);
-        let _ = match (self, level.color()) {
-            (Self::Journal, _) => write!(out, "<{}>{word:>5} ", level.priority()),
-            (Self::Terminal { is_colored: true, .. }, color) => {
-                write!(out, "{DIM}{time}{PLAIN} {color}{word:>5}{PLAIN} ")
-            }
-            _ => write!(out, "{time} {word:>5} "),
+        let _ = match self {
+            Self::Journal => write!(out, "<{}>{word:>5} ", level.priority()),
+            _ => write!(
+                out,
+                "{} {} ",
+                self.paint(DIM, time),
+                self.paint(level.color(), format_args!("{word:>5}"))
+            ),
         }; // into a String: never fails
     }
 
@@ -82,18 +86,22 @@ impl LineStyle {
         let time = humantime::format_rfc3339_seconds(time).to_string();
         let time = time.get(11..).unwrap_or_default();
         let (indent, label) = (time.len() + 1, level.label());
-        let text = format!("{label}{message}");
+        // The label is no part of what is broken or shortened: it has a color.
+        let start = indent + label.len();
         let text = match is_whole {
-            true => wrap(&text, indent, columns),
-            false => shorten(&text, columns - indent),
+            true => wrap(message, start, indent, columns),
+            false => shorten(message, columns.saturating_sub(start).max(MESSAGE_MIN)),
         };
-        let _ = match self {
-            Self::Terminal { is_colored: true, .. } => {
-                let (color, rest) = (level.color(), text.strip_prefix(label).unwrap_or_default());
-                writeln!(out, "{DIM}{time}{PLAIN} {color}{label}{PLAIN}{rest}")
-            }
-            _ => writeln!(out, "{time} {text}"),
-        }; // into a String: never fails
+        let (time, label) = (self.paint(DIM, time), self.paint(level.color(), label));
+        let _ = writeln!(out, "{time} {label}{text}"); // into a String: never fails
+    }
+
+    /// A text in a color, if there is one and lines have colors.
+    fn paint(self, color: &str, text: impl Display) -> String {
+        match self {
+            Self::Terminal { is_colored: true, .. } if !color.is_empty() => format!("{color}{text}{PLAIN}"),
+            _ => text.to_string(),
+        }
     }
 }
 
@@ -168,12 +176,12 @@ fn take(chars: impl Iterator<Item = char>, columns: usize) -> String {
         .collect()
 }
 
-/// Breaks a text between words into rows that end at this column, the rest of them after an indent. The first row begins
-/// there too. A longer word stays whole, so that it can be copied.
-pub(super) fn wrap(text: &str, indent: usize, columns: usize) -> String {
-    let (mut out, mut column) = (String::with_capacity(text.len() + 64), indent);
-    for word in text.split(' ') {
-        let (needs, is_first) = (width(word), column == indent);
+/// Breaks a text between words into rows that end at this column. The first row begins at column `start`, the others after an
+/// indent. A longer word stays whole, so that it can be copied.
+pub(super) fn wrap(text: &str, start: usize, indent: usize, columns: usize) -> String {
+    let (mut out, mut column) = (String::with_capacity(text.len() + 64), start);
+    for (number, word) in text.split(' ').enumerate() {
+        let (needs, is_first) = (width(word), number == 0);
         if !is_first && column + 1 + needs > columns {
             let _ = write!(out, "\n{:indent$}", ""); // into a String: never fails
             column = indent;
@@ -225,7 +233,7 @@ mod tests {
         let line = short(Level::Warn, &"\u{6f22}".repeat(40), false, false);
         assert_eq!(
             line,
-            "01:01:01Z warning: \u{6f22}\u{6f22}...\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}\n"
+            "01:01:01Z warning: \u{6f22}\u{6f22}\u{6f22}\u{6f22}...\u{6f22}\u{6f22}\u{6f22}\u{6f22}\n"
         );
     }
 
@@ -240,5 +248,40 @@ mod tests {
         assert_eq!(short(Level::Error, &text, true, false), rows);
         let colored = "\x1b[2m01:01:01Z\x1b[0m \x1b[1;31merror: \x1b[0mone\n";
         assert_eq!(short(Level::Error, "one", true, true), colored);
+    }
+
+    #[test]
+    fn colors_do_not_change_the_text() {
+        let plain = |text: &str| {
+            [DIM, PLAIN, "\x1b[1;31m", "\x1b[1;33m"]
+                .iter()
+                .fold(text.to_owned(), |text, code| text.replace(code, ""))
+        };
+        let (long, words) = (format!("/{} is no folder", "x".repeat(40)), "one two three ".repeat(9));
+        for level in [Level::Error, Level::Warn, Level::Info, Level::Debug] {
+            for (message, is_whole, columns) in [&long, &words]
+                .into_iter()
+                .flat_map(|text| [(text, true, 40), (text, false, 40), (text, false, 20)])
+            {
+                let [colored, without] = [true, false].map(|is_colored| {
+                    let (style, mut out) =
+                        (LineStyle::Terminal { is_colored, is_verbose: false }, String::new());
+                    style.write_short((level, AT), message, is_whole, columns, &mut out);
+                    out
+                });
+                assert_eq!(plain(&colored), without);
+                assert!(
+                    !is_whole || message.split_whitespace().all(|word| without.contains(word)),
+                    "{without}"
+                );
+            }
+        }
+        let line = short(Level::Error, &long, true, true);
+        assert!(
+            line.contains(&format!("\x1b[1;31merror: {PLAIN}/x")) && line.ends_with(" is no folder\n"),
+            "{line}"
+        );
+        // A level without a color resets none.
+        assert_eq!(short(Level::Info, "one", true, true), format!("{DIM}01:01:01Z{PLAIN} one\n"));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn print_failure(sentences: &str, is_daemon: bool) {
                 Ok(())
             }
             LineStyle::Stream => writeln!(out, "{line}"),
-            LineStyle::Terminal { .. } => writeln!(out, "{}", wrap(&line, 0, count_columns())),
+            LineStyle::Terminal { .. } => writeln!(out, "{}", wrap(&line, 0, 0, count_columns())),
         }; // into a String: never fails
     }
     let _ = io::stderr().write_all(out.as_bytes()); // a closed terminal

@@ -33,6 +33,7 @@ pub fn main() -> ExitCode {
         }
     };
     child::exit_on_panic();
+    journal::find_style();
     let is_daemon = matches!(cli.command, None | Some(Command::Serve | Command::ForkServer { .. }));
     match run(cli) {
         Ok(code) => ExitCode::from(code),

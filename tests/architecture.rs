@@ -84,7 +84,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["global"],
             &["log"],
             &["queue", "ratelimit", "stderr"],
-            &["entry", "socket"],
+            &["entry", "socket", "style"],
             &["line"],
             &["message_id", "settings"],
         ],

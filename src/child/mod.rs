@@ -19,7 +19,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::setsid;
 
 use crate::confine;
-use crate::journal::{self, ChildLog, LineStyle};
+use crate::journal::{self, ChildLog};
 use crate::outcome::Outcome;
 use crate::service::{Protocol, Service};
 use crate::sys;
@@ -46,9 +46,8 @@ pub(crate) fn prepare_signals() -> nix::Result<()> {
 /// Makes a panic, in the supervisor as in a child, end the process with the exit code of a bug, after its message and
 /// without running anything else. To be called once, at the start.
 pub(crate) fn exit_on_panic() {
-    let style = LineStyle::find(false); // while there is an environment
-    panic::set_hook(Box::new(move |info| {
-        journal::print_panic(style, info);
+    panic::set_hook(Box::new(|info| {
+        journal::print_panic(info);
         sys::exit_now(Outcome::Bug.code());
     }));
 }

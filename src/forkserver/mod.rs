@@ -67,6 +67,7 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
     prepare().map_err(|error| format!("unable to prepare the process: {}", error.desc()))?;
     let briefing = Briefing::read(number)
         .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
+    journal::set_style(briefing.style); // there is no environment to find it by
     if let Some(file) = &briefing.text {
         let _ = sys::run_from(file.as_fd()); // slower, without
     }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 
 use crate::child::supplies::ChildSettings;
-use crate::journal::Destination;
+use crate::journal::{Destination, LineStyle};
 use crate::service::Service;
 use crate::sys;
 
@@ -22,6 +22,8 @@ pub(crate) struct Briefing<S> {
     pub(crate) spares: usize,
     /// Where children write their entries.
     pub(crate) log: Destination,
+    /// How lines on standard error look.
+    pub(crate) style: LineStyle,
     /// The soft limit of descriptors of a child.
     pub(crate) open_files: u64,
     #[serde(with = "sys::by_number")]

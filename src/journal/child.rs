@@ -174,7 +174,7 @@ impl ChildSink {
     fn open(destination: Destination) -> io::Result<Self> {
         Ok(match destination {
             Destination::Journal => Self::Journal(JournalSocket::open()?, TIMEOUT),
-            Destination::Stderr(style) => Self::Stderr(Stderr::open(style)),
+            Destination::Stderr => Self::Stderr(Stderr::open()),
         })
     }
 

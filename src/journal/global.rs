@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::entry::Entry;
-use super::line::{Destination, LineStyle};
+use super::line::Destination;
 use super::log::Log;
 use super::settings::{Level, LogSettings, Target};
 use super::stderr::Stderr;
+use super::style::{set_style, style_by};
 
 /// The log of this process, which has one thread. Entries come from many modules, so it is not an argument of each. A
 /// child has a copy, of which it uses [`destination`] only.
@@ -19,7 +20,8 @@ static LOG: Mutex<Option<Log>> = Mutex::new(None);
 ///
 /// `stderr_is_peer`: standard error was the connection itself (inetd), so `auto` is the journal.
 pub(crate) fn open(settings: LogSettings, stderr_is_peer: bool) -> io::Result<()> {
-    let LogSettings { target, level, max_rate, verbose } = settings;
+    let LogSettings { target, level, max_rate, .. } = settings;
+    set_style(style_by(settings));
     let wants_journal = match target {
         Target::Journal => true,
         Target::Stderr => false,
@@ -27,7 +29,7 @@ pub(crate) fn open(settings: LogSettings, stderr_is_peer: bool) -> io::Result<()
     };
     let log = match wants_journal {
         true => Log::to_journal(level, max_rate)?,
-        false => Log::to_stderr(level, max_rate, LineStyle::find(verbose)),
+        false => Log::to_stderr(level, max_rate),
     };
     *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
     Ok(())
@@ -41,6 +43,7 @@ pub(super) fn with_log<T>(action: impl FnOnce(&mut Log) -> T) -> Option<T> {
 
 /// Changes which entries are written from now on. The target stays.
 pub(crate) fn change(settings: LogSettings) {
+    set_style(style_by(settings));
     with_log(|log| log.change(settings));
 }
 
@@ -65,13 +68,13 @@ pub(crate) fn writable() -> Option<Arc<UnixDatagram>> {
 pub(crate) fn close() {
     if let Some(words) = with_log(Log::close).flatten() {
         let entry = Entry::without_id(Level::Error, words);
-        let _ = Stderr::open(LineStyle::find(false)).write_entry(&entry); // no other way left
+        let _ = Stderr::open().write_entry(&entry); // no other way left
     }
 }
 
 /// Where entries go.
 pub(crate) fn destination() -> Destination {
-    with_log(|log| log.destination()).unwrap_or(Destination::Stderr(LineStyle::Stream))
+    with_log(|log| log.destination()).unwrap_or(Destination::Stderr)
 }
 
 /// Counts a message that was lost elsewhere in this process.

@@ -32,25 +32,26 @@ pub(crate) enum LineStyle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Destination {
     Journal,
-    Stderr(LineStyle),
+    Stderr,
 }
 
 impl LineStyle {
-    /// Finds what standard error is. Reads the environment: to be called before that is wiped. `is_verbose`: see
-    /// [`Self::Terminal`].
-    pub(crate) fn find(is_verbose: bool) -> Self {
+    /// Finds what standard error is. Reads the environment, which fork servers lack, and the supervisor wipes.
+    pub(super) fn find() -> Self {
         if libsystemd::logging::connected_to_journal() {
             Self::Journal
         } else if io::stderr().is_terminal() {
-            Self::Terminal { is_colored: wants_color(), is_verbose }
+            Self::Terminal { is_colored: wants_color(), is_verbose: false }
         } else {
             Self::Stream
         }
     }
 
-    pub(super) fn set_verbose(&mut self, verbose: bool) {
-        if let Self::Terminal { is_verbose, .. } = self {
-            *is_verbose = verbose;
+    /// The same with the key `log.verbose`.
+    pub(super) fn with_verbose(self, is_verbose: bool) -> Self {
+        match self {
+            Self::Terminal { is_colored, .. } => Self::Terminal { is_colored, is_verbose },
+            other => other,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
-use super::line::{Destination, LineStyle};
+use super::line::Destination;
 use super::message_id::CONNECTIONS_SUPPRESSED;
 use super::queue::Queue;
 use super::ratelimit::{Kind, RateLimiter, Tally};
@@ -57,8 +57,8 @@ impl Log {
         Ok(Self::new(level, max_rate, Sink::Journal(Queue::open()?)))
     }
 
-    pub(super) fn to_stderr(level: Level, max_rate: u32, style: LineStyle) -> Self {
-        Self::new(level, max_rate, Sink::Stderr(Stderr::open(style)))
+    pub(super) fn to_stderr(level: Level, max_rate: u32) -> Self {
+        Self::new(level, max_rate, Sink::Stderr(Stderr::open()))
     }
 
     fn new(level: Level, max_rate: u32, sink: Sink) -> Self {
@@ -69,15 +69,12 @@ impl Log {
     pub(super) fn change(&mut self, settings: LogSettings) {
         self.level = settings.level;
         self.limiter.set_max_rate(settings.max_rate);
-        if let Sink::Stderr(stderr) = &mut self.sink {
-            stderr.set_verbose(settings.verbose);
-        }
     }
 
     pub(super) fn destination(&self) -> Destination {
         match &self.sink {
             Sink::Journal(_) => Destination::Journal,
-            Sink::Stderr(stderr) => Destination::Stderr(stderr.style()),
+            Sink::Stderr(_) => Destination::Stderr,
         }
     }
 

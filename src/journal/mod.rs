@@ -22,6 +22,7 @@ mod settings;
 mod socket;
 mod stderr;
 mod stream;
+mod style;
 
 pub(crate) use child::{ChildLog, child_descriptor, open_for_children};
 pub(crate) use events::*;
@@ -31,3 +32,4 @@ pub(crate) use record::{Record, RefusalRecord, record_connection, record_refusal
 pub(crate) use report::{print_failure, print_panic, report_failure};
 pub(crate) use settings::{Level, LogSettings, Target};
 pub(crate) use stream::open_stream;
+pub(crate) use style::{find_style, set_style, style_by};

@@ -11,6 +11,7 @@ use super::entry::{Entry, IDENTIFIER};
 use super::line::{LineStyle, count_columns, wrap};
 use super::settings::Level;
 use super::socket::JournalSocket;
+use super::style::style;
 use crate::sys;
 
 /// How long [`report_failure`] waits for the journal.
@@ -18,7 +19,7 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Writes these sentences, one a line, to standard error. `is_daemon`: they are read among lines of the log.
 pub(crate) fn print_failure(sentences: &str, is_daemon: bool) {
-    let (style, mut out) = (LineStyle::find(false), String::new());
+    let (style, mut out) = (style(), String::new());
     for sentence in sentences.lines() {
         let line = format!("{IDENTIFIER}: {sentence}");
         let _ = match style {
@@ -36,8 +37,8 @@ pub(crate) fn print_failure(sentences: &str, is_daemon: bool) {
 }
 
 /// Writes a bug of this program to standard error. Uses no log, which the panic may have left in any state.
-pub(crate) fn print_panic(style: LineStyle, panic: impl Display) {
-    let line = describe_panic(style, panic, SystemTime::now(), count_columns());
+pub(crate) fn print_panic(panic: impl Display) {
+    let line = describe_panic(style(), panic, SystemTime::now(), count_columns());
     let _ = io::stderr().write_all(line.as_bytes()); // a closed terminal
 }
 

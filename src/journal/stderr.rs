@@ -13,7 +13,8 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::write;
 
 use super::entry::Entry;
-use super::line::{LineStyle, count_columns};
+use super::line::count_columns;
+use super::style::style;
 use crate::sys;
 
 /// A write of more than this to a pipe may be torn, or wait (pipe(7), `PIPE_BUF`).
@@ -26,7 +27,6 @@ const PIPE_SIZE: i32 = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Stderr {
     backend: Backend,
-    style: LineStyle,
     /// The encoded entry.
     line: String,
     owed: Vec<u8>,
@@ -46,24 +46,17 @@ enum Backend {
 }
 
 impl Stderr {
-    pub(super) fn open(style: LineStyle) -> Self {
-        Self { backend: Backend::find(), style, line: String::new(), owed: Vec::new() }
-    }
-
-    pub(super) fn style(&self) -> LineStyle {
-        self.style
-    }
-
-    pub(super) fn set_verbose(&mut self, verbose: bool) {
-        self.style.set_verbose(verbose);
+    pub(super) fn open() -> Self {
+        Self { backend: Backend::find(), line: String::new(), owed: Vec::new() }
     }
 
     /// Writes an entry as a line, or fails without waiting and without having written any of it.
     pub(super) fn write_entry(&mut self, entry: &Entry) -> io::Result<()> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
-        let columns = if self.style.is_short() { count_columns() } else { usize::MAX };
-        entry.encode_as_line(self.style, SystemTime::now(), columns, &mut line);
+        let style = style();
+        let columns = if style.is_short() { count_columns() } else { usize::MAX };
+        entry.encode_as_line(style, SystemTime::now(), columns, &mut line);
         let result = self.write_line(line.as_bytes());
         self.line = line;
         result

@@ -18,7 +18,7 @@ use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
 use crate::handover::briefing::Briefing;
 use crate::handover::{Channel, Handover};
-use crate::journal::{self, Destination};
+use crate::journal::{self, Destination, LineStyle};
 use crate::scoreboard::Slot;
 use crate::service::Service;
 use crate::sys;
@@ -31,6 +31,7 @@ pub(crate) struct Template {
     /// Of each fork server.
     pub(crate) spares: usize,
     pub(crate) log: Destination,
+    pub(crate) style: LineStyle,
     /// The soft limit of descriptors of its children.
     pub(crate) open_files: u64,
 }
@@ -134,6 +135,7 @@ impl ForkServer {
             forks_twice: template.forks_twice,
             spares: template.spares,
             log: template.log,
+            style: template.style,
             open_files: template.open_files,
             channel: theirs,
             scoreboard: shared.scoreboard.try_clone_to_owned()?,

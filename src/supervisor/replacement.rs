@@ -43,6 +43,7 @@ impl Connections {
             forks_twice: process.model == Model::DoubleFork,
             spares: if process.model == Model::Fork { process.spares } else { 0 },
             log: journal::destination(),
+            style: journal::style_by(settings.log), // they may become those of a reload
             open_files: self.open_files,
         };
         let Self { launcher: Launcher { fork_servers, scoreboard, text, .. }, events, outputs, .. } = self;

@@ -16,9 +16,13 @@ use crate::harness::{LSBAWS, Record, Server, Setup, command, make_folder, split_
 fn start(log: &str, prelude: &str, path: &Path, folder: &Path) -> Server {
     write_program(&folder.join("talker"), &format!("#!/bin/sh\n{}\n", say("echo complaint >&2")));
     write_program(&folder.join("broken"), "#!/bin/sh\nexit 3\n");
-    let route = format!("path = '/cgi'\nhandler = 'cgi'\nroot = '{}'", folder.display());
-    let config = format!("[log]\n{log}\n[[service.web.route]]\n{route}\n");
-    Setup::new(&config).prelude(&format!("{prelude}\nexec 2>>{}", path.display())).serve()
+    let prelude = format!("{prelude}\nexec 2>>{}", path.display());
+    Setup::new(&config(log, folder)).prelude(&prelude).serve()
+}
+
+fn config(log: &str, programs: &Path) -> String {
+    let route = format!("path = '/cgi'\nhandler = 'cgi'\nroot = '{}'", programs.display());
+    format!("[log]\n{log}\n[[service.web.route]]\n{route}\n")
 }
 
 /// Makes it write lines of each kind: its own, records, and those of children. Then it stops.
@@ -55,16 +59,22 @@ fn lines_of_file(log: &str, prelude: &str) -> Vec<String> {
 
 /// The rows on a terminal of 80 columns that is standard error.
 fn rows_of_terminal(log: &str, prelude: &str) -> Vec<String> {
+    rows_after(log, prelude, |server, _| make_lines(server))
+}
+
+/// The same for a daemon that `act` uses and stops. It gets the folder of the programs too.
+fn rows_after(log: &str, prelude: &str, act: impl FnOnce(&mut Server, &Path)) -> Vec<String> {
     let folder = make_folder();
     let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     let pty = openpty(Some(&size), None).unwrap();
     let path = ttyname(&pty.slave).unwrap();
-    let mut server = start(log, prelude, &path, &folder.path().join("programs"));
+    let programs = folder.path().join("programs");
+    let mut server = start(log, prelude, &path, &programs);
     drop(pty.slave); // so that reading ends with the daemon, by EIO
     let reader = thread::spawn(move || {
         BufReader::new(File::from(pty.master)).lines().map_while(Result::ok).collect::<Vec<_>>()
     });
-    make_lines(&mut server);
+    act(&mut server, &programs);
     reader.join().unwrap()
 }
 
@@ -142,4 +152,39 @@ fn verbose_rows_are_those_of_a_file() {
     // The same by the option.
     let rows = rows_of_terminal("", "set -- \"$@\" --verbose");
     assert_eq!(Record::parse(find_part(&rows, "-> 404")).get("status"), "404");
+}
+
+#[test]
+fn reload_of_verbose_changes_the_rows_of_children() {
+    for model in ["fork", "double-fork", "iterative"] {
+        let log = |verbose: bool| format!("verbose = {verbose}\n[process]\nmodel = '{model}'");
+        for before in [false, true] {
+            let rows = rows_after(&log(before), "", |server, programs| {
+                server.get("/cgi/talker");
+                server.reload(&config(&log(!before), programs));
+                server.wait_notified("RELOADING=");
+                assert_eq!(server.wait_notified("READY="), "1");
+                server.get("/cgi/talker");
+                server.stop();
+            });
+            let complaints: Vec<_> = rows.iter().filter(|row| row.contains("complaint")).collect();
+            let verbose: Vec<_> = complaints.iter().map(|row| row.contains(" connection=")).collect();
+            assert_eq!(verbose, [before, !before], "{model}: {rows:#?}");
+        }
+    }
+}
+
+#[test]
+fn fork_server_writes_lines_as_the_supervisor() {
+    let folder = make_folder();
+    let path = folder.path().join("stderr");
+    File::create(&path).unwrap();
+    let to_journal = format!("export JOURNAL_STREAM=$(stat -c %d:%i {0}); exec 2>>{0}", path.display());
+    // The fork server cannot order its descriptors.
+    let mut server =
+        Setup::new("[log]\ntarget = 'stderr'\n").prelude(&format!("{to_journal}; ulimit -n 32")).spawn();
+    assert_eq!(server.wait().code(), Some(71));
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.lines().any(|line| line.starts_with("<3>lsbaws: unable to order descriptors: ")), "{text}");
+    assert!(text.lines().all(|line| line.starts_with('<')), "{text}");
 }

@@ -9,19 +9,20 @@ use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::prctl;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 
 use super::work::Work;
 use crate::environment::{PATH, describe_connection};
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
 use crate::service::Program;
+use crate::sys;
 
 /// Turns this process into the program. Returns only when that fails, after logging why. The process must hold
 /// nothing but the connection and the standard descriptors.
 ///
 /// The program gets the session of this process, an empty signal mask, all signals at their defaults (the
-/// supervisor has reset those that were ignored at its start; the standard library's exec resets SIGPIPE),
+/// supervisor has reset those that were ignored at its start; the standard library's exec resets SIGPIPE, and this SIGXFSZ),
 /// and a clean environment. Standard error is not that of the daemon: see [`super::work::Kit`].
 pub(crate) fn become_program(program: &Program, work: &Work<'_>) -> Outcome {
     let slot = work.kit.slot;
@@ -52,6 +53,7 @@ fn exec(program: &Program, work: &Work<'_>) -> io::Result<Infallible> {
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
     fcntl(socket, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK))?;
     let standard = || socket.try_clone_to_owned().map(Stdio::from);
+    sys::reset_signal(Signal::SIGXFSZ);
     let mut command = Command::new(&program.program);
     command
         .arg0(program.argv0.as_deref().unwrap_or(program.program.as_os_str()))

@@ -22,7 +22,7 @@ use crate::sys::{self, Patience};
 
 /// Bytes of the longest report: that of a fork server that cannot start.
 pub(crate) const REPORT_MAX: usize = 4096;
-/// Bytes of the longest order: the name of a listener has 64 bytes, and a path is not sent.
+/// Bytes of the longest order: the name of a listener has up to 255 bytes, and a path is not sent.
 pub(crate) const ORDER_MAX: usize = 512;
 
 /// A connection for which a child is to be forked; its socket comes with the message.

@@ -15,6 +15,8 @@ use super::{Error, Listener, Origin, Unusable, keepalive, local_address, set_no_
 use crate::connection::Connection;
 use crate::sys::{self, RemoteAddress};
 
+/// The limit of systemd as well (`FDNAME_MAX`). An order to a fork server has room for it.
+const NAME_MAX: usize = 255;
 /// The name of a socket without one, as in sd_listen_fds_with_names(3).
 pub(crate) const NO_NAME: &str = "unknown";
 
@@ -97,6 +99,9 @@ fn receive_from_systemd() -> Result<Vec<(String, OwnedFd)>, Error> {
     }
     let adopt = |(name, descriptor): (String, libsystemd::activation::FileDescriptor)| {
         let fd = descriptor.into_raw_fd();
+        if name.len() > NAME_MAX {
+            return Err(fail(format!("LISTEN_FDNAMES: a name has more than {NAME_MAX} bytes")));
+        }
         let name = if name.is_empty() { NO_NAME.to_owned() } else { name };
         let socket = sys::adopt_fd(fd)
             .map_err(|error| fail(format!("socket \"{name}\" (descriptor {fd}): {error}")))?;

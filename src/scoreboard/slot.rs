@@ -85,7 +85,8 @@ impl Slot {
     }
 
     /// Records which process was forked for the connection with this slot, for the supervisor: it may die before it reports.
-    /// To map the slot in the fork server takes longer.
+    /// To map the slot in the fork server takes longer. (A child that ends before this call may have given up its slot: then
+    /// the next connection has a pid that is no child's, until its own is recorded.)
     ///
     /// # Errors
     /// Those of pwrite(2).

@@ -22,7 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(crate) struct Late {
     pub(crate) servers: Vec<u32>,
-    /// Those that are to blame, since they do not run.
+    /// Those that do not run.
     pub(crate) stalled: Vec<u32>,
 }
 
@@ -179,6 +179,11 @@ impl Children {
             servers.dedup();
         }
         (!late.servers.is_empty()).then_some(late)
+    }
+
+    /// Whether the fork server with this number has not recorded a fork for a connection yet.
+    pub(crate) fn awaits_fork(&self, server: u32) -> bool {
+        self.entries.iter().any(|child| child.awaited_of() == Some(server) && child.slot.forked().is_none())
     }
 
     /// Takes back the connection that the fork server with this number has forked this process for.

@@ -233,7 +233,7 @@ impl Connections {
             &mut Shared { scoreboard: scoreboard.file(), text: text.as_ref(), events, outputs },
             now,
         );
-        self.help_late(now);
+        self.hand_over_late(now);
         self.reap_again(now);
         if self.orphans.is_walk_due(now) {
             self.find_orphans(now);

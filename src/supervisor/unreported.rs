@@ -1,20 +1,26 @@
 //! Children that have not reported. A child reports first of all, and is in the session of its fork server until then. One that
 //! dies before, or does not run, would keep its connection waiting.
 
-use std::time::Instant;
+use std::io;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getsid};
 
+use super::child::Child;
 use super::connections::Connections;
 use super::fork_servers::SPARE_PAUSE;
-use crate::sys;
+use crate::journal;
+use crate::sys::{self, Exit};
+
+/// A connection that is younger than this is handed over again at once when its child has died.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 impl Connections {
-    /// Looks after connections whose process has not started for a while. A child that has died is reaped, and its
-    /// connection is handed over again. A fork server that does not run is killed.
-    pub(super) fn help_late(&mut self, now: Instant) {
+    /// Hands connections over again whose process has not started for a while: where the child has died, or the fork server
+    /// does not run, which is killed.
+    pub(super) fn hand_over_late(&mut self, now: Instant) {
         let Some(late) = self.children.find_late(now) else { return };
         self.reap_unreported(&late.servers, now);
         if !late.stalled.is_empty() {
@@ -29,12 +35,31 @@ impl Connections {
         // What they have reported before they died is here, so that those that are unknown now have not.
         for (pid, server) in self.list_again(dead, servers, now) {
             if let Some(child) = self.children.take_forked(pid, server) {
-                let _ = sys::reap(pid); // it has exited
-                self.start_again(child, now);
-            } else if self.launcher.fork_servers.get(server).is_some_and(|server| server.awaits_spare()) {
+                self.replace_dead(child, pid, now);
+            } else if !self.children.awaits_fork(server)
+                && self.launcher.fork_servers.get(server).is_some_and(|server| server.awaits_spare())
+            {
                 let _ = sys::reap(pid);
                 self.with_server(server, |server| server.lose_order(now + SPARE_PAUSE));
             }
+        }
+    }
+
+    /// Hands a connection over again whose child has died before it took it. When that goes on, the connection waits, and is
+    /// refused in the end.
+    fn replace_dead(&mut self, child: Child, pid: Pid, now: Instant) {
+        let exit = match sys::reap(pid) {
+            Ok(Some((exit, _))) => exit,
+            _ => Exit::Unknown,
+        };
+        let reason = format!("its child {exit} before it took the connection");
+        journal::log_service_warning(&child.service().name, &format!("{}: {reason}", child.identity().peer));
+        if now.saturating_duration_since(child.identity().accepted_at) < AT_ONCE {
+            return self.start_again(child, now);
+        }
+        self.launcher.release(child.slot(), false);
+        if let Some((connection, service)) = child.into_connection() {
+            self.defer(connection, service, io::Error::other(reason), now);
         }
     }
 
@@ -64,7 +89,8 @@ impl Connections {
         unknown.into_iter().filter_map(find_server).collect()
     }
 
-    /// Those of `unreported` that are still unknown when every report is read.
+    /// Those of `unreported` that are still unknown when every report is read, and whose fork server is still known: the
+    /// children of others may be reaped by then.
     fn list_again(&mut self, unreported: Vec<(Pid, u32)>, servers: &[u32], now: Instant) -> Vec<(Pid, u32)> {
         if unreported.is_empty() {
             return unreported;
@@ -72,7 +98,9 @@ impl Connections {
         servers.iter().for_each(|&server| self.receive_reports(server, now));
         let mut pids: Vec<_> = unreported.iter().map(|&(pid, _)| pid).collect();
         self.retain_unknown(&mut pids);
-        unreported.into_iter().filter(|(pid, _)| pids.contains(pid)).collect()
+        let fork_servers = &self.launcher.fork_servers;
+        let is_left = |(pid, server): &(Pid, u32)| pids.contains(pid) && fork_servers.get(*server).is_some();
+        unreported.into_iter().filter(is_left).collect()
     }
 }
 

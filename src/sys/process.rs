@@ -18,9 +18,10 @@ pub(crate) fn set_priority(nice: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
 }
 
-/// Gives every signal but SIGPIPE its default disposition (signal(2)). With an ignored SIGCHLD, which a parent process may
+/// Gives every signal but SIGPIPE and SIGXFSZ its default disposition (signal(2)). With an ignored SIGCHLD, which a parent process may
 /// have set, the kernel reaps children itself and their status is lost; and programs that children become inherit what is
-/// ignored. SIGPIPE stays ignored, as Rust sets it at start.
+/// ignored. SIGPIPE stays ignored, as Rust sets it at start; and SIGXFSZ is ignored, so that a write beyond the limit of a
+/// file's size is an error and no death. A program that is executed must reset both.
 pub(crate) fn reset_signals() {
     // The kernel's `struct sigaction`, all zero: SIG_DFL, no flags, no mask.
     let default = [0_u64; 4];
@@ -31,6 +32,8 @@ pub(crate) fn reset_signals() {
         // installs no handler. (SIGKILL and SIGSTOP fail, without effect.)
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null::<u64>(), 8) };
     }
+    // SAFETY: SIG_IGN installs no handler.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn) }; // cannot fail
 }
 
 /// Gives a signal its default disposition (signal(2)).

@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::ptr;
 
+use nix::sys::stat::fstat;
+
 use super::memory::{create_memory_file, seal};
 
 const HUGE_PAGE: usize = 2 << 20;
@@ -49,6 +51,9 @@ pub(crate) fn copy_text() -> io::Result<OwnedFd> {
 /// Those of mmap(2); `Unsupported` where this process is not loaded as needed.
 pub(crate) fn run_from(file: BorrowedFd<'_>) -> io::Result<()> {
     let text = find_text()?;
+    if usize::try_from(fstat(file)?.st_size) != Ok(round_up(text.addresses.len())) {
+        return Err(io::ErrorKind::Unsupported.into()); // that of another program
+    }
     let access = libc::PROT_READ | libc::PROT_EXEC;
     // SAFETY: the file has the bytes that are at these addresses already, since it is made from the file of this very
     // program, and cannot change: the code that runs does not notice. Nothing but the text is mapped at these addresses.

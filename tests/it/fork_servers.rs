@@ -214,6 +214,14 @@ fn daemon_ends_if_a_fork_server_cannot_start() {
     );
 }
 
+/// The limit is too low for the text in huge pages, of which the daemon makes a file.
+#[test]
+fn daemon_serves_with_a_limit_of_file_sizes() {
+    let mut server = Setup::new("").prelude("ulimit -f 2500").serve();
+    assert!(server.get("/").ends_with("Hello, World!\n"));
+    server.stop();
+}
+
 #[test]
 fn hung_fork_server_affects_no_other_service() {
     let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];

@@ -92,7 +92,7 @@ impl Tree {
              [[service.web.route]]\npath = '/bin/'\nhandler = 'cgi'\nroot = '{0}/bin'\n\
              [[service.web.route]]\npath = '/moved/'\nhandler = 'redirect'\nto = '/new/'\n\
              [[service.web.route]]\nhandler = 'cgi'\nprogram = '{0}/one'\n\
-             [limits]\npenalty_after = 1\npenalty_time = '1h'\n",
+             [limits]\nexempt = []\npenalty_after = 1\npenalty_time = '1h'\n",
             folder.path().display()
         );
         let server = serve(&configure(&files, &keys));

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::fstatvfs;
 
 use super::Cgi;
 use crate::handler::exchange::Exchange;
@@ -19,6 +20,9 @@ use crate::http::failure::Failure;
 
 /// Bytes of content that stay in memory: what a pipe holds.
 const MEMORY_MAX: usize = 64 * 1024;
+/// What stays free of a file system, since others need it as well: this part, and at most so many bytes.
+const KEPT_PART: u64 = 10;
+const KEPT_MAX: u64 = 1 << 30;
 /// Bytes received at once.
 const PART: usize = 16 * 1024;
 
@@ -126,6 +130,11 @@ impl Spool {
             }
             Some(file) => file,
         };
+        let space = fstatvfs(&*file)?;
+        let kept = (space.blocks() / KEPT_PART).min(KEPT_MAX / space.fragment_size());
+        if space.blocks_available() < kept {
+            return Err(Errno::ENOSPC.into());
+        }
         file.write_all(bytes)
     }
 

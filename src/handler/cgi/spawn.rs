@@ -102,7 +102,9 @@ fn tie_to(parent: Pid) -> nix::Result<()> {
         return Err(Errno::ESRCH);
     }
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-    sys::reset_signal(Signal::SIGPIPE); // ignored by this daemon
+    for ignored in [Signal::SIGPIPE, Signal::SIGXFSZ] {
+        sys::reset_signal(ignored);
+    }
     SigSet::empty().thread_set_mask()
 }
 

@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt};
 use nix::unistd::geteuid;
 
+use crate::escape::escape_for_line;
+
 /// `TCP_LISTEN` in the kernel's include/net/tcp_states.h.
 const LISTENING: u8 = 10;
 
@@ -137,7 +139,9 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let uid = field("Uid:")?.split_whitespace().next()?.parse().ok()?;
-        Some(Self { pid, parent: field("PPid:")?.parse().ok()?, uid, name: field("Name:")?.to_owned() })
+        // The process may have chosen it to control the terminal of its reader.
+        let name = escape_for_line(field("Name:")?.as_bytes());
+        Some(Self { pid, parent: field("PPid:")?.parse().ok()?, uid, name })
     }
 
     /// Whether it has a descriptor of this socket. None: this user may not see that.
@@ -155,6 +159,13 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn names_of_processes_are_escaped() {
+        nix::sys::prctl::set_name(c"\x1b[31mred").unwrap();
+        let own = Process::read(nix::unistd::gettid().as_raw().unsigned_abs()).unwrap();
+        assert_eq!(own.name, "\\x1b[31mred");
+    }
 
     #[test]
     fn line_of_a_socket_in_the_way_is_found() {

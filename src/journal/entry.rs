@@ -14,7 +14,6 @@ use crate::scoreboard::Snapshot;
 pub(super) const IDENTIFIER: &str = "lsbaws";
 
 const MESSAGE_ID: &str = "MESSAGE_ID";
-const CONNECTION: &str = "LSBAWS_CONNECTION";
 
 /// A message and its fields, in the order in which they were added.
 #[derive(Debug)]
@@ -88,7 +87,7 @@ impl Entry {
 
     /// Adds the fields that identify a connection.
     pub(super) fn connection(self, identity: &Identity, service: &str, handler: Option<&str>) -> Self {
-        self.field(CONNECTION, identity.id)
+        self.field("LSBAWS_CONNECTION", identity.id)
             .text("LSBAWS_LISTENER", &identity.listener)
             .text("LSBAWS_SERVICE", service)
             .optional_text("LSBAWS_HANDLER", handler)
@@ -135,7 +134,7 @@ impl Entry {
 
     /// Appends the entry as one line: level, message, and the fields as `name=value`. Nothing in it ends the line,
     /// and no foreign text poses as a field. For the eye, without the fields, and within so many columns; but a warning or an
-    /// error that is not about a connection is whole, since its end is what an administrator must know.
+    /// error is whole, since an administrator must know all of it.
     pub(super) fn encode_as_line(
         &self,
         style: LineStyle,
@@ -144,8 +143,7 @@ impl Entry {
         out: &mut String,
     ) {
         if style.is_short() {
-            let is_of_connection = self.fields.iter().any(|field| field.name == CONNECTION);
-            let is_whole = self.level <= Level::Warn && !is_of_connection;
+            let is_whole = self.level <= Level::Warn;
             style.write_short((self.level, time), &self.message_for_line(), is_whole, columns, out);
         } else {
             style.begin_line(self.level, time, out);

@@ -153,17 +153,19 @@ fn width_of(c: char) -> usize {
     if c < '\u{1100}' { 1 } else { 2 }
 }
 
-/// Leaves out the middle of a text that is too wide. Its end has the outcome of a connection, or a reason.
+/// Leaves out the middle of a text that is too wide: of a record, something before the status and the outcome.
 fn shorten(text: &str, columns: usize) -> String {
     const MARK: &str = "...";
     if width(text) <= columns {
         return text.to_owned();
     }
-    let tail_max = (columns - MARK.len()) / 2;
-    let head_max = columns - MARK.len() - tail_max;
-    let head = take(text.chars(), head_max);
-    let tail: Vec<_> = take(text.chars().rev(), tail_max).chars().rev().collect();
-    format!("{head}{MARK}{}", String::from_iter(tail))
+    let room = columns - MARK.len();
+    let tail = match text.rfind(" -> ") {
+        Some(at) => take(text[at..].chars(), room.saturating_sub(MESSAGE_MIN)),
+        None => take(text.chars().rev(), room / 2).chars().rev().collect(),
+    };
+    let head = take(text.chars(), room - width(&tail));
+    format!("{head}{MARK}{tail}")
 }
 
 /// The first characters that fit.
@@ -229,12 +231,14 @@ mod tests {
     fn short_line_loses_its_middle() {
         assert_eq!(short(Level::Info, "a: GET / -> 200", false, false), "01:01:01Z a: GET / -> 200\n");
         let text = format!("a: GET /{} -> 200, served", "x".repeat(99));
-        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xxxxxx...> 200, served\n");
+        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xxxx... -> 200, served\n");
+        let text = format!("a: GET /{} -> 400, client error while reading", "x".repeat(99));
+        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xx... -> 400, client e\n");
         // Each of these is two columns wide.
         let line = short(Level::Warn, &"\u{6f22}".repeat(40), false, false);
         assert_eq!(
             line,
-            "01:01:01Z warning: \u{6f22}\u{6f22}\u{6f22}\u{6f22}...\u{6f22}\u{6f22}\u{6f22}\u{6f22}\n"
+            "01:01:01Z warning: \u{6f22}\u{6f22}\u{6f22}\u{6f22}\u{6f22}...\u{6f22}\u{6f22}\u{6f22}\u{6f22}\n"
         );
     }
 

@@ -126,10 +126,18 @@ fn rows_on_a_terminal_are_short_and_without_fields() {
         let record = find_part(&rows, "-> 404, served, after ");
         assert!(record.contains(": GET /xxx") && record.contains("..."), "{record}");
         assert!(find_part(&rows, "complaint").ends_with(": complaint"));
-        // The reason is at the end, and whole.
+        // What is no information only is whole.
+        let at = rows
+            .iter()
+            .position(|row| row.contains(" warning: ") && row.contains("GET /cgi/broken"))
+            .unwrap();
+        let message = rows[at..at + 2].iter().map(|row| row.trim_start()).collect::<Vec<_>>().join(" ");
+        assert!(message.contains("GET /cgi/broken -> 502, handler error"), "{message}");
+        assert!(message.contains("(its program: exit code 3), after "), "{message}");
         let at = rows.iter().position(|row| row.contains(" error: reload failed")).unwrap();
         let more = rows[at + 1..].iter().take_while(|row| row.starts_with("          ")).count();
-        assert!(more > 0 && times == rows.len() - more, "{rows:#?}");
+        let others = rows.iter().filter(|row| row.starts_with("          ")).count();
+        assert!(more > 0 && times == rows.len() - others, "{rows:#?}");
         let message = rows[at..=at + more].iter().map(|row| row.trim_start()).collect::<Vec<_>>().join(" ");
         assert!(message.ends_with("found \"as many as the memory of this host permits\""), "{message}");
     }

@@ -26,14 +26,18 @@ pub(crate) fn log_ready(listeners: &str) {
 
 /// The daemon stops when its connections have finished, or after `timeout`.
 pub(crate) fn log_draining(children: usize, timeout: Duration) {
-    let connections = if children == 1 { "connection" } else { "connections" };
     let timeout = humantime::format_duration(timeout);
-    let message = format_args!("stopping: waiting up to {timeout} for {children} {connections} to finish");
+    let message = match children {
+        0 => "stopping: no connections to wait for".to_owned(),
+        1 => format!("stopping: waiting up to {timeout} for 1 connection to finish"),
+        _ => format!("stopping: waiting up to {timeout} for {children} connections to finish"),
+    };
     log(Entry::new(Level::Info, DRAINING, message));
 }
 
 pub(crate) fn log_stopped(connections: u64) {
-    log(Entry::new(Level::Info, STOPPED, format_args!("stopped after {connections} connections")));
+    let word = if connections == 1 { "connection" } else { "connections" };
+    log(Entry::new(Level::Info, STOPPED, format_args!("stopped after {connections} {word}")));
 }
 
 /// The limit that an error comes from, as a part of a sentence.

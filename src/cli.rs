@@ -2,11 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::env;
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// What follows the options of each help. Its lines fit 80 columns; everything else is wrapped at the terminal's width.
 const EXAMPLES: &str = r#"Examples:
@@ -51,7 +53,7 @@ impl Cli {
     /// # Errors
     /// What to print, which is the help if that was requested.
     pub(crate) fn parse_arguments() -> Result<Self, clap::Error> {
-        Self::try_parse().map_err(|mut error| {
+        Self::try_parse_within_columns().map_err(|mut error| {
             let stray = error.get(ContextKind::InvalidArg).or(error.get(ContextKind::InvalidSubcommand));
             if let Some(ContextValue::String(word)) = stray
                 && word.ends_with(".toml")
@@ -61,6 +63,15 @@ impl Cli {
             }
             error
         })
+    }
+
+    /// Parses them for a help that is as wide as the terminal, or as most are.
+    fn try_parse_within_columns() -> Result<Self, clap::Error> {
+        let has_terminal =
+            io::stdout().is_terminal() || io::stdin().is_terminal() || io::stderr().is_terminal();
+        let is_wide = has_terminal || env::var_os("COLUMNS").is_some();
+        let command = if is_wide { Self::command() } else { Self::command().term_width(80) };
+        Self::from_arg_matches(&command.try_get_matches()?)
     }
 }
 

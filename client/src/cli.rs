@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::env;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 /// What follows the options of the help. Its lines fit 80 columns; everything else is wrapped at the terminal's width.
 const EXAMPLES: &str = "Examples:
@@ -43,6 +45,18 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Parses the arguments of this process, for a help that is as wide as the terminal, or as most are.
+    ///
+    /// # Errors
+    /// What to print, which is the help if that was requested.
+    pub(crate) fn parse_arguments() -> Result<Self, clap::Error> {
+        let has_terminal =
+            io::stdout().is_terminal() || io::stdin().is_terminal() || io::stderr().is_terminal();
+        let is_wide = has_terminal || env::var_os("COLUMNS").is_some();
+        let command = if is_wide { Self::command() } else { Self::command().term_width(80) };
+        Self::from_arg_matches(&command.try_get_matches()?)
+    }
+
     /// Number of connections of all client processes.
     pub(crate) fn connections(&self) -> u64 {
         u64::from(self.max_clients) * u64::from(self.max_conns)

@@ -23,7 +23,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use cli::Arguments;
@@ -54,7 +53,7 @@ impl Error {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::parse_arguments() {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print(); // fails if the output is closed

@@ -36,6 +36,8 @@ fn help_fits_the_terminal_and_has_examples() {
         let narrow = rows(&[arguments, &["--help"]].concat(), 60);
         let (_, options) = narrow.iter().partition::<Vec<&String>, _>(|row| row.starts_with("    lsbaws"));
         assert!(options.iter().all(|row| row.len() <= 60), "{narrow:#?}");
+        let (code, piped, _) = run(&[arguments, &["--help"]].concat());
+        assert!(code == 0 && piped.lines().all(|row| row.len() <= 80), "{piped}");
         let wide = rows(&[arguments, &["--help"]].concat(), 100);
         assert!(wide.len() < narrow.len(), "{wide:#?}");
     }

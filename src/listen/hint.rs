@@ -53,23 +53,21 @@ fn describe_tcp(name: &str, address: SocketAddr, error: &io::Error) -> Option<St
         },
         libc::EACCES if port < first_unprivileged_port() => format!(
             "ports below {} need a privilege; let systemd listen (ListenStream={port} of lsbaws.socket, then \
-             systemctl start lsbaws.socket), or set AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit of your own, or \
+             systemctl start lsbaws.socket), or start lsbaws as root with service.{name}.user, or set AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit of your own, or \
              sysctl net.ipv4.ip_unprivileged_port_start={port}; {}",
             first_unprivileged_port(),
             choose_another(name, LOOPBACK),
         ),
         libc::EACCES | libc::EPERM => {
-            "the sandbox of the unit (SocketBindDeny=, SystemCallFilter=), Landlock, SELinux or \
-                                       AppArmor denies it"
-                .into()
+            let modules = "Landlock, SELinux or AppArmor";
+            format!("the sandbox of the unit (SocketBindDeny=, SystemCallFilter=), {modules} denies it")
         }
         libc::EADDRNOTAVAIL if address.is_ipv6() && is_ipv6_disabled() => {
             "IPv6 is disabled on this host (sysctl net.ipv6.conf.all.disable_ipv6)".into()
         }
         libc::EADDRNOTAVAIL => {
-            "no network interface of this host has it (ip address lists all); for one that comes later, let \
-                                systemd listen, with FreeBind=yes in lsbaws.socket"
-                .into()
+            let later = "for one that comes later, let systemd listen, with FreeBind=yes in lsbaws.socket";
+            format!("no network interface of this host has it (ip address lists all); {later}")
         }
         libc::EAFNOSUPPORT => {
             let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };

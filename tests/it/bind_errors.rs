@@ -127,6 +127,7 @@ fn low_port_names_the_socket_unit() {
     for part in [
         "(listen.web): Permission denied (os error 13): ports below 1024 need a privilege; ",
         "ListenStream=80 of lsbaws.socket, then systemctl start lsbaws.socket",
+        ", or start lsbaws as root with service.web.user, ",
         "AmbientCapabilities=CAP_NET_BIND_SERVICE",
         "net.ipv4.ip_unprivileged_port_start=80; to choose another address, set listen.web.address",
     ] {

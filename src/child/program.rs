@@ -40,7 +40,7 @@ pub(crate) fn become_program(program: &Program, work: &Work<'_>) -> Outcome {
             io::Error::other(format!("its directory {} is missing: {error}", program.directory.display()))
         }
     };
-    work.journal().log_program_failed(&program.program, &error, &work.service.confinement);
+    work.journal().log_program_failed(None, &program.program, &error, &work.service.confinement);
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC | libc::ENOTDIR) => Outcome::ConfigError,
         _ => Outcome::SystemError,

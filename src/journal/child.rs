@@ -2,12 +2,17 @@
 //! socket gets one from the process that forks it; others open one when there is something to write. What the log does not
 //! accept is counted in the slot of the child, and the supervisor adds it to its own count.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::entry::Entry;
 use super::global::{add_lost_message, destination};
@@ -78,8 +83,14 @@ impl<'a> ChildLog<'a> {
         Self { identity, service, slot }
     }
 
-    /// A program could not be started. `confinement`: that of the service.
-    pub(crate) fn log_program_failed(&self, program: &Path, error: &io::Error, confinement: &Confinement) {
+    /// A program could not be started, for the target of a request if that leads to it. `confinement`: that of the service.
+    pub(crate) fn log_program_failed(
+        &self,
+        target: Option<&str>,
+        program: &Path,
+        error: &io::Error,
+        confinement: &Confinement,
+    ) {
         let limit = Watch::default().find_reached(error);
         let is_denied = error.raw_os_error() == Some(libc::EACCES);
         let denied = is_denied.then(|| confinement.find_not_executable(program)).flatten();
@@ -92,12 +103,16 @@ impl<'a> ChildLog<'a> {
         }
         if let Some(denied) = denied {
             error = format!("{error}: {}", denied.describe(self.service));
+        } else if is_denied && let Some(cause) = find_denial(program) {
+            error = format!("{error}: {cause}");
         }
         if let Some(limit) = limit {
             error = format!("{error}: {limit}");
         }
         let what = format_args!("unable to run {}: ", escape_path(program));
-        self.write(self.error(PROGRAM_FAILED, what, &error).text("LSBAWS_ERROR", &error));
+        let entry = self.error(PROGRAM_FAILED, what, &error);
+        let target = target.map(|target| describe_target(target.as_bytes()));
+        self.write(entry.optional_text("LSBAWS_TARGET", target).text("LSBAWS_ERROR", &error));
     }
 
     /// A program did not send a valid response, or not in time.
@@ -213,6 +228,20 @@ fn read_interpreter(script: &Path) -> Option<(String, bool)> {
     let line = interpreter::read_line(script)?;
     let text = line.strip_suffix(b"\r").unwrap_or(&line);
     Some((escape_ascii(text), text.len() < line.len()))
+}
+
+/// Why the system does not let this user run a file, if that is due to the file itself.
+fn find_denial(program: &Path) -> Option<String> {
+    let metadata = fs::metadata(program).ok().filter(fs::Metadata::is_file)?;
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Some("the file is not executable (chmod +x)".into());
+    }
+    access(program, AccessFlags::X_OK).err()?;
+    let is_noexec = statvfs(program).is_ok_and(|system| system.flags().contains(FsFlags::ST_NOEXEC));
+    Some(match is_noexec {
+        true => "its file system is mounted with noexec".into(),
+        false => format!("the user with UID {} may not execute the file", geteuid()),
+    })
 }
 
 fn escape_path(path: &Path) -> String {

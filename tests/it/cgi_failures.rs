@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cgi::{EXEC_UNTIL_ZOMBIE, Programs, dechunk, post, programs, say, status, write_program};
-use crate::harness::{ask, make_folder, read_to_end, serve, wait_dead};
+use crate::harness::{Setup, ask, command, make_folder, read_to_end, serve, skip, unique_user, wait_dead};
 
 #[test]
 fn each_failure_has_its_status_and_its_record() {
@@ -42,6 +43,9 @@ fn each_failure_has_its_status_and_its_record() {
     assert_eq!(status(&it.server.get("/cgi/")), "404");
     fs::write(it.folder.path().join("data"), "not executable").unwrap();
     assert_eq!(status(&it.server.get("/cgi/data")), "403");
+    let line =
+        it.server.wait_line("/data: Permission denied (os error 13): the file is not executable (chmod +x) ");
+    assert!(line.contains(" target=\"/cgi/data\""), "{line}");
     write_program(&it.folder.path().join("orphan"), "#!/no/such/interpreter\n");
     assert_eq!(status(&it.server.get("/cgi/orphan")), "500");
     it.server.wait_line("/orphan: interpreter '/no/such/interpreter' not found: No such file");
@@ -52,6 +56,32 @@ fn each_failure_has_its_status_and_its_record() {
     let traced =
         ask(it.server.connect(), "TRACE /cgi/silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(status(&traced) == "405" && traced.contains("\r\nAllow: GET, "), "{traced}");
+}
+
+#[test]
+fn program_that_is_denied_names_the_cause() {
+    let folder = make_folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&folder.path().join("program"), "#!/bin/sh\n");
+    let route = format!("path = '/cgi'\nhandler = 'cgi'\nroot = '{}'", folder.path().display());
+    let setup = || Setup::new(&format!("[[service.web.route]]\n{route}\n"));
+    let folder_path = folder.path().display();
+    let remount =
+        format!("mount --bind {folder_path} {folder_path}; mount -o remount,bind,noexec {folder_path}");
+    let can_mount = command("unshare").args(["-rm", "sh", "-ec", &remount]).status().unwrap().success();
+    if can_mount {
+        let prelude = format!("set -- unshare -rm sh -ec '{remount}; exec \"$@\"' sh \"$@\"");
+        let server = setup().prelude(&prelude).serve();
+        assert_eq!(status(&server.get("/cgi/program")), "403");
+        server.wait_line("(os error 13): its file system is mounted with noexec ");
+    } else {
+        skip("needs a mount namespace of its own");
+    }
+    let Some(user) = unique_user() else { return };
+    fs::set_permissions(folder.path().join("program"), fs::Permissions::from_mode(0o744)).unwrap();
+    let server = setup().user(user).serve();
+    assert_eq!(status(&server.get("/cgi/program")), "403");
+    server.wait_line(&format!("(os error 13): the user with UID {user} may not execute the file "));
 }
 
 /// Requests a program, and asserts the status, the message about its failure and the record.

@@ -155,7 +155,8 @@ fn fail_to_start(
     program: &Path,
     error: &io::Error,
 ) -> Result<Answer, Failure> {
-    exchange.journal.log_program_failed(program, error, exchange.programs.confinement);
+    let (target, confinement) = (exchange.request.target, exchange.programs.confinement);
+    exchange.journal.log_program_failed(Some(target), program, error, confinement);
     let (status, reason) = match error.raw_os_error() {
         Some(libc::ESTALE) => (503, "the program is being replaced"),
         Some(libc::EACCES | libc::EPERM) => (403, "no permission to run the program"),

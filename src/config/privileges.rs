@@ -14,8 +14,8 @@ pub(crate) fn find_refusals(settings: &Settings) -> Vec<String> {
     let is_root = geteuid().is_root();
     let refuse = |(name, user): (&String, Option<&crate::confine::User>)| match user {
         None if is_root && !settings.process.allow_root => Some(format!(
-            "service.{name}: refusing to serve as root; set service.{name}.user, start lsbaws as another user, or set \
-             process.allow_root = true"
+            "service.{name}: refusing to serve as root; set service.{name}.user, for example \
+             --set service.{name}.user=www-data, start lsbaws as another user, or set process.allow_root = true"
         )),
         Some(user) if !may_switch && !user.is_current() => Some(format!(
             "service.{name}.user: this process may not become user {}; it needs CAP_SETUID and CAP_SETGID, which the \

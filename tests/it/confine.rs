@@ -311,5 +311,5 @@ fn root_must_be_permitted() {
     let output = command.arg(folder.path().join("empty.toml")).output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("service.web: refusing to serve as root; set service.web.user, "), "{text}");
+    assert!(text.contains("service.web: refusing to serve as root; set service.web.user, for example --set service.web.user=www-data, "), "{text}");
 }

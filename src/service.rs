@@ -170,7 +170,7 @@ const NAMELESS: [&str; 3] = ["unknown", "connection", "inetd"];
 const OF_NAMELESS: &str = "web";
 
 /// The service that a listener's name leads to, of all by their names: the one of that name. systemd names a socket
-/// without `FileDescriptorName=` after its unit, `web.socket`. The other services that are configured never matter.
+/// without `FileDescriptorName=` after its unit, `web.socket`. Other services are never used.
 ///
 /// # Errors
 /// A sentence, if no service has that name.

@@ -68,7 +68,7 @@ pub(crate) enum Fate {
     Serve(Arc<str>, Arc<Service>),
     /// It was bound here, and is given up.
     Retire,
-    /// It was handed in, and no service is for it any more: what waits in its backlog goes on waiting.
+    /// It was handed in, and no service is for it any more: connections stay in its backlog.
     Leave,
 }
 

@@ -81,7 +81,7 @@ impl AddedFields<'_> {
     }
 
     /// Whether a field of the handler is replaced.
-    pub(super) fn replace(&self, name: &str) -> bool {
+    pub(super) fn replaces(&self, name: &str) -> bool {
         let is_kept = || self.kept.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
         self.route.contains(name) || is_kept() && is_single(name)
     }

@@ -222,7 +222,7 @@ enum ResponseFraming {
 impl<'r, 'a> Head<'r, 'a> {
     /// Adds a field, unless one of the route or of an internal redirect replaces it.
     pub(crate) fn field(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
-        if !self.responder.fields.replace(name) {
+        if !self.responder.fields.replaces(name) {
             for part in [name.as_bytes(), b": ", value.as_ref(), b"\r\n"] {
                 self.responder.put(part);
             }

@@ -18,12 +18,18 @@ pub(crate) fn find_socket_unit(root: &Path, name: &str) -> Option<String> {
     let folders = FOLDERS.map(|folder| root.join(folder));
     let mut units = BTreeMap::new();
     for file in folders.iter().flat_map(|folder| list_files(folder, ".socket")) {
-        units.entry(file.file_name()?.to_str()?.to_owned()).or_insert(file);
+        if let Some(name) = file.file_name().and_then(|name| name.to_str()) {
+            units.entry(name.to_owned()).or_insert(file);
+        }
     }
     let passes = |(unit, file): &(String, PathBuf)| {
-        let drop_ins =
-            folders.iter().flat_map(|folder| list_files(&folder.join(format!("{unit}.d")), ".conf"));
-        let texts: Vec<_> = [file.clone()].into_iter().chain(drop_ins).flat_map(fs::read_to_string).collect();
+        // In the order of their names, whatever their folders. Of those with one name, the first folder's counts.
+        let mut drop_ins = BTreeMap::new();
+        for file in folders.iter().flat_map(|folder| list_files(&folder.join(format!("{unit}.d")), ".conf")) {
+            drop_ins.entry(file.file_name().map(ToOwned::to_owned)).or_insert(file);
+        }
+        let files = [file.clone()].into_iter().chain(drop_ins.into_values());
+        let texts: Vec<_> = files.flat_map(fs::read_to_string).collect();
         let get = |key: &str| {
             let mut values =
                 texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once('='));
@@ -68,6 +74,8 @@ mod tests {
         write("etc/systemd/system/qotd.socket", "[Socket]\nService=lsbaws.service\n");
         write("usr/lib/systemd/system/files.socket", "[Socket]\nService=lsbaws.service\n");
         write("etc/systemd/system/files.socket.d/10.conf", "[Socket]\nFileDescriptorName=ftp\n");
+        write("usr/lib/systemd/system/files.socket.d/20.conf", "[Socket]\nFileDescriptorName=last\n");
+        write("etc/systemd/system/files.socket.d/20.conf", "[Socket]\n");
         write("usr/lib/systemd/system/ssh.socket", "[Socket]\nFileDescriptorName=ssh\n");
         for (name, unit) in [
             ("web", Some("lsbaws.socket")),

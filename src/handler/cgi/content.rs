@@ -9,7 +9,6 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
 
@@ -118,10 +117,6 @@ impl Spool {
             self.memory.extend_from_slice(bytes);
             return Ok(());
         }
-        // Beyond this limit, which the service may have set, the kernel would kill this process (SIGXFSZ in setrlimit(2)).
-        if self.length > getrlimit(Resource::RLIMIT_FSIZE)?.0 {
-            return Err(Errno::EFBIG.into());
-        }
         let file = match &mut self.file {
             None => {
                 let file = self.file.insert(create(directory)?);
@@ -131,7 +126,7 @@ impl Spool {
             Some(file) => file,
         };
         let space = fstatvfs(&*file)?;
-        let kept = (space.blocks() / KEPT_PART).min(KEPT_MAX / space.fragment_size());
+        let kept = (space.blocks() / KEPT_PART).min(KEPT_MAX / space.fragment_size().max(1));
         if space.blocks_available() < kept {
             return Err(Errno::ENOSPC.into());
         }

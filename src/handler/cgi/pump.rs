@@ -118,6 +118,10 @@ impl Pump {
         }
     }
 
+    pub(crate) fn is_output_unused(&self) -> bool {
+        self.is_output_unused
+    }
+
     /// Reads standard output, once the queue to the client has room.
     ///
     /// Fails when the client is gone or too slow, or its content is malformed.

@@ -260,8 +260,8 @@ impl Relay<'_> {
                     exchange.response.end_sending();
                     break self.wait_after_response(exchange)?;
                 }
-                // The answer to a redirect begins at once as well. What is left of the program is terminated.
-                Output::End => break self.wait_if_exiting(exchange).map(|_| true)?,
+                // The answer to a redirect waits: this program would be terminated before it.
+                Output::End => break self.pump.wait_for_exit(exchange, self.settings.timeout)?,
                 Output::TimedOut => break false,
             }
         };
@@ -277,7 +277,10 @@ impl Relay<'_> {
             return format!("did not {verb} before the end of the connection (max_duration)");
         }
         let timeout = humantime::format_duration(self.settings.timeout);
-        format!("did not {verb}, and was silent for {timeout} (timeout)")
+        match self.pump.is_output_unused() {
+            true => format!("did not {verb} within {timeout} of its response (timeout)"),
+            false => format!("did not {verb}, and was silent for {timeout} (timeout)"),
+        }
     }
 
     fn log_fault(&self, exchange: &Exchange<'_, '_>, reason: &str) {

@@ -245,15 +245,20 @@ fn content_without_room_on_the_disk_is_507() {
     }
     let folder = make_folder_outside_tmp();
     let path = folder.path().display().to_string();
-    // A namespace of mounts for the daemon alone. The process stays the same.
-    let inner = format!("mount -t tmpfs -o size=128k tmpfs {path}; exec \"$@\"");
-    let prelude = format!("set -- unshare --mount bash -euc '{inner}' bash \"$@\"");
-    assert_not_stored(
-        |config| Setup::new(&config).prelude(&prelude).serve(),
-        "",
-        &format!("spool_directory = '{path}'"),
-        &format!("{path}: No space left on device"),
-    );
+    // In the second, there is room for the content, but a tenth stays free.
+    for (size, used) in [("128k", 0), ("4m", 3_800_000)] {
+        // A namespace of mounts for the daemon alone. The process stays the same.
+        let mount =
+            format!("mount -t tmpfs -o size={size} tmpfs {path}; head -c {used} /dev/zero >{path}/used");
+        let inner = format!("{mount}; exec \"$@\"");
+        let prelude = format!("set -- unshare --mount bash -euc '{inner}' bash \"$@\"");
+        assert_not_stored(
+            |config| Setup::new(&config).prelude(&prelude).serve(),
+            "",
+            &format!("spool_directory = '{path}'"),
+            &format!("{path}: No space left on device"),
+        );
+    }
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn restarted_journal_gets_what_it_has_missed() {
     for _ in 0..5 {
         server.get("/missed");
     }
+    server.wait_ended(6); // a child may outlive one that starts later
     ask(server.connect(), "nonsense\r\n\r\n");
     server.wait_ended(7);
     journal.listen();

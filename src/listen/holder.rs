@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_processes_are_escaped() {
+    fn names_of_processes_are_harmless() {
         nix::sys::prctl::set_name(c"\x1b[31mred").unwrap();
         let own = Process::read(nix::unistd::gettid().as_raw().unsigned_abs()).unwrap();
         assert_eq!(own.name, "\\x1b[31mred");

@@ -195,15 +195,20 @@ fn missing_root_is_named_once_and_served_when_it_is_back() {
 /// Ways in which a program leaves a process: in its group, in a group of its own, in a session of its own, and below
 /// another that has left. Each writes the PID of the process.
 const LEAVING: [(&str, &str); 4] = [
-    ("group", "sleep 1000 & echo $!"),
-    ("own-group", "perl -e 'setpgrp; exec \"sleep\", 1000' & echo $!"),
-    ("session", "setsid sh -c 'echo $$; exec sleep 1000' &"),
-    ("deep", "setsid sh -c \"trap '' TERM; setsid sleep 1000 & echo \\$!; while :; do sleep 1000; done\" &"),
+    ("group", "sleep 1000 & echo $!; touch left"),
+    ("own-group", "perl -e 'setpgrp; exec \"sleep\", 1000' & echo $!; touch left"),
+    ("session", "setsid sh -c 'echo $$; touch left; exec sleep 1000' &"),
+    (
+        "deep",
+        "setsid sh -c \"trap '' TERM; setsid sleep 1000 & echo \\$!; touch left; while :; do sleep 1000; done\" &",
+    ),
 ];
+/// Waits until a process of [`LEAVING`] has written its PID.
+const WAIT_LEFT: &str = "exec >&-; until test -e left; do sleep 0.01; done; rm left";
 
 #[test]
 fn processes_that_a_program_leaves_end_with_its_request() {
-    let scripts = LEAVING.map(|(name, text)| (name, say(&format!("{text}\nexec >&-; sleep 0.1"))));
+    let scripts = LEAVING.map(|(name, text)| (name, say(&format!("{text}\n{WAIT_LEFT}"))));
     let scripts: Vec<_> = scripts.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let it = programs("", &scripts);
     let mut stream = it.server.connect();

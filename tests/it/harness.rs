@@ -1,7 +1,7 @@
 //! Starts the daemon with listening sockets and a notification socket.
 
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -230,13 +230,8 @@ impl Server {
 
     /// The value of the next notification that begins with `name`.
     pub fn wait_notified(&self, name: &str) -> String {
-        let mut buffer = [0; 4096];
         loop {
-            let length = self
-                .notify
-                .recv(&mut buffer)
-                .unwrap_or_else(|error| panic!("no {name} came: {error}; {:?}", self.rest()));
-            let text = std::str::from_utf8(&buffer[..length]).unwrap();
+            let text = self.notification(name);
             if let Some(value) = text.lines().find_map(|line| line.strip_prefix(name)) {
                 return value.to_owned();
             }
@@ -245,15 +240,20 @@ impl Server {
 
     /// The next notification that contains `part`.
     pub fn notification_with(&self, part: &str) -> String {
-        let mut buffer = [0; 4096];
         loop {
-            let length =
-                self.notify.recv(&mut buffer).unwrap_or_else(|error| panic!("no {part} came: {error}"));
-            let text = String::from_utf8_lossy(&buffer[..length]);
+            let text = self.notification(part);
             if text.contains(part) {
-                return text.into_owned();
+                return text;
             }
         }
+    }
+
+    /// The next notification. `what` is waited for.
+    fn notification(&self, what: &str) -> String {
+        let mut buffer = [0; 4096];
+        let received = receive(&self.notify, &mut buffer);
+        let length = received.unwrap_or_else(|error| panic!("no {what} came: {error}; {:?}", self.rest()));
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
 
     /// Waits for a status text with so many ended connections.
@@ -360,12 +360,31 @@ impl Server {
 /// Kills the children too, which would otherwise sleep on in their delays.
 impl Drop for Server {
     fn drop(&mut self) {
-        let pid = self.pid();
-        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        // Stopped first, so that no fork server is started again; then the fork servers, which are among the children, so that
+        // no child is forked after the list.
+        let _ = kill(self.pid(), Signal::SIGSTOP);
+        for _ in 0..2 {
+            for child in list_children(self.pid()) {
+                let _ = kill(child, Signal::SIGKILL);
+            }
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
-        for child in list.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+    }
+}
+
+/// The children of a process, from the oldest on.
+fn list_children(pid: Pid) -> Vec<Pid> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
+/// The next datagram. A socket with a timeout may be interrupted by any signal, also by a stop and its end (signal(7)).
+pub fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }

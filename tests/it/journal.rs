@@ -11,7 +11,9 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::cgi::{say, write_program};
-use crate::harness::{Server, Setup, TIMEOUT, ask, command, connect, fill, make_folder, run_client, skip};
+use crate::harness::{
+    Server, Setup, TIMEOUT, ask, command, connect, fill, make_folder, receive, run_client, skip,
+};
 
 const MOUNT: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && \
     mount --bind \"$JOURNAL\" /run/systemd/journal && exec \"$@\"";
@@ -90,7 +92,7 @@ impl Journal {
     fn read(&self) -> HashMap<String, String> {
         let mut buffer = vec![0; 65_536];
         loop {
-            let length = self.socket.as_ref().unwrap().recv(&mut buffer).unwrap();
+            let length = receive(self.socket.as_ref().unwrap(), &mut buffer).unwrap();
             let entry = parse_entry(&buffer[..length]);
             if entry.contains_key("MESSAGE") {
                 return entry;

@@ -72,7 +72,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["failure"],
             &["stream"],
             &["budget", "canned", "target"],
-            &["chunked", "date", "fields", "limits", "path"],
+            &["chunked", "date", "fields", "limits", "page", "path"],
             &["mod"],
         ],
     ),

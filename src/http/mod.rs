@@ -11,6 +11,7 @@ pub(crate) mod failure;
 pub(crate) mod fields;
 pub(crate) mod framing;
 pub(crate) mod limits;
+pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -17,6 +17,7 @@ use std::borrow::Cow;
 use super::exchange::Exchange;
 use super::root::{FileKind, LookupError, OpenFile, Root, is_hidden};
 use crate::http::failure::Failure;
+use crate::http::page::POLICY;
 use crate::http::path;
 use crate::outcome::Outcome;
 use listing::Order;
@@ -115,7 +116,7 @@ impl Files {
         let page = page::render(&exchange.request.path, &listing, order, !exchange.rest.is_empty());
         let mut head = exchange.response.head(200);
         head.field("Content-Type", "text/html; charset=utf-8").no_sniff();
-        head.field("Content-Security-Policy", page::POLICY);
+        head.field("Content-Security-Policy", POLICY);
         head.send(page.as_bytes())?;
         Ok(Outcome::Served)
     }

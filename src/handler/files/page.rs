@@ -4,28 +4,17 @@ use std::fmt::Write;
 
 use super::listing::{DirectoryEntry, ENTRIES_MAX, Listing, Order, show_number, show_size, show_time};
 use crate::handler::root::FileKind;
+use crate::http::page::{self, escape, show_bytes};
 use crate::http::path;
-
-/// Allows the page its style and nothing else.
-pub(crate) const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = include_str!("page.css");
 
 /// Renders the listing of the directory at the decoded `path`. `has_parent`: its parent directory is served, too.
 pub(crate) fn render(path: &[u8], listing: &Listing, order: Order, has_parent: bool) -> String {
-    let mut page = String::with_capacity(2048 + 256 * listing.entries.len());
-    let title = show_name(path);
-    push(
-        &mut page,
-        format_args!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>Index of {title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <h1>Index of <bdi>{title}</bdi></h1>\n"
-        ),
-    );
+    let title = show_bytes(path);
+    let mut page = page::begin(&format!("Index of {title}"), STYLE);
+    page.reserve(256 * listing.entries.len());
+    push(&mut page, format_args!("<h1>Index of <bdi>{title}</bdi></h1>\n"));
     if has_parent {
         page.push_str("<p><a href=\"../\">Parent directory</a></p>\n");
     }
@@ -43,7 +32,7 @@ pub(crate) fn render(path: &[u8], listing: &Listing, order: Order, has_parent: b
     } else {
         push_table(&mut page, listing, order);
     }
-    page.push_str("</main>\n</body>\n</html>\n");
+    page.push_str(page::END);
     page
 }
 
@@ -82,7 +71,7 @@ fn push_row(page: &mut String, entry: &DirectoryEntry) {
     let slash = if entry.metadata.kind == FileKind::Directory { "/" } else { "" };
     // After `./`, no name is taken for a scheme, a host or a query.
     let link = escape(&path::encode(&entry.name));
-    let name = show_name(&entry.name);
+    let name = show_bytes(&entry.name);
     push(
         page,
         format_args!("<tr><th scope=\"row\"><a href=\"./{link}{slash}\"><bdi>{name}</bdi>{slash}</a></th>"),
@@ -97,33 +86,6 @@ fn push_row(page: &mut String, entry: &DirectoryEntry) {
     let time = show_time(entry.metadata.seconds);
     let (date, clock) = (&time[..10], &time[11..16]);
     push(page, format_args!("<td><time datetime=\"{time}\">{date} <span>{clock}</span></time></td></tr>\n"));
-}
-
-/// A name as text. U+FFFD replaces invalid UTF-8, control characters, and those that change the direction of the
-/// text.
-fn show_name(name: &[u8]) -> String {
-    let visible = |c: char| match c {
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    };
-    escape(&String::from_utf8_lossy(name).chars().map(visible).collect::<String>())
-}
-
-/// Escapes for text and for quoted attributes.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

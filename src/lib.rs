@@ -39,6 +39,7 @@ mod notify;
 mod outcome;
 mod scoreboard;
 mod source;
+mod uplink;
 
 #[expect(unsafe_code, reason = "the one door to the kernel's dangerous calls")]
 mod sys;

@@ -25,7 +25,7 @@ const FLOORS: &[&[&str]] = &[
     &["http", "journal", "listen"],
     &["capacity", "confine"],
     &["limits"],
-    &["environment", "scoreboard", "source"],
+    &["environment", "scoreboard", "source", "uplink"],
     &["connection", "escape", "interpreter", "notify", "outcome"],
     &["sys"],
 ];
@@ -51,7 +51,10 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["key"],
         ],
     ),
-    ("child", &[&["spare", "in_place", "supplies"], &["mod"], &["program", "session"], &["work"]]),
+    (
+        "child",
+        &[&["spare", "in_place", "supplies"], &["mod"], &["program", "session"], &["report"], &["work"]],
+    ),
     (
         "handler",
         &[

@@ -5,6 +5,7 @@
 
 pub(crate) mod in_place;
 mod program;
+mod report;
 pub(crate) mod session;
 pub(crate) mod supplies;
 pub(crate) mod work;
@@ -113,7 +114,8 @@ fn shed_inheritance(work: &Work<'_>) -> io::Result<()> {
     if confinement.starts_programs || !confinement.is_on {
         setsid()?;
     }
-    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.log];
+    let uplink = work.kit.uplink.map(|uplink| uplink.as_raw_fd());
+    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.log, uplink];
     let output = work.kit.program_output.map(|output| output.as_raw_fd());
     sys::close_all_but(own.into_iter().flatten().chain(output).chain(work.service.descriptors()))
 }

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use super::report::Reporter;
 use super::work::{Kit, Work};
 use crate::connection::Identity;
 use crate::handler::exchange::{Exchange, ProgramTerms, Setting};
@@ -56,10 +57,12 @@ struct Session<'c> {
     slot: Slot,
     programs: ProgramTerms<'c>,
     limits: &'c Limits,
+    reporter: Option<Reporter<'c>>,
 }
 
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
+    let reporter = Reporter::new(&work.kit);
     let Work { connection, service, kit: Kit { limits, slot, mask, date, buffer, .. } } = work;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
@@ -74,6 +77,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             keeps_leftovers: service.leftover == Leftover::Keep,
         },
         limits,
+        reporter,
     };
     let outcome = session.run(date, buffer);
     session.stream.limit_unread(session.limits.write_timeout);
@@ -136,16 +140,23 @@ impl Session<'_> {
             Err(failure) => return self.refuse(&mut response, failure),
         };
         let mut body = Body::new(&request, &input[length..], &self.stream, &progress, self.body_limits());
-        let outcome = match self.dispatch(&request, &mut body, &mut response) {
-            Ok(outcome) => outcome,
+        let result = match self.dispatch(&request, &mut body, &mut response) {
+            Ok(outcome) => Ok(outcome),
             Err(failure) if response.has_begun() => {
                 if failure == Failure::TimedOut {
                     self.stream.reset_on_close();
                 }
                 self.record_gone(failure);
-                return Next::Close { outcome: Outcome::ClientError, unread: false };
+                Err(Next::Close { outcome: Outcome::ClientError, unread: false })
             }
-            Err(failure) => return self.refuse(&mut response, failure),
+            Err(failure) => Err(self.refuse(&mut response, failure)),
+        };
+        if let Some(reporter) = &self.reporter {
+            reporter.report(&request);
+        }
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(next) => return next,
         };
         if outcome != Outcome::Served || !response.keeps_alive() {
             return Next::Close { outcome, unread: !body.is_done() };

@@ -1,6 +1,6 @@
 //! What children start with, made ahead of their forks.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::sys::signal::SigSet;
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,14 @@ use crate::http::limits::Limits;
 use crate::http::request;
 use crate::journal;
 use crate::scoreboard::Slot;
+use crate::uplink::Uplink;
 
 /// What holds for every child, whatever its service.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct ChildSettings {
     pub(crate) http: Limits,
+    /// Each request is reported when it is answered.
+    pub(crate) reports_requests: bool,
 }
 
 /// Everything but the connection and the slot: a child allocates nothing of its own on its way to the first byte.
@@ -29,17 +32,21 @@ pub(crate) struct Supplies {
     buffer: Vec<u8>,
     /// What the log of children has open.
     log: Option<RawFd>,
+    uplink: Option<Uplink>,
+    reports_requests: bool,
 }
 
 impl Supplies {
-    /// To be called when the signals of this process are set.
-    pub(crate) fn new(settings: ChildSettings) -> Self {
-        let limits = settings.http;
+    /// To be called when the signals of this process are set. `uplink`: where children send messages, if not to this very
+    /// process.
+    pub(crate) fn new(settings: ChildSettings, uplink: Option<Uplink>) -> Self {
+        let ChildSettings { http: limits, reports_requests } = settings;
         request::warm_up();
         let mut mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty()); // cannot fail
         mask.remove(WAKE_UP);
         let buffer = vec![0; limits.max_head_size + RESPONSE_ROOM];
-        Self { limits, mask, date: Date::now(), buffer, log: journal::child_descriptor() }
+        let (date, log) = (Date::now(), journal::child_descriptor());
+        Self { limits, mask, date, buffer, log, uplink, reports_requests }
     }
 
     /// Lets children keep what [`journal::open_for_children`] has opened. (To ask it there would write to its page: it is
@@ -48,8 +55,9 @@ impl Supplies {
         self.log = journal::child_descriptor();
     }
 
-    pub(crate) fn log_descriptor(&self) -> Option<RawFd> {
-        self.log
+    /// What children keep.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> + Clone {
+        self.log.into_iter().chain(self.uplink.as_ref().map(|uplink| uplink.as_fd().as_raw_fd()))
     }
 
     /// Copies the pages that a response needs, so that a spare need not do it when its connection comes.
@@ -63,7 +71,9 @@ impl Supplies {
         // A copy: the page of the other need not be copied.
         let mut date = self.date;
         date.refresh();
-        let Self { limits, mask, buffer, log, .. } = self;
-        Kit { limits, slot, mask: *mask, program_output, log: *log, date, buffer }
+        let Self { limits, mask, buffer, log, uplink, reports_requests, .. } = self;
+        let uplink = uplink.as_ref().map(AsFd::as_fd);
+        let (mask, log, reports_requests) = (*mask, *log, *reports_requests);
+        Kit { limits, slot, mask, program_output, log, uplink, reports_requests, date, buffer }
     }
 }

@@ -23,6 +23,10 @@ pub(crate) struct Kit<'a> {
     pub(crate) program_output: Option<BorrowedFd<'a>>,
     /// What the log has open.
     pub(crate) log: Option<RawFd>,
+    /// Where the child sends messages: see [`crate::uplink`].
+    pub(crate) uplink: Option<BorrowedFd<'a>>,
+    /// It reports each request that it has answered.
+    pub(crate) reports_requests: bool,
     pub(crate) date: Date,
     /// Room for a request's head, and behind it for the response to it: in most connections one page.
     pub(crate) buffer: &'a mut Vec<u8>,

@@ -94,7 +94,7 @@ impl ConfigKeys {
             listen: listen_tables,
             peer_timeout: limits.peer_timeout.0,
             admission: limits.build_admission(),
-            children: ChildSettings { http: limits.build_http() },
+            children: ChildSettings { http: limits.build_http(), reports_requests: false },
             process,
             log: log.build(),
             services: services.into_iter().collect::<Option<_>>()?,

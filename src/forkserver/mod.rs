@@ -30,6 +30,7 @@ use crate::outcome::Outcome;
 use crate::scoreboard::Slot;
 use crate::service::{Leftover, Protocol, RootWatch, Service};
 use crate::sys::{self, Exit};
+use crate::uplink::Uplink;
 use start::Start;
 
 /// Descriptors that children do not keep are above this number, if there are not too many roots.
@@ -90,7 +91,7 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
 
 impl ForkServer {
     fn new(briefing: Briefing<Service>) -> io::Result<(Self, u64, Destination)> {
-        let Briefing { service, children, forks_twice, spares, log, open_files, .. } = briefing;
+        let Briefing { service, children, forks_twice, spares, log, open_files, uplink, .. } = briefing;
         let program_output = matches!(service.protocol, Protocol::Exec(_)).then_some(briefing.program_output);
         let server = Self {
             service,
@@ -98,7 +99,7 @@ impl ForkServer {
             channel: Channel::new(briefing.channel).move_above(CHILDREN_BELOW)?,
             scoreboard: sys::move_above(CHILDREN_BELOW, briefing.scoreboard)?,
             program_output,
-            supplies: Supplies::new(children),
+            supplies: Supplies::new(children, uplink.map(Uplink::new)),
             supervisor: Pid::parent(),
             spares,
             forks_twice,
@@ -113,7 +114,8 @@ impl ForkServer {
     fn reserve_connection(&self) -> io::Result<File> {
         let own = [self.channel.as_fd(), self.scoreboard.as_fd()].map(|fd| fd.as_raw_fd());
         let output = self.program_output.as_ref().map(AsRawFd::as_raw_fd);
-        sys::close_all_but(own.into_iter().chain(output).chain(self.service.descriptors()))?;
+        let kept = own.into_iter().chain(output).chain(self.supplies.descriptors());
+        sys::close_all_but(kept.chain(self.service.descriptors()))?;
         File::open("/dev/null")
     }
 

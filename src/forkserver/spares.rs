@@ -41,7 +41,7 @@ impl ForkServer {
         // Not the end of the channel that it has sent: it must find that the supervisor closes it.
         let own = [&self.channel, channel].map(|channel| channel.as_fd().as_raw_fd());
         let output = self.program_output.as_ref().map(AsRawFd::as_raw_fd);
-        let kept = own.into_iter().chain([self.scoreboard.as_raw_fd()]).chain(self.supplies.log_descriptor());
+        let kept = own.into_iter().chain([self.scoreboard.as_raw_fd()]).chain(self.supplies.descriptors());
         if sys::close_all_but(kept.chain(output).chain(self.service.descriptors())).is_err() {
             return Outcome::SystemError.code();
         }

@@ -28,6 +28,9 @@ pub(crate) struct Briefing<S> {
     pub(crate) open_files: u64,
     #[serde(with = "sys::by_number")]
     pub(crate) channel: OwnedFd,
+    /// Where children send messages: see [`crate::uplink`].
+    #[serde(with = "sys::option_by_number")]
+    pub(crate) uplink: Option<OwnedFd>,
     #[serde(with = "sys::by_number")]
     pub(crate) scoreboard: OwnedFd,
     /// The text of this program in huge pages, where that is possible.
@@ -50,8 +53,9 @@ impl Briefing<&Service> {
         sys::seal(file.as_fd())?;
         file.rewind()?;
         let own = [&self.channel, &self.scoreboard, &self.program_output].map(AsRawFd::as_raw_fd);
-        let text = self.text.as_ref().map(AsRawFd::as_raw_fd);
-        let mut inherited: Vec<_> = own.into_iter().chain(text).chain(self.service.descriptors()).collect();
+        let optional = [&self.uplink, &self.text].into_iter().flatten().map(AsRawFd::as_raw_fd);
+        let mut inherited: Vec<_> =
+            own.into_iter().chain(optional).chain(self.service.descriptors()).collect();
         inherited.push(file.as_raw_fd());
         Ok((file.into(), inherited))
     }

@@ -25,8 +25,8 @@ pub(super) enum Process {
     /// A fork server is to fork a child for it, or has forked a spare that is to start. The socket is the supervisor's copy:
     /// the connection can be handed over again.
     Awaited { socket: Option<OwnedFd>, taker: Taker, since: Instant },
-    /// This child serves it. It is not reaped, so that its pid is its own.
-    Running { pid: Pid, pidfd: OwnedFd },
+    /// This child, of the fork server with this number, serves it. It is not reaped, so that its pid is its own.
+    Running { pid: Pid, pidfd: OwnedFd, server: u32 },
     /// This very process serves it.
     Own,
 }
@@ -102,6 +102,14 @@ impl Child {
     pub(crate) fn pid(&self) -> Option<Pid> {
         match self.process {
             Process::Running { pid, .. } => Some(pid),
+            Process::Awaited { .. } | Process::Own => None,
+        }
+    }
+
+    /// The fork server that its process comes from, once it has one.
+    pub(crate) fn server(&self) -> Option<u32> {
+        match self.process {
+            Process::Running { server, .. } => Some(server),
             Process::Awaited { .. } | Process::Own => None,
         }
     }
@@ -209,7 +217,7 @@ impl Child {
     /// Sends a signal to the process. Where it has become a program, to its group as well: the processes that it has
     /// started. The group is that of the child's own session, which no other child can join.
     pub(super) fn send(&self, signal: Signal) {
-        if let Process::Running { pid, pidfd } = &self.process {
+        if let Process::Running { pid, pidfd, .. } = &self.process {
             if let Protocol::Exec(_) = self.service.protocol
                 && killpg(*pid, signal).is_ok()
             {

@@ -88,7 +88,7 @@ impl Children {
         child.gaps = gaps;
         // The supervisor's copy of the socket is closed, or serves to see that nothing moves.
         if let Process::Awaited { socket: Some(socket), .. } =
-            mem::replace(&mut child.process, Process::Running { pid, pidfd })
+            mem::replace(&mut child.process, Process::Running { pid, pidfd, server })
             && let Some(timeout) = child.service.idle_timeout
         {
             child.idle = IdleWatch::new(socket, timeout, Instant::now());

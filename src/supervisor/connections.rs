@@ -15,13 +15,13 @@ use super::backpressure::{Backpressure, Expired, is_descriptor_shortage};
 use super::child::Child;
 use super::children::Children;
 use super::events::{BATCH, Event, Events};
-use super::fork_server::Shared;
 use super::handover::Launcher;
 use super::orphans::Orphans;
 use super::outputs::Outputs;
 use super::refusal::{Reason, Refusals};
 use super::reserves::Reserves;
 use super::settings::Settings;
+use super::uplinks::Uplinks;
 use crate::child::in_place::End;
 use crate::connection::Connection;
 use crate::journal;
@@ -39,6 +39,7 @@ pub(crate) struct Connections {
     pub(super) children: Children,
     pub(super) orphans: Orphans,
     pub(super) outputs: Outputs,
+    pub(super) uplinks: Uplinks,
     /// Processes that have exited and could not be reaped, and when to try again.
     pub(super) unreaped: Vec<(Event, Instant)>,
     /// Connections whose record is written.
@@ -65,6 +66,7 @@ impl Connections {
             children: Children::new(process.max_connections),
             orphans: Orphans::new(),
             outputs: Outputs::default(),
+            uplinks: Uplinks::default(),
             unreaped: Vec::new(),
             recorded: 0,
             open_files: getrlimit(Resource::RLIMIT_NOFILE)?.0,
@@ -217,6 +219,7 @@ impl Connections {
                 Event::Process(pid) => self.reap_process(pid, now),
                 Event::Report(server) => self.receive_reports(server, now),
                 Event::Output(id) => self.outputs.read(id, now),
+                Event::Uplink(server) => self.receive_messages(server, now),
             }
         }
     }
@@ -228,11 +231,8 @@ impl Connections {
         self.refusals.refresh(now);
         self.children.terminate_due(now);
         self.orphans.refresh(now);
-        let Self { launcher: Launcher { fork_servers, scoreboard, text, .. }, events, outputs, .. } = self;
-        fork_servers.refresh(
-            &mut Shared { scoreboard: scoreboard.file(), text: text.as_ref(), events, outputs },
-            now,
-        );
+        let (fork_servers, mut shared) = self.share();
+        fork_servers.refresh(&mut shared, now);
         self.hand_over_late(now);
         self.reap_again(now);
         if self.orphans.is_walk_due(now) {

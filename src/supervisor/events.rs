@@ -1,5 +1,5 @@
 //! What the supervisor waits for in addition to its listeners and signals, in one set of the kernel: processes that exit,
-//! and fork servers that report (epoll(7)). Its cost does not grow with the number of processes.
+//! and fork servers that report, and children that send (epoll(7)). Its cost does not grow with the number of processes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,6 +25,8 @@ pub(crate) enum Event {
     Report(u32),
     /// Programs have written to the pipe with this number.
     Output(u32),
+    /// Children of the fork server with this number have sent messages.
+    Uplink(u32),
 }
 
 impl Event {
@@ -34,6 +36,7 @@ impl Event {
             Self::Process(pid) => (1, pid.as_raw().unsigned_abs()),
             Self::Report(id) => (2, id),
             Self::Output(id) => (3, id),
+            Self::Uplink(id) => (4, id),
         };
         kind << 32 | u64::from(number)
     }
@@ -45,7 +48,8 @@ impl Event {
             0 => Self::Child(number),
             1 => Self::Process(Pid::from_raw(number.cast_signed())),
             2 => Self::Report(number),
-            _ => Self::Output(number),
+            3 => Self::Output(number),
+            _ => Self::Uplink(number),
         }
     }
 }
@@ -115,6 +119,7 @@ mod tests {
             Event::Process(Pid::from_raw(i32::MAX)),
             Event::Report(7),
             Event::Output(0),
+            Event::Uplink(u32::MAX),
         ] {
             assert_eq!(Event::from_word(event.to_word()), event);
         }

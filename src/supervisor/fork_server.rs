@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use super::events::{Event, Events};
 use super::outputs::Outputs;
+use super::uplinks::Uplinks;
 use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
 use crate::handover::briefing::Briefing;
@@ -36,12 +37,20 @@ pub(crate) struct Template {
     pub(crate) open_files: u64,
 }
 
+impl Template {
+    /// Whether the children of this service have something to send to the supervisor while they serve.
+    fn sends_messages(&self, service: &Service) -> bool {
+        self.children.reports_requests && service.is_http()
+    }
+}
+
 /// What fork servers share with the supervisor, or use of it.
 pub(crate) struct Shared<'a> {
     pub(crate) scoreboard: BorrowedFd<'a>,
     pub(crate) text: Option<&'a OwnedFd>,
     pub(crate) events: &'a Events,
     pub(crate) outputs: &'a mut Outputs,
+    pub(crate) uplinks: &'a mut Uplinks,
 }
 
 impl Shared<'_> {
@@ -129,6 +138,10 @@ impl ForkServer {
         shared: &mut Shared<'_>,
     ) -> io::Result<Self> {
         let (ours, theirs) = sys::open_channel()?;
+        let uplink = match template.sends_messages(service) {
+            true => Some(shared.uplinks.add(id, &service.name, shared.events)?.into_fd()),
+            false => None,
+        };
         let briefing = Briefing {
             service: &**service,
             children: template.children,
@@ -138,6 +151,7 @@ impl ForkServer {
             style: template.style,
             open_files: template.open_files,
             channel: theirs,
+            uplink,
             scoreboard: shared.scoreboard.try_clone_to_owned()?,
             text: shared.text.map(OwnedFd::try_clone).transpose()?,
             program_output: shared.open_program_output(service, template.log)?,

@@ -94,7 +94,7 @@ impl Launcher {
     /// [`Self::has_slot`].
     pub(crate) fn serve_in_place(&mut self, connection: Connection, service: &Arc<Service>) -> (Child, End) {
         let slot = self.scoreboard.take().unwrap_or_else(|| unreachable!("callers check `has_slot`"));
-        let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings));
+        let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings, None));
         let end =
             in_place::serve(&mut Work { connection: &connection, service, kit: supplies.kit(slot, None) });
         let Connection { socket, identity } = connection;

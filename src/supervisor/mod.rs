@@ -16,6 +16,7 @@ mod fork_servers;
 mod handover;
 mod lifecycle;
 mod listeners;
+mod messages;
 mod orphans;
 mod outputs;
 mod reap;
@@ -32,6 +33,7 @@ mod start;
 mod status;
 mod unreported;
 mod unserved;
+mod uplinks;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

@@ -42,13 +42,17 @@ impl Connections {
                 return;
             }
         }
-        let Some(pid) = self.children.get(slot).and_then(Child::pid) else { return };
+        let Some((pid, server)) = self.children.get(slot).and_then(|child| child.pid().zip(child.server()))
+        else {
+            return;
+        };
         let (exit, usage) = match sys::reap(pid) {
             Ok(None) => return self.reap_later(Event::Child(slot), now),
             Ok(Some(end)) => end,
             // It has been reaped elsewhere, which should not happen: its record must not be lost.
             Err(_) => (Exit::Unknown, Usage::default()),
         };
+        self.receive_last_messages(server, now);
         if let Some(child) = self.children.remove(slot) {
             self.end_child(&child, pid, exit, usage, now);
         }

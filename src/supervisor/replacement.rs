@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::connections::Connections;
 use super::fork_server::{Shared, Template};
+use super::fork_servers::ForkServers;
 use super::handover::Launcher;
 use super::reserves::Reserves;
 use super::settings::{Model, Settings};
@@ -46,9 +47,16 @@ impl Connections {
             style: journal::style_by(settings.log), // they may become those of a reload
             open_files: self.open_files,
         };
-        let Self { launcher: Launcher { fork_servers, scoreboard, text, .. }, events, outputs, .. } = self;
-        let shared = &mut Shared { scoreboard: scoreboard.file(), text: text.as_ref(), events, outputs };
-        fork_servers.start_all(&settings.services, template, process.fork_servers, shared).map(Starting)
+        let (fork_servers, mut shared) = self.share();
+        fork_servers.start_all(&settings.services, template, process.fork_servers, &mut shared).map(Starting)
+    }
+
+    /// The fork servers, and what they share with this process.
+    pub(super) fn share(&mut self) -> (&mut ForkServers, Shared<'_>) {
+        let Self { launcher, events, outputs, uplinks, .. } = self;
+        let Launcher { fork_servers, scoreboard, text, .. } = launcher;
+        let (scoreboard, text) = (scoreboard.file(), text.as_ref());
+        (fork_servers, Shared { scoreboard, text, events, outputs, uplinks })
     }
 
     /// Whether these fork servers are ready.
@@ -93,9 +101,8 @@ impl Connections {
     /// Starts the fork servers of a service again, since its settings do not lead to the same files any more. Its
     /// connections wait until they are ready.
     pub(super) fn restart_fork_servers(&mut self, service: &Arc<Service>) {
-        let Self { launcher: Launcher { fork_servers, scoreboard, text, .. }, events, outputs, .. } = self;
-        let shared = &mut Shared { scoreboard: scoreboard.file(), text: text.as_ref(), events, outputs };
-        if let Err(sentence) = fork_servers.restart(service, shared) {
+        let (fork_servers, mut shared) = self.share();
+        if let Err(sentence) = fork_servers.restart(service, &mut shared) {
             journal::log_warning(&sentence);
         }
     }

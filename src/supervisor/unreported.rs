@@ -105,7 +105,7 @@ impl Connections {
 }
 
 /// Whether a child of this process has exited. It is not reaped.
-fn has_exited(pid: Pid) -> bool {
+pub(super) fn has_exited(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)))
 }

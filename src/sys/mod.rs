@@ -23,7 +23,9 @@ pub(crate) use descriptors::{
 };
 pub(crate) use fork::{exit_now, fork_child, fork_sibling};
 pub(crate) use memory::{PAGE, create_memory_file, map_shared_words, seal};
-pub(crate) use passing::{Patience, open_channel, receive_message, send_message};
+pub(crate) use passing::{
+    FromSender, Patience, open_channel, receive_from_sender, receive_message, send_message,
+};
 #[cfg(test)]
 pub(crate) use privileges::try_call;
 pub(crate) use privileges::{drop_capabilities, empty_bounding_set};

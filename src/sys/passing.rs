@@ -5,8 +5,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, send, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, send,
+    sendmsg, socketpair,
 };
+use nix::unistd::Pid;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
@@ -98,4 +100,41 @@ pub(crate) fn receive_message(
         0 => Ok(None), // messages are never empty
         length => Ok(Some((length, fd))),
     }
+}
+
+/// What [`receive_from_sender`] has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromSender {
+    /// A message of this length, from this process.
+    Message(usize, Pid),
+    /// A message that is too long, or that came with descriptors, which are closed.
+    Invalid,
+    /// The other end is closed.
+    End,
+}
+
+/// Receives a message into `bytes` from a socket that has `SO_PASSCRED`, without waiting. The kernel gives every message
+/// the process ID of its sender, an empty one as well, so that what has none is the end.
+///
+/// # Errors
+/// Those of recvmsg(2), EAGAIN when there is no message now.
+pub(crate) fn receive_from_sender(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<FromSender> {
+    // Room for the sender alone: the kernel installs no descriptor that came with the message.
+    let mut control = nix::cmsg_space!(UnixCredentials);
+    let mut parts = [IoSliceMut::new(bytes)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = loop {
+        match nix::sys::socket::recvmsg::<()>(channel.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    if received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Ok(FromSender::Invalid);
+    }
+    let sender = received.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::ScmCredentials(sender) => Some(Pid::from_raw(sender.pid())),
+        _ => None,
+    });
+    Ok(sender.map_or(FromSender::End, |pid| FromSender::Message(received.bytes, pid)))
 }

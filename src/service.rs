@@ -79,8 +79,8 @@ impl Service {
 
     /// What a client reads that gets no process: a response, or the text of the service.
     pub(crate) fn refuse(&self, status: u16, why: &str, retry_after: Option<u64>) -> Cow<'_, str> {
-        match self.protocol {
-            Protocol::Http(_) => canned::refuse(status, why, retry_after).into(),
+        match &self.protocol {
+            Protocol::Http(site) => canned::refuse(status, why, retry_after, site.fields()).into(),
             Protocol::Exec(_) => self.refusal.as_str().into(),
         }
     }

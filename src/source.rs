@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::connection::Peer;
 
@@ -100,7 +101,7 @@ fn show_network(network: &IpNet, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// An entry of an access list: `10.0.0.0/8`, `2001:db8::1`, `uid:1000`, or `unix` for every user of this host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Network {
     Inet(IpNet),
     User(u32),
@@ -154,7 +155,7 @@ impl fmt::Display for Network {
 }
 
 /// The peers that a list matches.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Networks(pub(crate) Vec<Network>);
 
 impl Networks {
@@ -167,15 +168,20 @@ impl Networks {
     }
 }
 
-/// Which peers may connect at all: the most specific matching entry of both lists wins, on a tie `deny`. A peer that
-/// no entry matches may connect if `allow` is empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Which peers are admitted: the most specific matching entry of both lists wins, on a tie `deny`. A peer that
+/// no entry matches is admitted if `allow` is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AccessList {
     pub(crate) allow: Networks,
     pub(crate) deny: Networks,
 }
 
 impl AccessList {
+    /// Whether it admits every peer.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.allow.0.is_empty() && self.deny.0.is_empty()
+    }
+
     pub(crate) fn admits(&self, peer: &Peer) -> bool {
         match (self.allow.most_specific(peer), self.deny.most_specific(peer)) {
             (Some(allow), Some(deny)) => allow > deny,

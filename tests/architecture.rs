@@ -60,7 +60,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
         &[
             &["site"],
             &["mod"],
-            &["cgi", "files", "probe", "redirect", "respond"],
+            &["access", "cgi", "files", "probe", "redirect", "respond"],
             &["exchange", "moved"],
             &["root"],
         ],

@@ -135,6 +135,7 @@ impl Session<'_> {
         };
         let budget = TimeBudget::for_response(self.limits);
         let mut response = Responder::new(&self.stream, &progress, date, terms, room, budget);
+        response.set_fields(self.site.fields());
         let (request, length) = match parsed {
             Ok(parsed) => parsed,
             Err(failure) => return self.refuse(&mut response, failure),

@@ -8,13 +8,15 @@ use super::confine::{Confine, ConfineKeys};
 use super::exec::ExecKeys;
 use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
-use super::lists::{List, TableList};
+use super::lists::{List, TableList, TextMap};
 use super::quantity::Time;
 use super::rlimits::RlimitKeys;
 use super::route::RouteTable;
+use super::route::fields::build_fields;
 use super::scalar::{Integer, Text};
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::site::{Route, Site};
+use crate::http::fields::FixedFields;
 use crate::limits::RlimitKey;
 use crate::service::{Leftover, Protocol, Service};
 use crate::source::{AccessList, Network, Networks};
@@ -39,6 +41,7 @@ keys! {
 keys! {
     /// The further keys of a service with the protocol http.
     HttpKeys {
+        headers: TextMap = TextMap::default(),
         route: TableList<RouteTable> = TableList(vec![RouteTable::default()]),
     }
 }
@@ -134,9 +137,7 @@ impl ServiceTable {
         let Self { keys, rlimits, protocol } = self;
         let rlimits = rlimits.build(place);
         let (protocol, refusal, idle_timeout) = match protocol {
-            ProtocolKeys::Http(keys) => {
-                (build_site(keys, &place.key("route")).map(Protocol::Http), String::new(), None)
-            }
+            ProtocolKeys::Http(keys) => (build_site(keys, place).map(Protocol::Http), String::new(), None),
             ProtocolKeys::Exec(mut keys) => {
                 let Text(refusal) = keys.refusal.take().unwrap_or_default();
                 let idle_timeout = keys.idle_timeout.take().map(|Time(timeout)| timeout);
@@ -169,6 +170,9 @@ const ROUTES_MAX: usize = 65_000;
 
 fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
     let TableList(tables) = keys.route;
+    let varies = tables.iter().find_map(RouteTable::varies);
+    let fields = build_fields(keys.headers, &place.key("headers"), &FixedFields::default(), varies);
+    let place = place.key("route");
     if tables.is_empty() || tables.len() > ROUTES_MAX {
         place.reject(format!("expected 1 to {ROUTES_MAX} routes, found {}", tables.len()));
         return None;
@@ -186,7 +190,8 @@ fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
                 .key("path")
                 .reject(format!("another route has the same path, host and extension: {path:?}"));
         }
-        routes.push(table.build(&place, requests));
+        routes.push(table.build(&place, requests, fields.as_ref().unwrap_or(&FixedFields::default())));
     }
-    routes.into_iter().collect::<Option<_>>().map(Site::new)
+    let routes = routes.into_iter().collect::<Option<_>>();
+    Some(Site::new(routes?, fields?))
 }

@@ -2,7 +2,7 @@
 
 use super::root::LookupError;
 use crate::confine::Confinement;
-use crate::connection::Identity;
+use crate::connection::{Identity, Peer};
 use crate::http::body::Body;
 use crate::http::failure::Failure;
 use crate::http::request::Request;
@@ -84,6 +84,11 @@ impl<'r, 'c> Exchange<'r, 'c> {
             is_internal_redirect: as_get,
             ..*self
         }
+    }
+
+    /// The client, for access lists.
+    pub(crate) fn client_peer(&self) -> &'c Peer {
+        &self.identity.peer
     }
 
     /// Sends an error response. An outcome other than `Served` closes the connection, since its record shows the last

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod access;
 pub(crate) mod cgi;
 pub(crate) mod exchange;
 pub(crate) mod files;

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::path::Path;
 
 use super::Handler;
+use super::access::Access;
 use super::exchange::{ALLOWED, Answer, Exchange, InternalRedirect};
 use super::files::Files;
 use crate::http::failure::Failure;
@@ -21,6 +22,8 @@ const REDIRECTS_MAX: u32 = 5;
 pub(crate) struct Site {
     /// The first that fits takes the request.
     routes: Vec<Route>,
+    /// Added to responses of no route.
+    fields: FixedFields,
 }
 
 /// Which requests a handler answers.
@@ -32,15 +35,17 @@ pub(crate) struct Route {
     pub(crate) path: String,
     /// Takes only paths that have a segment with this ending, such as `.php`.
     pub(crate) extension: Option<String>,
+    /// `None`: every client may use it.
+    pub(crate) access: Option<Box<Access>>,
     pub(crate) handler: Handler,
-    /// Added to each response.
+    /// Added to each response, those of the service included.
     pub(crate) fields: FixedFields,
 }
 
 impl Site {
     /// Sorts the routes from the most to the least specific: longest path first; for the same path, routes with an
     /// extension first (so that no other route sends the source of a program), then exact hosts, wildcards, no host.
-    pub(crate) fn new(mut routes: Vec<Route>) -> Self {
+    pub(crate) fn new(mut routes: Vec<Route>, fields: FixedFields) -> Self {
         let host_rank = |route: &Route| match &route.host {
             Some(host) if host.starts_with("*.") => (1, usize::MAX - host.len()),
             Some(_) => (0, 0),
@@ -49,11 +54,16 @@ impl Site {
         let extension_rank = |route: &Route| Reverse(route.extension.as_ref().map(String::len));
         routes
             .sort_by_cached_key(|route| (Reverse(route.path.len()), extension_rank(route), host_rank(route)));
-        Self { routes }
+        Self { routes, fields }
     }
 
     pub(crate) fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// The fields of every response.
+    pub(crate) fn fields(&self) -> &FixedFields {
+        &self.fields
     }
 
     /// Lets the handler of the request's route answer, and follows its internal redirects.
@@ -97,6 +107,11 @@ impl Site {
             let rest = &exchange.request.path[exchange.route_path.len()..];
             rest.strip_prefix(b"/").unwrap_or(rest)
         };
+        if let Some(access) = &route.access
+            && let Some(outcome) = access.refuse(exchange)?
+        {
+            return Ok(Answer::Sent(outcome));
+        }
         match &route.handler {
             Handler::Respond(respond) => respond.answer(exchange).map(Answer::Sent),
             Handler::Files(files) => match self.find_index_on_other_route(exchange, index, files) {
@@ -188,6 +203,7 @@ mod tests {
             host: host.map(str::to_owned),
             path: path.into(),
             extension: None,
+            access: None,
             handler: Handler::Respond(respond),
             fields: FixedFields::default(),
         }
@@ -195,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_longest_path_wins_and_segments_are_whole() {
-        let site = Site::new(vec![route(None, "/"), route(None, "/a/"), route(None, "/a/b")]);
+        let routes = vec![route(None, "/"), route(None, "/a/"), route(None, "/a/b")];
+        let site = Site::new(routes, FixedFields::default());
         let find = |path: &str| site.find_route("", path.as_bytes()).map(|(_, route)| route.path.as_str());
         assert_eq!(find("/a/b"), Some("/a/b"));
         assert_eq!(find("/a/b/c"), Some("/a/b"));
@@ -207,7 +224,8 @@ mod tests {
     #[test]
     fn an_extension_wins_among_equal_paths() {
         let php = Route { extension: Some(".php".into()), ..route(None, "/") };
-        let site = Site::new(vec![route(Some("a"), "/"), php, route(None, "/static/")]);
+        let routes = vec![route(Some("a"), "/"), php, route(None, "/static/")];
+        let site = Site::new(routes, FixedFields::default());
         let find =
             |path: &str| site.find_route("a", path.as_bytes()).map(|(_, route)| route.extension.is_some());
         assert_eq!(find("/x.php"), Some(true));
@@ -221,7 +239,7 @@ mod tests {
         let hosts = [None, Some("*.b"), Some("*.a.b"), Some("a.b")];
         let mut routes: Vec<_> = hosts.iter().map(|&host| route(host, "/")).collect();
         routes.push(route(None, "/longer/"));
-        let site = Site::new(routes);
+        let site = Site::new(routes, FixedFields::default());
         let find = |host: &str| site.find_route(host, b"/").map(|(_, route)| route.host.as_deref());
         assert_eq!(find("A.b:80"), Some(Some("a.b")));
         assert_eq!(find("x.a.b"), Some(Some("*.a.b")));

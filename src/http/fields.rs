@@ -34,7 +34,7 @@ pub(crate) fn is_single(name: &str) -> bool {
     SINGLE.iter().any(|single| single.eq_ignore_ascii_case(name))
 }
 
-/// Header fields that a route adds to each of its responses. They replace a handler's fields of the same name.
+/// Header fields that a service or a route adds to each of its responses. They replace a handler's fields of the same name.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct FixedFields {
     names: Vec<String>,
@@ -43,13 +43,34 @@ pub(crate) struct FixedFields {
 }
 
 impl FixedFields {
-    /// Adds a field; both parts must be valid (RFC 9110, section 5).
+    /// Adds a field; both parts must be valid (RFC 9110, section 5). Without a value, no response has the field.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
-        self.lines.extend([name, ": ", value, "\r\n"]);
+        if !value.is_empty() {
+            self.lines.extend([name, ": ", value, "\r\n"]);
+        }
         self.names.push(name.into());
     }
 
-    fn contains(&self, name: &str) -> bool {
+    /// Adds the fields of others that it does not replace.
+    pub(crate) fn complete(&mut self, others: &Self) {
+        let own = self.names.len();
+        for name in &others.names {
+            if self.names[..own].iter().any(|own| own.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let is_its = |line: &&str| line.split_once(':').is_some_and(|(other, _)| other == name);
+            others.lines.split_inclusive("\r\n").filter(is_its).for_each(|line| self.lines.push_str(line));
+            self.names.push(name.clone());
+        }
+    }
+
+    /// Complete lines.
+    pub(crate) fn lines(&self) -> &str {
+        &self.lines
+    }
+
+    /// Whether it sets, or removes, this field.
+    pub(super) fn contains(&self, name: &str) -> bool {
         self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 }

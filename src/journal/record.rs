@@ -99,6 +99,7 @@ impl Record<'_> {
             .optional("LSBAWS_EXIT_CODE", exit_code)
             .optional_text("LSBAWS_SIGNAL", signal.as_deref())
             .text("LSBAWS_OUTCOME", kind.word())
+            .optional_text("LSBAWS_REASON", (outcome == Some(Outcome::Refused)).then_some("denied"))
             .optional_text("LSBAWS_CLIENT_GONE", snapshot.is_client_gone.then_some("yes"))
             .optional_text("LSBAWS_ORPHANS", self.has_orphans.then_some("yes"))
             .optional_text("LSBAWS_NOT_CONFINED", Some(self.gaps).filter(|gaps| !gaps.is_empty()))

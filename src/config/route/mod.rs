@@ -1,20 +1,24 @@
 //! `[[service.NAME.route]]`: the keys of every route, then those of its handler.
 
 pub(super) mod cgi;
+pub(super) mod fields;
 pub(super) mod files;
 pub(super) mod redirect;
 pub(super) mod respond;
 
 use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
-use super::lists::TextMap;
+use super::lists::{List, TextMap};
 use super::scalar::Text;
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
+use crate::handler::access::Access;
 use crate::handler::site::Route;
 use crate::http::fields::FixedFields;
-use crate::http::{is_token, target};
+use crate::http::target;
+use crate::source::{AccessList, Network, Networks};
 use cgi::CgiKeys;
+use fields::{build_fields, is_field_value};
 use files::FilesKeys;
 use redirect::RedirectKeys;
 use respond::RespondKeys;
@@ -27,6 +31,8 @@ keys! {
         host: Option<Text> = None,
         extension: Option<Text> = None,
         headers: TextMap = TextMap::default(),
+        allow: List<Network> = List(Vec::new()),
+        deny: List<Network> = List(Vec::new()),
     }
 }
 
@@ -138,10 +144,25 @@ impl RouteKeys {
 }
 
 impl RouteTable {
-    /// Opens what the handler needs.
-    pub(super) fn build(self, place: &Place<'_>, requests: Option<RouteRequests>) -> Option<Route> {
-        let is_precompressed = matches!(&self.handler, HandlerKeys::Files(keys) if keys.precompressed.0);
-        let fields = build_fields(self.keys.headers, &place.key("headers"), is_precompressed);
+    /// The key by which the content depends on Accept-Encoding, if it does.
+    pub(super) fn varies(&self) -> Option<&'static str> {
+        match &self.handler {
+            HandlerKeys::Files(keys) if keys.precompressed.0 => Some("precompressed = true"),
+            _ => None,
+        }
+    }
+
+    /// Opens what the handler needs. `of_service`: the fields of all responses of the service.
+    pub(super) fn build(
+        self,
+        place: &Place<'_>,
+        requests: Option<RouteRequests>,
+        of_service: &FixedFields,
+    ) -> Option<Route> {
+        let varies = self.varies();
+        let fields = build_fields(self.keys.headers, &place.key("headers"), of_service, varies);
+        let clients = AccessList { allow: Networks(self.keys.allow.0), deny: Networks(self.keys.deny.0) };
+        let access = (!clients.is_empty()).then(|| Box::new(Access { clients }));
         let extension = requests.as_ref().and_then(|requests| requests.extension.clone());
         let handler = match self.handler {
             HandlerKeys::Respond(keys) => keys.build(place).map(Handler::Respond),
@@ -152,7 +173,7 @@ impl RouteTable {
             HandlerKeys::Probe => Some(Handler::Probe(crate::handler::probe::Probe)),
         };
         let RouteRequests { path, host, extension } = requests?;
-        Some(Route { host, path, extension, handler: handler?, fields: fields? })
+        Some(Route { host, path, extension, access, handler: handler?, fields: fields? })
     }
 }
 
@@ -188,38 +209,4 @@ fn check_extension(extension: &str) -> Result<String, String> {
         return Err(format!("expected an extension such as \".php\", found {extension:?}"));
     }
     Ok(extension.to_owned())
-}
-
-/// Fields that frame or describe the response: lsbaws sets them.
-const OWN_FIELDS: [&str; 5] = ["Connection", "Content-Length", "Content-Type", "Date", "Transfer-Encoding"];
-
-fn build_fields(headers: TextMap, place: &Place<'_>, is_precompressed: bool) -> Option<FixedFields> {
-    let check = |name, value| check_field(name, value, is_precompressed);
-    let mut fields = FixedFields::default();
-    for (name, value) in headers.check_each(place, check)? {
-        fields.add(&name, value.trim());
-    }
-    Some(fields)
-}
-
-fn check_field(name: String, value: String, is_precompressed: bool) -> Result<(String, String), String> {
-    if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
-        return Err("expected a field that lsbaws does not set itself".into());
-    }
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Err("expected the name of a header field (RFC 9110, section 5.1)".into());
-    }
-    if !is_field_value(&value) {
-        return Err("expected a field value without control characters".into());
-    }
-    let is_vary = name.eq_ignore_ascii_case("Vary");
-    if is_precompressed && is_vary && !value.to_ascii_lowercase().contains("accept-encoding") {
-        let expected = "expected a value with Accept-Encoding when precompressed = true";
-        return Err(format!("{expected}, found {value:?}"));
-    }
-    Ok((name, value))
-}
-
-fn is_field_value(text: &str) -> bool {
-    !text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t')
 }

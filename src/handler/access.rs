@@ -1,0 +1,31 @@
+//! Which requests a route answers at all. Looked at before its handler does anything: before the method, the content and
+//! the files of the request.
+
+use serde::{Deserialize, Serialize};
+
+use super::exchange::Exchange;
+use crate::http::failure::Failure;
+use crate::outcome::Outcome;
+use crate::source::AccessList;
+
+/// The conditions of a route that does not answer every client.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Access {
+    pub(crate) clients: AccessList,
+}
+
+impl Access {
+    /// Answers a request that must not reach the handler. `None`: it may.
+    ///
+    /// # Errors
+    /// The client has gone, or reads too slowly.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn refuse(&self, exchange: &mut Exchange<'_, '_>) -> Result<Option<Outcome>, Failure> {
+        if !self.clients.admits(exchange.client_peer()) {
+            let reason = "this address is not allowed here";
+            return exchange.fail(403, reason, Outcome::Refused).map(Some);
+        }
+        Ok(None)
+    }
+}

@@ -39,7 +39,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["mod"],
             &["settings"],
             &["forecast", "layers", "limits", "listen", "log", "process", "reach", "service", "show"],
-            &["confine", "document", "permissions", "privileges", "route", "sandbox"],
+            &["confine", "document", "permissions", "privileges", "published", "route", "sandbox"],
             &["account", "exec", "rlimits"],
             &["keywords", "lists", "quantity", "unit", "variables"],
             &["hidden"],

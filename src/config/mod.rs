@@ -25,6 +25,7 @@ mod permissions;
 mod privileges;
 mod process;
 mod provenance;
+mod published;
 mod quantity;
 mod reach;
 mod rlimits;

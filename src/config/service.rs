@@ -15,6 +15,7 @@ use super::route::RouteTable;
 use super::route::fields::build_fields;
 use super::scalar::{Integer, Text};
 use super::table::{KeyType, Keys, RawValue, keys};
+use crate::handler::Handler;
 use crate::handler::site::{Route, Site};
 use crate::http::fields::FixedFields;
 use crate::limits::RlimitKey;
@@ -192,6 +193,23 @@ fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
         }
         routes.push(table.build(&place, requests, fields.as_ref().unwrap_or(&FixedFields::default())));
     }
-    let routes = routes.into_iter().collect::<Option<_>>();
-    Some(Site::new(routes?, fields?))
+    let routes = routes.into_iter().collect::<Option<Vec<_>>>()?;
+    let fallbacks: Vec<_> = routes.iter().map(find_fallback).collect();
+    let site = Site::new(routes, fields?);
+    for (index, (host, fallback)) in fallbacks.iter().enumerate() {
+        if let Some(target) = fallback {
+            place.element(index).key("fallback").check(site.check_fallback(host, target));
+        }
+    }
+    Some(site)
+}
+
+/// The fallback of a route, and a host that the route takes.
+fn find_fallback(route: &Route) -> (String, Option<String>) {
+    let host = route.host.as_deref().unwrap_or_default().replacen('*', "any", 1);
+    let fallback = match &route.handler {
+        Handler::Files(files) => files.fallback.clone(),
+        _ => None,
+    };
+    (host, fallback)
 }

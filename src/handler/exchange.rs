@@ -1,10 +1,13 @@
 //! One request and its response, as handlers see it.
 
+use nix::errno::Errno;
+
 use super::root::LookupError;
 use crate::confine::Confinement;
 use crate::connection::{Identity, Peer};
 use crate::http::body::Body;
 use crate::http::failure::Failure;
+use crate::http::path::encode;
 use crate::http::request::Request;
 use crate::http::response::Responder;
 use crate::http::stream::Stream;
@@ -47,6 +50,8 @@ pub(crate) struct Exchange<'r, 'c> {
     pub(crate) rest: &'r [u8],
     /// An internal redirect has made this a `GET` without content; `body` is that of the original request.
     pub(crate) is_internal_redirect: bool,
+    /// The path is the `fallback` of the route that the request belongs to.
+    pub(crate) is_fallback: bool,
 }
 
 impl<'r, 'c> Exchange<'r, 'c> {
@@ -70,11 +75,17 @@ impl<'r, 'c> Exchange<'r, 'c> {
             route_path: "",
             rest: &[],
             is_internal_redirect: false,
+            is_fallback: false,
         }
     }
 
     /// The same exchange for the request of an internal redirect.
-    pub(crate) fn redirect<'s>(&'s mut self, request: &'s Request<'s>, as_get: bool) -> Exchange<'s, 'c> {
+    pub(crate) fn redirect<'s>(
+        &'s mut self,
+        request: &'s Request<'s>,
+        as_get: bool,
+        is_fallback: bool,
+    ) -> Exchange<'s, 'c> {
         Exchange {
             request,
             body: &mut *self.body,
@@ -82,6 +93,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
             route_path: "",
             rest: &[],
             is_internal_redirect: as_get,
+            is_fallback,
             ..*self
         }
     }
@@ -124,12 +136,19 @@ impl<'r, 'c> Exchange<'r, 'c> {
         Ok(false)
     }
 
-    /// Logs a lookup that failed because of the file system, such as an I/O error.
+    /// Logs a lookup that failed because of the file system, such as an I/O error, or because the fallback of a route is
+    /// missing.
     pub(crate) fn log_lookup_error(&self, error: LookupError) {
-        if let LookupError::Failed(errno) = error {
-            let what = "open the file";
-            let target = Some(self.request.target);
-            self.journal.log_system_error(target, what, &errno.into());
+        let target = self.request.target;
+        match error {
+            LookupError::Failed(errno) => {
+                self.journal.log_system_error(Some(target), "open the file", &errno.into());
+            }
+            LookupError::NotFound if self.is_fallback => {
+                let what = format!("open the fallback {}", encode(&self.request.path));
+                self.journal.log_system_error(Some(target), &what, &Errno::ENOENT.into());
+            }
+            _ => {}
         }
     }
 }
@@ -155,4 +174,6 @@ pub(crate) struct InternalRedirect {
     pub(crate) target: String,
     /// Answered as a `GET` without content. Otherwise the method and the content stay.
     pub(crate) as_get: bool,
+    /// It is the `fallback` of a route. No other fallback takes its place.
+    pub(crate) is_fallback: bool,
 }

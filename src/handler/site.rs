@@ -66,6 +66,29 @@ impl Site {
         &self.fields
     }
 
+    /// What is wrong with the `fallback` of a route for this host, as a sentence: it must be a file, and a program must be run.
+    ///
+    /// # Errors
+    /// The sentence.
+    pub(crate) fn check_fallback(&self, host: &str, target: &str) -> Result<(), String> {
+        let path = target.as_bytes();
+        let Some((_, route)) = self.find_route(host, path) else {
+            return Err(format!("no route takes the path {target:?}"));
+        };
+        let rest = &path[route.path.trim_end_matches('/').len()..];
+        let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+        match &route.handler {
+            Handler::Files(_) if is_program(target) => Err(format!(
+                "{target:?} would be sent as a file and not run; add a route with handler = \"cgi\" and the extension of the \
+                 program"
+            )),
+            handler if handler.root().is_some_and(|root| !root.is_file(rest)) => {
+                Err(format!("no such file: {target:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Lets the handler of the request's route answer, and follows its internal redirects.
     ///
     /// Fails when the connection does. The failure of a handler is an outcome.
@@ -81,7 +104,7 @@ impl Site {
             let Some(request) = exchange.request.at(&redirect.target, as_get) else {
                 return exchange.fail(502, "the program returned an invalid Location", Outcome::HandlerError);
             };
-            answer = self.dispatch(&mut exchange.redirect(&request, as_get))?;
+            answer = self.dispatch(&mut exchange.redirect(&request, as_get, redirect.is_fallback))?;
         }
         match answer {
             Answer::Sent(outcome) => Ok(outcome),
@@ -116,7 +139,7 @@ impl Site {
             Handler::Respond(respond) => respond.answer(exchange).map(Answer::Sent),
             Handler::Files(files) => match self.find_index_on_other_route(exchange, index, files) {
                 Some(redirect) => Ok(Answer::InternalRedirect(redirect)),
-                None => files.answer(exchange).map(Answer::Sent),
+                None => files.answer(exchange),
             },
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
             Handler::Cgi(cgi) => cgi.answer(exchange),
@@ -143,7 +166,7 @@ impl Site {
         let (route, _) = self.find_route(request.authority, &path)?;
         let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
         let target = path::encode(&path) + &query;
-        (route != own).then_some(InternalRedirect { target, as_get: false })
+        (route != own).then_some(InternalRedirect { target, as_get: false, is_fallback: false })
     }
 
     /// The most specific route for a request, and its index.
@@ -155,6 +178,11 @@ impl Site {
     }
 }
 
+/// Whether a path names a program that no site sends as a file.
+fn is_program(path: &str) -> bool {
+    [".php", ".cgi", ".fcgi", ".pl", ".py", ".rb"].iter().any(|ending| path.ends_with(ending))
+}
+
 /// Ends a loop of internal redirects.
 fn refuse_redirect(exchange: &mut Exchange<'_, '_>, redirect: &InternalRedirect) -> Result<Outcome, Failure> {
     let (reason, target) = ("too many internal redirects", exchange.request.target);
@@ -164,7 +192,7 @@ fn refuse_redirect(exchange: &mut Exchange<'_, '_>, redirect: &InternalRedirect)
 
 impl Route {
     /// `/a` contains `/a` and `/a/b`, not `/ab`; `/a/` contains what is below it.
-    fn contains(&self, path: &[u8]) -> bool {
+    pub(crate) fn contains(&self, path: &[u8]) -> bool {
         match path.strip_prefix(self.path.as_bytes()) {
             Some(rest) => self.path.ends_with('/') || rest.is_empty() || rest.starts_with(b"/"),
             None => false,

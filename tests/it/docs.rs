@@ -146,6 +146,10 @@ fn stand_in(value: &toml::Value, key: &str, folder: &Path) -> Vec<String> {
                 fs::create_dir_all(page.parent().unwrap()).unwrap();
                 fs::write(page, "").unwrap();
             }
+            if let Some(fallback) = table.get("fallback").and_then(toml::Value::as_str) {
+                let path = table.get("path").and_then(toml::Value::as_str).unwrap_or("/");
+                fs::write(below(root).join(fallback.strip_prefix(path).unwrap()), "").unwrap();
+            }
             paths
         }
         _ => Vec::new(),

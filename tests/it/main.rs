@@ -30,6 +30,7 @@ mod docs;
 mod endings;
 mod exec;
 mod exhaustion;
+mod fallback;
 mod files;
 mod forecast;
 mod fork_servers;

@@ -1,6 +1,6 @@
 //! The keys of `handler = "files"`.
 
-use super::is_field_value;
+use super::{check_path, is_field_value};
 use crate::config::findings::Place;
 use crate::config::hidden::describe_hidden;
 use crate::config::keywords::keywords;
@@ -24,6 +24,7 @@ keys! {
         precompressed: Flag = Flag(false),
         cache_control: Option<Text> = None,
         error_pages: TextMap = TextMap::default(),
+        fallback: Option<Text> = None,
     }
 }
 
@@ -47,6 +48,8 @@ impl FilesKeys {
         let cache_control = place.key("cache_control").check(cache_control);
         let check_page = |status: String, path| check_error_page(&status, path, root.as_ref());
         let error_pages = self.error_pages.check_each(&place.key("error_pages"), check_page);
+        let fallback = self.fallback.map(|Text(path)| check_path(&path)).transpose();
+        let fallback = place.key("fallback").check(fallback);
         Some(Files {
             root: root?,
             index: index?,
@@ -55,6 +58,7 @@ impl FilesKeys {
             precompressed: self.precompressed.0,
             cache_control: cache_control?,
             error_pages: error_pages?,
+            fallback: fallback?,
         })
     }
 }

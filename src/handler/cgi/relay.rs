@@ -161,7 +161,7 @@ impl Relay<'_> {
         for (name, value) in fields {
             exchange.response.keep_field(name, value);
         }
-        Ok(Answer::InternalRedirect(InternalRedirect { target, as_get: true }))
+        Ok(Answer::InternalRedirect(InternalRedirect { target, as_get: true, is_fallback: false }))
     }
 
     /// Relays output until it ends; without `content`, unchanged. `size` bytes of it have been queued already.

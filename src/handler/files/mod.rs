@@ -14,7 +14,7 @@ mod send;
 
 use std::borrow::Cow;
 
-use super::exchange::Exchange;
+use super::exchange::{Answer, Exchange, InternalRedirect};
 use super::root::{FileKind, LookupError, OpenFile, Root, is_hidden};
 use crate::http::failure::Failure;
 use crate::http::page::POLICY;
@@ -39,7 +39,12 @@ pub(crate) struct Files {
     pub(crate) cache_control: Option<String>,
     /// The contents of error responses: by status, a path below the root.
     pub(crate) error_pages: Vec<(u16, String)>,
+    /// The path of a request that is answered in place of each that names no file.
+    pub(crate) fallback: Option<String>,
 }
+
+/// The methods by which files are sent.
+const METHODS: [&str; 2] = ["GET", "HEAD"];
 
 /// Statuses for which [`Files::error_pages`] can have a page.
 pub(crate) const PAGE_STATUSES: [u16; 4] = [403, 404, 500, 503];
@@ -58,20 +63,33 @@ enum Found<'a> {
 impl Files {
     /// # Errors
     /// The client has gone, or reads too slowly.
-    pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
-        if !exchange.check_method(&["GET", "HEAD"])? {
-            return Ok(Outcome::Served);
+    pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Answer, Failure> {
+        // A fallback may answer other methods.
+        if self.fallback.is_none() && !exchange.check_method(&METHODS)? {
+            return Ok(Answer::Sent(Outcome::Served));
         }
         let path = &exchange.request.path;
-        if path.has_encoded_slash(path.len()) {
-            return self.send_error(exchange, LookupError::NotFound); // no name has a slash
+        let found = match path.has_encoded_slash(path.len()) {
+            true => Err(LookupError::NotFound), // no name has a slash
+            false => self.find(exchange.rest, path.ends_with(b"/")),
+        };
+        if let Some(target) = &self.fallback {
+            if matches!(found, Err(LookupError::NotFound))
+                && let Some(redirect) = fall_back(exchange, target)
+            {
+                return Ok(Answer::InternalRedirect(redirect));
+            }
+            if !exchange.check_method(&METHODS)? {
+                return Ok(Answer::Sent(Outcome::Served));
+            }
         }
-        match self.find(exchange.rest, path.ends_with(b"/")) {
+        let sent = match found {
             Ok(Found::File(file, path)) => self.send_file(exchange, file, &path),
             Ok(Found::Directory(directory)) => self.send_listing(exchange, directory),
             Ok(Found::Unslashed) => add_slash(exchange),
             Err(error) => self.send_error(exchange, error),
-        }
+        };
+        sent.map(Answer::Sent)
     }
 
     /// Looks up a path below the route's. `is_slashed`: the path of the request ends with a slash.
@@ -81,10 +99,14 @@ impl Files {
         }
         if !is_slashed {
             let node = self.root.find(path)?;
-            return Ok(match node.metadata.kind {
-                FileKind::File => Found::File(node, path.into()),
-                FileKind::Directory => Found::Unslashed,
-            });
+            return match node.metadata.kind {
+                FileKind::File => Ok(Found::File(node, path.into())),
+                // The fallback answers this path as it answers the one with a slash.
+                FileKind::Directory if self.fallback.is_some() && !self.has_page(path) => {
+                    Err(LookupError::NotFound)
+                }
+                FileKind::Directory => Ok(Found::Unslashed),
+            };
         }
         for name in &self.index {
             let path = [path, name.as_bytes()].concat();
@@ -104,6 +126,12 @@ impl Files {
         } else {
             Err(LookupError::NotFound)
         }
+    }
+
+    /// Whether a directory has an index, which another route may answer, or is listed.
+    fn has_page(&self, directory: &[u8]) -> bool {
+        let is_index = |name: &String| self.root.is_file(&[directory, b"/", name.as_bytes()].concat());
+        self.listing || self.index.iter().any(is_index)
     }
 
     fn send_listing(&self, exchange: &mut Exchange<'_, '_>, directory: OpenFile) -> Result<Outcome, Failure> {
@@ -137,6 +165,16 @@ impl Files {
             }
         }
     }
+}
+
+/// The internal redirect to the fallback of a route, for a path that names no file. Hidden names are answered 404, as
+/// without a fallback, and so is a fallback that is missing itself.
+#[cold]
+fn fall_back(exchange: &Exchange<'_, '_>, target: &str) -> Option<InternalRedirect> {
+    let is_answered = !exchange.is_fallback && !is_hidden(exchange.rest);
+    let query = exchange.request.query.map_or_else(String::new, |query| format!("?{query}"));
+    let target = path::encode(target.as_bytes()) + &query;
+    is_answered.then_some(InternalRedirect { target, as_get: false, is_fallback: true })
 }
 
 /// Redirects the client to the same path with a slash.

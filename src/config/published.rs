@@ -1,0 +1,64 @@
+//! Programs that are sent as files: a route of the handler `files` with a longer path comes before the route of their
+//! extension.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::handler::Handler;
+use crate::handler::site::{Route, Site};
+
+/// Names that a search looks at below one root: enough for the first directories, and no burden at a start.
+const NAMES_MAX: usize = 2000;
+
+/// A sentence for each pair of such routes where the root has such a program.
+pub(super) fn find_published(service: &str, site: &Site) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for programs in site.routes().iter().filter(|route| matches!(route.handler, Handler::Cgi(_))) {
+        let Some(extension) = &programs.extension else { continue };
+        for files in site.routes().iter().filter(|files| comes_before(files, programs, site)) {
+            if let Handler::Files(handler) = &files.handler
+                && let Some(program) = find_file(handler.root.path(), extension)
+            {
+                let (program, path, other) = (program.display(), &files.path, &programs.path);
+                sentences.push(format!(
+                    "service.{service}.route: {program} is sent as a file and not run: the route of {path:?} comes before that \
+                     of {extension:?} at {other:?}; add a route with path = {path:?} and extension = {extension:?}"
+                ));
+            }
+        }
+    }
+    sentences
+}
+
+/// Whether requests for programs go to `files`, and to no other route of their extension.
+fn comes_before(files: &Route, programs: &Route, site: &Site) -> bool {
+    let is_below = files.path.len() > programs.path.len() && programs.contains(files.path.as_bytes());
+    let has_host = programs.host.is_none() || programs.host == files.host;
+    let has_own =
+        site.routes().iter().any(|own| own.path == files.path && own.extension == programs.extension);
+    files.extension.is_none() && is_below && has_host && !has_own
+}
+
+/// The first file below a directory whose name has this ending, but for hidden ones.
+fn find_file(root: &Path, ending: &str) -> Option<PathBuf> {
+    let (mut folders, mut names) = (VecDeque::from([root.to_owned()]), 0);
+    while let Some(folder) = folders.pop_front() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            names += 1;
+            let (name, kind) = (entry.file_name(), entry.file_type().ok()?);
+            if names > NAMES_MAX {
+                return None;
+            }
+            if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            if kind.is_dir() {
+                folders.push_back(entry.path());
+            } else if name.as_encoded_bytes().ends_with(ending.as_bytes()) {
+                return Some(entry.path());
+            }
+        }
+    }
+    None
+}

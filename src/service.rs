@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::confine::Confinement;
+use crate::confine::{self, Confinement};
 use crate::connection::Identity;
 use crate::handler::root::Root;
 use crate::handler::site::Site;
@@ -93,13 +93,34 @@ impl Service {
         }
     }
 
-    /// The root directories of its routes.
+    /// The root directories of its routes and of its error pages.
     pub(crate) fn roots(&self) -> impl Iterator<Item = &Root> + Clone {
-        let routes = match &self.protocol {
-            Protocol::Http(site) => site.routes(),
-            Protocol::Exec(_) => &[],
-        };
-        routes.iter().filter_map(|route| route.handler.root())
+        self.route_roots().chain(self.page_roots())
+    }
+
+    fn route_roots(&self) -> impl Iterator<Item = &Root> + Clone {
+        self.site().into_iter().flat_map(Site::routes).filter_map(|route| route.handler.root())
+    }
+
+    fn page_roots(&self) -> impl Iterator<Item = &Root> + Clone {
+        self.site().into_iter().flat_map(|site| site.error_pages().roots())
+    }
+
+    /// Confines this process to what its processes reach.
+    ///
+    /// # Errors
+    /// Those of [`confine::apply`].
+    pub(crate) fn confine(&self) -> Result<Vec<confine::Gap>, confine::Error> {
+        let roots: Vec<_> = self.route_roots().map(AsFd::as_fd).collect();
+        let pages: Vec<_> = self.page_roots().map(AsFd::as_fd).collect();
+        confine::apply(&self.confinement, &roots, &pages)
+    }
+
+    fn site(&self) -> Option<&Site> {
+        match &self.protocol {
+            Protocol::Http(site) => Some(site),
+            Protocol::Exec(_) => None,
+        }
     }
 
     /// Descriptors that a child of this service needs in addition to its connection.

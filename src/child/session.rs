@@ -11,11 +11,13 @@ use crate::handler::site::Site;
 use crate::http::body::{Body, BodyLimits, Progress};
 use crate::http::budget::TimeBudget;
 use crate::http::date::Date;
+use crate::http::error_content::ErrorTerms;
 use crate::http::failure::Failure;
 use crate::http::limits::Limits;
 use crate::http::request::{self, Request};
-use crate::http::response::{Responder, Terms};
+use crate::http::response::Responder;
 use crate::http::stream::Stream;
+use crate::http::terms::Terms;
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::scoreboard::{Phase, Slot};
@@ -183,23 +185,24 @@ impl Session<'_> {
         self.site.answer(&mut exchange)
     }
 
-    fn terms_for(&self, request: &Request<'_>, context: RequestContext) -> Terms {
+    fn terms_for<'a>(&'a self, request: &Request<'a>, context: RequestContext) -> Terms<'a> {
         let is_last = context.number >= self.limits.max_requests;
         Terms {
             is_head: request.method == "HEAD",
             minor: request.minor,
             keep_alive: request.keep_alive && !is_last && !self.slot.is_close_asked(),
+            errors: ErrorTerms { fields: Some(request.fields), ..self.site.error_terms() },
         }
     }
 
     /// For the response to an invalid request, whose first line is recorded.
-    fn terms_for_invalid(&self, input: &[u8]) -> Terms {
+    fn terms_for_invalid(&self, input: &[u8]) -> Terms<'_> {
         let mut lines = input.split(|&byte| byte == b'\r' || byte == b'\n');
         if let Some(line) = lines.find(|line| !line.is_empty()) {
             self.slot.set_malformed(line);
         }
         let is_head = input.trim_ascii_start().starts_with(b"HEAD ");
-        Terms { is_head, minor: 1, keep_alive: false }
+        Terms { is_head, minor: 1, keep_alive: false, errors: self.site.error_terms() }
     }
 
     fn body_limits(&self) -> BodyLimits {

@@ -75,8 +75,8 @@ impl Confine {
     ) -> Option<Confinement> {
         let needs = Needs::of(protocol);
         let starts_programs = needs.starts_programs;
-        let Needs { roots, spool, .. } = needs;
-        let base = Confinement { starts_programs, roots, spool, core, user, ..Confinement::default() };
+        let Needs { roots, pages, spool, .. } = needs;
+        let base = Confinement { starts_programs, roots, pages, spool, core, user, ..Confinement::default() };
         let keys = match self {
             Self::Off => return Some(base),
             Self::On(keys) => keys,
@@ -127,6 +127,7 @@ impl ConfineKeys {
 struct Needs {
     starts_programs: bool,
     roots: Vec<PathBuf>,
+    pages: Vec<PathBuf>,
     execute: Vec<PathBuf>,
     read: Vec<PathBuf>,
     spool: Vec<PathBuf>,
@@ -143,6 +144,7 @@ impl Needs {
                 return needs;
             }
         };
+        needs.pages.extend(site.error_pages().roots().map(|root| root.path().to_path_buf()));
         for handler in site.routes().iter().map(|route| &route.handler) {
             needs.roots.extend(handler.root().map(|root| root.path().to_path_buf()));
             let Handler::Cgi(cgi) = handler else { continue };

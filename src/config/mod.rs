@@ -10,6 +10,7 @@ mod account;
 mod confine;
 mod document;
 mod error;
+mod error_pages;
 mod exec;
 mod findings;
 mod forecast;

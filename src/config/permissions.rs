@@ -18,7 +18,7 @@ pub(super) fn find_denied(name: &str, confinement: &Confinement) -> Vec<String> 
         return vec![format!("note: service.{name}.user: serves as root")];
     }
     let uid = user.uid;
-    let roots = confinement.roots.iter().filter_map(|root| {
+    let roots = confinement.roots.iter().chain(&confinement.pages).filter_map(|root| {
         let denied = find_unsearchable(root, user)?;
         Some(format!(
             "warning: service.{name}: user {uid} may not search {denied}, so that it cannot serve {}",

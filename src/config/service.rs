@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::account::{Account, Accounts};
 use super::confine::{Confine, ConfineKeys};
+use super::error_pages::build_service_pages;
 use super::exec::ExecKeys;
 use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
@@ -43,6 +44,7 @@ keys! {
     /// The further keys of a service with the protocol http.
     HttpKeys {
         headers: TextMap = TextMap::default(),
+        error_pages: TextMap = TextMap::default(),
         route: TableList<RouteTable> = TableList(vec![RouteTable::default()]),
     }
 }
@@ -170,6 +172,7 @@ impl ServiceTable {
 const ROUTES_MAX: usize = 65_000;
 
 fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
+    let error_pages = build_service_pages(keys.error_pages, &place.key("error_pages"));
     let TableList(tables) = keys.route;
     let varies = tables.iter().find_map(RouteTable::varies);
     let fields = build_fields(keys.headers, &place.key("headers"), &FixedFields::default(), varies);
@@ -195,7 +198,7 @@ fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
     }
     let routes = routes.into_iter().collect::<Option<Vec<_>>>()?;
     let fallbacks: Vec<_> = routes.iter().map(find_fallback).collect();
-    let site = Site::new(routes, fields?);
+    let site = Site::new(routes, fields?, error_pages?);
     for (index, (host, fallback)) in fallbacks.iter().enumerate() {
         if let Some(target) = fallback {
             place.element(index).key("fallback").check(site.check_fallback(host, target));

@@ -28,7 +28,8 @@ impl Confinement {
     }
 
     fn describe_children(&self) -> Vec<String> {
-        let read = if self.roots.is_empty() { "no file".into() } else { join(&self.roots) };
+        let read = join(self.roots.iter().chain(&self.pages));
+        let read = if read.is_empty() { "no file".into() } else { read };
         let mut parts = match self.landlock {
             true => vec![format!("read {read}"), "write nothing".into()],
             false => vec![WITHOUT_LANDLOCK.into()],
@@ -45,7 +46,9 @@ impl Confinement {
         }
         let read = match &self.read {
             None => "all files that their user may".into(),
-            Some(paths) => format!("{} and system directories", join(paths.iter().chain(&self.roots))),
+            Some(paths) => {
+                format!("{} and system directories", join(paths.iter().chain(&self.roots).chain(&self.pages)))
+            }
         };
         let temporary = [PathBuf::from("/tmp"), PathBuf::from("/var/tmp")];
         let run = join(self.execute.iter().chain(&self.roots));

@@ -57,12 +57,16 @@ const SPOOL: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile
 pub(super) fn prepare(
     confinement: &Confinement,
     roots: &[BorrowedFd<'_>],
+    pages: &[BorrowedFd<'_>],
 ) -> Result<Option<RulesetCreated>, Error> {
     if !confinement.is_on || !confinement.landlock {
         return Ok(None);
     }
     let make = Error::at::<RulesetError>("make the Landlock domain");
     let mut domain = Domain(create(confinement).map_err(make)?);
+    for directory in pages {
+        domain.add(directory, READ)?;
+    }
     if confinement.starts_programs {
         domain.add_programs(confinement, roots)?;
     } else {

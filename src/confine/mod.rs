@@ -43,6 +43,8 @@ pub(crate) struct Confinement {
     pub(crate) starts_programs: bool,
     /// The directories of the routes, for messages; [`apply`] gets them as descriptors.
     pub(crate) roots: Vec<PathBuf>,
+    /// The directories of the error pages, likewise.
+    pub(crate) pages: Vec<PathBuf>,
     /// What programs may run in addition to what lies in roots and system directories: the programs and interpreters of
     /// the routes, files or directories.
     pub(crate) execute: Vec<PathBuf>,
@@ -97,17 +99,22 @@ impl Error {
     }
 }
 
-/// Confines this process, and all that it forks from now on. `roots`: the directories of the routes.
+/// Confines this process, and all that it forks from now on. `roots`: the directories of the routes; `pages`:
+/// those of the error pages, in which programs run nothing.
 ///
 /// # Errors
 /// A step that the kernel has and refuses. What it does not have is in the result.
-pub(crate) fn apply(confinement: &Confinement, roots: &[BorrowedFd<'_>]) -> Result<Vec<Gap>, Error> {
+pub(crate) fn apply(
+    confinement: &Confinement,
+    roots: &[BorrowedFd<'_>],
+    pages: &[BorrowedFd<'_>],
+) -> Result<Vec<Gap>, Error> {
     let Confinement { is_on, user, core, .. } = confinement;
     if !core {
         setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(Error::at("set the limit of core files"))?;
     }
     // Opened by the user that has started the daemon: another one must not need to find them.
-    let domain = domain::prepare(confinement, roots)?;
+    let domain = domain::prepare(confinement, roots, pages)?;
     if *is_on || user.is_some() {
         sys::empty_bounding_set();
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod cgi;
+pub(crate) mod error_pages;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod moved;
@@ -15,6 +16,7 @@ pub(crate) mod respond;
 pub(crate) mod root;
 pub(crate) mod site;
 
+use crate::http::error_content::ErrorPages;
 use cgi::{Cgi, Programs};
 use files::Files;
 use redirect::Redirect;
@@ -42,6 +44,14 @@ impl Handler {
             Self::Respond(_) | Self::Redirect(_) | Self::Cgi(_) => None,
             #[cfg(feature = "attacks")]
             Self::Probe(_) => None,
+        }
+    }
+
+    /// Its error pages.
+    pub(crate) fn error_pages(&self) -> Option<&dyn ErrorPages> {
+        match self {
+            Self::Files(files) if !files.error_pages.is_empty() => Some(&**files),
+            _ => None,
         }
     }
 

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use super::Handler;
 use super::access::Access;
+use super::error_pages::ServicePages;
 use super::exchange::{ALLOWED, Answer, Exchange, InternalRedirect};
 use super::files::Files;
+use crate::http::error_content::ErrorTerms;
 use crate::http::failure::Failure;
 use crate::http::fields::FixedFields;
 use crate::http::path;
@@ -24,6 +26,7 @@ pub(crate) struct Site {
     routes: Vec<Route>,
     /// Added to responses of no route.
     fields: FixedFields,
+    error_pages: ServicePages,
 }
 
 /// Which requests a handler answers.
@@ -45,7 +48,7 @@ pub(crate) struct Route {
 impl Site {
     /// Sorts the routes from the most to the least specific: longest path first; for the same path, routes with an
     /// extension first (so that no other route sends the source of a program), then exact hosts, wildcards, no host.
-    pub(crate) fn new(mut routes: Vec<Route>, fields: FixedFields) -> Self {
+    pub(crate) fn new(mut routes: Vec<Route>, fields: FixedFields, error_pages: ServicePages) -> Self {
         let host_rank = |route: &Route| match &route.host {
             Some(host) if host.starts_with("*.") => (1, usize::MAX - host.len()),
             Some(_) => (0, 0),
@@ -54,7 +57,7 @@ impl Site {
         let extension_rank = |route: &Route| Reverse(route.extension.as_ref().map(String::len));
         routes
             .sort_by_cached_key(|route| (Reverse(route.path.len()), extension_rank(route), host_rank(route)));
-        Self { routes, fields }
+        Self { routes, fields, error_pages }
     }
 
     pub(crate) fn routes(&self) -> &[Route] {
@@ -87,6 +90,16 @@ impl Site {
             }
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn error_pages(&self) -> &ServicePages {
+        &self.error_pages
+    }
+
+    /// For a request without a route.
+    pub(crate) fn error_terms(&self) -> ErrorTerms<'_> {
+        let service = (!self.error_pages.0.is_empty()).then_some(&self.error_pages as _);
+        ErrorTerms { service, ..ErrorTerms::default() }
     }
 
     /// Lets the handler of the request's route answer, and follows its internal redirects.
@@ -125,6 +138,7 @@ impl Site {
         };
         exchange.slot.set_route(index);
         exchange.response.set_fields(&route.fields);
+        exchange.response.set_error_pages(route.handler.error_pages());
         exchange.route_path = route.path.trim_end_matches('/');
         exchange.rest = {
             let rest = &exchange.request.path[exchange.route_path.len()..];
@@ -237,10 +251,13 @@ mod tests {
         }
     }
 
+    fn make_site(routes: Vec<Route>) -> Site {
+        Site::new(routes, FixedFields::default(), ServicePages::default())
+    }
+
     #[test]
     fn the_longest_path_wins_and_segments_are_whole() {
-        let routes = vec![route(None, "/"), route(None, "/a/"), route(None, "/a/b")];
-        let site = Site::new(routes, FixedFields::default());
+        let site = make_site(vec![route(None, "/"), route(None, "/a/"), route(None, "/a/b")]);
         let find = |path: &str| site.find_route("", path.as_bytes()).map(|(_, route)| route.path.as_str());
         assert_eq!(find("/a/b"), Some("/a/b"));
         assert_eq!(find("/a/b/c"), Some("/a/b"));
@@ -252,8 +269,7 @@ mod tests {
     #[test]
     fn an_extension_wins_among_equal_paths() {
         let php = Route { extension: Some(".php".into()), ..route(None, "/") };
-        let routes = vec![route(Some("a"), "/"), php, route(None, "/static/")];
-        let site = Site::new(routes, FixedFields::default());
+        let site = make_site(vec![route(Some("a"), "/"), php, route(None, "/static/")]);
         let find =
             |path: &str| site.find_route("a", path.as_bytes()).map(|(_, route)| route.extension.is_some());
         assert_eq!(find("/x.php"), Some(true));
@@ -267,7 +283,7 @@ mod tests {
         let hosts = [None, Some("*.b"), Some("*.a.b"), Some("a.b")];
         let mut routes: Vec<_> = hosts.iter().map(|&host| route(host, "/")).collect();
         routes.push(route(None, "/longer/"));
-        let site = Site::new(routes, FixedFields::default());
+        let site = make_site(routes);
         let find = |host: &str| site.find_route(host, b"/").map(|(_, route)| route.host.as_deref());
         assert_eq!(find("A.b:80"), Some(Some("a.b")));
         assert_eq!(find("x.a.b"), Some(Some("*.a.b")));

@@ -2,11 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod accept;
 pub(crate) mod body;
 pub(crate) mod budget;
 pub(crate) mod canned;
 pub(crate) mod chunked;
 pub(crate) mod date;
+pub(crate) mod error_content;
 pub(crate) mod failure;
 pub(crate) mod fields;
 pub(crate) mod framing;
@@ -17,6 +19,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod stream;
 pub(crate) mod target;
+pub(crate) mod terms;
 
 /// `tchar` of RFC 9110, section 5.6.2.
 pub(crate) fn is_token(byte: u8) -> bool {

@@ -7,19 +7,11 @@ use std::os::fd::BorrowedFd;
 use super::body::{DRAIN_MAX, Progress, Unread};
 use super::budget::TimeBudget;
 use super::date::Date;
+use super::error_content::ErrorPages;
 use super::fields::{AddedFields, FixedFields};
 use super::reason_phrase;
 use super::stream::{Interrupted, Stream};
-
-/// What the head of a response depends on in its request and connection.
-#[derive(Debug)]
-pub(crate) struct Terms {
-    pub(crate) is_head: bool,
-    /// The request's version is HTTP/1.`minor`.
-    pub(crate) minor: u8,
-    /// The request and the limits allow another request afterwards.
-    pub(crate) keep_alive: bool,
-}
+use super::terms::Terms;
 
 /// Answers one request.
 #[derive(Debug)]
@@ -27,7 +19,7 @@ pub(crate) struct Responder<'a> {
     stream: &'a Stream<'a>,
     progress: &'a Progress,
     date: &'a mut Date,
-    terms: Terms,
+    terms: Terms<'a>,
     fields: AddedFields<'a>,
     /// Queued bytes: first in this room, on the page of the request; on the heap when that is full.
     room: &'a mut [u8],
@@ -41,7 +33,7 @@ impl<'a> Responder<'a> {
         stream: &'a Stream<'a>,
         progress: &'a Progress,
         date: &'a mut Date,
-        terms: Terms,
+        terms: Terms<'a>,
         room: &'a mut [u8],
         budget: TimeBudget,
     ) -> Self {
@@ -52,6 +44,11 @@ impl<'a> Responder<'a> {
     /// The fields of the route that answers.
     pub(crate) fn set_fields(&mut self, fields: &'a FixedFields) {
         self.fields.route = fields;
+    }
+
+    /// The error pages of the route that answers.
+    pub(crate) fn set_error_pages(&mut self, pages: Option<&'a dyn ErrorPages>) {
+        self.terms.errors.route = pages;
     }
 
     /// Adds a field, whichever route answers.
@@ -122,6 +119,7 @@ impl<'a> Responder<'a> {
     }
 
     /// The same, with one more field.
+    #[cold]
     pub(crate) fn error_with(
         &mut self,
         status: u16,
@@ -129,12 +127,17 @@ impl<'a> Responder<'a> {
         name: &str,
         value: &str,
     ) -> Result<(), Interrupted> {
+        let errors = self.terms.errors;
+        let content = errors.content(status, reason);
         let mut head = self.head(status);
-        head.field("Content-Type", "text/plain; charset=utf-8").no_sniff();
+        head.field("Content-Type", &*content.media_type).no_sniff();
+        for (name, value) in content.fields {
+            head.field(name, value);
+        }
         if !name.is_empty() {
             head.field(name, value);
         }
-        head.send(format!("{status} {}: {reason}\n", reason_phrase(status)).as_bytes())
+        head.send(&content.content)
     }
 
     /// Queues bytes without a head, for programs that write the whole response.

@@ -1,6 +1,5 @@
 //! From settings and sockets to a running supervisor, or to the one connection that was handed in.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use nix::sys::prctl;
@@ -12,7 +11,6 @@ use super::settings::Settings;
 use super::unserved::Unserved;
 use super::{Reload, Supervisor};
 use crate::child;
-use crate::confine;
 use crate::connection::Connection;
 use crate::journal::{self, ChildLog};
 use crate::listen::{self, activation::Activation, keepalive};
@@ -94,8 +92,7 @@ fn serve_single(
     };
     journal::open_for_children(journal::destination(), false).map_err(Error::system("open the journal"))?;
     // There is no fork server to do it once for many.
-    let roots: Vec<_> = service.roots().map(AsFd::as_fd).collect();
-    for gap in confine::apply(&service.confinement, &roots)? {
+    for gap in service.confine()? {
         journal::log_not_confined(&service.name, &gap.sentence);
     }
     if let Protocol::Http(_) = service.protocol

@@ -232,8 +232,32 @@ fn every_error_names_file_line_key_and_what_was_expected() {
             "FILE:4: service.web.route[0].cache_control: expected a field value, such as \"max-age=3600\"",
         ),
         (
-            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nerror_pages = { 418 = 'a' }\n",
-            "FILE:4: service.web.route[0].error_pages.418: expected one of the statuses 403, 404, 500, 503",
+            "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nerror_pages = { 304 = 'a' }\n",
+            "FILE:4: service.web.route[0].error_pages.304: expected a status from 400 to 599, 4xx or 5xx",
+        ),
+        (
+            "[service.web]\nerror_pages = { 6xx = '/a' }\n",
+            "FILE:2: service.web.error_pages.6xx: expected a status from 400 to 599, 4xx or 5xx",
+        ),
+        (
+            "[service.web]\nerror_pages = { 404 = 'a.html' }\n",
+            "FILE:2: service.web.error_pages.404: expected an absolute path, such as \"/srv/errors/404.html\", found \"a.html\"",
+        ),
+        (
+            "[service.web]\nerror_pages = { 404 = '/etc/..' }\n",
+            "FILE:2: service.web.error_pages.404: expected an absolute path, such as \"/srv/errors/404.html\", found \"/etc/..\"",
+        ),
+        (
+            "[service.web]\nerror_pages = { 404 = '/etc/no/such' }\n",
+            "FILE:2: service.web.error_pages.404: expected a file, found /etc/no/such: No such file or directory",
+        ),
+        (
+            "[service.web]\nerror_pages = { 404 = '/etc/no-such' }\n",
+            "FILE:2: service.web.error_pages.404: expected a file, found /etc/no-such: No such file or directory",
+        ),
+        (
+            "[service.web]\nerror_pages = { 404 = '/dev/null' }\n",
+            "FILE:2: service.web.error_pages.404: expected a file, found /dev/null: not a regular file",
         ),
         (
             "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nerror_pages = { 404 = '../a' }\n",

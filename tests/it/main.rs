@@ -28,6 +28,7 @@ mod config_mistakes;
 mod confine;
 mod docs;
 mod endings;
+mod error_pages;
 mod exec;
 mod exhaustion;
 mod fallback;

@@ -1,14 +1,15 @@
 //! The keys of `handler = "files"`.
 
 use super::{check_path, is_field_value};
+use crate::config::error_pages::{build_route_pages, is_below};
 use crate::config::findings::Place;
 use crate::config::hidden::describe_hidden;
 use crate::config::keywords::keywords;
 use crate::config::lists::{NonEmptyList, TextMap};
 use crate::config::scalar::{FilePath, Flag, Text};
 use crate::config::table::keys;
+use crate::handler::files::Files;
 use crate::handler::files::media::MediaTypes;
-use crate::handler::files::{Files, PAGE_STATUSES};
 use crate::handler::root::Root;
 use crate::http::is_token;
 
@@ -46,15 +47,16 @@ impl FilesKeys {
         let own = self.types.check_each(&place.key("types"), check_type);
         let cache_control = self.cache_control.map(|Text(value)| check_cache_control(value)).transpose();
         let cache_control = place.key("cache_control").check(cache_control);
-        let check_page = |status: String, path| check_error_page(&status, path, root.as_ref());
-        let error_pages = self.error_pages.check_each(&place.key("error_pages"), check_page);
+        let media_types = MediaTypes { charset: charset.unwrap_or_default(), own: own.unwrap_or_default() };
+        let error_pages =
+            build_route_pages(self.error_pages, &place.key("error_pages"), root.as_ref(), &media_types);
         let fallback = self.fallback.map(|Text(path)| check_path(&path)).transpose();
         let fallback = place.key("fallback").check(fallback);
         Some(Files {
             root: root?,
             index: index?,
             listing: self.listing.0,
-            media_types: MediaTypes { charset: charset?, own: own? },
+            media_types,
             precompressed: self.precompressed.0,
             cache_control: cache_control?,
             error_pages: error_pages?,
@@ -72,11 +74,6 @@ pub(super) fn open_root(path: Option<FilePath>, follow_symlinks: bool) -> Result
         let hidden = describe_hidden(&path);
         format!("expected a directory, found {}: {}{hidden}", path.display(), errno.desc())
     })
-}
-
-/// Whether a path stays below the directory that it starts from.
-fn is_below(path: &str) -> bool {
-    !path.contains('\0') && path.split('/').all(|segment| !["", ".", ".."].contains(&segment))
 }
 
 fn check_index(names: Vec<Text>) -> Result<Vec<String>, String> {
@@ -112,19 +109,4 @@ fn check_type(extension: String, media_type: String) -> Result<(String, String),
         return Err(format!("expected a media type, such as \"text/plain\", found {media_type:?}"));
     }
     Ok((extension, media_type))
-}
-
-/// `root`: nothing if it could not be opened; then no page can be looked for.
-fn check_error_page(status: &str, path: String, root: Option<&Root>) -> Result<(u16, String), String> {
-    let Some(status) = PAGE_STATUSES.into_iter().find(|known| known.to_string() == status) else {
-        let known = PAGE_STATUSES.map(|status| status.to_string()).join(", ");
-        return Err(format!("expected one of the statuses {known}"));
-    };
-    if !is_below(&path) {
-        return Err(format!("expected a path below the root, such as \"errors/404.html\", found {path:?}"));
-    }
-    if root.is_some_and(|root| !root.is_file(path.as_bytes())) {
-        return Err(format!("no such file below root: {path:?}"));
-    }
-    Ok((status, path))
 }

@@ -33,7 +33,7 @@ fn measure() {
         if env::var_os("CONFINE").is_some_and(|kind| kind == "programs") { programs() } else { children() };
     let name = if kind.starts_programs { "programs" } else { "children" };
     let start = Instant::now();
-    let domain = domain::prepare(&kind, &[]).unwrap().unwrap();
+    let domain = domain::prepare(&kind, &[], &[]).unwrap().unwrap();
     eprintln!("{name}: prepare the domain: {:?}", start.elapsed());
     let start = Instant::now();
     domain.restrict_self().unwrap();

@@ -1,5 +1,7 @@
 //! The field Accept-Encoding (RFC 9110, section 12.5.3): which precompressed variants a client accepts.
 
+use crate::http::accept::parse_weight;
+
 /// A content coding. Codings of equal weight are tried in this order, the best compression first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
@@ -70,29 +72,6 @@ impl Weights {
         } else if is("*") {
             self.any = Some(weight);
         }
-    }
-}
-
-/// `q=` and a number from 0 to 1 with up to three decimals.
-fn parse_weight(parameter: &[u8]) -> Option<u16> {
-    let (name, value) = parameter.split_at_checked(2)?;
-    if !name.eq_ignore_ascii_case(b"q=") {
-        return None;
-    }
-    let (whole, digits) = match value {
-        [whole] | [whole, b'.'] => (whole, &[][..]),
-        [whole, b'.', digits @ ..] if digits.len() <= 3 => (whole, digits),
-        _ => return None,
-    };
-    let digit = |byte: &u8| char::from(*byte).to_digit(10).and_then(|digit| u16::try_from(digit).ok());
-    let mut weight = 0;
-    for place in 0..3 {
-        weight = weight * 10 + digits.get(place).map_or(Some(0), digit)?;
-    }
-    match whole {
-        b'0' => Some(weight),
-        b'1' if weight == 0 => Some(1000),
-        _ => None,
     }
 }
 

@@ -14,8 +14,10 @@ mod send;
 
 use std::borrow::Cow;
 
+use super::error_pages::{ErrorPage, read_page};
 use super::exchange::{Answer, Exchange, InternalRedirect};
 use super::root::{FileKind, LookupError, OpenFile, Root, is_hidden};
+use crate::http::error_content::{ErrorContent, ErrorPages};
 use crate::http::failure::Failure;
 use crate::http::page::POLICY;
 use crate::http::path;
@@ -37,17 +39,14 @@ pub(crate) struct Files {
     pub(crate) precompressed: bool,
     /// The value of Cache-Control for files.
     pub(crate) cache_control: Option<String>,
-    /// The contents of error responses: by status, a path below the root.
-    pub(crate) error_pages: Vec<(u16, String)>,
+    /// Below the root.
+    pub(crate) error_pages: Vec<ErrorPage>,
     /// The path of a request that is answered in place of each that names no file.
     pub(crate) fallback: Option<String>,
 }
 
 /// The methods by which files are sent.
 const METHODS: [&str; 2] = ["GET", "HEAD"];
-
-/// Statuses for which [`Files::error_pages`] can have a page.
-pub(crate) const PAGE_STATUSES: [u16; 4] = [403, 404, 500, 503];
 
 /// What a path leads to.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ impl Files {
             Ok(Found::File(file, path)) => self.send_file(exchange, file, &path),
             Ok(Found::Directory(directory)) => self.send_listing(exchange, directory),
             Ok(Found::Unslashed) => add_slash(exchange),
-            Err(error) => self.send_error(exchange, error),
+            Err(error) => send_error(exchange, error),
         };
         sent.map(Answer::Sent)
     }
@@ -138,7 +137,7 @@ impl Files {
         let order = Order::from_query(exchange.request.query);
         let mut listing = match listing::read_directory(&self.root, exchange.rest, directory) {
             Ok(listing) => listing,
-            Err(error) => return self.send_error(exchange, error),
+            Err(error) => return send_error(exchange, error),
         };
         listing.sort(order);
         let page = page::render(&exchange.request.path, &listing, order, !exchange.rest.is_empty());
@@ -148,22 +147,17 @@ impl Files {
         head.send(page.as_bytes())?;
         Ok(Outcome::Served)
     }
+}
 
-    /// Sends an error response, with the page for its status if one is configured.
-    fn send_error(&self, exchange: &mut Exchange<'_, '_>, error: LookupError) -> Result<Outcome, Failure> {
-        exchange.log_lookup_error(error);
-        let (status, reason, outcome) = error.describe();
-        if outcome != Outcome::Served {
-            exchange.response.close_after();
-        }
-        let path = self.error_pages.iter().find(|(own, _)| *own == status).map(|(_, path)| path.as_bytes());
-        match path.and_then(|path| Some((self.root.find_file(path).ok()?, path))) {
-            Some((page, path)) => self.send_page(exchange, status, &page, path, outcome),
-            None => {
-                exchange.response.error(status, reason)?;
-                Ok(outcome)
-            }
-        }
+fn send_error(exchange: &mut Exchange<'_, '_>, error: LookupError) -> Result<Outcome, Failure> {
+    exchange.log_lookup_error(error);
+    let (status, reason, outcome) = error.describe();
+    exchange.fail(status, reason, outcome)
+}
+
+impl ErrorPages for Files {
+    fn read(&self, status: u16) -> Option<ErrorContent<'_>> {
+        read_page(self.error_pages.iter().map(|page| (&self.root, page)), status)
     }
 }
 

@@ -103,27 +103,6 @@ impl Files {
         }
     }
 
-    /// Sends the page for an error.
-    pub(super) fn send_page(
-        &self,
-        exchange: &mut Exchange<'_, '_>,
-        status: u16,
-        page: &OpenFile,
-        path: &[u8],
-        outcome: Outcome,
-    ) -> Result<Outcome, Failure> {
-        let (size, log) = (page.metadata.size, RequestLog::of(exchange));
-        let mut head = exchange.response.head(status);
-        head.field("Content-Type", &*self.media_types.find(path)).no_sniff();
-        if let Some(coding) = self.media_types.find_coding(path) {
-            head.field("Content-Encoding", coding.name());
-        }
-        match send_parts(&log, head.start(Some(size)), page, &[(String::new(), 0..size)], "")? {
-            Outcome::Served => Ok(outcome),
-            other => Ok(other),
-        }
-    }
-
     /// The precompressed variant with the highest weight, or the file itself.
     fn choose_variant(
         &self,

@@ -37,6 +37,14 @@ const CHECK_EXAMPLES: &str = r#"Examples:
   Try one key:
     lsbaws check --set limits.max_connections=2000"#;
 
+const STATUS_EXAMPLES: &str = r#"Examples:
+  What the daemon of lsbaws.service is doing:
+    sudo lsbaws status
+  How many connections each service has, for a script:
+    sudo lsbaws status --json | jq '.services[] | {name, now}'
+  A daemon that was started with process.status_socket = "/tmp/my.sock":
+    lsbaws status --socket /tmp/my.sock"#;
+
 /// A process for every connection: a socket-activated web server.
 #[derive(Debug, Parser)]
 #[command(name = "lsbaws", version, after_help = EXAMPLES)]
@@ -90,6 +98,14 @@ pub(crate) struct ConfigArgs {
     pub(crate) verbose: bool,
 }
 
+/// Which daemon to ask.
+#[derive(Debug, Args)]
+pub(crate) struct SocketArgs {
+    /// The status socket of the daemon (process.status_socket)
+    #[arg(long, value_name = "PATH", default_value = "/run/lsbaws/status.sock")]
+    pub(crate) socket: PathBuf,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve connections (the default)
@@ -104,6 +120,15 @@ pub(crate) enum Command {
         /// Print only errors
         #[arg(short, long, conflicts_with = "show")]
         quiet: bool,
+    },
+    /// Show what a running daemon is doing
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status {
+        /// Print all of it as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: SocketArgs,
     },
     /// Fork the children of a service: started by the daemon itself
     #[command(hide = true)]

@@ -12,16 +12,28 @@ use crate::cli::{Cli, Command, ConfigArgs};
 use crate::config::{self, Effective, Overrides, Reader, Sandbox};
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
-use crate::{child, client, forkserver, journal, supervisor};
+use crate::{child, client, forkserver, journal, monitor, supervisor};
 
 /// Exit codes of sysexits.h, which systemd knows by name.
 const EXIT_USAGE: u8 = 64;
 const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_SYSTEM: u8 = 71;
+const EXIT_NO_PERMISSION: u8 = 77;
 const EXIT_CONFIG: u8 = 78;
 
 /// What to print, one sentence a line, and the exit code to end with.
 struct CommandError(u8, String);
+
+impl From<monitor::Error> for CommandError {
+    fn from(error: monitor::Error) -> Self {
+        let code = match error {
+            monitor::Error::NotRunning(_) => EXIT_UNAVAILABLE,
+            monitor::Error::NotPermitted(_) => EXIT_NO_PERMISSION,
+            monitor::Error::System { .. } => EXIT_SYSTEM,
+        };
+        Self(code, error.to_string())
+    }
+}
 
 /// Runs the program: everything but the process itself is here.
 pub fn main() -> ExitCode {
@@ -47,6 +59,9 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<u8, CommandError> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(Source::new(cli.source)),
+        Command::Status { json, socket } => {
+            monitor::show(&socket.socket, json).map(|()| 0).map_err(CommandError::from)
+        }
         Command::Check { show, quiet } => check(&Source::new(cli.source), show, quiet),
         Command::ForkServer { briefing, .. } => {
             forkserver::run(briefing).map(|()| 0).map_err(|sentence| CommandError(EXIT_SYSTEM, sentence))

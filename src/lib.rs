@@ -12,6 +12,7 @@ mod command;
 mod cli;
 mod client;
 mod config;
+mod monitor;
 
 mod forkserver;
 mod supervisor;
@@ -27,6 +28,7 @@ mod handler;
 mod http;
 mod journal;
 mod listen;
+mod status;
 
 mod capacity;
 mod confine;

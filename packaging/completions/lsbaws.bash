@@ -11,7 +11,7 @@ _lsbaws() {
             continue
         fi
         case $word in
-            -c | --config | --set | =) skip=yes ;; # bash splits at "="
+            -c | --config | --set | --socket | =) skip=yes ;; # bash splits at "="
             -*) ;;
             *)
                 command=$word
@@ -27,14 +27,20 @@ _lsbaws() {
             compopt -o filenames
             return
             ;;
+        --socket)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames
+            return
+            ;;
         --set | --max-clients | --max-conns | --timeout) return ;; # free text
     esac
 
     case $command in
-        "") options+=" --version serve check client help" ;;
+        "") options+=" --version serve check status client help" ;;
         check) options+=" --show --quiet" ;;
+        status) options+=" --json --socket" ;;
         client) options="--help --version --max-clients --max-conns --timeout --json" ;;
-        help) options="serve check client" ;;
+        help) options="serve check status client" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
 }

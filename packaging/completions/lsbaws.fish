@@ -1,6 +1,6 @@
 # fish completion for lsbaws(8)
 
-set -l commands serve check client help
+set -l commands serve check status client help
 
 complete -c lsbaws -f
 complete -c lsbaws -s c -l config -r -F -d 'Read this file'
@@ -11,12 +11,16 @@ complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -s V -l versio
 
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a serve -d 'Serve connections (the default)'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a check -d 'Check the configuration and exit'
+complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a status -d 'Show what a running daemon is doing'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a client -d 'Load-test a server'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a help -d 'Print help'
-complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check client'
+complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check status client'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from check' -l show -d 'Print the values in effect and the source of each'
 complete -c lsbaws -n '__fish_seen_subcommand_from check' -s q -l quiet -d 'Print only errors'
+
+complete -c lsbaws -n '__fish_seen_subcommand_from status' -l json -d 'Print all of it as JSON'
+complete -c lsbaws -n '__fish_seen_subcommand_from status' -l socket -r -F -d 'The status socket'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l max-clients -x -d 'Number of client processes'
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l max-conns -x -d 'Connections that each process holds open'

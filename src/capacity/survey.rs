@@ -36,11 +36,24 @@ impl System {
         limits
     }
 
+    /// The same without a look at every process of the system, which takes long: of the processes of the user, the `own`
+    /// ones are counted.
+    pub(crate) fn find_limits_of(&self, own: usize) -> Vec<SystemLimit> {
+        let mut limits = self.find_processes_by(|_| own as u64);
+        limits.extend(self.find_memory());
+        limits.extend(self.find_descriptors());
+        limits
+    }
+
     /// Limits of processes: that of the user, of the control groups, of the system.
     pub(crate) fn find_processes(&self) -> Vec<SystemLimit> {
+        self.find_processes_by(|uid| self.count_tasks(uid))
+    }
+
+    fn find_processes_by(&self, count: impl Fn(u64) -> u64) -> Vec<SystemLimit> {
         let mut limits = Vec::new();
         if let Some((uid, max)) = self.user_limit() {
-            limits.push(SystemLimit { kind: LimitKind::UserProcesses, max, used: self.count_tasks(uid) });
+            limits.push(SystemLimit { kind: LimitKind::UserProcesses, max, used: count(uid) });
         }
         for (path, folder) in self.groups() {
             let numbers = (read_number(&folder.join("pids.max")), read_number(&folder.join("pids.current")));

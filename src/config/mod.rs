@@ -67,25 +67,34 @@ pub(crate) fn load(
     environment: &[(OsString, OsString)],
     reader: Reader,
 ) -> Result<(Settings, Effective), Errors> {
-    let is_folder = |(name, _): &&(OsString, OsString)| name == variables::CREDENTIALS_VARIABLE;
-    let credentials = environment.iter().find(is_folder).map(|(_, folder)| folder.clone());
-    merge(layers::read_layers(overrides, environment.iter().cloned()), reader, credentials)
+    let folders = |variable: &str| {
+        let found = environment.iter().find(|(name, _)| name == variable);
+        found.map(|(_, folders)| folders.clone())
+    };
+    let unit = UnitFolders {
+        credentials: folders(variables::CREDENTIALS_VARIABLE),
+        runtime: folders("RUNTIME_DIRECTORY"),
+    };
+    merge(layers::read_layers(overrides, environment.iter().cloned()), reader, unit)
 }
 
 /// The same for the text of one file alone, without reading anything else.
 #[cfg(fuzzing)]
 pub(crate) fn parse(text: &str, name: &str) -> Result<(Settings, Effective), Errors> {
-    merge(vec![document::read_document(text, name, 0)], Reader::Daemon, None)
+    merge(vec![document::read_document(text, name, 0)], Reader::Daemon, UnitFolders::default())
 }
 
-fn merge(
-    layers: Vec<Layer>,
-    reader: Reader,
+/// Directories that systemd has made for the unit (systemd.exec(5)).
+#[derive(Debug, Default)]
+struct UnitFolders {
     credentials: Option<OsString>,
-) -> Result<(Settings, Effective), Errors> {
+    runtime: Option<OsString>,
+}
+
+fn merge(layers: Vec<Layer>, reader: Reader, unit: UnitFolders) -> Result<(Settings, Effective), Errors> {
     let is_complete = layers.iter().all(|layer| layer.is_complete);
     let mut builder = config::Config::builder();
-    let mut findings = Findings::new(reader, credentials);
+    let mut findings = Findings::new(reader, unit.credentials);
     for layer in layers {
         builder = builder.add_source(layer.values);
         findings.provenance.add(layer.marks);
@@ -100,7 +109,7 @@ fn merge(
     let top = merged.cache.into_table().ok().and_then(|mut top| top.remove(TOP));
     let top = top.unwrap_or_else(|| config::Map::<String, config::Value>::new().into());
     let mut keys = ConfigKeys::read(&RawValue::top(&top, &findings)).unwrap_or_default();
-    let is_default_listener = keys.complete();
+    let is_default_listener = keys.complete(unit.runtime.as_deref());
     let values = keys.show_keys();
     let settings = keys.build(&Place::top(&findings), is_default_listener);
     let errors = findings.list_errors();

@@ -1,6 +1,7 @@
 //! The whole configuration, and the settings that are built from it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 use super::findings::Place;
@@ -30,9 +31,10 @@ keys! {
 table!(ConfigKeys);
 
 impl ConfigKeys {
-    /// Adds the default listener and the default service if there is no other. Gives whether the listener is the
-    /// default one.
-    pub(super) fn complete(&mut self) -> bool {
+    /// Adds the default listener and the default service if there is no other, and the default status socket. Gives whether
+    /// the listener is the default one.
+    pub(super) fn complete(&mut self, runtime_directories: Option<&OsStr>) -> bool {
+        self.process.complete(runtime_directories);
         let is_default_listener = self.listen.0.is_empty();
         if is_default_listener {
             self.listen.0.insert("web".into(), ListenKeys::default());
@@ -81,6 +83,7 @@ impl ConfigKeys {
                 listeners.key(name).check(find_service(&service.0, name));
             }
         }
+        let status_socket = process.status_socket();
         let process = process.build(&place.key("process"), limits.max_connections.get());
         let build_service = |(name, table): (String, ServiceTable)| {
             let place = place.key("service").key(&name);
@@ -97,6 +100,7 @@ impl ConfigKeys {
             children: ChildSettings { http: limits.build_http(), reports_requests: false },
             process,
             log: log.build(),
+            status_socket,
             services: services.into_iter().collect::<Option<_>>()?,
             warnings: Vec::new(),
         })

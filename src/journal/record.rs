@@ -43,8 +43,8 @@ pub(crate) struct Record<'a> {
     pub(crate) snapshot: Snapshot,
 }
 
-/// Writes, or counts, the one record of a connection whose process has ended.
-pub(crate) fn record_connection(record: &Record<'_>) {
+/// Writes, or counts, the one record of a connection whose process has ended. Returns the value of `LSBAWS_OUTCOME`.
+pub(crate) fn record_connection(record: &Record<'_>) -> &'static str {
     let outcome = record.outcome();
     let kind = match (record.exit, outcome) {
         (Exit::Killed { .. } | Exit::Unknown, _) => Kind::Killed,
@@ -57,6 +57,7 @@ pub(crate) fn record_connection(record: &Record<'_>) {
         log.record((kind, level), &record.identity.peer, now, || record.to_entry(outcome, kind, level));
         log.add_lost_messages(record.snapshot.lost_messages);
     });
+    kind.word()
 }
 
 impl Record<'_> {

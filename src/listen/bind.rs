@@ -57,6 +57,18 @@ pub(crate) fn bind_missing(tables: &[ListenTable], held: &[&Address]) -> Result<
     Ok(listeners)
 }
 
+/// Binds a socket at this file that is no listener of a service.
+///
+/// # Errors
+/// Those of bind(2) and listen(2).
+pub(crate) fn bind_file(name: &str, path: &Path, mode: Mode) -> io::Result<Listener> {
+    let socket = bind_path(path, mode)?;
+    listen(&socket, Backlog::new(128)?)?;
+    let origin =
+        Origin::Bound { configured: Address::Path(path.to_owned()), file: SocketFile::at(path).ok() };
+    Ok(Listener { name: name.into(), address: path.display().to_string(), socket, origin })
+}
+
 fn is_unavailable(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }

@@ -32,13 +32,14 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    pub(crate) const ALL: [Self; 7] = {
+        use Phase::*;
+        [Starting, Reading, Handling, Writing, Closing, Idle, Program]
+    };
+
     /// A slot may hold anything: what is no phase counts as the first.
     fn from_number(number: u64) -> Self {
-        const ALL: [Phase; 7] = {
-            use Phase::*;
-            [Starting, Reading, Handling, Writing, Closing, Idle, Program]
-        };
-        ALL.into_iter().find(|&phase| phase as u64 == number).unwrap_or(Self::Starting)
+        Self::ALL.into_iter().find(|&phase| phase as u64 == number).unwrap_or(Self::Starting)
     }
 }
 

@@ -234,6 +234,11 @@ impl Slot {
         self.load(Number::BytesIn).wrapping_add(self.load(Number::BytesOut))
     }
 
+    /// Requests, bytes received and bytes sent so far.
+    pub(crate) fn traffic(self) -> (u64, u64, u64) {
+        (self.load(Number::Requests), self.load(Number::BytesIn), self.load(Number::BytesOut))
+    }
+
     /// A copy of what the child has written so far.
     pub(crate) fn read(self) -> Snapshot {
         Snapshot {

@@ -1,7 +1,7 @@
 //! Admission: whether a connection may have a process. By the access lists, by how many connections its source has,
 //! by how fast its source connects, and by how the earlier connections of its source went.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::children::Children;
 use super::refusal::Reason;
@@ -108,6 +108,11 @@ impl Admission {
     /// Sources that are penalized now.
     pub(crate) fn count_penalized(&self, now: Instant) -> usize {
         self.sources.count_penalized(now)
+    }
+
+    /// Sources that are penalized now, and for how long.
+    pub(crate) fn list_penalized(&self, now: Instant) -> Vec<(Source, Duration)> {
+        self.sources.list_penalized(now)
     }
 
     /// What the limits count a peer by.

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::fork_server::{Spare, Taker};
 use super::shedding::{Candidate, Request};
+use super::statistics::Traffic;
 use crate::child::WAKE_UP;
 use crate::connection::{Connection, Identity, IdleWatch};
 use crate::outcome::TerminatedBy;
@@ -47,6 +48,8 @@ pub(crate) struct Child {
     pub(super) idle: Option<IdleWatch>,
     /// What it was asked for, to make room for others.
     pub(super) requested: Option<Request>,
+    /// What the statistics have of it already, and since when.
+    counted: (Traffic, Instant),
 }
 
 impl Child {
@@ -74,6 +77,7 @@ impl Child {
 
     fn with_process(identity: Identity, service: &Arc<Service>, slot: Slot, process: Process) -> Self {
         Self {
+            counted: (Traffic::default(), identity.accepted_at),
             identity,
             service: Arc::clone(service),
             slot,
@@ -128,6 +132,25 @@ impl Child {
             Process::Awaited { taker, .. } => taker.spare.as_ref(),
             Process::Running { .. } | Process::Own => None,
         }
+    }
+
+    /// What has moved on the connection that [`Self::take_traffic`] has not returned yet, and since when.
+    pub(crate) fn new_traffic(&self, now: Instant) -> (Traffic, Instant) {
+        let (counted, since) = self.counted;
+        (self.traffic(now).since(counted), since)
+    }
+
+    /// The same; it is not returned again.
+    pub(super) fn take_traffic(&mut self, now: Instant) -> (Traffic, Instant) {
+        let new = self.new_traffic(now);
+        self.counted = (self.traffic(now).max(self.counted.0), now);
+        new
+    }
+
+    fn traffic(&self, now: Instant) -> Traffic {
+        let (requests, bytes_in, bytes_out) = self.slot.traffic();
+        let traffic = Traffic { requests, bytes_in, bytes_out };
+        traffic.bounded(now.saturating_duration_since(self.identity.accepted_at))
     }
 
     /// Its process has not started for this time.

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use super::child::{Child, Process, STALL_TIMEOUT};
 use super::fork_server::Spare;
 use super::shedding::Request;
+use super::statistics::Traffic;
 use crate::connection::{IdleWatch, Peer};
 use crate::outcome::TerminatedBy;
 use crate::sys::Escalation;
@@ -191,6 +192,15 @@ impl Children {
         let is_it = |child: &&Child| child.awaited_of() == Some(server) && child.slot.forked() == Some(pid);
         let slot = self.entries.iter().find(is_it)?.slot.index();
         self.remove(slot)
+    }
+
+    /// Calls `count` with what each connection has moved since the last call, or its accept: the service, the traffic, and
+    /// since when.
+    pub(crate) fn count_traffic(&mut self, now: Instant, mut count: impl FnMut(&str, Traffic, Instant)) {
+        for child in &mut self.entries {
+            let (traffic, since) = child.take_traffic(now);
+            count(&child.service.name, traffic, since);
+        }
     }
 
     /// Connections that were handed over.

@@ -21,11 +21,13 @@ use super::outputs::Outputs;
 use super::refusal::{Reason, Refusals};
 use super::reserves::Reserves;
 use super::settings::Settings;
+use super::statistics::Statistics;
 use super::uplinks::Uplinks;
 use crate::child::in_place::End;
 use crate::connection::Connection;
 use crate::journal;
 use crate::service::{RootWatch, Service};
+use crate::status::Places;
 
 /// All connections, and what decides about them.
 #[derive(Debug)]
@@ -44,6 +46,7 @@ pub(crate) struct Connections {
     pub(super) unreaped: Vec<(Event, Instant)>,
     /// Connections whose record is written.
     pub(super) recorded: u64,
+    pub(super) statistics: Statistics,
     /// The soft limit of descriptors that this process was started with: that of children.
     pub(super) open_files: u64,
     pub(super) reserves: Reserves,
@@ -69,6 +72,7 @@ impl Connections {
             uplinks: Uplinks::default(),
             unreaped: Vec::new(),
             recorded: 0,
+            statistics: Statistics::new(Instant::now()),
             open_files: getrlimit(Resource::RLIMIT_NOFILE)?.0,
             reserves: Reserves::new(&settings.services),
             roots: BTreeMap::new(),
@@ -113,6 +117,7 @@ impl Connections {
     }
 
     fn check(&mut self, connection: &Connection, service: &Service, now: Instant) -> Result<(), Reason> {
+        self.statistics.record_accepted(&service.name, now);
         let peer = &connection.identity.peer;
         self.admission.check_arrival(peer, service, now)?;
         let Self { admission, children, .. } = self;
@@ -179,6 +184,7 @@ impl Connections {
 
     fn refuse(&mut self, connection: Connection, service: &Service, reason: &Reason, now: Instant) {
         let source = self.admission.source_of(&connection.identity.peer);
+        self.statistics.record_refused(&service.name, reason.word(), now);
         self.refusals.refuse(connection, service, source, reason, now);
     }
 
@@ -334,6 +340,32 @@ impl Connections {
         self.recorded + self.refusals.count()
     }
 
+    /// Counts what the connections have moved by now.
+    pub(super) fn count_traffic(&mut self, now: Instant) {
+        let Self { children, statistics, .. } = self;
+        children.count_traffic(now, |service, traffic, since| {
+            statistics.record_traffic(service, traffic, since, now);
+        });
+    }
+
+    pub(super) fn places(&self) -> Places {
+        let (now, spares) = (self.children.count(), self.launcher.fork_servers.count_spares());
+        Places { now, max: self.max, spares }
+    }
+
+    /// Processes of the daemon, as far as they are known: a program may have started others.
+    pub(super) fn count_processes(&self) -> usize {
+        1 + self.children.pids().chain(self.launcher.fork_servers.pids()).chain(self.orphans.pids()).count()
+    }
+
+    pub(super) fn count_penalized(&self, now: Instant) -> usize {
+        self.admission.count_penalized(now)
+    }
+
+    pub(super) fn count_orphans_reaped(&self) -> u64 {
+        self.orphans.count_reaped()
+    }
+
     /// How the connections stand, for the status dump.
     pub(crate) fn describe(&self, now: Instant) -> String {
         format!(
@@ -343,8 +375,8 @@ impl Connections {
             self.launcher.fork_servers.count_spares(),
             self.count_ended(),
             self.refusals.count(),
-            self.admission.count_penalized(now),
-            self.orphans.count_reaped(),
+            self.count_penalized(now),
+            self.count_orphans_reaped(),
         )
     }
 }

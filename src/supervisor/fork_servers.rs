@@ -257,6 +257,12 @@ impl ForkServers {
         self.servers.iter().map(ForkServer::count_spares).sum()
     }
 
+    /// Of one service.
+    pub(crate) fn count_spares_of(&self, service: &str) -> usize {
+        let of_service = self.servers.iter().filter(|server| server.service.name == service);
+        of_service.map(ForkServer::count_spares).sum()
+    }
+
     /// No fork server and no spare exists.
     pub(crate) fn is_empty(&self) -> bool {
         self.servers.is_empty()

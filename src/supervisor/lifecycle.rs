@@ -42,6 +42,15 @@ impl Lifecycle {
         matches!(self, Self::Serving)
     }
 
+    /// For the status.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Draining(_) => "draining",
+            Self::Killing => "stopping",
+        }
+    }
+
     /// Connections may be accepted: new ones, or while draining those that were in a backlog before.
     pub(crate) fn is_accepting(&self) -> bool {
         match self {

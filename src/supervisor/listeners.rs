@@ -8,6 +8,7 @@ use crate::journal;
 use crate::listen::Listener;
 use crate::listen::address::Address;
 use crate::service::{Service, Services, describe_unreached};
+use crate::status::ListenerStatus;
 
 /// A listener and the service that its name leads to.
 #[derive(Debug)]
@@ -31,6 +32,14 @@ impl ServedListener {
 
     pub(crate) fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    pub(crate) fn report(&self) -> ListenerStatus {
+        ListenerStatus {
+            address: self.listener.address.clone(),
+            service: self.service.name.clone(),
+            waiting: self.listener.count_waiting(),
+        }
     }
 
     pub(crate) fn is_paused(&self, now: Instant) -> bool {

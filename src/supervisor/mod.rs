@@ -23,6 +23,7 @@ mod reap;
 mod refusal;
 mod reload;
 mod replacement;
+mod report;
 mod reports;
 mod reserves;
 mod room;
@@ -30,12 +31,15 @@ pub(crate) mod settings;
 mod shedding;
 mod sources;
 mod start;
+mod statistics;
 mod status;
+mod status_socket;
+mod tokens;
 mod unreported;
 mod unserved;
 mod uplinks;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,8 +56,10 @@ pub(crate) use error::Error;
 use lifecycle::Lifecycle;
 use listeners::Listeners;
 use reload::Reloading;
+use report::{Parts, Reporter};
 use settings::Settings;
 pub(crate) use start::run;
+use status_socket::StatusSocket;
 
 /// Connections accepted from one listener before the others, and children that have exited, get their turn.
 const ACCEPT_BATCH: usize = 64;
@@ -76,6 +82,10 @@ struct Supervisor {
     is_inherited: bool,
     reload_requested: bool,
     reloading: Option<Reloading>,
+    /// Reloads that were applied, and that failed.
+    reloads: (u64, u64),
+    reporter: Reporter,
+    status_socket: Option<StatusSocket>,
     started: Instant,
     /// When a connection was last seen.
     idle_since: Instant,
@@ -88,6 +98,8 @@ struct Ready {
     signals: bool,
     /// Processes have exited, or fork servers have reported.
     events: bool,
+    /// A process wants the status.
+    callers: bool,
     /// Indices of the listeners that have connections.
     listeners: Vec<usize>,
 }
@@ -118,6 +130,9 @@ impl Supervisor {
             is_inherited,
             reload_requested: false,
             reloading: None,
+            reloads: (0, 0),
+            reporter: Reporter::new(now),
+            status_socket: None,
             started: now,
             idle_since: now,
             next_look: None,
@@ -127,6 +142,7 @@ impl Supervisor {
     /// Serves until the daemon has stopped. The steps of a round have their order for a reason each.
     fn run(&mut self) -> Result<(), Error> {
         journal::log_ready(&self.listeners.describe());
+        self.open_status_socket(Instant::now());
         self.notifier.ready(self.counts());
         loop {
             let ready = self.wait().map_err(Error::system("wait for events"))?;
@@ -161,6 +177,9 @@ impl Supervisor {
                 journal::log_stopped(self.connections.count_ended());
                 return Ok(());
             }
+            if ready.callers {
+                self.report_to_callers(now);
+            }
             // Last, since both report what the round has done.
             journal::flush(now);
             self.report_status(now);
@@ -182,6 +201,11 @@ impl Supervisor {
             }
         }
         // Last: the indices of the listeners stay.
+        let status = self.status_socket.as_ref().and_then(|socket| socket.polled(now));
+        let status = status.map(|socket| {
+            fds.push(PollFd::new(socket, PollFlags::POLLIN));
+            fds.len() - 1
+        });
         let journal = journal::writable();
         if let Some(socket) = &journal {
             fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLOUT));
@@ -194,7 +218,8 @@ impl Supervisor {
         let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
         let listeners = polled.into_iter().zip(&fds[2..]).filter(|(_, fd)| is_ready(fd));
         let listeners = listeners.map(|(index, _)| index).collect();
-        Ok(Ready { signals: is_ready(&fds[0]), events: is_ready(&fds[1]), listeners })
+        let callers = status.is_some_and(|index| is_ready(&fds[index]));
+        Ok(Ready { signals: is_ready(&fds[0]), events: is_ready(&fds[1]), callers, listeners })
     }
 
     /// The nearest deadline.
@@ -206,6 +231,7 @@ impl Supervisor {
             self.lifecycle.next_event(),
             self.idle_end(),
             self.next_look.filter(|_| self.lifecycle.is_serving()),
+            self.status_socket.as_ref().and_then(|socket| socket.next_event(now)),
             journal::next_event(),
         ];
         events.into_iter().flatten().min()
@@ -329,6 +355,22 @@ impl Supervisor {
     fn report_status(&mut self, now: Instant) {
         let children = self.connections.children();
         self.notifier.tick(now, self.counts(), || status::describe_oldest(children, now));
+    }
+
+    /// A report of the status, in a sealed memory file. None: there is no memory for it.
+    fn report(&mut self, now: Instant) -> Option<&OwnedFd> {
+        let (reloads, failed_reloads) = self.reloads;
+        let parts = Parts {
+            connections: &mut self.connections,
+            listeners: &self.listeners,
+            services: &self.settings.services,
+            model: self.settings.process.model,
+            state: self.lifecycle.word(),
+            started: self.started,
+            reloads,
+            failed_reloads,
+        };
+        self.reporter.report(parts, now)
     }
 
     fn counts(&self) -> Counts {

@@ -171,7 +171,10 @@ impl Connections {
         // A program that the child has become has exit codes of its own.
         let is_program = matches!(service.protocol, Protocol::Exec(_)) && phase == Phase::Program;
         let limit = service.rlimits.find_cause(exit, snapshot.program, usage);
-        journal::record_connection(&Record {
+        let now = Instant::now();
+        let duration = now.saturating_duration_since(identity.accepted_at);
+        let (traffic, since) = child.new_traffic(now);
+        let outcome = journal::record_connection(&Record {
             identity,
             service: &service.name,
             handler: service.handler_name(snapshot.route),
@@ -183,14 +186,16 @@ impl Connections {
             gaps: child.gaps(),
             limit: limit.filter(|_| child.terminated_by().is_none()),
             usage,
-            duration: identity.accepted_at.elapsed(),
+            duration,
             snapshot,
         });
+        self.statistics.record_traffic(&service.name, traffic, since, now);
+        self.statistics.record_ended(&service.name, outcome, duration, usage);
         self.recorded += 1;
         if let Exit::Exited(code) = exit
             && let Some(outcome) = Outcome::from_code(code).filter(|_| !is_program)
         {
-            self.admission.record_outcome(&identity.peer, outcome, phase, Instant::now());
+            self.admission.record_outcome(&identity.peer, outcome, phase, now);
         }
     }
 }

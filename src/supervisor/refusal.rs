@@ -27,6 +27,10 @@ const LINGERING_MAX: usize = 256;
 /// Bytes of input that are discarded at a time.
 const DISCARD_MAX: usize = 1 << 20;
 
+/// The words of [`Reason::word`].
+pub(crate) const REASONS: [&str; 5] =
+    ["denied", "max_connections_per_source", "max_rate_per_source", "penalty", "no_process"];
+
 /// Why a connection gets no process.
 #[derive(Debug)]
 pub(crate) enum Reason {
@@ -44,8 +48,8 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// The value of `LSBAWS_REASON`.
-    fn word(&self) -> &'static str {
+    /// The value of `LSBAWS_REASON`: one of [`REASONS`].
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Denied => "denied",
             Self::PerSourceLimit { .. } => "max_connections_per_source",

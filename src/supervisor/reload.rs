@@ -3,6 +3,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Supervisor;
 use super::listeners::{Fate, Listeners, ServedListener};
@@ -55,8 +56,14 @@ impl Supervisor {
 
     fn end_reload(&mut self, result: Result<(), String>) {
         match result {
-            Ok(()) => journal::log_reloaded(&self.listeners.describe()),
-            Err(error) => journal::log_reload_failed(&error),
+            Ok(()) => {
+                self.reloads.0 += 1;
+                journal::log_reloaded(&self.listeners.describe());
+            }
+            Err(error) => {
+                self.reloads.1 += 1;
+                journal::log_reload_failed(&error);
+            }
         }
         self.notifier.ready(self.counts());
     }
@@ -87,6 +94,7 @@ impl Supervisor {
         let listen = mem::take(&mut self.settings.listen);
         self.settings = Settings { log, listen, ..new };
         self.listeners.log_gaps(&self.settings.services);
+        self.open_status_socket(Instant::now());
     }
 }
 

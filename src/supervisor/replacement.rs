@@ -114,6 +114,9 @@ impl Connections {
         self.launcher.reconfigure(self.max, settings.children);
         self.admission.reconfigure(settings.admission.clone());
         self.reserves = Reserves::new(&settings.services);
+        for name in settings.services.keys() {
+            self.statistics.service(name); // from now on it has counters
+        }
         self.close_retired();
     }
 

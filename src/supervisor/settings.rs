@@ -1,6 +1,7 @@
 //! The settings of the supervisor: built by the configuration, and handed in.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::capacity::Warning;
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) admission: AdmissionRules,
     pub(crate) process: Process,
     pub(crate) log: journal::LogSettings,
+    /// Where processes of the administrator get the status.
+    pub(crate) status_socket: Option<PathBuf>,
     /// Never empty.
     pub(crate) services: Services,
     /// What an administrator should know about these settings on this system.

@@ -115,6 +115,13 @@ impl Sources {
         self.accounts.values().filter(is_penalized).count()
     }
 
+    /// Those sources, each with the time that is left.
+    pub(crate) fn list_penalized(&self, now: Instant) -> Vec<(Source, Duration)> {
+        let left = |account: &Account| account.penalty.map(|(_, until)| until.saturating_duration_since(now));
+        let penalized = self.accounts.iter().filter_map(|(source, account)| Some((*source, left(account)?)));
+        penalized.filter(|(_, left)| !left.is_zero()).collect()
+    }
+
     /// Forgets every source.
     pub(crate) fn clear(&mut self) {
         self.accounts.clear();

@@ -227,7 +227,8 @@ fn missing_configuration_file_is_an_error() {
 }
 
 /// Keys without a default. The shipped file has examples of them.
-const UNSET: [&str; 17] = [
+const UNSET: [&str; 18] = [
+    "status_socket",
     "max_connections = 100",
     "max_connections_per_source = 10",
     "delay",

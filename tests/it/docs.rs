@@ -15,7 +15,13 @@ fn read(path: &str) -> String {
 /// The long flags in the help of all subcommands. That of `client` is the load client's own.
 fn flags() -> BTreeSet<String> {
     require_client();
-    let helps = [&["--help"][..], &["serve", "--help"], &["check", "--help"], &["client", "--help"]];
+    let helps = [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["check", "--help"],
+        &["status", "--help"],
+        &["client", "--help"],
+    ];
     let mut flags = BTreeSet::new();
     for arguments in helps {
         let (code, help, _) = run(arguments);

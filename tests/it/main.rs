@@ -54,5 +54,6 @@ mod rlimits;
 mod route_access;
 mod secrets;
 mod spares;
+mod status;
 mod transfers;
 mod unserved;

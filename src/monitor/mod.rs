@@ -1,0 +1,82 @@
+//! `lsbaws status`: asks a running daemon for its status, by its status socket, and shows it.
+
+#![forbid(unsafe_code)]
+
+mod text;
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::status::{self, StatusReport};
+use crate::sys::{self, Patience};
+
+/// How long the daemon may take to answer, in seconds.
+const TIMEOUT: i64 = 5;
+
+/// Why there is no status to show.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the daemon is not running, or has no status socket at {0} (process.status_socket)")]
+    NotRunning(PathBuf),
+    #[error("the status socket {0} is for root and the user of the daemon only")]
+    NotPermitted(PathBuf),
+    #[error("unable to read the status from {path}: {source}")]
+    System { path: PathBuf, source: io::Error },
+}
+
+/// Writes the status of the daemon with this status socket to standard output, for a person or as JSON.
+///
+/// # Errors
+/// See [`Error`]. A closed pipe is none.
+pub(crate) fn show(path: &Path, as_json: bool) -> Result<(), Error> {
+    let file = request(path)?;
+    let failed = |source| Error::System { path: path.to_owned(), source };
+    let mut text = match as_json {
+        true => status::read_text(file.as_fd()).map_err(failed)?,
+        false => StatusReport::read(file.as_fd()).map_err(failed)?.to_string().into_bytes(),
+    };
+    if as_json {
+        text.push(b'\n');
+    }
+    let _ = io::stdout().write_all(&text); // a closed pipe
+    Ok(())
+}
+
+/// Gets the memory file of a report.
+fn request(path: &Path) -> Result<OwnedFd, Error> {
+    let received = try_request(path).map_err(|source| match source.raw_os_error() {
+        Some(libc::ENOENT | libc::ECONNREFUSED | libc::ENOTDIR) => Error::NotRunning(path.to_owned()),
+        Some(libc::EACCES) => Error::NotPermitted(path.to_owned()),
+        _ => Error::System { path: path.to_owned(), source },
+    })?;
+    // The daemon has closed the connection.
+    received.ok_or_else(|| Error::NotPermitted(path.to_owned()))
+}
+
+fn try_request(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(TIMEOUT))?;
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::seconds(TIMEOUT))?; // of connect(2) as well
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let mut greeting = [0; status::GREETING.len()];
+    match sys::receive_message(socket.as_fd(), &mut greeting, Patience::Wait) {
+        Ok(Some((_, Some(file)))) if greeting == *status::GREETING => Ok(Some(file)),
+        Ok(None) => Ok(None),
+        Ok(Some(_)) => Err(io::Error::other("this is not the status socket of lsbaws")),
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+            Err(io::Error::other(format!("no answer for {TIMEOUT} seconds")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whole seconds of a time, for a person.
+fn show_seconds(seconds: f64) -> humantime::FormattedDuration {
+    let whole = Duration::try_from_secs_f64(seconds.floor()).unwrap_or_default();
+    humantime::format_duration(whole)
+}

@@ -6,22 +6,24 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::confine::{self, Confinement};
 use crate::connection::Identity;
+use crate::handler::login::LoginLimit;
 use crate::handler::root::Root;
 use crate::handler::site::Site;
+use crate::handler::users::UserFile;
 use crate::http::canned;
 use crate::journal;
 use crate::limits::Rlimits;
 use crate::source::AccessList;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use crate::handler::moved::RootWatch;
+pub(crate) use crate::handler::watch::Watch;
 
 /// What a named listener leads to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,7 +115,7 @@ impl Service {
     pub(crate) fn confine(&self) -> Result<Vec<confine::Gap>, confine::Error> {
         let roots: Vec<_> = self.route_roots().map(AsFd::as_fd).collect();
         let pages: Vec<_> = self.page_roots().map(AsFd::as_fd).collect();
-        confine::apply(&self.confinement, &roots, &pages)
+        confine::apply(&self.confinement, &roots, &pages, self.lock_file())
     }
 
     fn site(&self) -> Option<&Site> {
@@ -125,22 +127,60 @@ impl Service {
 
     /// Descriptors that a child of this service needs in addition to its connection.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> + Clone {
-        self.roots().map(|root| root.as_fd().as_raw_fd())
+        let lock = self.lock_file().map(|file| file.as_raw_fd());
+        self.roots().map(|root| root.as_fd().as_raw_fd()).chain(lock)
     }
 
-    /// Whether the path of a root leads to another directory than the open one. Looks at most once a second; `warn` gets a
-    /// sentence about a path that leads nowhere.
-    pub(crate) fn has_moved_roots(
-        &self,
-        watch: &mut RootWatch,
-        now: Instant,
-        warn: impl FnMut(String),
-    ) -> bool {
-        !watch.find_moved(self.roots(), now, warn).is_empty()
+    /// The file on which its children hold locks, if its routes have authentication.
+    pub(crate) fn lock_file(&self) -> Option<BorrowedFd<'_>> {
+        self.site()?.login_limit().map(LoginLimit::file)
     }
 
-    /// Opens the roots again whose paths lead to other directories. True: at least one was opened again.
-    pub(crate) fn reopen_moved_roots(&self) -> bool {
+    /// The files of users of its routes.
+    fn user_files(&self) -> impl Iterator<Item = &UserFile> {
+        let routes = self.site().into_iter().flat_map(Site::routes);
+        routes.filter_map(|route| Some(&route.access.as_ref()?.auth.as_ref()?.users))
+    }
+
+    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed. Looks at most
+    /// once a second; `warn` gets a sentence about a path that leads nowhere.
+    pub(crate) fn is_outdated(&self, watch: &mut Watch, now: Instant, warn: impl FnMut(String)) -> bool {
+        watch.finds_change(self.roots(), self.user_files(), now, warn)
+    }
+
+    /// Opens the roots again whose paths lead to other directories, and reads the files of users again that have changed.
+    /// True: at least one was opened or read.
+    pub(crate) fn refresh(&self) -> bool {
+        let has_reopened = self.reopen_moved_roots();
+        self.read_changed_users() || has_reopened
+    }
+
+    /// After an error, the users that were read before stay.
+    fn read_changed_users(&self) -> bool {
+        let mut read: Vec<&Path> = Vec::new();
+        let mut failed: Vec<&Path> = Vec::new();
+        for users in self.user_files() {
+            let path = users.path();
+            let Ok(Some(change)) = users.find_change() else { continue };
+            match users.read_again(change) {
+                Ok(()) if !read.contains(&path) => {
+                    journal::log_users_read(path.display(), &self.name);
+                    read.push(path);
+                }
+                Err(error) if !failed.contains(&path) => {
+                    journal::log_service_error(
+                        &self.name,
+                        &format!("{error}; the users that were read before are still accepted"),
+                    );
+                    failed.push(path);
+                }
+                Ok(()) | Err(_) => {} // of several routes
+            }
+        }
+        !read.is_empty()
+    }
+
+    fn reopen_moved_roots(&self) -> bool {
         let mut has_reopened = false;
         for root in self.roots().filter(|root| root.has_moved() == Ok(true)) {
             let path = root.path().display();

@@ -61,8 +61,10 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["site"],
             &["mod"],
             &["access", "cgi", "files", "probe", "redirect", "respond"],
-            &["error_pages", "exchange", "moved"],
-            &["root"],
+            &["auth"],
+            &["error_pages", "exchange", "watch"],
+            &["login"],
+            &["root", "users"],
         ],
     ),
     (

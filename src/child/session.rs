@@ -7,6 +7,7 @@ use super::report::Reporter;
 use super::work::{Kit, Work};
 use crate::connection::Identity;
 use crate::handler::exchange::{Exchange, ProgramTerms, Setting};
+use crate::handler::login::LastLogin;
 use crate::handler::site::Site;
 use crate::http::body::{Body, BodyLimits, Progress};
 use crate::http::budget::TimeBudget;
@@ -60,6 +61,7 @@ struct Session<'c> {
     programs: ProgramTerms<'c>,
     limits: &'c Limits,
     reporter: Option<Reporter<'c>>,
+    login: LastLogin,
 }
 
 /// Serves one connection to its end.
@@ -80,6 +82,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
         },
         limits,
         reporter,
+        login: LastLogin::default(),
     };
     let outcome = session.run(date, buffer);
     session.stream.limit_unread(session.limits.write_timeout);
@@ -180,7 +183,8 @@ impl Session<'_> {
         self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
         self.slot.enter(Phase::Handling);
         let (stream, identity, journal) = (&self.stream, self.identity, &self.journal);
-        let setting = Setting { stream, identity, journal, slot: self.slot, programs: self.programs };
+        let (slot, programs, login) = (self.slot, self.programs, &self.login);
+        let setting = Setting { stream, identity, journal, slot, programs, login };
         let mut exchange = Exchange::new(request, body, response, setting);
         self.site.answer(&mut exchange)
     }

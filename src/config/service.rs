@@ -17,6 +17,7 @@ use super::route::fields::build_fields;
 use super::scalar::{Integer, Text};
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
+use crate::handler::login::LoginLimit;
 use crate::handler::site::{Route, Site};
 use crate::http::fields::FixedFields;
 use crate::limits::RlimitKey;
@@ -198,7 +199,13 @@ fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
     }
     let routes = routes.into_iter().collect::<Option<Vec<_>>>()?;
     let fallbacks: Vec<_> = routes.iter().map(find_fallback).collect();
-    let site = Site::new(routes, fields?, error_pages?);
+    let requires_users =
+        routes.iter().any(|route| route.access.as_ref().is_some_and(|access| access.auth.is_some()));
+    let mut site = Site::new(routes, fields?, error_pages?);
+    if requires_users {
+        let limit = LoginLimit::new().map_err(|error| format!("unable to limit logins: {error}"));
+        site = site.with_login_limit(place.check(limit)?);
+    }
     for (index, (host, fallback)) in fallbacks.iter().enumerate() {
         if let Some(target) = fallback {
             place.element(index).key("fallback").check(site.check_fallback(host, target));

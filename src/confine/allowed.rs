@@ -1,6 +1,8 @@
 //! The system calls of services that start no programs: those that fork servers and children make, and no others. All
 //! others fail with EPERM.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use libc::*;
 use seccompiler::{BackendError, BpfProgram, SeccompAction};
 
@@ -97,8 +99,9 @@ const SOCKET_OPTIONS: [(i32, i32); 9] = [
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT),
 ];
 
-/// `core`: whether a process may leave a core file.
-pub(super) fn filter(core: bool) -> Result<BpfProgram, BackendError> {
+/// `core`: whether a process may leave a core file. `lock`: the only file that it may lock. (A lock on a file that is served
+/// would stop programs that write it.)
+pub(super) fn filter(core: bool, lock: Option<BorrowedFd<'_>>) -> Result<BpfProgram, BackendError> {
     let mut calls = Calls::default();
     calls.all(CALLS);
     calls.all(OLD_CALLS);
@@ -119,6 +122,9 @@ pub(super) fn filter(core: bool) -> Result<BpfProgram, BackendError> {
     }
     for command in DESCRIPTOR_COMMANDS {
         calls.when(SYS_fcntl, &[is(1, bits(command))])?;
+    }
+    if let Some(lock) = lock {
+        calls.when(SYS_fcntl, &[is(0, bits(lock.as_raw_fd())), is(1, bits(F_SETLK))])?;
     }
     for (level, option) in SOCKET_OPTIONS {
         calls.when(SYS_setsockopt, &[is(1, bits(level)), is(2, bits(option))])?;

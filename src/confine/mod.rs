@@ -100,7 +100,7 @@ impl Error {
 }
 
 /// Confines this process, and all that it forks from now on. `roots`: the directories of the routes; `pages`:
-/// those of the error pages, in which programs run nothing.
+/// those of the error pages, in which programs run nothing; `lock`: the only file that children may lock.
 ///
 /// # Errors
 /// A step that the kernel has and refuses. What it does not have is in the result.
@@ -108,6 +108,7 @@ pub(crate) fn apply(
     confinement: &Confinement,
     roots: &[BorrowedFd<'_>],
     pages: &[BorrowedFd<'_>],
+    lock: Option<BorrowedFd<'_>>,
 ) -> Result<Vec<Gap>, Error> {
     let Confinement { is_on, user, core, .. } = confinement;
     if !core {
@@ -135,7 +136,7 @@ pub(crate) fn apply(
         domain.restrict_self().map_err(Error::at("enter the Landlock domain"))?;
     }
     if confinement.seccomp {
-        filter::install(confinement).map_err(Error::at("install the filter of system calls"))?;
+        filter::install(confinement, lock).map_err(Error::at("install the filter of system calls"))?;
     }
     Ok(gaps)
 }

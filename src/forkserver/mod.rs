@@ -28,7 +28,7 @@ use crate::handover::{Channel, ORDER_MAX, Order, REPORT_MAX, Report};
 use crate::journal::{self, Destination};
 use crate::outcome::Outcome;
 use crate::scoreboard::Slot;
-use crate::service::{Leftover, Protocol, RootWatch, Service};
+use crate::service::{Leftover, Protocol, Service, Watch};
 use crate::sys::{self, Exit};
 use crate::uplink::Uplink;
 use start::Start;
@@ -48,7 +48,7 @@ struct ForkServer {
     /// Children that wait for a connection from the start on.
     spares: usize,
     forks_twice: bool,
-    roots: RootWatch,
+    watch: Watch,
     /// The name of the listener of the last connection: children inherit it, and need not copy it.
     listener: Option<Arc<str>>,
 }
@@ -103,7 +103,7 @@ impl ForkServer {
             supervisor: Pid::parent(),
             spares,
             forks_twice,
-            roots: RootWatch::default(),
+            watch: Watch::default(),
             listener: None,
         };
         Ok((server, open_files, log))
@@ -148,13 +148,19 @@ impl ForkServer {
         let mut buffer = [0; ORDER_MAX];
         loop {
             match self.channel.receive_order(&mut buffer) {
-                Ok(Some(Order::ForkSpare)) => self.fork_spare()?,
+                Ok(Some(Order::ForkSpare)) => {
+                    // Its connections do not come to this process.
+                    if self.is_outdated()? {
+                        self.report(&Report::Outdated { slot: None })?;
+                    }
+                    self.fork_spare()?;
+                }
                 Ok(Some(Order::Serve(handover, connection))) => {
                     let slot = handover.slot;
                     let start = Start { handover, connection };
                     self.keep_name(start.handover.listener);
-                    if self.has_moved_roots()? {
-                        self.report(&Report::RootMoved { slot })?;
+                    if self.is_outdated()? {
+                        self.report(&Report::Outdated { slot: Some(slot) })?;
                         continue;
                     }
                     if let Err(errno) = self.hand_over(start) {
@@ -167,17 +173,17 @@ impl ForkServer {
         }
     }
 
-    /// Whether the path of a root leads to another directory: looked at here and not by the supervisor, which must not wait
-    /// for a file system.
-    fn has_moved_roots(&mut self) -> Result<bool, String> {
+    /// Whether the path of a root leads to another directory, or a file of users has changed: looked at here and not by the
+    /// supervisor, which must not wait for a file system.
+    fn is_outdated(&mut self) -> Result<bool, String> {
         let mut warnings = Vec::new();
         let warn = |sentence| warnings.push(sentence);
-        let has_moved = self.service.has_moved_roots(&mut self.roots, Instant::now(), warn);
+        let is_outdated = self.service.is_outdated(&mut self.watch, Instant::now(), warn);
         for sentence in warnings {
             let sentence = sentence.chars().take(SENTENCE_MAX).collect();
             self.report(&Report::Warning { sentence })?;
         }
-        Ok(has_moved)
+        Ok(is_outdated)
     }
 
     /// Forks a child for a connection. The error is the errno of clone(2).

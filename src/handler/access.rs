@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::BasicAuth;
 use super::exchange::Exchange;
+use super::login::LoginLimit;
 use crate::http::failure::Failure;
 use crate::outcome::Outcome;
 use crate::source::AccessList;
@@ -12,6 +14,7 @@ use crate::source::AccessList;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Access {
     pub(crate) clients: AccessList,
+    pub(crate) auth: Option<BasicAuth>,
 }
 
 impl Access {
@@ -21,11 +24,19 @@ impl Access {
     /// The client has gone, or reads too slowly.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refuse(&self, exchange: &mut Exchange<'_, '_>) -> Result<Option<Outcome>, Failure> {
+    pub(crate) fn refuse<'c>(
+        &'c self,
+        exchange: &mut Exchange<'_, 'c>,
+        limit: Option<&LoginLimit>,
+    ) -> Result<Option<Outcome>, Failure> {
         if !self.clients.admits(exchange.client_peer()) {
             let reason = "this address is not allowed here";
             return exchange.fail(403, reason, Outcome::Refused).map(Some);
         }
-        Ok(None)
+        match (&self.auth, limit) {
+            (Some(auth), Some(limit)) => auth.refuse(exchange, limit),
+            (Some(_), None) => unreachable!("a site with authentication has a limit of it"),
+            (None, _) => Ok(None),
+        }
     }
 }

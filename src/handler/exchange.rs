@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::login::LastLogin;
 use super::root::LookupError;
 use crate::confine::Confinement;
 use crate::connection::{Identity, Peer};
@@ -31,6 +32,7 @@ pub(crate) struct Setting<'c> {
     pub(crate) journal: &'c ChildLog<'c>,
     pub(crate) slot: Slot,
     pub(crate) programs: ProgramTerms<'c>,
+    pub(crate) login: &'c LastLogin,
 }
 
 /// One request and what is needed to answer it. What lives as long as the connection has the lifetime `'c`.
@@ -44,6 +46,9 @@ pub(crate) struct Exchange<'r, 'c> {
     pub(crate) journal: &'c ChildLog<'c>,
     pub(crate) slot: Slot,
     pub(crate) programs: ProgramTerms<'c>,
+    pub(crate) login: &'c LastLogin,
+    /// The user whose credentials were accepted for this request.
+    pub(crate) user: Option<String>,
     /// The path of the route, without a trailing `/`.
     pub(crate) route_path: &'c str,
     /// What follows the route's path in the request's path, without a leading `/`.
@@ -62,7 +67,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
         response: &'r mut Responder<'c>,
         setting: Setting<'c>,
     ) -> Self {
-        let Setting { stream, identity, journal, slot, programs } = setting;
+        let Setting { stream, identity, journal, slot, programs, login } = setting;
         Self {
             request,
             body,
@@ -72,6 +77,8 @@ impl<'r, 'c> Exchange<'r, 'c> {
             journal,
             slot,
             programs,
+            login,
+            user: None,
             route_path: "",
             rest: &[],
             is_internal_redirect: false,
@@ -90,6 +97,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
             request,
             body: &mut *self.body,
             response: &mut *self.response,
+            user: self.user.clone(),
             route_path: "",
             rest: &[],
             is_internal_redirect: as_get,

@@ -4,17 +4,20 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod access;
+pub(crate) mod auth;
 pub(crate) mod cgi;
 pub(crate) mod error_pages;
 pub(crate) mod exchange;
 pub(crate) mod files;
-pub(crate) mod moved;
+pub(crate) mod login;
 #[cfg(feature = "attacks")]
 pub(crate) mod probe;
 pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod root;
 pub(crate) mod site;
+pub(crate) mod users;
+pub(crate) mod watch;
 
 use crate::http::error_content::ErrorPages;
 use cgi::{Cgi, Programs};

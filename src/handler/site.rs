@@ -8,6 +8,7 @@ use super::access::Access;
 use super::error_pages::ServicePages;
 use super::exchange::{ALLOWED, Answer, Exchange, InternalRedirect};
 use super::files::Files;
+use super::login::LoginLimit;
 use crate::http::error_content::ErrorTerms;
 use crate::http::failure::Failure;
 use crate::http::fields::FixedFields;
@@ -27,6 +28,8 @@ pub(crate) struct Site {
     /// Added to responses of no route.
     fields: FixedFields,
     error_pages: ServicePages,
+    /// `None`: no route requires a user.
+    login_limit: Option<LoginLimit>,
 }
 
 /// Which requests a handler answers.
@@ -57,11 +60,20 @@ impl Site {
         let extension_rank = |route: &Route| Reverse(route.extension.as_ref().map(String::len));
         routes
             .sort_by_cached_key(|route| (Reverse(route.path.len()), extension_rank(route), host_rank(route)));
-        Self { routes, fields, error_pages }
+        Self { routes, fields, error_pages, login_limit: None }
     }
 
     pub(crate) fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// Limits how many passwords are verified at the same time, which routes with authentication require.
+    pub(crate) fn with_login_limit(self, limit: LoginLimit) -> Self {
+        Self { login_limit: Some(limit), ..self }
+    }
+
+    pub(crate) fn login_limit(&self) -> Option<&LoginLimit> {
+        self.login_limit.as_ref()
     }
 
     /// The fields of every response.
@@ -145,7 +157,7 @@ impl Site {
             rest.strip_prefix(b"/").unwrap_or(rest)
         };
         if let Some(access) = &route.access
-            && let Some(outcome) = access.refuse(exchange)?
+            && let Some(outcome) = access.refuse(exchange, self.login_limit())?
         {
             return Ok(Answer::Sent(outcome));
         }

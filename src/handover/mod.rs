@@ -70,9 +70,9 @@ pub(crate) enum Report {
     Started { slot: u32, pid: i32 },
     /// No process could be forked for the connection with this slot: the errno of clone(2).
     NotForked { slot: u32, errno: i32 },
-    /// The connection with this slot was not forked for, since the path of a root leads to another directory now: another
-    /// fork server is needed, which may serve that.
-    RootMoved { slot: u32 },
+    /// The path of a root leads to another directory now, or a file of users has changed: another fork server is needed. The
+    /// connection with this slot was not forked for.
+    Outdated { slot: Option<u32> },
     /// An administrator should know this sentence.
     Warning { sentence: String },
 }

@@ -103,6 +103,7 @@ impl Entry {
             .optional_text("LSBAWS_METHOD", snapshot.method.as_ref())
             .optional_text("LSBAWS_TARGET", snapshot.target.as_ref())
             .optional("LSBAWS_STATUS", snapshot.status)
+            .optional_text("LSBAWS_USER", snapshot.user.as_ref())
             .text("LSBAWS_PHASE", snapshot.phase)
     }
 

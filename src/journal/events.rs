@@ -135,9 +135,20 @@ pub(crate) fn log_service_warning(service: &str, sentence: &str) {
     log_warning(&format!("service {service}: {sentence}"));
 }
 
+/// What an administrator has changed cannot be used.
+pub(crate) fn log_service_error(service: &str, sentence: &str) {
+    log(Entry::without_id(Level::Error, format_args!("service {service}: {sentence}")));
+}
+
 /// The path of a root leads to another directory now, which is opened for all further connections.
 pub(crate) fn log_root_moved(path: impl Display, service: &str) {
     let message = format_args!("service {service}: root {path} leads to another directory now, serving that");
+    log(Entry::without_id(Level::Info, message));
+}
+
+/// A file of users has changed, and is read again.
+pub(crate) fn log_users_read(path: impl Display, service: &str) {
+    let message = format_args!("service {service}: users of {path} read again");
     log(Entry::without_id(Level::Info, message));
 }
 

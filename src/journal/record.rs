@@ -80,6 +80,15 @@ impl Record<'_> {
         }
     }
 
+    /// Why a child has refused a request.
+    fn find_reason(&self, outcome: Option<Outcome>) -> Option<&'static str> {
+        match (outcome, self.snapshot.status) {
+            (Some(Outcome::Refused), Some(503)) => Some("logins"),
+            (Some(Outcome::Refused), _) => Some("denied"),
+            _ => None,
+        }
+    }
+
     fn to_entry(&self, outcome: Option<Outcome>, kind: Kind, level: Level) -> Entry {
         let Record { identity, usage, snapshot, .. } = self;
         let (end, exit_code, signal) = match self.exit {
@@ -100,7 +109,7 @@ impl Record<'_> {
             .optional("LSBAWS_EXIT_CODE", exit_code)
             .optional_text("LSBAWS_SIGNAL", signal.as_deref())
             .text("LSBAWS_OUTCOME", kind.word())
-            .optional_text("LSBAWS_REASON", (outcome == Some(Outcome::Refused)).then_some("denied"))
+            .optional_text("LSBAWS_REASON", self.find_reason(outcome))
             .optional_text("LSBAWS_CLIENT_GONE", snapshot.is_client_gone.then_some("yes"))
             .optional_text("LSBAWS_ORPHANS", self.has_orphans.then_some("yes"))
             .optional_text("LSBAWS_NOT_CONFINED", Some(self.gaps).filter(|gaps| !gaps.is_empty()))

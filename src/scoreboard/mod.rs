@@ -103,6 +103,8 @@ pub(crate) struct Snapshot {
     pub(crate) program: Option<ProgramEnd>,
     pub(crate) method: Option<String>,
     pub(crate) target: Option<String>,
+    /// The user whose credentials were accepted for it.
+    pub(crate) user: Option<String>,
     /// Messages of the child that its log did not accept.
     pub(crate) lost_messages: u64,
     /// A program of the child has left processes that ran, and that the child has terminated.

@@ -11,9 +11,10 @@ use super::{Phase, ProgramEnd, Snapshot};
 use crate::escape::escape_ascii;
 use crate::sys::{self, PAGE};
 
-/// Bytes of a method and a target that a slot has room for.
+/// Bytes of a method, a target and a user that a slot has room for.
 const METHOD_MAX: usize = 16;
 const TARGET_MAX: usize = 256;
+const USER_MAX: usize = 64;
 
 /// More messages than a child can lose in its life: a slot may hold anything.
 const LOST_MESSAGES_MAX: u64 = 1 << 20;
@@ -44,6 +45,7 @@ enum Number {
     Phase,
     MethodLength,
     TargetLength,
+    UserLength,
     /// Messages of the child that its log did not accept.
     LostMessages,
     /// 1: a program has left processes, which the child has terminated.
@@ -157,9 +159,14 @@ impl Slot {
     /// The record of a request must not show anything of an earlier one.
     fn forget_request(self) {
         use Number::*;
-        for number in [Status, Program, Route, MethodLength, TargetLength] {
+        for number in [Status, Program, Route, MethodLength, TargetLength, UserLength] {
             self.store(number, 0);
         }
+    }
+
+    /// The user whose credentials were accepted for the request. A long name is cut.
+    pub(crate) fn set_user(self, user: &[u8]) {
+        self.store(Number::UserLength, self.store_text(self.user(), user));
     }
 
     pub(crate) fn set_program(self, end: ProgramEnd) {
@@ -251,6 +258,7 @@ impl Slot {
             program: u32::try_from(self.load(Number::Program)).ok().and_then(ProgramEnd::from_word),
             method: load_text(self.method(), self.load(Number::MethodLength)),
             target: load_text(self.target(), self.load(Number::TargetLength)),
+            user: load_text(self.user(), self.load(Number::UserLength)),
             lost_messages: self.load(Number::LostMessages).min(LOST_MESSAGES_MAX),
             has_orphans: self.load(Number::Orphans) != 0,
             is_client_gone: self.load(Number::ClientGone) != 0,
@@ -263,6 +271,11 @@ impl Slot {
 
     fn target(self) -> &'static [AtomicU64] {
         &self.words[TEXT + METHOD_MAX / 8..TEXT + (METHOD_MAX + TARGET_MAX) / 8]
+    }
+
+    fn user(self) -> &'static [AtomicU64] {
+        let start = TEXT + (METHOD_MAX + TARGET_MAX) / 8;
+        &self.words[start..start + USER_MAX / 8]
     }
 
     /// Stores what there is room for. Returns the whole length.

@@ -26,7 +26,7 @@ use super::uplinks::Uplinks;
 use crate::child::in_place::End;
 use crate::connection::Connection;
 use crate::journal;
-use crate::service::{RootWatch, Service};
+use crate::service::{Service, Watch};
 use crate::status::Places;
 
 /// All connections, and what decides about them.
@@ -51,7 +51,7 @@ pub(crate) struct Connections {
     pub(super) open_files: u64,
     pub(super) reserves: Reserves,
     /// By service.
-    roots: BTreeMap<String, RootWatch>,
+    watches: BTreeMap<String, Watch>,
 }
 
 impl Connections {
@@ -75,7 +75,7 @@ impl Connections {
             statistics: Statistics::new(Instant::now()),
             open_files: getrlimit(Resource::RLIMIT_NOFILE)?.0,
             reserves: Reserves::new(&settings.services),
-            roots: BTreeMap::new(),
+            watches: BTreeMap::new(),
         })
     }
 
@@ -137,7 +137,7 @@ impl Connections {
 
     pub(super) fn start(&mut self, connection: Connection, service: Arc<Service>, now: Instant) {
         if self.launcher.serves_in_place() {
-            self.reopen_moved_roots(&service, now);
+            self.refresh_service(&service, now);
             self.serve_in_place(connection, &service);
             return;
         }
@@ -152,12 +152,12 @@ impl Connections {
         }
     }
 
-    /// Looks at the roots of a service that this process serves itself. Fork servers report theirs.
-    fn reopen_moved_roots(&mut self, service: &Service, now: Instant) {
-        let watch = self.roots.entry(service.name.clone()).or_default();
+    /// Looks at the roots and the files of users of a service that this process serves itself. Fork servers report theirs.
+    fn refresh_service(&mut self, service: &Service, now: Instant) {
+        let watch = self.watches.entry(service.name.clone()).or_default();
         let warn = |sentence: String| journal::log_service_warning(&service.name, &sentence);
-        if service.has_moved_roots(watch, now, warn) {
-            service.reopen_moved_roots();
+        if service.is_outdated(watch, now, warn) {
+            service.refresh();
         }
     }
 

@@ -74,12 +74,14 @@ impl Connections {
             Report::NotForked { slot, errno } => {
                 self.defer_awaited(id, slot, io::Error::from_raw_os_error(errno), now);
             }
-            Report::RootMoved { slot } => {
+            Report::Outdated { slot } => {
                 let service = Arc::clone(&server.service);
-                if server.state == State::Ready && service.reopen_moved_roots() {
+                if server.state == State::Ready && service.refresh() {
                     self.restart_fork_servers(&service);
                 }
-                self.defer_awaited(id, slot, io::Error::other("its fork server is being started"), now);
+                if let Some(slot) = slot {
+                    self.defer_awaited(id, slot, io::Error::other("its fork server is being started"), now);
+                }
             }
             Report::Warning { sentence } => {
                 journal::log_service_warning(&server.service.name, &sentence);

@@ -185,7 +185,7 @@ fn every_error_names_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\nto = '/'\nbody = 'x'\n",
-            "FILE:4: service.web.route[0].body: not a key of the handler \"redirect\", but of \"respond\"; expected one of path, handler, host, extension, headers, allow, deny, to, status, keep_path",
+            "FILE:4: service.web.route[0].body: not a key of the handler \"redirect\", but of \"respond\"; expected one of path, handler, host, extension, headers, allow, deny, auth_users, auth_realm, auth_require, to, status, keep_path",
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\n",

@@ -1,5 +1,6 @@
 //! `[[service.NAME.route]]`: the keys of every route, then those of its handler.
 
+pub(super) mod access;
 pub(super) mod cgi;
 pub(super) mod fields;
 pub(super) mod files;
@@ -9,14 +10,14 @@ pub(super) mod respond;
 use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
 use super::lists::{List, TextMap};
-use super::scalar::Text;
+use super::scalar::{FilePath, Text};
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
-use crate::handler::access::Access;
 use crate::handler::site::Route;
 use crate::http::fields::FixedFields;
 use crate::http::target;
-use crate::source::{AccessList, Network, Networks};
+use crate::source::Network;
+use access::AccessKeys;
 use cgi::CgiKeys;
 use fields::{build_fields, is_field_value};
 use files::FilesKeys;
@@ -33,6 +34,9 @@ keys! {
         headers: TextMap = TextMap::default(),
         allow: List<Network> = List(Vec::new()),
         deny: List<Network> = List(Vec::new()),
+        auth_users: Option<FilePath> = None,
+        auth_realm: Option<Text> = None,
+        auth_require: List<Text> = List(Vec::new()),
     }
 }
 
@@ -161,8 +165,14 @@ impl RouteTable {
     ) -> Option<Route> {
         let varies = self.varies();
         let fields = build_fields(self.keys.headers, &place.key("headers"), of_service, varies);
-        let clients = AccessList { allow: Networks(self.keys.allow.0), deny: Networks(self.keys.deny.0) };
-        let access = (!clients.is_empty()).then(|| Box::new(Access { clients }));
+        let access = AccessKeys {
+            allow: self.keys.allow,
+            deny: self.keys.deny,
+            auth_users: self.keys.auth_users,
+            auth_realm: self.keys.auth_realm,
+            auth_require: self.keys.auth_require,
+        };
+        let access = access.build(place);
         let extension = requests.as_ref().and_then(|requests| requests.extension.clone());
         let handler = match self.handler {
             HandlerKeys::Respond(keys) => keys.build(place).map(Handler::Respond),
@@ -173,7 +183,7 @@ impl RouteTable {
             HandlerKeys::Probe => Some(Handler::Probe(crate::handler::probe::Probe)),
         };
         let RouteRequests { path, host, extension } = requests?;
-        Some(Route { host, path, extension, access, handler: handler?, fields: fields? })
+        Some(Route { host, path, extension, access: access?, handler: handler?, fields: fields? })
     }
 }
 

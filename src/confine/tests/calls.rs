@@ -1,6 +1,7 @@
 //! System calls, each tried without the filters as well.
 
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use libc::*;
@@ -90,6 +91,25 @@ fn children_make_no_other_calls() {
     });
 }
 
+#[test]
+fn children_lock_the_file_of_logins_alone() {
+    in_own_process("calls::children_lock_the_file_of_logins_alone", || {
+        let files = [c"a", c"b"].map(|name| sys::create_memory_file(name).unwrap());
+        prctl::set_no_new_privs().unwrap();
+        filter::install(&children(), Some(files[0].as_fd())).unwrap();
+        for (file, command, errno) in [
+            (&files[0], F_SETLK, EFAULT), // for the null pointer
+            (&files[0], F_SETLKW, EPERM),
+            (&files[0], F_OFD_SETLK, EPERM),
+            (&files[0], F_SETLEASE, EPERM),
+            (&files[1], F_SETLK, EPERM),
+        ] {
+            let call = (SYS_fcntl, [file.as_raw_fd().into(), command.into(), 0, 0, 0, 0]);
+            assert_eq!(try_call(call), errno, "{command}");
+        }
+    });
+}
+
 /// Forks a process that exits with 0, as fork servers do, and waits for it.
 fn fork() -> (i64, i32) {
     let flags = i64::from(SIGCHLD);
@@ -111,7 +131,7 @@ fn assert_all_denied(calls: &[(i64, [i64; 6])], errno: i32, confinement: &Confin
             assert_ne!(try_call(*call), errno, "{call:?} proves nothing");
         }
     }
-    filter::install(confinement).unwrap();
+    filter::install(confinement, None).unwrap();
     for call in calls {
         assert_eq!(try_call(*call), errno, "{call:?}");
     }

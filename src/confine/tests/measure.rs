@@ -42,7 +42,7 @@ fn measure() {
         time("separate", 10, &mut || separate(&kind).unwrap());
     }
     let start = Instant::now();
-    filter::install(&kind).unwrap();
+    filter::install(&kind, None).unwrap();
     eprintln!("{name}: install the filters: {:?}", start.elapsed());
     calls(name);
 }

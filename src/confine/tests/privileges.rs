@@ -15,7 +15,7 @@ fn status_of_program() -> String {
 #[test]
 fn programs_have_no_privileges() {
     in_own_process("privileges::programs_have_no_privileges", || {
-        apply(&programs(), &[], &[]).unwrap();
+        apply(&programs(), &[], &[], None).unwrap();
         assert_eq!(prctl::get_dumpable(), Ok(false));
         assert_eq!(getrlimit(Resource::RLIMIT_CORE), Ok((0, 0)));
         let zero = "\t0000000000000000\n";
@@ -40,7 +40,7 @@ fn services_have_users_of_their_own() {
         }
         let user = User { uid: 65_533, gid: 65_532, groups: vec![65_532, 65_531] };
         // In either case.
-        apply(&Confinement { user: Some(user), ..Confinement::default() }, &[], &[]).unwrap();
+        apply(&Confinement { user: Some(user), ..Confinement::default() }, &[], &[], None).unwrap();
         let status = status_of_program();
         for line in [
             "Uid:\t65533\t65533\t65533\t65533\n",
@@ -59,7 +59,7 @@ fn services_have_users_of_their_own() {
 fn confinement_that_is_off_denies_nothing_but_core_files() {
     in_own_process("privileges::confinement_that_is_off_denies_nothing_but_core_files", || {
         let status_before = status_of_program();
-        apply(&Confinement::default(), &[], &[]).unwrap();
+        apply(&Confinement::default(), &[], &[], None).unwrap();
         assert_eq!(getrlimit(Resource::RLIMIT_CORE), Ok((0, 0)));
         let status = status_of_program();
         for name in ["CapEff", "CapBnd", "NoNewPrivs", "Seccomp"] {
@@ -73,7 +73,7 @@ fn confinement_that_is_off_denies_nothing_but_core_files() {
 fn core_files_are_kept_where_wanted() {
     in_own_process("privileges::core_files_are_kept_where_wanted", || {
         let before = getrlimit(Resource::RLIMIT_CORE);
-        apply(&Confinement { core: true, ..children() }, &[], &[]).unwrap();
+        apply(&Confinement { core: true, ..children() }, &[], &[], None).unwrap();
         assert_eq!(getrlimit(Resource::RLIMIT_CORE), before);
         // A child may make itself dumpable, as the key asks.
         assert_eq!(prctl::set_dumpable(true), Ok(()));

@@ -84,6 +84,10 @@ pub(crate) fn describe_request(
         }
         Peer::Unix { .. } | Peer::Unknown => set("REMOTE_ADDR", OsStr::new("")),
     }
+    if let Some(user) = &exchange.user {
+        set("AUTH_TYPE", OsStr::new("Basic"));
+        set("REMOTE_USER", OsStr::new(user));
+    }
     if !request.authority.is_empty() {
         set("HTTP_HOST", OsStr::new(request.authority));
     }
@@ -99,10 +103,12 @@ pub(crate) fn describe_request(
     variables
 }
 
-/// Whether a field becomes a variable of its own. Programs do not see an underscore apart from a hyphen, nor PHP a dot: with
+/// Whether a field becomes a variable of its own. Credentials that lsbaws has accepted do not: a program gets the user. Programs do not see an underscore apart from a hyphen, nor PHP a dot: with
 /// other characters, a client could set a variable whose field a proxy in front has checked or removed.
-fn is_passed(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+fn is_passed(name: &str, exchange: &Exchange<'_, '_>) -> bool {
+    let has_served_its_purpose = exchange.user.is_some() && name.eq_ignore_ascii_case("Authorization");
+    !has_served_its_purpose
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !NOT_PASSED.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
@@ -111,7 +117,7 @@ fn is_passed(name: &str) -> bool {
 fn describe_fields(exchange: &Exchange<'_, '_>) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(String, Vec<u8>)> = Vec::new();
     for field in exchange.request.fields {
-        if !is_passed(field.name) {
+        if !is_passed(field.name, exchange) {
             continue;
         }
         let name = format!("HTTP_{}", field.name.to_ascii_uppercase().replace('-', "_"));

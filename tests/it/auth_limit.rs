@@ -1,0 +1,107 @@
+//! How many passwords a service verifies at the same time.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::auth::{ALICE, ALICE_LINE, MALLORY, get, make_users, request, route, status};
+use crate::harness::{Server, can_look_inside, serve, wait_until};
+
+/// More than the places of any service.
+const ALL: i64 = 10_000;
+
+/// The file on which children that verify a password hold locks.
+struct Places(File);
+
+impl Places {
+    fn open(server: &Server) -> Self {
+        for link in fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap() {
+            let path = link.unwrap().path();
+            let is_it = |target: &Path| target.to_string_lossy().contains("lsbaws-logins");
+            if fs::read_link(&path).is_ok_and(|target| is_it(&target)) {
+                return Self(File::options().read(true).write(true).open(path).unwrap());
+            }
+        }
+        panic!("the supervisor has no such file");
+    }
+
+    fn lock(&self, kind: i32, first: i64, count: i64) -> libc::flock {
+        libc::flock { l_type: kind.try_into().unwrap(), l_whence: 0, l_start: first, l_len: count, l_pid: 0 }
+    }
+
+    fn take(&self, first: i64, count: i64) {
+        fcntl(&self.0, FcntlArg::F_SETLK(&self.lock(libc::F_WRLCK, first, count))).unwrap();
+    }
+
+    fn release(&self) {
+        fcntl(&self.0, FcntlArg::F_SETLK(&self.lock(libc::F_UNLCK, 0, 0))).unwrap();
+    }
+
+    /// Another process holds a place.
+    fn is_taken(&self) -> bool {
+        let mut lock = self.lock(libc::F_WRLCK, 0, 0);
+        fcntl(&self.0, FcntlArg::F_GETLK(&mut lock)).unwrap();
+        i32::from(lock.l_type) != libc::F_UNLCK
+    }
+}
+
+#[test]
+fn full_service_answers_503_and_verifies_nothing() {
+    if !can_look_inside() {
+        return;
+    }
+    let (_folder, users) = make_users(ALICE_LINE);
+    let open = "[[service.web.route]]\npath = '/open'\nbody = 'open'\n";
+    let server = serve(&(route("/", &users, "") + open));
+    let places = Places::open(&server);
+    let keep = request("GET", "/", ALICE).replace("Connection: close\r\n", "");
+    let mut kept = server.connect();
+    let mut exchange = |request: &str| {
+        kept.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 4096];
+        let count = kept.read(&mut answer).unwrap();
+        String::from_utf8(answer[..count].to_vec()).unwrap()
+    };
+    assert_eq!(status(&exchange(&keep)), "200");
+    places.take(0, ALL);
+    // A user that does not exist costs as much as one that does.
+    for credentials in [ALICE, MALLORY] {
+        let answer = get(&server, "/", credentials);
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 5\r\n"), "{answer}");
+        let record = server.record();
+        assert_eq!((record.get("outcome"), record.get("reason")), ("refused", "logins"));
+    }
+    // Others, and what needs no verification, go on.
+    assert_eq!(status(&get(&server, "/open", "")), "200");
+    assert_eq!(status(&get(&server, "/", "")), "401");
+    assert_eq!(status(&get(&server, "/", "%%%")), "401");
+    // The credentials that were accepted last on a connection are not verified again.
+    assert_eq!(status(&exchange(&keep)), "200");
+    assert_eq!(status(&exchange(&keep.replace(ALICE, MALLORY))), "503");
+    places.release();
+    assert_eq!(status(&get(&server, "/", ALICE)), "200");
+}
+
+#[test]
+fn request_waits_for_a_place() {
+    if !can_look_inside() {
+        return;
+    }
+    let (_folder, users) = make_users(ALICE_LINE);
+    let server = serve(&route("/", &users, ""));
+    let places = Places::open(&server);
+    // A service has at most 16 places to verify in, and as many times more to wait in.
+    places.take(0, 16);
+    let mut client = server.connect();
+    client.write_all(request("GET", "/", ALICE).as_bytes()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    wait_until("the request waits or is answered", || places.is_taken() || client.peek(&mut [0]).is_ok());
+    client.set_nonblocking(false).unwrap();
+    places.release();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert_eq!(status(&answer), "200");
+    wait_until("no place is taken", || !places.is_taken());
+}

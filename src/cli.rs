@@ -13,7 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 /// What follows the options of each help. Its lines fit 80 columns; everything else is wrapped at the terminal's width.
 const EXAMPLES: &str = r#"Examples:
   Serve the files of a folder on port 8888 of this host:
-    lsbaws --set 'service.web.route=[{handler="files",root="/srv/www"}]'
+    lsbaws serve /srv/www
   Serve by a file of your own, on another address:
     lsbaws -c my.toml --set listen.web.address=127.0.0.1:8080
   Check the configuration:
@@ -22,6 +22,8 @@ const EXAMPLES: &str = r#"Examples:
 Manuals: lsbaws(8), lsbaws.toml(5), lsbaws-migration(7)"#;
 
 const SERVE_EXAMPLES: &str = r#"Examples:
+  Serve a folder to the network, with listings:
+    lsbaws serve /srv/www --listen :8080 --listing
   Serve on all addresses, with all fields of each record on the terminal:
     lsbaws serve --verbose --set 'listen.web.address="[::]:8080"'
   Answer each request after a second:
@@ -106,11 +108,30 @@ pub(crate) struct SocketArgs {
     pub(crate) socket: PathBuf,
 }
 
+/// What `serve` serves in place of the configuration.
+#[derive(Debug, Args, Default)]
+pub(crate) struct ServeArgs {
+    /// Serve the files of this folder, without /etc/lsbaws.toml
+    pub(crate) folder: Option<PathBuf>,
+    /// Where: PORT on the loopback addresses, :PORT on all addresses, IP:PORT, or the /PATH of a Unix socket [default: 8888]
+    #[arg(short, long, value_name = "ADDRESS", requires = "folder")]
+    pub(crate) listen: Vec<String>,
+    /// List the folders that have no index.html
+    #[arg(long, requires = "folder")]
+    pub(crate) listing: bool,
+    /// Run the programs in this folder below FOLDER, such as cgi-bin
+    #[arg(long, value_name = "NAME", requires = "folder")]
+    pub(crate) cgi: Vec<String>,
+    /// Answer each path that names no file by this one, such as /index.html
+    #[arg(long, value_name = "PATH", requires = "folder")]
+    pub(crate) fallback: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve connections (the default)
+    /// Serve connections (the default), or the files of a folder
     #[command(after_help = SERVE_EXAMPLES)]
-    Serve,
+    Serve(ServeArgs),
     /// Check the configuration and exit
     #[command(after_help = CHECK_EXAMPLES)]
     Check {

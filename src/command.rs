@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, ConfigArgs};
-use crate::config::{self, Effective, Overrides, Reader, Sandbox};
+use crate::cli::{Cli, Command, ConfigArgs, ServeArgs};
+use crate::config::{self, Effective, Folder, Overrides, Reader, Sandbox};
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
 use crate::{child, client, forkserver, journal, monitor, supervisor};
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
     };
     child::exit_on_panic();
     journal::find_style();
-    let is_daemon = matches!(cli.command, None | Some(Command::Serve | Command::ForkServer { .. }));
+    let is_daemon = matches!(cli.command, None | Some(Command::Serve(_) | Command::ForkServer { .. }));
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(CommandError(code, sentence)) => {
@@ -57,12 +57,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<u8, CommandError> {
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(Source::new(cli.source)),
+    match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
+        Command::Serve(arguments) => serve(Source::new(cli.source, find_folder(arguments))),
         Command::Status { json, socket } => {
             monitor::show(&socket.socket, json).map(|()| 0).map_err(CommandError::from)
         }
-        Command::Check { show, quiet } => check(&Source::new(cli.source), show, quiet),
+        Command::Check { show, quiet } => check(&Source::new(cli.source, None), show, quiet),
         Command::ForkServer { briefing, .. } => {
             forkserver::run(briefing).map(|()| 0).map_err(|sentence| CommandError(EXIT_SYSTEM, sentence))
         }
@@ -76,12 +76,19 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
 /// Where the configuration comes from. The environment is a copy: the supervisor wipes its own.
 struct Source {
     arguments: ConfigArgs,
+    folder: Option<Folder>,
     environment: Vec<(OsString, OsString)>,
 }
 
+/// The folder that `serve` names.
+fn find_folder(arguments: ServeArgs) -> Option<Folder> {
+    let ServeArgs { folder, listen, listing, cgi, fallback } = arguments;
+    Some(Folder::new(&folder?).listen(listen).listing(listing).programs(cgi).fallback(fallback))
+}
+
 impl Source {
-    fn new(arguments: ConfigArgs) -> Self {
-        Self { arguments, environment: env::vars_os().collect() }
+    fn new(arguments: ConfigArgs, folder: Option<Folder>) -> Self {
+        Self { arguments, folder, environment: env::vars_os().collect() }
     }
 
     /// Reads the configuration.
@@ -90,7 +97,7 @@ impl Source {
         if self.arguments.verbose {
             set.push("log.verbose=true".into());
         }
-        let overrides = Overrides { file: self.find_file(), set };
+        let overrides = Overrides { file: self.find_file(), folder: self.folder.clone(), set };
         config::load(&overrides, &self.environment, reader)
             .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
     }
@@ -117,8 +124,14 @@ impl Source {
     fn load_to_serve(&self, children: Option<usize>) -> Result<Settings, CommandError> {
         // A single connection is served whatever the limits of the system: it does not pay for reading them.
         let load_single = || self.load(Reader::Daemon).map(|(settings, _)| settings);
-        let settings = children.map_or_else(load_single, |children| self.load_with_forecast(children))?;
+        let mut settings = children.map_or_else(load_single, |children| self.load_with_forecast(children))?;
         refuse(&settings)?;
+        if let Some(folder) = &self.folder {
+            if let Some(sentence) = config::find_unreadable(&settings) {
+                return Err(CommandError(EXIT_CONFIG, sentence));
+            }
+            settings.subject = Some(folder.describe(&settings));
+        }
         Ok(settings)
     }
 }

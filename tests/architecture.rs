@@ -39,6 +39,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["mod"],
             &["settings"],
             &["forecast", "layers", "limits", "listen", "log", "process", "reach", "service", "show"],
+            &["folder"],
             &["confine", "document", "permissions", "privileges", "published", "route", "sandbox"],
             &["account", "error_pages", "exec", "rlimits"],
             &["keywords", "lists", "quantity", "unit", "variables"],
@@ -94,7 +95,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["message_id", "settings"],
         ],
     ),
-    ("listen", &[&["activation", "bind"], &["hint"], &["mod"], &["address", "holder", "unit"]]),
+    ("listen", &[&["activation", "bind", "urls"], &["hint"], &["mod"], &["address", "holder", "unit"]]),
 ];
 
 /// Modules that must not know each other, although one stands above the other.

@@ -32,11 +32,19 @@ _lsbaws() {
             compopt -o filenames
             return
             ;;
-        --set | --max-clients | --max-conns | --timeout) return ;; # free text
+        --set | -l | --listen | --cgi | --fallback | --max-clients | --max-conns | --timeout) return ;; # free text
     esac
 
     case $command in
         "") options+=" --version serve check status client help" ;;
+        serve)
+            options+=" --listen --listing --cgi --fallback"
+            if [[ $current != -* ]]; then
+                mapfile -t COMPREPLY < <(compgen -d -- "$current")
+                compopt -o filenames
+                return
+            fi
+            ;;
         check) options+=" --show --quiet" ;;
         status) options+=" --json --socket" ;;
         client) options="--help --version --max-clients --max-conns --timeout --json" ;;

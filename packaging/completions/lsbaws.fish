@@ -16,6 +16,12 @@ complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a client -d '
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a help -d 'Print help'
 complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check status client'
 
+complete -c lsbaws -n '__fish_seen_subcommand_from serve' -a '(__fish_complete_directories)'
+complete -c lsbaws -n '__fish_seen_subcommand_from serve' -s l -l listen -x -d 'Where to serve the folder'
+complete -c lsbaws -n '__fish_seen_subcommand_from serve' -l listing -d 'List folders without an index.html'
+complete -c lsbaws -n '__fish_seen_subcommand_from serve' -l cgi -x -d 'Run the programs in this folder'
+complete -c lsbaws -n '__fish_seen_subcommand_from serve' -l fallback -x -d 'Answer paths that name no file by this one'
+
 complete -c lsbaws -n '__fish_seen_subcommand_from check' -l show -d 'Print the values in effect and the source of each'
 complete -c lsbaws -n '__fish_seen_subcommand_from check' -s q -l quiet -d 'Print only errors'
 

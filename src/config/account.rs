@@ -76,7 +76,12 @@ impl Accounts {
             }
         };
         let groups = entry.map_or(Vec::new(), |(name, _, _)| self.list_groups(name, gid));
-        Some(Some(User { uid, gid, groups }))
+        Some(Some(User { name: user, uid, gid, groups }))
+    }
+
+    /// The name of a user.
+    pub(super) fn find_name(&self, uid: u32) -> Option<&str> {
+        self.find_user(&uid.to_string()).map(|(name, ..)| name)
     }
 
     /// The name, uid and gid of a user (passwd(5)).
@@ -129,11 +134,11 @@ mod tests {
 
     #[test]
     fn users_have_their_groups() {
-        let web = User { uid: 33, gid: 34, groups: vec![34, 4] };
+        let web = User { name: "web".into(), uid: 33, gid: 34, groups: vec![34, 4] };
         assert_eq!(find("web", None), Ok(web.clone()));
-        assert_eq!(find("33", None), Ok(web.clone()));
+        assert_eq!(find("33", None), Ok(User { name: "33".into(), ..web.clone() }));
         assert_eq!(find("web", Some("mail")), Ok(User { gid: 8, groups: vec![8, 4], ..web }));
-        assert_eq!(find("77", Some("99")), Ok(User { uid: 77, gid: 99, groups: vec![] }));
+        assert_eq!(find("77", Some("99")), Ok(User { name: "77".into(), uid: 77, gid: 99, groups: vec![] }));
         assert_eq!(find("77", None).unwrap_err(), "group: expected a group: user 77 is not in /etc/passwd");
         assert_eq!(find("nobody", None).unwrap_err(), "user: no such user in /etc/passwd: \"nobody\"");
         assert_eq!(find("web", Some("x")).unwrap_err(), "group: no such group in /etc/group: \"x\"");

@@ -87,6 +87,13 @@ pub(super) fn read_pair(key: &str, value: &str, layer: &str, number: usize) -> L
     Layer { values: LayerValues(values), marks: reader.marks, errors: reader.errors, is_complete: true }
 }
 
+/// The layer `number` of one key, which cannot be used.
+pub(super) fn reject_key(layer: &str, number: usize, problem: impl Into<String>) -> Layer {
+    let location = Location { layer: layer.into(), line: None, order: (number, 0) };
+    let error = Error { location: Some(location), key: KeyPath::default(), problem: problem.into() };
+    Layer { errors: vec![error], ..Layer::default() }
+}
+
 /// A bare string begins with none of these characters, except for an IPv6 address with a port.
 fn is_meant_as_toml(text: &str) -> bool {
     text.trim_start().starts_with(['[', '{', '"', '\'']) && text.parse::<std::net::SocketAddr>().is_err()

@@ -6,10 +6,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::document::{Layer, read_document, read_pair};
-use super::error::Error;
-use super::key::KeyPath;
-use super::provenance::Location;
+use nix::unistd::geteuid;
+
+use super::document::{Layer, read_document, read_pair, reject_key};
+use super::folder::Folder;
 use crate::escape::escape_for_journal;
 
 /// The configuration file, unless the command line names another.
@@ -29,6 +29,8 @@ const DEPTH_MAX: usize = 8;
 pub(crate) struct Overrides {
     /// The file to read instead of [`DEFAULT_FILE`]; then it must exist.
     pub(crate) file: Option<PathBuf>,
+    /// What to serve. Then [`DEFAULT_FILE`] and its drop-ins are not read.
+    pub(crate) folder: Option<Folder>,
     /// `KEY=VALUE` pairs, on top of everything.
     pub(crate) set: Vec<String>,
 }
@@ -38,13 +40,31 @@ pub(super) fn read_layers(
     overrides: &Overrides,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<Layer> {
-    let file = overrides.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
     let mut layers = Vec::new();
-    match read_file(file) {
-        Ok(text) => layers.push(read_document(&text, &show_path(file), 0)),
+    if let Some(folder) = &overrides.folder {
+        folder.push_user(geteuid().is_root(), &mut layers);
+    }
+    match (&overrides.file, &overrides.folder) {
+        (Some(file), _) => read_files(file, true, &mut layers),
         // The default file may be missing: the daemon works without any.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && overrides.file.is_none() => {}
-        Err(error) => layers.push(fail(file, &error, 0)),
+        (None, None) => read_files(Path::new(DEFAULT_FILE), false, &mut layers),
+        (None, Some(_)) => {}
+    }
+    read_environment(environment, &mut layers);
+    if let Some(folder) = &overrides.folder {
+        folder.push_keys(&mut layers);
+    }
+    read_pairs(&overrides.set, &mut layers);
+    layers
+}
+
+/// A file and its drop-ins.
+fn read_files(file: &Path, must_exist: bool, layers: &mut Vec<Layer>) {
+    let number = layers.len();
+    match read_file(file) {
+        Ok(text) => layers.push(read_document(&text, &show_path(file), number)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {}
+        Err(error) => layers.push(fail(file, &error, number)),
     }
     let folder = file.with_extension("d");
     match list_drop_ins(&folder) {
@@ -59,9 +79,6 @@ pub(super) fn read_layers(
         }
         Err(error) => layers.push(fail(&folder, &error, layers.len())),
     }
-    read_environment(environment, &mut layers);
-    read_pairs(&overrides.set, &mut layers);
-    layers
 }
 
 fn show_path(path: &Path) -> String {
@@ -76,13 +93,6 @@ fn fail(path: &Path, error: &io::Error, number: usize) -> Layer {
         is_complete: false,
         ..reject_key(&show_path(path), number, format!("unable to read: {error}{hint}"))
     }
-}
-
-/// The layer `number` of one key, which cannot be used.
-fn reject_key(layer: &str, number: usize, problem: impl Into<String>) -> Layer {
-    let location = Location { layer: layer.into(), line: None, order: (number, 0) };
-    let error = Error { location: Some(location), key: KeyPath::default(), problem: problem.into() };
-    Layer { errors: vec![error], ..Layer::default() }
 }
 
 fn read_file(path: &Path) -> io::Result<String> {

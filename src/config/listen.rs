@@ -29,12 +29,18 @@ fn loopback() -> [Address; 2] {
     [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].map(|ip| Address::Tcp(SocketAddr::new(ip, port)))
 }
 
-/// Builds the listeners at `place`. `is_default`: there is only the built-in one.
-pub(super) fn build_listeners(
-    tables: &BTreeMap<String, ListenKeys>,
-    place: &Place<'_>,
-    is_default: bool,
-) -> Vec<ListenTable> {
+/// Whether these are one port of both loopback addresses, or of all addresses of both families. A host may lack one family.
+fn is_pair(addresses: &[Address]) -> bool {
+    let [Address::Tcp(SocketAddr::V4(v4)), Address::Tcp(SocketAddr::V6(v6))] = addresses else {
+        return false;
+    };
+    let is_loopback = *v4.ip() == Ipv4Addr::LOCALHOST && *v6.ip() == Ipv6Addr::LOCALHOST;
+    let is_every = v4.ip().is_unspecified() && v6.ip().is_unspecified();
+    v4.port() == v6.port() && (is_loopback || is_every)
+}
+
+/// Builds the listeners at `place`.
+pub(super) fn build_listeners(tables: &BTreeMap<String, ListenKeys>, place: &Place<'_>) -> Vec<ListenTable> {
     let mut listeners: Vec<ListenTable> = Vec::new();
     for (name, keys) in tables {
         let place = place.key(name);
@@ -47,7 +53,8 @@ pub(super) fn build_listeners(
             None if address.is_rejected() => {}
             None => {
                 let (name, backlog) = (name.clone(), keys.backlog.get());
-                listeners.push(ListenTable { name, addresses, backlog, mode: keys.mode, is_default });
+                let may_lack = is_pair(&addresses);
+                listeners.push(ListenTable { name, addresses, backlog, mode: keys.mode, may_lack });
             }
         }
         place.check(check_name(name));

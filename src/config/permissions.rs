@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::confine::{Confinement, User};
+use crate::supervisor::settings::Settings;
 
 /// What a user may do, as the bits of a mode.
 const WRITE: u32 = 2;
@@ -17,21 +18,37 @@ pub(super) fn find_denied(name: &str, confinement: &Confinement) -> Vec<String> 
     if user.uid == 0 {
         return vec![format!("note: service.{name}.user: serves as root")];
     }
-    let uid = user.uid;
+    let user_name = &user.name;
     let roots = confinement.roots.iter().chain(&confinement.pages).filter_map(|root| {
         let denied = find_unsearchable(root, user)?;
         Some(format!(
-            "warning: service.{name}: user {uid} may not search {denied}, so that it cannot serve {}",
+            "warning: service.{name}: user {user_name} may not search {denied}, so that it cannot serve {}",
             root.display()
         ))
     });
     let writable = confinement.writable.iter().filter(|path| !may_write(path, user)).map(|path| {
-        format!("warning: service.{name}.confine.writable: user {uid} may not write {}", path.display())
+        format!("warning: service.{name}.confine.writable: user {user_name} may not write {}", path.display())
     });
     let spool = confinement.spool.iter().filter(|path| !may_write(path, user)).map(|path| {
-        format!("warning: service.{name}.route.spool_directory: user {uid} may not write {}", path.display())
+        format!(
+            "warning: service.{name}.route.spool_directory: user {user_name} may not write {}",
+            path.display()
+        )
     });
     roots.chain(writable).chain(spool).collect()
+}
+
+/// A sentence about the first root that the user of a service may not search. The daemon has opened it, so that the way to it
+/// does not matter.
+pub(crate) fn find_unreadable(settings: &Settings) -> Option<String> {
+    settings.services.values().find_map(|service| {
+        let user = service.confinement.user.as_ref()?;
+        let root = service.confinement.roots.iter().find(|root| !may(root, user, SEARCH))?;
+        let (name, root, user_name) = (&service.name, root.display(), &user.name);
+        Some(format!(
+            "service.{name}: user {user_name} may not search {root}; chmod o+rx, or --set service.{name}.user=NAME for another user"
+        ))
+    })
 }
 
 /// The outermost directory on the way into `directory`, and this itself, that the user may not search.
@@ -83,7 +100,8 @@ mod tests {
         fs::create_dir(&inner).unwrap();
         fs::set_permissions(&inner, Permissions::from_mode(0o755)).unwrap();
         let set = |mode| fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        let user = |uid, gid, groups: &[u32]| User { uid, gid, groups: groups.to_vec() };
+        let user =
+            |uid: u32, gid, groups: &[u32]| User { name: uid.to_string(), uid, gid, groups: groups.to_vec() };
         let owner = user(own.uid(), u32::MAX, &[]);
         let member = user(u32::MAX, u32::MAX, &[own.gid()]);
         let other = user(u32::MAX, u32::MAX, &[]);

@@ -20,7 +20,7 @@ pub(crate) fn find_refusals(settings: &Settings) -> Vec<String> {
         Some(user) if !may_switch && !user.is_current() => Some(format!(
             "service.{name}.user: this process may not become user {}; it needs CAP_SETUID and CAP_SETGID, which the \
              drop-in {DROP_IN} gives to the unit",
-            user.uid
+            user.name
         )),
         _ => None,
     };

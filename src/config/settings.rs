@@ -77,7 +77,7 @@ impl ConfigKeys {
         self.check_reserves(place);
         let Self { limits, process, log, listen, service } = self;
         let listeners = place.key("listen");
-        let listen_tables = build_listeners(&listen.0, &listeners, is_default_listener);
+        let listen_tables = build_listeners(&listen.0, &listeners);
         if !is_default_listener {
             for name in listen.0.keys() {
                 listeners.key(name).check(find_service(&service.0, name));
@@ -103,6 +103,7 @@ impl ConfigKeys {
             status_socket,
             services: services.into_iter().collect::<Option<_>>()?,
             warnings: Vec::new(),
+            subject: None,
         })
     }
 }

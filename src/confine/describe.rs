@@ -7,7 +7,7 @@ use super::Confinement;
 impl Confinement {
     /// What the processes of the service can reach: one line, without the name of the service.
     pub(crate) fn describe(&self) -> String {
-        let user = self.user.as_ref().map_or(String::new(), |user| format!("as user {}, ", user.uid));
+        let user = self.user.as_ref().map_or(String::new(), |user| format!("as user {}, ", user.name));
         if !self.is_on {
             return format!(
                 "{user}not confined (confine = false): its processes reach all files, processes and addresses that their \

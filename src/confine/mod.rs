@@ -64,6 +64,8 @@ pub(crate) struct Confinement {
 /// The user that the processes of a service run as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct User {
+    /// As configured: a name, or a number.
+    pub(crate) name: String,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     /// Supplementary groups.

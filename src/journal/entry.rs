@@ -25,6 +25,8 @@ pub(super) struct Entry {
     fields: Vec<Field>,
     /// The values of all fields, one after another.
     values: String,
+    /// A terminal shows all of the message, at any level.
+    is_whole: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +46,12 @@ impl Entry {
     /// An entry without a MESSAGE_ID.
     pub(super) fn without_id(level: Level, message: impl Display) -> Self {
         let (values, fields) = (String::with_capacity(512), Vec::with_capacity(32));
-        Self { level, message: message.to_string(), quote: Vec::new(), fields, values }
+        Self { level, message: message.to_string(), quote: Vec::new(), fields, values, is_whole: false }
+    }
+
+    /// Does not shorten the message for a terminal.
+    pub(super) fn whole(self) -> Self {
+        Self { is_whole: true, ..self }
     }
 
     /// Ends the message with foreign text.
@@ -144,7 +151,7 @@ impl Entry {
         out: &mut String,
     ) {
         if style.is_short() {
-            let is_whole = self.level <= Level::Warn;
+            let is_whole = self.is_whole || self.level <= Level::Warn;
             style.write_short((self.level, time), &self.message_for_line(), is_whole, columns, out);
         } else {
             style.begin_line(self.level, time, out);

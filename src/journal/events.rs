@@ -24,6 +24,12 @@ pub(crate) fn log_ready(listeners: &str) {
     log(Entry::new(Level::Info, READY, format_args!("serving on {listeners}")));
 }
 
+/// The same for what the command line names to serve, at these URLs. All of them matter to the user of a terminal.
+pub(crate) fn log_serving(subject: &str, urls: &[String]) {
+    let message = format_args!("serving {subject} on {}", urls.join(", "));
+    log(Entry::new(Level::Info, READY, message).whole());
+}
+
 /// The daemon stops when its connections have finished, or after `timeout`.
 pub(crate) fn log_draining(children: usize, timeout: Duration) {
     let timeout = humantime::format_duration(timeout);

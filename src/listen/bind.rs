@@ -45,7 +45,7 @@ pub(crate) fn bind_missing(tables: &[ListenTable], held: &[&Address]) -> Result<
                     let (name, address) = (table.name.as_str().into(), local_address(&socket));
                     listeners.push(Listener { name, address, socket, origin });
                 }
-                Err(source) if table.is_default && is_unavailable(&source) => {}
+                Err(source) if table.may_lack && is_unavailable(&source) => {}
                 Err(source) => {
                     let hint = hint::describe(&table.name, address, &source);
                     let (name, address) = (table.name.clone(), address.to_string());

@@ -9,6 +9,7 @@ mod hint;
 mod holder;
 pub(crate) mod keepalive;
 pub(crate) mod unit;
+mod urls;
 
 use std::fs;
 use std::io;
@@ -34,8 +35,8 @@ pub(crate) struct ListenTable {
     pub(crate) backlog: i32,
     /// Of a Unix socket in the file system.
     pub(crate) mode: Mode,
-    /// The addresses are the built-in ones: those that this host does not have are left out.
-    pub(crate) is_default: bool,
+    /// The addresses are those of both families, of which this host may lack one: it is left out.
+    pub(crate) may_lack: bool,
 }
 
 /// A listening socket and the name that leads to its service.

@@ -199,6 +199,11 @@ impl Listeners {
         kept.map(describe).collect::<Vec<_>>().join(", ")
     }
 
+    /// Where clients of HTTP find them.
+    pub(crate) fn list_urls(&self) -> Vec<String> {
+        self.entries.iter().flat_map(|entry| entry.listener.list_urls()).collect()
+    }
+
     /// When the pause of a listener ends.
     pub(crate) fn next_event(&self, now: Instant) -> Option<Instant> {
         self.entries.iter().filter_map(|entry| entry.paused_until.filter(|&until| until > now)).min()

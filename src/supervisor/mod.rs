@@ -141,7 +141,10 @@ impl Supervisor {
 
     /// Serves until the daemon has stopped. The steps of a round have their order for a reason each.
     fn run(&mut self) -> Result<(), Error> {
-        journal::log_ready(&self.listeners.describe());
+        match &self.settings.subject {
+            Some(subject) => journal::log_serving(subject, &self.listeners.list_urls()),
+            None => journal::log_ready(&self.listeners.describe()),
+        }
         self.open_status_socket(Instant::now());
         self.notifier.ready(self.counts());
         loop {

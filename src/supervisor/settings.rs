@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) services: Services,
     /// What an administrator should know about these settings on this system.
     pub(crate) warnings: Vec<Warning>,
+    /// What the command line names to serve: a folder. Then messages have URLs.
+    pub(crate) subject: Option<String>,
 }
 
 /// How a connection gets its process: `process.model`.

@@ -278,7 +278,7 @@ fn shipped_file_names_every_key_at_its_default() {
     all.retain(|line| !unset(line));
     // The example has a user.
     for line in &mut all {
-        *line = line.replace("as user 65534, ", "");
+        *line = line.replace("as user nobody, ", "");
     }
     assert_eq!(all, defaults);
     let (_, shown, _) = run(&["check", "--show", "-c", file.to_str().unwrap()]);

@@ -55,13 +55,15 @@ pub struct Setup {
     sockets: Vec<OwnedFd>,
     names: Option<&'static str>,
     user: Option<u32>,
+    /// Of `serve`.
+    arguments: Vec<String>,
 }
 
 impl Setup {
     /// A daemon with this configuration and no sockets.
     pub fn new(config: &str) -> Self {
         let (prelude, sockets) = (String::new(), Vec::new());
-        Self { config: config.into(), prelude, sockets, names: None, user: None }
+        Self { config: config.into(), prelude, sockets, names: None, user: None, arguments: Vec::new() }
     }
 
     /// Adds a socket that the daemon inherits.
@@ -72,6 +74,13 @@ impl Setup {
 
     pub fn names(mut self, names: &'static str) -> Self {
         self.names = Some(names);
+        self
+    }
+
+    /// Adds arguments of `serve`.
+    #[allow(dead_code)] // for tests/it
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self
     }
 
@@ -114,7 +123,7 @@ impl Setup {
         let script = format!("{CLOSE_OTHERS}\nunset FIRST link number\n{}\n{WITH_LISTEN_PID}", self.prelude);
         let mut command = command("bash");
         command.env("FIRST", (3 + self.sockets.len()).to_string());
-        command.args(["-euc", &script, "bash", LSBAWS, "-c"]).arg(&config).arg("serve");
+        command.args(["-euc", &script, "bash", LSBAWS, "-c"]).arg(&config).arg("serve").args(self.arguments);
         command.env("NOTIFY_SOCKET", folder.path().join("notify"));
         if !self.sockets.is_empty() {
             command.env("LISTEN_FDS", self.sockets.len().to_string());

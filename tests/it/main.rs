@@ -36,6 +36,7 @@ mod exec;
 mod exhaustion;
 mod fallback;
 mod files;
+mod folder;
 mod forecast;
 mod fork_servers;
 mod framing;

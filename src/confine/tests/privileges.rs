@@ -38,7 +38,7 @@ fn services_have_users_of_their_own() {
         if !geteuid().is_root() {
             return;
         }
-        let user = User { uid: 65_533, gid: 65_532, groups: vec![65_532, 65_531] };
+        let user = User { name: String::new(), uid: 65_533, gid: 65_532, groups: vec![65_532, 65_531] };
         // In either case.
         apply(&Confinement { user: Some(user), ..Confinement::default() }, &[], &[], None).unwrap();
         let status = status_of_program();

@@ -29,7 +29,7 @@ fn descriptions_name_what_is_reached() {
     let git = Confinement {
         execute: vec!["/usr/lib/git-core/git-http-backend".into()],
         writable: vec!["/srv/git".into()],
-        user: Some(User { uid: 33, gid: 33, groups: Vec::new() }),
+        user: Some(User { name: "33".into(), uid: 33, gid: 33, groups: Vec::new() }),
         ..programs()
     };
     assert_eq!(

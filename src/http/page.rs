@@ -57,7 +57,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 const ERROR_STYLE: &str = "main { max-width: 36rem; padding-top: 18vh }\n\
-    .status { margin: 0; font-size: 3.5rem; font-weight: 600; line-height: 1; color: var(--muted) }\n\
+    .status { margin: 0 0 .5rem; font-size: 3.5rem; font-weight: 600; line-height: 1; color: var(--muted) }\n\
     .reason { color: var(--muted); overflow-wrap: anywhere }\n";
 
 /// The page of an error: for the visitor what it means, then the reason.

@@ -251,6 +251,7 @@ fn listing_is_a_page_without_scripts() {
     assert_eq!(page.field("Content-Type"), "text/html; charset=utf-8");
     assert!(page.field("Content-Security-Policy").starts_with("default-src 'none'"), "{page:?}");
     assert!(!page.text().contains("hidden") && !page.text().contains("../"), "{}", page.text());
+    assert_eq!(page.field("Vary"), "Accept");
     let order = |target: &str| {
         let page = site.get(target);
         let mut places: Vec<_> = ["folder/", "large", "other/", "small"]
@@ -263,12 +264,44 @@ fn listing_is_a_page_without_scripts() {
     set_time(&site.path("small"), 784_111_777 + 60);
     assert_eq!(order("/"), ["folder/", "other/", "large", "small"]);
     assert_eq!(order("/?sort=size"), ["folder/", "other/", "large", "small"]);
+    assert_eq!(order("/?sort=size&order=asc"), ["folder/", "other/", "small", "large"]);
     assert_eq!(order("/?sort=modified")[2..], ["small", "large"]);
     assert_eq!(site.get("/folder/").text(), "index");
     assert!(site.get("/other/").text().contains("href=\"../\""));
     assert_eq!(site.get("/small/").status, 404);
     let head = site.ask("HEAD", "/", "");
     assert_eq!((head.text(), head.field("Content-Length")), ("", page.field("Content-Length")));
+}
+
+#[test]
+fn programs_get_a_listing_as_json() {
+    let site = Site::new("listing = true");
+    site.write("file10", "ten");
+    site.write("file2", "");
+    site.write(OsStr::from_bytes(b"folder/\xff"), "");
+    let list = |target: &str, accept: &str| site.ask("GET", target, &format!("Accept: {accept}\r\n"));
+    let answer = list("/", "application/json");
+    assert_eq!((answer.field("Content-Type"), answer.field("Vary")), ("application/json", "Accept"));
+    let mut value: serde_json::Value = serde_json::from_slice(&answer.content).unwrap();
+    assert!(value[0]["mtime"].take().as_str().unwrap().ends_with(" GMT"));
+    assert_eq!(
+        value,
+        serde_json::json!([
+            { "name": "folder", "type": "directory", "mtime": null, "url": "./folder/" },
+            { "name": "file2", "type": "file", "mtime": "Sun, 06 Nov 1994 08:49:37 GMT", "size": 0, "url": "./file2" },
+            { "name": "file10", "type": "file", "mtime": "Sun, 06 Nov 1994 08:49:37 GMT", "size": 3, "url": "./file10" },
+        ])
+    );
+    let value: serde_json::Value =
+        serde_json::from_slice(&list("/folder/", "application/json").content).unwrap();
+    assert_eq!(value[0]["url"], "./%FF");
+    assert_eq!(
+        list("/?sort=size", "application/json").text().lines().nth(2).unwrap().find("file10"),
+        Some(9)
+    );
+    for accept in ["*/*", "text/html, application/json", "application/json;q=0.5, text/html"] {
+        assert_eq!(list("/", accept).field("Content-Type"), "text/html; charset=utf-8", "{accept}");
+    }
 }
 
 #[test]

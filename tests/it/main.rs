@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests panic, and start threads")]
 #![expect(unreachable_pub, reason = "every item of a test is its own")]
 
+mod browser;
 mod gate;
 mod harness;
 mod site;
@@ -49,6 +50,7 @@ mod journal_stderr;
 mod lessons;
 mod lifecycle;
 mod media;
+mod pages;
 mod paths;
 mod places;
 mod process;

@@ -1,12 +1,13 @@
 //! The entries of a directory, up to a limit: those that the handler serves.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
 use nix::dir::{Dir, Type};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
+use super::natural;
 use crate::handler::root::{FileKind, LookupError, Metadata, OpenFile, Root, is_hidden};
 use crate::http::date::LAST_SECOND;
 
@@ -29,17 +30,17 @@ pub(crate) struct Listing {
     pub(crate) is_cut: bool,
 }
 
-/// The order of a listing. Directories always come first.
+/// What a listing is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum Column {
     Name,
-    /// Largest first.
     Size,
-    /// Latest first.
     Modified,
 }
 
-impl Order {
+impl Column {
+    pub(crate) const ALL: [Self; 3] = [Self::Name, Self::Size, Self::Modified];
+
     /// The name in a query.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -48,11 +49,41 @@ impl Order {
             Self::Modified => "modified",
         }
     }
+}
 
-    /// The order that a query selects: by name, unless it is one of the others.
+/// The order of a listing. Directories always come first, and equal entries are in the order of their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) column: Column,
+    pub(crate) is_descending: bool,
+}
+
+impl Order {
+    /// Names from the first, sizes from the largest, times from the latest.
+    pub(crate) fn usual(column: Column) -> Self {
+        Self { column, is_descending: column != Column::Name }
+    }
+
+    pub(crate) fn reverse(self) -> Self {
+        Self { is_descending: !self.is_descending, ..self }
+    }
+
+    /// The name of the direction in a query.
+    pub(crate) fn direction(self) -> &'static str {
+        if self.is_descending { "desc" } else { "asc" }
+    }
+
+    /// The order that a query selects by `sort` and `order`. What it does not select is as usual.
     pub(crate) fn from_query(query: Option<&str>) -> Self {
-        let wanted = query.and_then(|query| query.strip_prefix("sort=")).unwrap_or_default();
-        [Self::Size, Self::Modified].into_iter().find(|order| order.name() == wanted).unwrap_or(Self::Name)
+        let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let find = |name| pairs.clone().find(|(own, _)| *own == name).map(|(_, value)| value);
+        let named = |column: &Column| find("sort") == Some(column.name());
+        let usual = Self::usual(Column::ALL.into_iter().find(named).unwrap_or(Column::Name));
+        match find("order") {
+            Some("asc") => Self { is_descending: false, ..usual },
+            Some("desc") => Self { is_descending: true, ..usual },
+            _ => usual,
+        }
     }
 }
 
@@ -92,16 +123,20 @@ pub(crate) fn read_directory(root: &Root, path: &[u8], directory: OpenFile) -> R
 
 impl Listing {
     pub(crate) fn sort(&mut self, order: Order) {
-        self.entries.sort_by_cached_key(|entry| {
-            let metadata = &entry.metadata;
-            let first = match order {
-                Order::Name => Reverse((0, 0)),
-                Order::Size if metadata.kind == FileKind::Directory => Reverse((0, 0)),
-                Order::Size => Reverse((i64::try_from(metadata.size).unwrap_or(i64::MAX), 0)),
-                Order::Modified => Reverse((metadata.seconds, metadata.nanoseconds)),
+        self.entries.sort_by_cached_key(|entry| (natural::key(&entry.name), entry.name.clone()));
+        if order == Order::usual(Column::Name).reverse() {
+            self.entries.reverse();
+        }
+        // Equal entries stay in the order of their names.
+        self.entries.sort_by(|DirectoryEntry { metadata: a, .. }, DirectoryEntry { metadata: b, .. }| {
+            let is_file = |metadata: &Metadata| metadata.kind == FileKind::File;
+            let compared = match order.column {
+                Column::Size if is_file(a) => a.size.cmp(&b.size),
+                Column::Name | Column::Size => Ordering::Equal,
+                Column::Modified => (a.seconds, a.nanoseconds).cmp(&(b.seconds, b.nanoseconds)),
             };
-            let name = String::from_utf8_lossy(&entry.name).to_lowercase();
-            (metadata.kind != FileKind::Directory, first, name, entry.name.clone())
+            let directed = if order.is_descending { compared.reverse() } else { compared };
+            is_file(a).cmp(&is_file(b)).then(directed)
         });
     }
 }
@@ -179,7 +214,7 @@ mod tests {
         ] {
             let root = Root::open(&folder.path().join("root"), follow).unwrap();
             let mut listing = read_directory(&root, b"sub/", root.find(b"sub/").unwrap()).unwrap();
-            listing.sort(Order::Name);
+            listing.sort(Order::usual(Column::Name));
             assert_eq!(names(&listing), expected);
             assert!(!listing.is_cut);
         }
@@ -220,12 +255,36 @@ mod tests {
         let mut listing = Listing { entries: entries.into(), is_cut: false };
         for (query, expected) in [
             (Some("sort=size"), ["y", "z", "c", "A", "b"]),
+            (Some("sort=size&order=desc"), ["y", "z", "c", "A", "b"]),
+            (Some("order=asc&sort=size"), ["y", "z", "b", "A", "c"]),
             (Some("sort=modified"), ["z", "y", "b", "c", "A"]),
+            (Some("sort=modified&order=asc"), ["y", "z", "A", "c", "b"]),
             (Some("sort=other"), ["y", "z", "A", "b", "c"]),
+            (Some("order=other&sort=name&sort=size"), ["y", "z", "A", "b", "c"]),
+            (Some("order=desc"), ["z", "y", "c", "b", "A"]),
+            (Some("?&=&sort&order"), ["y", "z", "A", "b", "c"]),
             (None, ["y", "z", "A", "b", "c"]),
         ] {
             listing.sort(Order::from_query(query));
             assert_eq!(names(&listing), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn equal_entries_are_in_the_order_of_their_names() {
+        let metadata =
+            Metadata { kind: FileKind::File, size: 1, device: 1, inode: 1, seconds: 1, nanoseconds: 0 };
+        let names_in_order = ["1", "2", "10", "A", "a", "a01", "a1"];
+        let mut listing = Listing { entries: Vec::new(), is_cut: false };
+        for start in 0..names_in_order.len() {
+            let (after, before) = names_in_order.split_at(start);
+            let rotated = before.iter().chain(after);
+            listing.entries =
+                rotated.map(|name| DirectoryEntry { name: name.as_bytes().into(), metadata }).collect();
+            for query in ["", "sort=size", "sort=size&order=asc", "sort=modified"] {
+                listing.sort(Order::from_query(Some(query)));
+                assert_eq!(names(&listing), names_in_order, "{query}");
+            }
         }
     }
 

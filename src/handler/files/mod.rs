@@ -6,8 +6,10 @@
 
 mod conditions;
 mod encoding;
+mod json;
 mod listing;
 pub(crate) mod media;
+mod natural;
 mod page;
 mod ranges;
 mod send;
@@ -17,6 +19,7 @@ use std::borrow::Cow;
 use super::error_pages::{ErrorPage, read_page};
 use super::exchange::{Answer, Exchange, InternalRedirect};
 use super::root::{FileKind, LookupError, OpenFile, Root, is_hidden};
+use crate::http::accept;
 use crate::http::error_content::{ErrorContent, ErrorPages};
 use crate::http::failure::Failure;
 use crate::http::page::POLICY;
@@ -140,11 +143,20 @@ impl Files {
             Err(error) => return send_error(exchange, error),
         };
         listing.sort(order);
-        let page = page::render(&exchange.request.path, &listing, order, !exchange.rest.is_empty());
+        let request = exchange.request;
+        let is_json = accept::prefers(request.field("Accept"), "application/json", "text/html");
+        let content = match is_json {
+            true => json::render(&listing),
+            false => page::render(&request.path, exchange.rest, &listing, order),
+        };
         let mut head = exchange.response.head(200);
-        head.field("Content-Type", "text/html; charset=utf-8").no_sniff();
-        head.field("Content-Security-Policy", POLICY);
-        head.send(page.as_bytes())?;
+        if is_json {
+            head.field("Content-Type", "application/json");
+        } else {
+            head.field("Content-Type", "text/html; charset=utf-8").field("Content-Security-Policy", POLICY);
+        }
+        head.no_sniff().field("Vary", "Accept");
+        head.send(content.as_bytes())?;
         Ok(Outcome::Served)
     }
 }

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use crate::confine::{self, Confinement};
 use crate::connection::Identity;
+use crate::handler::Handler;
 use crate::handler::login::LoginLimit;
 use crate::handler::root::Root;
-use crate::handler::site::Site;
+use crate::handler::site::{Route, Site};
 use crate::handler::users::UserFile;
 use crate::http::canned;
 use crate::journal;
@@ -77,6 +78,12 @@ impl Service {
     /// Whether its clients speak HTTP.
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.protocol, Protocol::Http(_))
+    }
+
+    /// Whether one of its routes shows the status of the daemon.
+    pub(crate) fn shows_status(&self) -> bool {
+        let is_status = |route: &Route| matches!(route.handler, Handler::Status(_));
+        matches!(&self.protocol, Protocol::Http(site) if site.routes().iter().any(is_status))
     }
 
     /// What a client reads that gets no process: a response, or the text of the service.

@@ -104,7 +104,7 @@ pub(crate) fn send(uplink: BorrowedFd<'_>, slot: u32, message: Message<'_>) -> i
     let mut buffer = [0; MESSAGE_MAX];
     let bytes = postcard::to_slice(&Envelope { slot, message }, &mut buffer)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    sys::send_message(uplink, bytes, None, Patience::Never)
+    sys::send_message(uplink, bytes, &[], Patience::Never)
 }
 
 impl Receiver {
@@ -161,7 +161,7 @@ mod tests {
         let (receiver, uplink) = open().unwrap();
         let sent = (0..=WAITING_MAX).take_while(|_| send(uplink.as_fd(), 0, answered(b"/")).is_ok()).count();
         assert!((64..WAITING_MAX).contains(&sent), "{sent}");
-        let empty = || sys::send_message(uplink.as_fd(), b"", None, Patience::Never);
+        let empty = || sys::send_message(uplink.as_fd(), b"", &[], Patience::Never);
         assert!(empty().is_err() && send(uplink.as_fd(), 0, answered(&[b'/'; MESSAGE_MAX])).is_err());
         let mut buffer = [0; MESSAGE_MAX];
         for _ in 0..sent {
@@ -177,7 +177,7 @@ mod tests {
         let (receiver, uplink) = open().unwrap();
         let mut buffer = [0; MESSAGE_MAX];
         for bytes in [&b""[..], b"\xff", &[0; MESSAGE_MAX + 1]] {
-            sys::send_message(uplink.as_fd(), bytes, None, Patience::Never).unwrap();
+            sys::send_message(uplink.as_fd(), bytes, &[], Patience::Never).unwrap();
             assert!(matches!(receiver.receive(&mut buffer).unwrap(), Received::Invalid), "{}", bytes.len());
         }
         let before = std::fs::read_dir("/proc/self/fd").unwrap().count();

@@ -61,7 +61,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
         &[
             &["site"],
             &["mod"],
-            &["access", "cgi", "files", "probe", "redirect", "respond"],
+            &["access", "cgi", "files", "probe", "redirect", "respond", "status"],
             &["auth"],
             &["error_pages", "exchange", "watch"],
             &["login"],

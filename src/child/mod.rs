@@ -115,7 +115,8 @@ fn shed_inheritance(work: &Work<'_>) -> io::Result<()> {
         setsid()?;
     }
     let uplink = work.kit.uplink.map(|uplink| uplink.as_raw_fd());
-    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.log, uplink];
+    let status = work.kit.status.map(|status| status.as_raw_fd());
+    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.log, uplink, status];
     let output = work.kit.program_output.map(|output| output.as_raw_fd());
     sys::close_all_but(own.into_iter().flatten().chain(output).chain(work.service.descriptors()))
 }

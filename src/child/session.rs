@@ -1,6 +1,6 @@
 //! The HTTP session of a connection: reads a request, lets the site answer it, and continues while both sides allow.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::report::Reporter;
@@ -59,6 +59,7 @@ struct Session<'c> {
     journal: ChildLog<'c>,
     slot: Slot,
     programs: ProgramTerms<'c>,
+    status: Option<BorrowedFd<'c>>,
     limits: &'c Limits,
     reporter: Option<Reporter<'c>>,
     login: LastLogin,
@@ -67,7 +68,7 @@ struct Session<'c> {
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let reporter = Reporter::new(&work.kit);
-    let Work { connection, service, kit: Kit { limits, slot, mask, date, buffer, .. } } = work;
+    let Work { connection, service, kit: Kit { limits, slot, mask, status, date, buffer, .. } } = work;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
     let session = Session {
@@ -80,6 +81,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             confinement: &service.confinement,
             keeps_leftovers: service.leftover == Leftover::Keep,
         },
+        status: *status,
         limits,
         reporter,
         login: LastLogin::default(),
@@ -183,8 +185,8 @@ impl Session<'_> {
         self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
         self.slot.enter(Phase::Handling);
         let (stream, identity, journal) = (&self.stream, self.identity, &self.journal);
-        let (slot, programs, login) = (self.slot, self.programs, &self.login);
-        let setting = Setting { stream, identity, journal, slot, programs, login };
+        let (slot, programs, login, status) = (self.slot, self.programs, &self.login, self.status);
+        let setting = Setting { stream, identity, journal, slot, programs, login, status };
         let mut exchange = Exchange::new(request, body, response, setting);
         self.site.answer(&mut exchange)
     }

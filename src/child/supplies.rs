@@ -66,14 +66,19 @@ impl Supplies {
         self.date.refresh();
     }
 
-    /// The kit of the next child. `program_output`: standard error of the program that it becomes.
-    pub(crate) fn kit<'a>(&'a mut self, slot: Slot, program_output: Option<BorrowedFd<'a>>) -> Kit<'a> {
+    /// The kit of the next child. `program_output`: standard error of the program that it becomes. `status`: see [`Kit`].
+    pub(crate) fn kit<'a>(
+        &'a mut self,
+        slot: Slot,
+        program_output: Option<BorrowedFd<'a>>,
+        status: Option<BorrowedFd<'a>>,
+    ) -> Kit<'a> {
         // A copy: the page of the other need not be copied.
         let mut date = self.date;
         date.refresh();
         let Self { limits, mask, buffer, log, uplink, reports_requests, .. } = self;
         let uplink = uplink.as_ref().map(AsFd::as_fd);
         let (mask, log, reports_requests) = (*mask, *log, *reports_requests);
-        Kit { limits, slot, mask, program_output, log, uplink, reports_requests, date, buffer }
+        Kit { limits, slot, mask, program_output, log, uplink, reports_requests, status, date, buffer }
     }
 }

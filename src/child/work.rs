@@ -27,6 +27,8 @@ pub(crate) struct Kit<'a> {
     pub(crate) uplink: Option<BorrowedFd<'a>>,
     /// It reports each request that it has answered.
     pub(crate) reports_requests: bool,
+    /// The status of the daemon, as it was when the connection came, if the service shows it.
+    pub(crate) status: Option<BorrowedFd<'a>>,
     pub(crate) date: Date,
     /// Room for a request's head, and behind it for the response to it: in most connections one page.
     pub(crate) buffer: &'a mut Vec<u8>,

@@ -155,9 +155,9 @@ impl ForkServer {
                     }
                     self.fork_spare()?;
                 }
-                Ok(Some(Order::Serve(handover, connection))) => {
+                Ok(Some(Order::Serve(handover, connection, status))) => {
                     let slot = handover.slot;
-                    let start = Start { handover, connection };
+                    let start = Start { handover, connection, status };
                     self.keep_name(start.handover.listener);
                     if self.is_outdated()? {
                         self.report(&Report::Outdated { slot: Some(slot) })?;

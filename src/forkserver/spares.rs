@@ -48,9 +48,9 @@ impl ForkServer {
         self.supplies.touch();
         let mut buffer = [0; ORDER_MAX];
         match channel.receive_order(&mut buffer) {
-            Ok(Some(Order::Serve(handover, connection))) => {
+            Ok(Some(Order::Serve(handover, connection, status))) => {
                 self.keep_name(handover.listener);
-                self.start(Start { handover, connection })
+                self.start(Start { handover, connection, status })
             }
             Ok(None) => Outcome::Served.code(),
             Ok(Some(Order::ForkSpare)) | Err(_) => Outcome::SystemError.code(),

@@ -21,6 +21,8 @@ use crate::sys;
 pub(super) struct Start<'a> {
     pub(super) handover: Handover<'a>,
     pub(super) connection: OwnedFd,
+    /// The status of the daemon, if its service shows it.
+    pub(super) status: Option<OwnedFd>,
 }
 
 impl ForkServer {
@@ -34,7 +36,7 @@ impl ForkServer {
 
     /// Serves the connection, after [`Self::keep_name`]. Body of a child: returns the exit code.
     pub(super) fn start(&mut self, start: Start<'_>) -> u8 {
-        let Start { handover: Handover { id, peer, accepted_at, slot, .. }, connection } = start;
+        let Start { handover: Handover { id, peer, accepted_at, slot, .. }, connection, status } = start;
         // First of all: the supervisor may hand the connection over again if the fork server dies before this report.
         let reported = self.channel.report(&Report::Started { slot, pid: Pid::this().as_raw() });
         // A supervisor that was killed hands nothing over again: then the connection has this process alone.
@@ -47,7 +49,8 @@ impl ForkServer {
         let connection = Connection { socket: connection, identity };
         let code = match Slot::map(self.scoreboard.as_fd(), slot) {
             Ok(slot) => {
-                let kit = self.supplies.kit(slot, self.program_output.as_ref().map(AsFd::as_fd));
+                let output = self.program_output.as_ref().map(AsFd::as_fd);
+                let kit = self.supplies.kit(slot, output, status.as_ref().map(AsFd::as_fd));
                 child::run(&mut Work { connection: &connection, service: &self.service, kit })
             }
             Err(_) => Outcome::SystemError.code(),

@@ -1,5 +1,7 @@
 //! One request and its response, as handlers see it.
 
+use std::os::fd::BorrowedFd;
+
 use nix::errno::Errno;
 
 use super::login::LastLogin;
@@ -33,6 +35,8 @@ pub(crate) struct Setting<'c> {
     pub(crate) slot: Slot,
     pub(crate) programs: ProgramTerms<'c>,
     pub(crate) login: &'c LastLogin,
+    /// The status of the daemon, as it was when the connection came, if a route of the service shows it.
+    pub(crate) status: Option<BorrowedFd<'c>>,
 }
 
 /// One request and what is needed to answer it. What lives as long as the connection has the lifetime `'c`.
@@ -49,6 +53,8 @@ pub(crate) struct Exchange<'r, 'c> {
     pub(crate) login: &'c LastLogin,
     /// The user whose credentials were accepted for this request.
     pub(crate) user: Option<String>,
+    /// See [`Setting`].
+    pub(crate) status: Option<BorrowedFd<'c>>,
     /// The path of the route, without a trailing `/`.
     pub(crate) route_path: &'c str,
     /// What follows the route's path in the request's path, without a leading `/`.
@@ -67,7 +73,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
         response: &'r mut Responder<'c>,
         setting: Setting<'c>,
     ) -> Self {
-        let Setting { stream, identity, journal, slot, programs, login } = setting;
+        let Setting { stream, identity, journal, slot, programs, login, status } = setting;
         Self {
             request,
             body,
@@ -79,6 +85,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
             programs,
             login,
             user: None,
+            status,
             route_path: "",
             rest: &[],
             is_internal_redirect: false,

@@ -16,6 +16,7 @@ pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod root;
 pub(crate) mod site;
+pub(crate) mod status;
 pub(crate) mod users;
 pub(crate) mod watch;
 
@@ -26,6 +27,7 @@ use redirect::Redirect;
 use respond::Respond;
 use root::Root;
 use serde::{Deserialize, Serialize};
+use status::Status;
 
 /// What answers the requests of a route.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +36,7 @@ pub(crate) enum Handler {
     Files(Box<Files>),
     Redirect(Redirect),
     Cgi(Cgi),
+    Status(Status),
     #[cfg(feature = "attacks")]
     Probe(probe::Probe),
 }
@@ -44,7 +47,7 @@ impl Handler {
         match self {
             Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root),
             Self::Files(files) => Some(&files.root),
-            Self::Respond(_) | Self::Redirect(_) | Self::Cgi(_) => None,
+            Self::Respond(_) | Self::Redirect(_) | Self::Cgi(_) | Self::Status(_) => None,
             #[cfg(feature = "attacks")]
             Self::Probe(_) => None,
         }
@@ -65,6 +68,7 @@ impl Handler {
             Self::Files(_) => "files",
             Self::Redirect(_) => "redirect",
             Self::Cgi(_) => "cgi",
+            Self::Status(_) => "status",
             #[cfg(feature = "attacks")]
             Self::Probe(_) => "probe",
         }

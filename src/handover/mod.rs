@@ -25,7 +25,8 @@ pub(crate) const REPORT_MAX: usize = 4096;
 /// Bytes of the longest order: the name of a listener has up to 255 bytes, and a path is not sent.
 pub(crate) const ORDER_MAX: usize = 512;
 
-/// A connection for which a child is to be forked; its socket comes with the message.
+/// A connection for which a child is to be forked; its socket comes with the message, and for a service that shows the
+/// status of the daemon a report of it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Handover<'a> {
     pub(crate) id: Id,
@@ -41,8 +42,8 @@ pub(crate) struct Handover<'a> {
 /// What the supervisor orders: from a fork server, or a connection from a spare.
 #[derive(Debug)]
 pub(crate) enum Order<'a> {
-    /// A child for this connection.
-    Serve(Handover<'a>, OwnedFd),
+    /// A child for this connection, and the status of the daemon if its service shows it.
+    Serve(Handover<'a>, OwnedFd, Option<OwnedFd>),
     /// A child that waits for a connection.
     ForkSpare,
 }
@@ -98,8 +99,17 @@ impl Channel {
     ///
     /// # Errors
     /// EAGAIN when the fork server has too many to fork for, EPIPE when it has exited.
-    pub(crate) fn hand_over(&self, handover: Handover<'_>, connection: BorrowedFd<'_>) -> io::Result<()> {
-        self.send(&OrderMessage::Serve(handover), Some(connection), Patience::Never)
+    pub(crate) fn hand_over(
+        &self,
+        handover: Handover<'_>,
+        connection: BorrowedFd<'_>,
+        status: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let message = OrderMessage::Serve(handover);
+        match status {
+            None => self.send(&message, &[connection], Patience::Never),
+            Some(status) => self.send(&message, &[connection, status], Patience::Never),
+        }
     }
 
     /// Lets the other end find that nothing more will come. It can still be received from.
@@ -112,7 +122,7 @@ impl Channel {
     /// # Errors
     /// Those of [`Self::hand_over`].
     pub(crate) fn order_spare(&self) -> io::Result<()> {
-        self.send(&OrderMessage::ForkSpare, None, Patience::Never)
+        self.send(&OrderMessage::ForkSpare, &[], Patience::Never)
     }
 
     /// Waits for an order. `None`: none will come.
@@ -120,12 +130,14 @@ impl Channel {
     /// # Errors
     /// Those of recvmsg(2); `InvalidData` for what is no order.
     pub(crate) fn receive_order<'b>(&self, buffer: &'b mut [u8; ORDER_MAX]) -> io::Result<Option<Order<'b>>> {
-        let Some((length, fd)) = sys::receive_message(self.as_fd(), buffer, Patience::Wait)? else {
+        let Some((length, fds)) = sys::receive_message(self.as_fd(), buffer, Patience::Wait)? else {
             return Ok(None);
         };
-        match (decode(&buffer[..length])?, fd) {
-            (OrderMessage::Serve(handover), Some(fd)) => Ok(Some(Order::Serve(handover, fd))),
-            (OrderMessage::ForkSpare, None) => Ok(Some(Order::ForkSpare)),
+        match (decode(&buffer[..length])?, fds) {
+            (OrderMessage::Serve(handover), [Some(fd), status]) => {
+                Ok(Some(Order::Serve(handover, fd, status)))
+            }
+            (OrderMessage::ForkSpare, [None, None]) => Ok(Some(Order::ForkSpare)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -135,7 +147,7 @@ impl Channel {
     /// # Errors
     /// EPIPE when the supervisor has closed its end.
     pub(crate) fn report(&self, report: &Report) -> io::Result<()> {
-        self.send(report, None, Patience::Wait)
+        self.send(report, &[], Patience::Wait)
     }
 
     /// The same with a descriptor.
@@ -143,7 +155,7 @@ impl Channel {
     /// # Errors
     /// Those of [`Self::report`].
     pub(crate) fn report_with(&self, report: &Report, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.send(report, Some(fd), Patience::Wait)
+        self.send(report, &[fd], Patience::Wait)
     }
 
     /// The next report, and the descriptor that came with it. `None`: the channel is closed, and none will come. Never
@@ -154,17 +166,12 @@ impl Channel {
     pub(crate) fn receive_report(&self) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
         let mut buffer = [0; REPORT_MAX];
         match sys::receive_message(self.as_fd(), &mut buffer, Patience::Never)? {
-            Some((length, fd)) => Ok(Some((decode(&buffer[..length])?, fd))),
+            Some((length, [fd, _])) => Ok(Some((decode(&buffer[..length])?, fd))),
             None => Ok(None),
         }
     }
 
-    fn send(
-        &self,
-        message: &impl Serialize,
-        fd: Option<BorrowedFd<'_>>,
-        patience: Patience,
-    ) -> io::Result<()> {
+    fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>], patience: Patience) -> io::Result<()> {
         // On the stack for all but the longest: a child that allocates copies a page.
         let mut buffer = [0; ORDER_MAX];
         let long;
@@ -175,7 +182,7 @@ impl Channel {
                 &long[..]
             }
         };
-        sys::send_message(self.as_fd(), bytes, fd, patience)
+        sys::send_message(self.as_fd(), bytes, fds, patience)
     }
 }
 

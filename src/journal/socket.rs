@@ -96,7 +96,7 @@ impl JournalSocket {
             let mut file = File::from(sys::create_memory_file(c"lsbaws-entry")?);
             file.write_all(entry)?;
             sys::seal(file.as_fd())?;
-            sys::send_message(self.socket.as_fd(), &[], Some(file.as_fd()), Patience::Never)
+            sys::send_message(self.socket.as_fd(), &[], &[file.as_fd()], Patience::Never)
         };
         send().map_err(|error: io::Error| self.classify(&error))
     }

@@ -7,7 +7,6 @@ mod text;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -65,7 +64,7 @@ fn try_request(path: &Path) -> io::Result<Option<OwnedFd>> {
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     let mut greeting = [0; status::GREETING.len()];
     match sys::receive_message(socket.as_fd(), &mut greeting, Patience::Wait) {
-        Ok(Some((_, Some(file)))) if greeting == *status::GREETING => Ok(Some(file)),
+        Ok(Some((_, [Some(file), None]))) if greeting == *status::GREETING => Ok(Some(file)),
         Ok(None) => Ok(None),
         Ok(Some(_)) => Err(io::Error::other("this is not the status socket of lsbaws")),
         Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
@@ -73,10 +72,4 @@ fn try_request(path: &Path) -> io::Result<Option<OwnedFd>> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// Whole seconds of a time, for a person.
-fn show_seconds(seconds: f64) -> humantime::FormattedDuration {
-    let whole = Duration::try_from_secs_f64(seconds.floor()).unwrap_or_default();
-    humantime::format_duration(whole)
 }

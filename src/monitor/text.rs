@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::show_seconds;
 use crate::escape::escape_for_line;
+use crate::status::format::{show_rate, show_seconds, show_size};
 use crate::status::{ConnectionStatus, LimitStatus, Rate, ServiceStatus, StatusReport};
 
 impl fmt::Display for StatusReport {
@@ -50,37 +50,34 @@ impl fmt::Display for StatusReport {
 
 fn describe_rate(rate: &Rate) -> String {
     format!(
-        "{:.1} connections/s, {:.1} refused/s, {:.1} requests/s, {}/s in, {}/s out",
-        rate.accepted,
-        rate.refused,
-        rate.requests,
-        show_bytes(rate.bytes_in),
-        show_bytes(rate.bytes_out)
+        "{} connections/s, {} refused/s, {} requests/s, {}/s in, {}/s out",
+        show_rate(rate.accepted),
+        show_rate(rate.refused),
+        show_rate(rate.requests),
+        show_size(rate.bytes_in),
+        show_size(rate.bytes_out)
     )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a person reads it")]
 fn service_row(service: &ServiceStatus) -> [String; 9] {
-    let ended: u64 = service.ended.values().sum();
-    let is_failure = |word: &str| !["served", "client-error", "refused"].contains(&word);
-    let failed: u64 = service.ended.iter().filter(|(word, _)| is_failure(word)).map(|(_, count)| count).sum();
     [
         service.name.clone(),
         service.protocol.clone(),
         service.now.to_string(),
         service.max.map_or_else(|| "-".into(), |max| max.to_string()),
-        ended.to_string(),
-        failed.to_string(),
-        service.refused.values().sum::<u64>().to_string(),
+        service.count_ended().to_string(),
+        service.count_failed().to_string(),
+        service.count_refused().to_string(),
         service.requests.to_string(),
-        show_bytes(service.bytes_out as f64),
+        show_size(service.bytes_out as f64),
     ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a person reads it")]
 fn limit_row(limit: &LimitStatus) -> [String; 5] {
     let show = |amount: u64| match &*limit.unit {
-        "bytes" => show_bytes(amount as f64),
+        "bytes" => show_size(amount as f64),
         _ => amount.to_string(),
     };
     let (near, raise) = if limit.is_near() { ("near", &*limit.raise) } else { ("", "") };
@@ -97,24 +94,13 @@ fn connection_row(connection: &ConnectionStatus) -> [String; 9] {
         connection.service.clone(),
         connection.peer.clone(),
         connection.pid.map_or_else(|| "-".into(), |pid| pid.to_string()),
-        show_seconds(connection.age).to_string(),
+        show_seconds(connection.age),
         connection.phase.clone(),
         connection.requests.to_string(),
-        show_bytes(connection.bytes_out as f64),
+        show_size(connection.bytes_out as f64),
         connection.status.map_or_else(|| "-".into(), |status| status.to_string()),
         request,
     ]
-}
-
-/// With three digits and a unit.
-pub(super) fn show_bytes(bytes: f64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut number, mut unit) = (bytes, 0);
-    while number >= 1000.0 && unit + 1 < units.len() {
-        (number, unit) = (number / 1024.0, unit + 1);
-    }
-    let digits = if unit == 0 || number >= 100.0 { 0 } else { 1 };
-    format!("{number:.digits$} {}", units[unit])
 }
 
 /// Writes a table below an empty line, if it has rows. A heading that begins with `<` is that of numbers.
@@ -152,7 +138,6 @@ fn write_table<const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::show_bytes;
     use crate::status::tests::example;
 
     #[test]
@@ -162,11 +147,5 @@ mod tests {
         assert!(text.contains("  GET <script>\\x1b[2J\\x0a\\x22&'\n"), "{text}");
         assert!(text.contains("pids.max of /a.service    80  100  near  TasksMax="), "{text}");
         assert!(text.ends_with("5 younger connections are not listed\n"), "{text}");
-    }
-
-    #[test]
-    fn bytes_have_three_digits() {
-        let shown = [0.0, 999.4, 1000.0, 1_500_000.0, 2e12].map(show_bytes);
-        assert_eq!(shown, ["0 B", "999 B", "1.0 KiB", "1.4 MiB", "1.8 TiB"]);
     }
 }

@@ -43,16 +43,26 @@ impl Phase {
     }
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Phase {
+    /// For the status: one word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
             Self::Starting => "starting",
             Self::Reading => "reading",
             Self::Handling => "handling",
             Self::Writing => "writing",
             Self::Closing => "closing",
             Self::Idle => "idle",
+            Self::Program => "program",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Program => "running the program",
+            phase => phase.word(),
         })
     }
 }

@@ -4,6 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod format;
+pub(crate) mod prometheus;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -104,6 +107,22 @@ pub(crate) struct ServiceStatus {
     /// Processor time of the children that have ended.
     pub(crate) cpu: f64,
     pub(crate) durations: Histogram,
+}
+
+impl ServiceStatus {
+    pub(crate) fn count_ended(&self) -> u64 {
+        self.ended.values().sum()
+    }
+
+    /// Connections with an outcome that is neither good nor the fault of the client.
+    pub(crate) fn count_failed(&self) -> u64 {
+        let is_failure = |word: &str| !["served", "client-error", "refused"].contains(&word);
+        self.ended.iter().filter(|(word, _)| is_failure(word)).map(|(_, count)| count).sum()
+    }
+
+    pub(crate) fn count_refused(&self) -> u64 {
+        self.refused.values().sum()
+    }
 }
 
 /// How long the connections lasted that have ended.

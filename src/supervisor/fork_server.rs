@@ -191,7 +191,12 @@ impl ForkServer {
     ///
     /// # Errors
     /// EAGAIN when it has too many to fork for, EPIPE when it has exited.
-    pub(crate) fn hand_over(&mut self, connection: &Connection, slot: Slot) -> io::Result<Taker> {
+    pub(crate) fn hand_over(
+        &mut self,
+        connection: &Connection,
+        slot: Slot,
+        status: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Taker> {
         let identity = &connection.identity;
         let handover = || Handover {
             id: identity.id,
@@ -201,12 +206,12 @@ impl ForkServer {
             slot: slot.index(),
         };
         let (server, socket) = (self.id, connection.socket.as_fd());
-        let takes = |spare: &Spare| spare.channel.hand_over(handover(), socket).is_ok();
+        let takes = |spare: &Spare| spare.channel.hand_over(handover(), socket, status).is_ok();
         if let Some(index) = self.spares.iter().position(takes) {
             return Ok(Taker { server, spare: Some(self.spares.swap_remove(index)) });
         }
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        channel.hand_over(handover(), socket).map(|()| Taker { server, spare: None })
+        channel.hand_over(handover(), socket, status).map(|()| Taker { server, spare: None })
     }
 
     pub(crate) fn channel(&self) -> Option<&Channel> {

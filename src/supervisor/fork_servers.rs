@@ -1,6 +1,7 @@
 //! The fork servers of all services: which takes a connection, and when one that has exited is started again.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -185,6 +186,7 @@ impl ForkServers {
         connection: &Connection,
         service: &Service,
         slot: Slot,
+        status: Option<BorrowedFd<'_>>,
     ) -> io::Result<Taker> {
         self.round = self.round.wrapping_add(1);
         let is_its = |server: &ForkServer| {
@@ -201,7 +203,7 @@ impl ForkServers {
         for turn in 0..ready {
             let at = (self.round + turn) % ready;
             let Some(server) = self.servers.iter_mut().filter(|server| is_its(server)).nth(at) else { break };
-            match server.hand_over(connection, slot) {
+            match server.hand_over(connection, slot, status) {
                 Ok(taker) => return Ok(taker),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     last = io::Error::other("its fork server has too many to fork for");

@@ -2,7 +2,7 @@
 //! of the connection until its process is known, so that a handover that fails loses nothing.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::child::Child;
@@ -27,6 +27,8 @@ pub(crate) struct Launcher {
     pub(crate) fork_servers: ForkServers,
     /// For connections that this process serves itself.
     supplies: Option<Supplies>,
+    /// What connections of services that show the status of the daemon get.
+    pub(super) status: Option<Arc<OwnedFd>>,
     /// Slots of connections that have left processes behind, which may have them mapped.
     withheld: Vec<Slot>,
 }
@@ -42,6 +44,7 @@ impl Launcher {
             text: None,
             fork_servers: ForkServers::new(),
             supplies: None,
+            status: None,
             withheld: Vec::new(),
         })
     }
@@ -81,7 +84,8 @@ impl Launcher {
         let Some(slot) = self.scoreboard.take() else {
             return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
         };
-        match self.fork_servers.hand_over(&connection, service, slot) {
+        let status = self.status.as_deref().filter(|_| service.shows_status());
+        match self.fork_servers.hand_over(&connection, service, slot, status.map(AsFd::as_fd)) {
             Ok(taker) => Ok(Child::new(connection, service, slot, taker)),
             Err(error) => {
                 self.scoreboard.give_back(slot);
@@ -95,8 +99,12 @@ impl Launcher {
     pub(crate) fn serve_in_place(&mut self, connection: Connection, service: &Arc<Service>) -> (Child, End) {
         let slot = self.scoreboard.take().unwrap_or_else(|| unreachable!("callers check `has_slot`"));
         let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings, None));
-        let end =
-            in_place::serve(&mut Work { connection: &connection, service, kit: supplies.kit(slot, None) });
+        let status = self.status.as_deref().filter(|_| service.shows_status()).map(AsFd::as_fd);
+        let end = in_place::serve(&mut Work {
+            connection: &connection,
+            service,
+            kit: supplies.kit(slot, None, status),
+        });
         let Connection { socket, identity } = connection;
         drop(socket); // the client need not wait for the record
         (Child::in_place(identity, service, slot, end.terminated_by), end)

@@ -276,6 +276,10 @@ impl Supervisor {
             match entry.listener().accept() {
                 Ok(Some(connection)) => {
                     let service = Arc::clone(entry.service());
+                    if service.shows_status() {
+                        let report = self.report(connection.identity.accepted_at).map(Arc::clone);
+                        self.connections.launcher.status = report;
+                    }
                     self.connections.admit(connection, &service);
                 }
                 Ok(None) => return true,
@@ -361,7 +365,7 @@ impl Supervisor {
     }
 
     /// A report of the status, in a sealed memory file. None: there is no memory for it.
-    fn report(&mut self, now: Instant) -> Option<&OwnedFd> {
+    fn report(&mut self, now: Instant) -> Option<&Arc<OwnedFd>> {
         let (reloads, failed_reloads) = self.reloads;
         let parts = Parts {
             connections: &mut self.connections,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::Pid;
@@ -47,7 +48,7 @@ pub(crate) struct Parts<'a> {
 #[derive(Debug)]
 pub(crate) struct Reporter {
     tokens: Tokens,
-    last: Option<OwnedFd>,
+    last: Option<Arc<OwnedFd>>,
     system: System,
     /// As they were last read.
     limits: Option<(Instant, Vec<SystemLimit>)>,
@@ -59,9 +60,9 @@ impl Reporter {
     }
 
     /// A report in a sealed memory file. None: there is no memory for one.
-    pub(crate) fn report(&mut self, parts: Parts<'_>, now: Instant) -> Option<&OwnedFd> {
+    pub(crate) fn report(&mut self, parts: Parts<'_>, now: Instant) -> Option<&Arc<OwnedFd>> {
         if self.last.is_none() || self.tokens.take(now) {
-            self.last = self.build(parts, now).write().ok();
+            self.last = self.build(parts, now).write().ok().map(Arc::new);
         }
         self.last.as_ref()
     }
@@ -135,10 +136,10 @@ fn describe_services(
     children: &[&Child],
 ) -> Vec<ServiceStatus> {
     let mut phases: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
-    let empty = || Phase::ALL.into_iter().map(|phase| (phase.to_string(), 0)).collect();
+    let empty = || Phase::ALL.into_iter().map(|phase| (phase.word().to_owned(), 0)).collect();
     for child in children {
         let phases = phases.entry(&child.service().name).or_insert_with(empty);
-        *phases.entry(child.slot().phase().to_string()).or_default() += 1;
+        *phases.entry(child.slot().phase().word().to_owned()).or_default() += 1;
     }
     let describe = |(name, counters): (&str, &super::statistics::ServiceCounters)| {
         let service = services.get(name);
@@ -197,7 +198,7 @@ fn describe(child: &Child, now: Instant) -> ConnectionStatus {
         service: child.service().name.clone(),
         peer: identity.peer.to_string(),
         pid: child.pid().map(Pid::as_raw),
-        phase: snapshot.phase.to_string(),
+        phase: snapshot.phase.word().into(),
         age: now.saturating_duration_since(identity.accepted_at).as_secs_f64(),
         requests: snapshot.requests,
         method: snapshot.method,

@@ -84,7 +84,7 @@ impl Supervisor {
                     if let Some(file) = self.report(now) {
                         // A new connection has room for it, unless its peer has gone.
                         let to = connection.socket.as_fd();
-                        let _ = sys::send_message(to, GREETING, Some(file.as_fd()), Patience::Never);
+                        let _ = sys::send_message(to, GREETING, &[file.as_fd()], Patience::Never);
                     }
                 }
                 Ok(Some(_)) => {}

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, send,
@@ -36,26 +36,30 @@ pub(crate) fn open_channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
-/// Sends `bytes` and a copy of the descriptor `fd` as one message over a datagram or sequenced-packet socket.
+/// Descriptors that come with one message, the first ones first.
+pub(super) type Received = [Option<OwnedFd>; 2];
+
+/// Sends `bytes` and copies of up to two descriptors as one message over a datagram or sequenced-packet socket.
 ///
 /// # Errors
 /// Those of sendmsg(2); with `Patience::Never` EAGAIN when the receiver has not read enough.
 pub(crate) fn send_message(
     channel: BorrowedFd<'_>,
     bytes: &[u8],
-    fd: Option<BorrowedFd<'_>>,
+    fds: &[BorrowedFd<'_>],
     patience: Patience,
 ) -> io::Result<()> {
     let flags = patience.flags() | MsgFlags::MSG_NOSIGNAL;
     loop {
-        let result = match fd {
-            Some(fd) => {
-                let rights = [fd.as_raw_fd()];
-                let control = [ControlMessage::ScmRights(&rights)];
-                sendmsg::<()>(channel.as_raw_fd(), &[IoSlice::new(bytes)], &control, flags, None)
-            }
+        let send_with = |rights: &[RawFd]| {
+            let control = [ControlMessage::ScmRights(rights)];
+            sendmsg::<()>(channel.as_raw_fd(), &[IoSlice::new(bytes)], &control, flags, None)
+        };
+        let result = match fds {
+            [fd] => send_with(&[fd.as_raw_fd()]),
+            [first, second, ..] => send_with(&[first.as_raw_fd(), second.as_raw_fd()]),
             // The call that sends responses: a child has its code already.
-            None => send(channel.as_raw_fd(), bytes, flags),
+            [] => send(channel.as_raw_fd(), bytes, flags),
         };
         match result {
             Err(nix::errno::Errno::EINTR) => {}
@@ -64,7 +68,7 @@ pub(crate) fn send_message(
     }
 }
 
-/// Receives a message into `bytes`: its length, and the descriptor that came with it. `None`: every copy of the other
+/// Receives a message into `bytes`: its length, and the descriptors that came with it. `None`: every copy of the other
 /// end is closed. Allocates nothing: a fork server that does copies a page for each connection.
 ///
 /// # Errors
@@ -73,8 +77,8 @@ pub(crate) fn receive_message(
     channel: BorrowedFd<'_>,
     bytes: &mut [u8],
     patience: Patience,
-) -> io::Result<Option<(usize, Option<OwnedFd>)>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+) -> io::Result<Option<(usize, Received)>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(bytes)];
     let flags = match patience {
@@ -89,8 +93,8 @@ pub(crate) fn receive_message(
             result => break result?,
         }
     };
-    let fd = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+    let fds = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => Some([fds.next(), fds.next()]),
         _ => None,
     });
     if received.flags.contains(ReturnFlags::TRUNC) {
@@ -98,7 +102,7 @@ pub(crate) fn receive_message(
     }
     match received.bytes {
         0 => Ok(None), // messages are never empty
-        length => Ok(Some((length, fd))),
+        length => Ok(Some((length, fds.unwrap_or_default()))),
     }
 }
 

@@ -61,5 +61,6 @@ mod route_access;
 mod secrets;
 mod spares;
 mod status;
+mod status_page;
 mod transfers;
 mod unserved;

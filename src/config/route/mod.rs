@@ -6,6 +6,7 @@ pub(super) mod fields;
 pub(super) mod files;
 pub(super) mod redirect;
 pub(super) mod respond;
+pub(super) mod status;
 
 use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
@@ -23,6 +24,7 @@ use fields::{build_fields, is_field_value};
 use files::FilesKeys;
 use redirect::RedirectKeys;
 use respond::RespondKeys;
+use status::StatusKeys;
 
 keys! {
     /// The keys of every route.
@@ -47,6 +49,7 @@ pub(super) enum HandlerName {
     Files,
     Redirect,
     Cgi,
+    Status,
     #[cfg(feature = "attacks")]
     Probe,
 }
@@ -56,6 +59,7 @@ keywords!(HandlerName {
     Files = "files",
     Redirect = "redirect",
     Cgi = "cgi",
+    Status = "status",
     #[cfg(feature = "attacks")]
     Probe = "probe",
 });
@@ -69,6 +73,7 @@ impl Variant for HandlerName {
             Self::Files => FilesKeys::NAMES,
             Self::Redirect => RedirectKeys::NAMES,
             Self::Cgi => CgiKeys::NAMES,
+            Self::Status => StatusKeys::NAMES,
             #[cfg(feature = "attacks")]
             Self::Probe => &[],
         }
@@ -88,6 +93,7 @@ enum HandlerKeys {
     Files(FilesKeys),
     Redirect(RedirectKeys),
     Cgi(CgiKeys),
+    Status(StatusKeys),
     #[cfg(feature = "attacks")]
     Probe,
 }
@@ -108,6 +114,7 @@ impl KeyType for RouteTable {
             HandlerName::Files => HandlerKeys::Files(FilesKeys::read_keys(raw)),
             HandlerName::Redirect => HandlerKeys::Redirect(RedirectKeys::read_keys(raw)),
             HandlerName::Cgi => HandlerKeys::Cgi(CgiKeys::read_keys(raw)),
+            HandlerName::Status => HandlerKeys::Status(StatusKeys::read_keys(raw)),
             #[cfg(feature = "attacks")]
             HandlerName::Probe => HandlerKeys::Probe,
         };
@@ -121,6 +128,7 @@ impl KeyType for RouteTable {
             HandlerKeys::Files(keys) => keys.show_keys(),
             HandlerKeys::Redirect(keys) => keys.show_keys(),
             HandlerKeys::Cgi(keys) => keys.show_keys(),
+            HandlerKeys::Status(keys) => keys.show_keys(),
             #[cfg(feature = "attacks")]
             HandlerKeys::Probe => toml::Table::new(),
         });
@@ -179,6 +187,7 @@ impl RouteTable {
             HandlerKeys::Files(keys) => keys.build(place).map(|files| Handler::Files(Box::new(files))),
             HandlerKeys::Redirect(keys) => keys.build(place).map(Handler::Redirect),
             HandlerKeys::Cgi(keys) => keys.build(place, extension).map(Handler::Cgi),
+            HandlerKeys::Status(keys) => Some(Handler::Status(keys.build())),
             #[cfg(feature = "attacks")]
             HandlerKeys::Probe => Some(Handler::Probe(crate::handler::probe::Probe)),
         };

@@ -251,11 +251,11 @@ fn check_warns_of_what_the_user_may_not_use() {
     let text = check("nobody");
     let closed = at("closed").display().to_string();
     let searched = format!(
-        "warning: service.web: user 65534 may not search {closed}, so that it cannot serve {closed}\n"
+        "warning: service.web: user nobody may not search {closed}, so that it cannot serve {closed}\n"
     );
     assert!(text.contains(&searched), "{text}");
     let data = at("data").display().to_string();
-    let written = format!("warning: service.web.confine.writable: user 65534 may not write {data}\n");
+    let written = format!("warning: service.web.confine.writable: user nobody may not write {data}\n");
     assert!(text.contains(&written), "{text}");
     assert_eq!(text.matches("may not").count(), 2, "{text}");
     let text = check("root");

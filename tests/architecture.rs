@@ -46,7 +46,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["hidden"],
             &["scalar"],
             &["table"],
-            &["findings"],
+            &["findings", "shape"],
             &["error"],
             &["provenance"],
             &["key"],

@@ -62,12 +62,14 @@ impl Accounts {
         let entry = self.find_user(&user);
         let uid = entry.as_ref().map(|(_, uid, _)| *uid).or_else(|| user.parse().ok());
         let uid = uid.ok_or_else(|| format!("no such user in /etc/passwd: {user:?}"));
-        let uid = place.key("user").check(uid)?;
-        let gid = match (group, &entry) {
-            (Some(Account(group)), _) => {
-                let gid = group.parse().ok().or_else(|| self.find_group(&group));
-                place.key("group").check(gid.ok_or(format!("no such group in /etc/group: {group:?}")))?
-            }
+        let uid = place.key("user").check(uid);
+        let own = group.map(|Account(group)| {
+            let gid = group.parse().ok().or_else(|| self.find_group(&group));
+            place.key("group").check(gid.ok_or(format!("no such group in /etc/group: {group:?}")))
+        });
+        let uid = uid?;
+        let gid = match (own, &entry) {
+            (Some(gid), _) => gid?,
             (None, Some((_, _, gid))) => *gid,
             (None, None) => {
                 let problem = format!("expected a group: user {user} is not in /etc/passwd");

@@ -9,6 +9,7 @@ use super::findings::Place;
 use super::hidden::describe_hidden;
 use super::lists::List;
 use super::scalar::{FilePath, Flag};
+use super::shape::Shape;
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::confine::{Confinement, User};
 use crate::handler::Handler;
@@ -41,6 +42,10 @@ impl Default for Confine {
 }
 
 impl KeyType for Confine {
+    fn shape() -> Shape {
+        Shape::Table(ConfineKeys::list_shapes())
+    }
+
     fn read(raw: &RawValue<'_>) -> Option<Self> {
         match raw.value.kind {
             ValueKind::Boolean(true) => Some(Self::default()),
@@ -102,6 +107,18 @@ impl Confine {
             network: keys.network.0,
             ..base
         })
+    }
+}
+
+impl Confine {
+    /// Checks the paths alone, of a service that cannot be built.
+    pub(super) fn check(self, place: &Place<'_>) {
+        if let Self::On(ConfineKeys { read, writable, execute, .. }) = self {
+            let read = read.unwrap_or_else(|| List(Vec::new()));
+            for (paths, name) in [(read, "read"), (writable, "writable"), (execute, "execute")] {
+                check_paths(paths, &place.key(name));
+            }
+        }
     }
 }
 

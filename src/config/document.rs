@@ -54,6 +54,49 @@ pub(super) fn read_document(text: &str, layer: &str, number: usize) -> Layer {
     Layer { values: LayerValues(values), marks: reader.marks, errors: reader.errors, is_complete }
 }
 
+/// Lets each list of tables, such as the routes of a service, continue the one of the files before: a file of its own adds a
+/// route, and removes none. `files`: their layers, lowest first.
+pub(super) fn continue_lists(files: &mut [Layer]) {
+    let mut lists = BTreeMap::new();
+    for layer in files {
+        let mut continued = Vec::new();
+        continue_within(&KeyPath::default(), &mut layer.values.0, &mut lists, &mut continued);
+        for (list, count) in continued {
+            for mark in &mut layer.marks {
+                mark.continues |= mark.key == list;
+                mark.key.shift(&list, count);
+            }
+            layer.errors.iter_mut().for_each(|error| error.key.shift(&list, count));
+        }
+    }
+}
+
+/// `lists`: the lists of tables so far. `continued`: those that this layer continues, and their elements before.
+fn continue_within(
+    path: &KeyPath,
+    values: &mut Map<String, Value>,
+    lists: &mut BTreeMap<KeyPath, Vec<Value>>,
+    continued: &mut Vec<(KeyPath, usize)>,
+) {
+    for (name, value) in values {
+        let path = path.name(name);
+        match &mut value.kind {
+            ValueKind::Table(table) => continue_within(&path, table, lists, continued),
+            ValueKind::Array(list)
+                if list.iter().any(|element| matches!(element.kind, ValueKind::Table(_))) =>
+            {
+                let before = lists.entry(path.clone()).or_default();
+                if !before.is_empty() {
+                    continued.push((path, before.len()));
+                    list.splice(..0, before.iter().cloned());
+                }
+                before.clone_from(list);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Makes the layer `number` of one key and its value, which is TOML or a bare string.
 pub(super) fn read_pair(key: &str, value: &str, layer: &str, number: usize) -> Layer {
     let mut reader = Reader::new("", layer, number, Vec::new());
@@ -143,7 +186,7 @@ impl<'t> Reader<'t> {
 
     fn mark(&mut self, key: &KeyPath, offset: usize, is_table: bool) {
         let location = self.locate(offset);
-        self.marks.push(Mark { key: key.clone(), location, is_table });
+        self.marks.push(Mark { key: key.clone(), location, is_table, continues: false });
     }
 
     fn reject(&mut self, key: KeyPath, offset: usize, problem: String) {

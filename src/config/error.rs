@@ -63,7 +63,7 @@ impl fmt::Display for Errors {
 pub(super) fn describe_syntax(error: &toml::de::Error) -> String {
     let message = error.message();
     // The parser has begun to read `true`, `false`, `nan` or `inf` from a word without quotes.
-    let bare_words = ["string values must be quoted", "invalid boolean", "invalid float, expected `"];
+    let bare_words = ["string values must be quoted", "invalid boolean", "invalid float"];
     if bare_words.iter().any(|start| message.starts_with(start)) {
         return "expected a value; a string is written in quotes".into();
     }
@@ -91,7 +91,21 @@ mod tests {
 
     #[test]
     fn words_without_quotes_are_described() {
-        for word in ["files", "true1", "trux", "falsy", "nano", "info", "10s", "10 MiB", "/srv", "@a", ""] {
+        for word in [
+            "files",
+            "true1",
+            "trux",
+            "falsy",
+            "nano",
+            "info",
+            "10s",
+            "10 MiB",
+            "/srv",
+            "@a",
+            "",
+            "127.0.0.1:80",
+            "10.0.0.0/8",
+        ] {
             let expected = "expected a value; a string is written in quotes";
             assert_eq!(describe(&format!("a = {word}\n")), [expected], "{word}");
         }

@@ -29,6 +29,8 @@ pub(super) struct Findings {
     credentials: Option<OsString>,
     /// Errors without a value of their own, such as those of a file's syntax.
     general: Vec<Error>,
+    /// The tables that have a key of this name.
+    find_tables: Option<fn(&str) -> Vec<String>>,
     /// The first error of each value.
     rejected: RefCell<BTreeMap<KeyPath, Error>>,
 }
@@ -36,6 +38,11 @@ pub(super) struct Findings {
 impl Findings {
     pub(super) fn new(reader: Reader, credentials: Option<OsString>) -> Self {
         Self { reader, credentials, ..Self::default() }
+    }
+
+    /// Lets errors name the tables that a key belongs to.
+    pub(super) fn know_tables(&mut self, find_tables: fn(&str) -> Vec<String>) {
+        self.find_tables = Some(find_tables);
     }
 
     /// Adds an error that was found before the layers were merged.
@@ -97,6 +104,11 @@ impl<'a> Place<'a> {
         Self { key: self.key.element(index), findings: self.findings }
     }
 
+    /// ` (FILE:LINE)`, or nothing for a default.
+    pub(super) fn describe_location(&self) -> String {
+        self.findings.provenance.find(&self.key).map_or(String::new(), |location| format!(" ({location})"))
+    }
+
     pub(super) fn path(&self) -> &KeyPath {
         &self.key
     }
@@ -104,6 +116,11 @@ impl<'a> Place<'a> {
     /// Reports what is wrong here, unless that is known already.
     pub(super) fn reject(&self, problem: impl Into<String>) {
         self.findings.reject(&self.key, problem.into());
+    }
+
+    /// The tables that have a key of this name, as headings.
+    pub(super) fn find_tables(&self, key: &str) -> Vec<String> {
+        self.findings.find_tables.map_or_else(Vec::new, |find| find(key))
     }
 
     pub(super) fn reader(&self) -> Reader {

@@ -42,6 +42,15 @@ impl KeyPath {
         self.0.starts_with(&other.0)
     }
 
+    /// This path in a list that has so many more elements before.
+    pub(super) fn shift(&mut self, list: &Self, by: usize) {
+        if self.is_element_of(list)
+            && let Step::Index(index) = &mut self.0[list.0.len()]
+        {
+            *index += by;
+        }
+    }
+
     /// Whether this path leads into an element of `list`.
     pub(super) fn is_element_of(&self, list: &Self) -> bool {
         self.is_within(list) && matches!(self.0.get(list.0.len()), Some(Step::Index(_)))

@@ -34,6 +34,9 @@ impl<T: Keyword> Scalar for T {
     fn to_toml(&self) -> toml::Value {
         self.word().into()
     }
+    fn words() -> Vec<&'static str> {
+        T::ALL.iter().map(|value| value.word()).collect()
+    }
 }
 
 fn list_words<'a, T: Keyword>(values: impl Iterator<Item = &'a T>) -> String {
@@ -60,7 +63,7 @@ pub(super) fn reject_foreign_keys<V: Variant>(table: &RawValue<'_>, common: &[&s
     for name in table.list_keys().filter(|name| !known.contains(name)) {
         let mut owners = V::ALL.iter().filter(|variant| variant.keys().contains(&name)).peekable();
         let problem = if owners.peek().is_none() {
-            describe_unknown_key(name, &known)
+            describe_unknown_key(name, &known, &table.place.find_tables(name))
         } else {
             let is_set = table.list_keys().any(|key| key == V::KEY);
             format!(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-use super::document::{Layer, read_document, read_pair, reject_key};
+use super::document::{Layer, continue_lists, read_document, read_pair, reject_key};
 use super::folder::Folder;
 use crate::escape::escape_for_journal;
 
@@ -50,6 +50,7 @@ pub(super) fn read_layers(
         (None, None) => read_files(Path::new(DEFAULT_FILE), false, &mut layers),
         (None, Some(_)) => {}
     }
+    continue_lists(&mut layers);
     read_environment(environment, &mut layers);
     if let Some(folder) = &overrides.folder {
         folder.push_keys(&mut layers);

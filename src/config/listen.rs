@@ -39,6 +39,23 @@ fn is_pair(addresses: &[Address]) -> bool {
     v4.port() == v6.port() && (is_loopback || is_every)
 }
 
+/// An address that all addresses of its family contain, with the same port: the kernel lets only one of them listen.
+fn find_contained<'a>(
+    addresses: &'a [Address],
+    others: &[&'a Address],
+) -> Option<(&'a Address, &'a Address)> {
+    let contains = |outer: &Address, inner: &Address| match (outer, inner) {
+        (Address::Tcp(outer), Address::Tcp(inner)) => {
+            let is_same = outer.port() == inner.port() && outer.is_ipv4() == inner.is_ipv4();
+            is_same && outer.port() != 0 && outer.ip().is_unspecified() && !inner.ip().is_unspecified()
+        }
+        _ => false,
+    };
+    let pairs =
+        addresses.iter().flat_map(|own| others.iter().flat_map(move |&other| [(own, other), (other, own)]));
+    pairs.into_iter().find(|(inner, outer)| contains(outer, inner))
+}
+
 /// Builds the listeners at `place`.
 pub(super) fn build_listeners(tables: &BTreeMap<String, ListenKeys>, place: &Place<'_>) -> Vec<ListenTable> {
     let mut listeners: Vec<ListenTable> = Vec::new();
@@ -47,6 +64,10 @@ pub(super) fn build_listeners(tables: &BTreeMap<String, ListenKeys>, place: &Pla
         let address = place.key("address");
         let addresses = keys.address.0.clone();
         let is_used = |address: &&Address| listeners.iter().any(|other| other.addresses.contains(address));
+        let others: Vec<_> = listeners.iter().flat_map(|other| &other.addresses).chain(&addresses).collect();
+        if let Some((inner, outer)) = find_contained(&addresses, &others) {
+            address.reject(format!("{inner} is contained in {outer}: remove one of them"));
+        }
         match addresses.iter().find(is_used) {
             Some(used) => address.reject(format!("{used} is used by another listener")),
             // In place of one with an error stands the default.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::findings::Place;
 use super::scalar::{Scalar, Text};
+use super::shape::Shape;
 use super::table::{KeyType, RawValue};
 
 /// One value or a list, which may be empty.
@@ -45,6 +46,9 @@ impl<T: Scalar> KeyType for NonEmptyList<T> {
 pub(super) struct TableList<T>(pub(super) Vec<T>);
 
 impl<T: KeyType + Default> KeyType for TableList<T> {
+    fn shape() -> Shape {
+        Shape::List(Box::new(T::shape()))
+    }
     fn read(raw: &RawValue<'_>) -> Option<Self> {
         let Some(elements) = raw.list() else {
             let key = raw.place.path();
@@ -63,6 +67,9 @@ impl<T: KeyType + Default> KeyType for TableList<T> {
 pub(super) struct TableMap<T>(pub(super) BTreeMap<String, T>);
 
 impl<T: KeyType + Default> KeyType for TableMap<T> {
+    fn shape() -> Shape {
+        Shape::Named(Box::new(T::shape()))
+    }
     fn read(raw: &RawValue<'_>) -> Option<Self> {
         let names = raw.table()?.keys();
         Some(Self(names.map(|name| (name.clone(), raw.read(name).unwrap_or_default())).collect()))

@@ -36,6 +36,7 @@ mod sandbox;
 mod scalar;
 mod service;
 mod settings;
+mod shape;
 mod show;
 mod table;
 mod unit;
@@ -94,10 +95,25 @@ struct UnitFolders {
     runtime: Option<OsString>,
 }
 
+/// What `--set` takes, as far as it has been written: `KEY=` for each key, and after an equals sign `KEY=WORD` for each word
+/// of the key. The names of listeners and services are what has been written, or `web`.
+pub(crate) fn list_pairs(written: &str) -> Vec<String> {
+    let names: Vec<_> = written.split('.').collect();
+    let named = match names[..] {
+        ["listen" | "service", name, _, ..] => name,
+        _ => "web",
+    };
+    let mut pairs = Vec::new();
+    ConfigKeys::shape().list_pairs("", named, &mut pairs);
+    pairs.retain(|pair| pair.starts_with(written) && pair.ends_with('=') != written.contains('='));
+    pairs
+}
+
 fn merge(layers: Vec<Layer>, reader: Reader, unit: UnitFolders) -> Result<(Settings, Effective), Errors> {
     let is_complete = layers.iter().all(|layer| layer.is_complete);
     let mut builder = config::Config::builder();
     let mut findings = Findings::new(reader, unit.credentials);
+    findings.know_tables(|key| ConfigKeys::shape().find_tables(key));
     for layer in layers {
         builder = builder.add_source(layer.values);
         findings.provenance.add(layer.marks);

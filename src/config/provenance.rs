@@ -29,6 +29,8 @@ pub(super) struct Mark {
     pub(super) key: KeyPath,
     pub(super) location: Location,
     pub(super) is_table: bool,
+    /// A list that continues the one of an earlier layer.
+    pub(super) continues: bool,
 }
 
 /// The location that set each key last. The `config` crate keeps that of values, but not that of tables.
@@ -41,7 +43,7 @@ impl Provenance {
     pub(super) fn add(&mut self, marks: Vec<Mark>) {
         for mark in marks {
             match self.0.get(&mark.key) {
-                Some(known) if known.is_table && mark.is_table => continue,
+                Some(known) if known.is_table && mark.is_table || mark.continues => continue,
                 Some(_) => self.remove(&mark.key),
                 None => {}
             }
@@ -74,7 +76,7 @@ mod tests {
 
     fn mark(key: &KeyPath, line: usize, is_table: bool) -> Mark {
         let location = Location { layer: "f".into(), line: Some(line), order: (0, line) };
-        Mark { key: key.clone(), location, is_table }
+        Mark { key: key.clone(), location, is_table, continues: false }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use config::ValueKind;
+use ipnet::IpNet;
 
+use super::shape::Shape;
 use super::table::{KeyType, RawValue};
 use crate::listen::address::{Address, Mode, UNIX_NAME_MAX};
 use crate::source::Network;
@@ -23,6 +25,14 @@ pub(super) trait Scalar: Sized {
         None
     }
     fn to_toml(&self) -> toml::Value;
+    /// What is wrong with a text that looks like a value.
+    fn explain(_: &str) -> Option<String> {
+        None
+    }
+    /// All values, if these are few words.
+    fn words() -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 impl<T: Scalar> KeyType for T {
@@ -34,12 +44,16 @@ impl<T: Scalar> KeyType for T {
             _ => None,
         };
         if value.is_none() {
-            raw.reject(T::expected());
+            let hint = raw.text().and_then(T::explain).map_or(String::new(), |hint| format!("; {hint}"));
+            raw.reject_with(T::expected(), &hint);
         }
         value
     }
     fn show(&self) -> Option<toml::Value> {
         Some(self.to_toml())
+    }
+    fn shape() -> Shape {
+        Shape::Value(T::words())
     }
 }
 
@@ -97,6 +111,9 @@ impl Scalar for Flag {
     }
     fn from_flag(flag: bool) -> Option<Self> {
         Some(Self(flag))
+    }
+    fn words() -> Vec<&'static str> {
+        vec!["true", "false"]
     }
     fn to_toml(&self) -> toml::Value {
         self.0.into()
@@ -190,10 +207,15 @@ impl Scalar for Address {
 
 impl Scalar for Network {
     fn expected() -> String {
-        r#"a network such as "192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "uid:1000" or "unix""#.into()
+        r#"a network such as "192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "uid:1000" or "unix" (numbers, no host names)"#.into()
     }
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+    fn explain(text: &str) -> Option<String> {
+        let network = text.parse::<IpNet>().ok().filter(|network| network.addr() != network.network())?;
+        let (length, whole) = (network.prefix_len(), network.trunc());
+        Some(format!("it has bits beyond the first {length}: write \"{whole}\", or {} alone", network.addr()))
     }
     fn to_toml(&self) -> toml::Value {
         self.to_string().into()

@@ -1,7 +1,7 @@
 //! `[service.NAME]`: the keys of every service, then those of its protocol. What limits its children is in
 //! [`super::rlimits`].
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::account::{Account, Accounts};
 use super::confine::{Confine, ConfineKeys};
@@ -12,9 +12,10 @@ use super::keywords::{Variant, keywords, reject_foreign_keys};
 use super::lists::{List, TableList, TextMap};
 use super::quantity::Time;
 use super::rlimits::RlimitKeys;
-use super::route::RouteTable;
 use super::route::fields::build_fields;
+use super::route::{RouteRequests, RouteTable};
 use super::scalar::{Integer, Text};
+use super::shape::Shape;
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
 use crate::handler::login::LoginLimit;
@@ -94,6 +95,16 @@ impl Default for ServiceTable {
 }
 
 impl KeyType for ServiceTable {
+    fn shape() -> Shape {
+        let all = [ServiceKeys::list_shapes(), RlimitKeys::list_shapes(), HttpKeys::list_shapes()];
+        let mut keys: Vec<_> = all.into_iter().flatten().collect();
+        // Some keys belong to both protocols.
+        let exec = ExecKeys::list_shapes().into_iter();
+        let others: Vec<_> = exec.filter(|(name, _)| keys.iter().all(|(other, _)| other != name)).collect();
+        keys.extend(others);
+        Shape::Table(keys)
+    }
+
     fn read(raw: &RawValue<'_>) -> Option<Self> {
         raw.table()?;
         let keys = ServiceKeys::read_keys(raw);
@@ -149,9 +160,12 @@ impl ServiceTable {
             }
         };
         let user = Accounts::read().find(keys.user, keys.group, place);
-        let (rlimits, protocol) = (rlimits?, protocol?);
+        let (Some(rlimits), Some(protocol), Some(user)) = (rlimits, protocol, user) else {
+            keys.confine.check(&place.key("confine")); // so that all errors are reported
+            return None;
+        };
         let core = rlimits.limits.iter().any(|limit| limit.key == RlimitKey::Core && limit.value > 0);
-        let confinement = keys.confine.build(&place.key("confine"), &protocol, user?, core)?;
+        let confinement = keys.confine.build(&place.key("confine"), &protocol, user, core)?;
         Some(Service {
             name: name.to_owned(),
             protocol,
@@ -182,18 +196,18 @@ fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
         place.reject(format!("expected 1 to {ROUTES_MAX} routes, found {}", tables.len()));
         return None;
     }
-    let mut used = BTreeSet::new();
+    let mut used: BTreeMap<RouteRequests, Place<'_>> = BTreeMap::new();
     let mut routes: Vec<Option<Route>> = Vec::new();
     for (index, table) in tables.into_iter().enumerate() {
         let place = place.element(index);
         let requests = table.keys.build_requests(&place);
         if let Some(requests) = &requests
-            && !used.insert(requests.clone())
+            && let Some(first) = used.insert(requests.clone(), place.clone())
         {
-            let path = &requests.path;
+            let (path, first) = (&requests.path, first.describe_location());
             place
                 .key("path")
-                .reject(format!("another route has the same path, host and extension: {path:?}"));
+                .reject(format!("another route{first} has the same path, host and extension: {path:?}"));
         }
         routes.push(table.build(&place, requests, fields.as_ref().unwrap_or(&FixedFields::default())));
     }

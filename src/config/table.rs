@@ -3,6 +3,7 @@
 use config::{Map, Value, ValueKind};
 
 use super::findings::{Findings, Place};
+use super::shape::Shape;
 
 /// The type of a key.
 pub(super) trait KeyType: Sized {
@@ -11,9 +12,17 @@ pub(super) trait KeyType: Sized {
 
     /// The value for `check --show`; nothing if it is not set and has no default.
     fn show(&self) -> Option<toml::Value>;
+
+    /// What its value can be.
+    fn shape() -> Shape {
+        Shape::Value(Vec::new())
+    }
 }
 
 impl<T: KeyType> KeyType for Option<T> {
+    fn shape() -> Shape {
+        T::shape()
+    }
     fn read(raw: &RawValue<'_>) -> Option<Self> {
         T::read(raw).map(Some)
     }
@@ -30,6 +39,9 @@ pub(super) trait Keys: Default {
     fn read_keys(table: &RawValue<'_>) -> Self;
 
     fn show_keys(&self) -> toml::Table;
+
+    /// Each key with its shape.
+    fn list_shapes() -> Vec<(&'static str, Shape)>;
 }
 
 macro_rules! keys {
@@ -58,6 +70,10 @@ macro_rules! keys {
                 let keys = [$((stringify!($key), $crate::config::table::KeyType::show(&self.$key))),+];
                 keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
             }
+
+            fn list_shapes() -> Vec<(&'static str, $crate::config::shape::Shape)> {
+                vec![$((stringify!($key), <$kind as $crate::config::table::KeyType>::shape())),+]
+            }
         }
     };
 }
@@ -76,6 +92,10 @@ macro_rules! table {
 
             fn show(&self) -> Option<toml::Value> {
                 Some($crate::config::table::Keys::show_keys(self).into())
+            }
+
+            fn shape() -> $crate::config::shape::Shape {
+                $crate::config::shape::Shape::Table(<Self as $crate::config::table::Keys>::list_shapes())
             }
         }
     };
@@ -134,13 +154,18 @@ impl<'a> RawValue<'a> {
 
     /// Reports that something else is expected.
     pub(super) fn reject(&self, expected: impl std::fmt::Display) {
-        self.place.reject(format!("expected {expected}, found {}", describe(self.value)));
+        self.reject_with(expected, "");
+    }
+
+    /// The same, and a hint.
+    pub(super) fn reject_with(&self, expected: impl std::fmt::Display, hint: &str) {
+        self.place.reject(format!("expected {expected}, found {}{hint}", describe(self.value)));
     }
 
     /// Reports the keys of this table that it does not have.
     pub(super) fn reject_unknown_keys(&self, known: &[&str]) {
         for name in self.list_keys().filter(|name| !known.contains(name)) {
-            self.place.key(name).reject(describe_unknown_key(name, known));
+            self.place.key(name).reject(describe_unknown_key(name, known, &self.place.find_tables(name)));
         }
     }
 
@@ -166,13 +191,18 @@ fn describe(value: &Value) -> String {
     }
 }
 
-/// Names the likely key, if one is near, and all of them.
-pub(super) fn describe_unknown_key(name: &str, known: &[&str]) -> String {
+/// Names the tables that have this key, or else the likely key, if one is near, or else all of them.
+pub(super) fn describe_unknown_key(name: &str, known: &[&str], tables: &[String]) -> String {
+    if !tables.is_empty() {
+        return format!("unknown key here, it is a key of {}", tables.join(", "));
+    }
     let distance = |other: &str| strsim::damerau_levenshtein(name, other);
     let nearest = known.iter().min_by_key(|other| distance(other));
     let guess = nearest.filter(|other| distance(other) * 3 <= other.len());
-    let guess = guess.map_or(String::new(), |guess| format!("did you mean {guess}? "));
-    format!("unknown key, {guess}expected one of {}", known.join(", "))
+    match guess {
+        Some(guess) => format!("unknown key, did you mean {guess}?"),
+        None => format!("unknown key, expected one of {}", known.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -190,12 +220,11 @@ mod tests {
             ("paths", "path"),
             ("logs", "log"),
         ] {
-            let problem = describe_unknown_key(name, &known);
-            let expected = format!("unknown key, did you mean {nearest}? expected one of max_connections, ");
-            assert!(problem.starts_with(&expected), "{problem}");
+            let problem = describe_unknown_key(name, &known, &[]);
+            assert_eq!(problem, format!("unknown key, did you mean {nearest}?"));
         }
         for name in ["user", "", "l", "timeout", &"x".repeat(10_000)] {
-            let problem = describe_unknown_key(name, &known);
+            let problem = describe_unknown_key(name, &known, &[]);
             assert!(problem.ends_with("key, expected one of max_connections, max_connections_per_source, path, keepalive_timeout, log"), "{problem}");
         }
     }

@@ -105,7 +105,7 @@ fn errors_of_secrets_name_their_key() {
         ("{ file = '/a', credential = 'a' }", ": expected either a credential or a file, found both\n"),
         ("{ credential = '../a' }", ": expected the name of a credential, found \"../a\"\n"),
         ("{ file = 'a' }", ".file: expected an absolute path, such as \"/srv/www\", found \"a\"\n"),
-        ("{ files = '/a' }", ".files: unknown key, did you mean file? expected one of credential, file\n"),
+        ("{ files = '/a' }", ".files: unknown key, did you mean file?\n"),
         ("{ file = '/dev/null' }", ": unable to read /dev/null: not a regular file\n"),
         ("1", ": expected a string, { credential = \"NAME\" } or { file = \"/PATH\" }, found 1\n"),
     ] {

@@ -12,6 +12,7 @@ use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
 use super::lists::{List, TextMap};
 use super::scalar::{FilePath, Text};
+use super::shape::Shape;
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
 use crate::handler::site::Route;
@@ -105,6 +106,12 @@ impl Default for RouteTable {
 }
 
 impl KeyType for RouteTable {
+    fn shape() -> Shape {
+        let handlers = [RespondKeys::list_shapes(), FilesKeys::list_shapes(), RedirectKeys::list_shapes()];
+        let keys = [RouteKeys::list_shapes(), CgiKeys::list_shapes()];
+        Shape::Table(handlers.into_iter().chain(keys).flatten().collect())
+    }
+
     fn read(raw: &RawValue<'_>) -> Option<Self> {
         raw.table()?;
         let keys = RouteKeys::read_keys(raw);

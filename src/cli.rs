@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// What follows the options of each help. Its lines fit 80 columns; everything else is wrapped at the terminal's width.
 const EXAMPLES: &str = r#"Examples:
@@ -46,6 +46,10 @@ const STATUS_EXAMPLES: &str = r#"Examples:
     sudo lsbaws status --json | jq '.services[] | {name, now}'
   A daemon that was started with process.status_socket = "/tmp/my.sock":
     lsbaws status --socket /tmp/my.sock"#;
+
+const COMPLETIONS_EXAMPLES: &str = r#"Examples:
+  In this shell (the package installs the completions of all shells):
+    source <(lsbaws completions bash)"#;
 
 /// A process for every connection: a socket-activated web server.
 #[derive(Debug, Parser)]
@@ -151,6 +155,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         socket: SocketArgs,
     },
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+        /// What has been written of the value of --set
+        #[arg(hide = true, default_value = "")]
+        written: String,
+    },
     /// Fork the children of a service: started by the daemon itself
     #[command(hide = true)]
     ForkServer {
@@ -169,6 +182,17 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+}
+
+/// A shell that completes words, or what it asks for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    /// What `--set` takes: for the scripts of the shells.
+    #[value(hide = true)]
+    Pairs,
 }
 
 fn parse_pair(text: &str) -> Result<String, String> {

@@ -2,13 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, ConfigArgs, ServeArgs};
+use crate::cli::{Cli, Command, ConfigArgs, ServeArgs, Shell};
 use crate::config::{self, Effective, Folder, Overrides, Reader, Sandbox};
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
@@ -63,6 +64,10 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
             monitor::show(&socket.socket, json).map(|()| 0).map_err(CommandError::from)
         }
         Command::Check { show, quiet } => check(&Source::new(cli.source, None), show, quiet),
+        Command::Completions { shell, written } => {
+            let _ = std::io::stdout().write_all(complete(shell, &written).as_bytes()); // a closed pipe
+            Ok(0)
+        }
         Command::ForkServer { briefing, .. } => {
             forkserver::run(briefing).map(|()| 0).map_err(|sentence| CommandError(EXIT_SYSTEM, sentence))
         }
@@ -70,6 +75,16 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
             error @ client::Error::Missing { .. } => CommandError(EXIT_UNAVAILABLE, error.to_string()),
             error => CommandError(EXIT_SYSTEM, error.to_string()),
         }),
+    }
+}
+
+/// The script of a shell, or what it asks for.
+fn complete(shell: Shell, written: &str) -> Cow<'static, str> {
+    match shell {
+        Shell::Bash => include_str!("../packaging/completions/lsbaws.bash").into(),
+        Shell::Zsh => include_str!("../packaging/completions/_lsbaws").into(),
+        Shell::Fish => include_str!("../packaging/completions/lsbaws.fish").into(),
+        Shell::Pairs => config::list_pairs(written).iter().map(|pair| format!("{pair}\n")).collect(),
     }
 }
 

@@ -20,6 +20,18 @@ _lsbaws() {
         esac
     done
 
+    # bash splits the value of --set at "=", so that only what follows is replaced.
+    if [[ ${COMP_LINE:0:COMP_POINT} =~ \ --set[\ =]+([^\ ]*)$ ]]; then
+        local written=${BASH_REMATCH[1]}
+        mapfile -t COMPREPLY < <("$1" completions pairs "$written" 2>/dev/null)
+        if [[ $written == *=* ]]; then
+            COMPREPLY=("${COMPREPLY[@]#*=}")
+        else
+            compopt -o nospace # after "KEY="
+        fi
+        return
+    fi
+
     case $previous in
         -c | --config)
             # Files with this suffix, and directories.
@@ -32,11 +44,11 @@ _lsbaws() {
             compopt -o filenames
             return
             ;;
-        --set | -l | --listen | --cgi | --fallback | --max-clients | --max-conns | --timeout) return ;; # free text
+        -l | --listen | --cgi | --fallback | --max-clients | --max-conns | --timeout) return ;; # free text
     esac
 
     case $command in
-        "") options+=" --version serve check status client help" ;;
+        "") options+=" --version serve check status completions client help" ;;
         serve)
             options+=" --listen --listing --cgi --fallback"
             if [[ $current != -* ]]; then
@@ -47,8 +59,9 @@ _lsbaws() {
             ;;
         check) options+=" --show --quiet" ;;
         status) options+=" --json --socket" ;;
+        completions) options="bash zsh fish --help" ;;
         client) options="--help --version --max-clients --max-conns --timeout --json" ;;
-        help) options="serve check status client" ;;
+        help) options="serve check status completions client" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
 }

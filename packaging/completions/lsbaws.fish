@@ -1,10 +1,10 @@
 # fish completion for lsbaws(8)
 
-set -l commands serve check status client help
+set -l commands serve check status completions client help
 
 complete -c lsbaws -f
 complete -c lsbaws -s c -l config -r -F -d 'Read this file'
-complete -c lsbaws -l set -x -d 'Set one key; overrides files and environment'
+complete -c lsbaws -l set -x -a '(lsbaws completions pairs (commandline -ct | string replace -- --set= "") 2>/dev/null)' -d 'Set one key; overrides files and environment'
 complete -c lsbaws -s v -l verbose -d 'On a terminal, write all fields'
 complete -c lsbaws -s h -l help -d 'Print help'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -s V -l version -d 'Print the version'
@@ -12,9 +12,11 @@ complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -s V -l versio
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a serve -d 'Serve connections (the default)'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a check -d 'Check the configuration and exit'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a status -d 'Show what a running daemon is doing'
+complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a completions -d 'Print the completions of a shell'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a client -d 'Load-test a server'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a help -d 'Print help'
-complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check status client'
+complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check status completions client'
+complete -c lsbaws -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from serve' -a '(__fish_complete_directories)'
 complete -c lsbaws -n '__fish_seen_subcommand_from serve' -s l -l listen -x -d 'Where to serve the folder'

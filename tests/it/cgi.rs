@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use crate::harness::{Server, ask, command, make_folder, read_to_end, serve};
+use crate::harness::{Record, Server, ask, command, make_folder, read_to_end, serve};
 
 /// A folder of shell scripts, and a server that runs them below `/cgi`.
 pub struct Programs {
@@ -45,6 +45,12 @@ pub const EXEC_UNTIL_ZOMBIE: &str = r#"exec awk -v file=/proc/$!/stat 'BEGIN {
 /// A script that responds with plain text: the output of `text`, which is a script.
 pub fn say(text: &str) -> String {
     format!("echo Content-Type: text/plain\necho\n{text}")
+}
+
+/// A served record, whose program has exited with this code.
+pub fn assert_program_exited(record: &Record, code: u8) {
+    let ends = (record.get("outcome"), record.get("program_end"));
+    assert_eq!(ends, ("served", &*format!("exit code {code}")), "{}", record.line);
 }
 
 pub fn status(answer: &str) -> &str {

@@ -8,7 +8,7 @@ use std::process::Output;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-use crate::cgi::{dechunk, post, status, write_program};
+use crate::cgi::{assert_program_exited, dechunk, post, status, write_program};
 use crate::harness::{Record, command, find_program, make_folder, serve};
 
 /// A working folder, and git without the configuration of a user or of this host.
@@ -111,14 +111,7 @@ fn git_clones_and_pushes_over_http() {
     for target in targets {
         assert!(pushed.iter().any(|record| record.get("target") == target), "{target}");
     }
-    for record in pushed {
-        assert_eq!(
-            (record.get("outcome"), record.get("program_end")),
-            ("served", "exit code 0"),
-            "{}",
-            record.line
-        );
-    }
+    pushed.iter().for_each(|record| assert_program_exited(record, 0));
 }
 
 #[test]
@@ -184,13 +177,7 @@ fn php_runs_by_its_extension() {
         record.line
     );
     assert_eq!(dechunk(&server.get("/ended.php")), "whole");
-    let record = server.record_of("/ended.php");
-    assert_eq!(
-        (record.get("outcome"), record.get("program_end")),
-        ("served", "exit code 3"),
-        "{}",
-        record.line
-    );
+    assert_program_exited(&server.record_of("/ended.php"), 3);
     let coded = server.get("/coded.php");
     assert!(status(&coded) == "418" && coded.contains("\r\nX-A: b\r\n"), "{coded}");
     assert!(server.get("/plain.txt").ends_with("<?php echo 'not run';"));

@@ -172,6 +172,14 @@ pub(crate) enum Command {
         /// Descriptor of its settings
         briefing: i32,
     },
+    /// Append access lines to a file: started by the daemon itself
+    #[command(hide = true)]
+    AccessWriter {
+        /// Descriptor of the channel to the daemon
+        channel: i32,
+        /// The file
+        path: PathBuf,
+    },
     /// Load-test a server with many connections
     #[command(
         disable_help_flag = true,

@@ -13,7 +13,7 @@ use crate::cli::{Cli, Command, ConfigArgs, ServeArgs, Shell};
 use crate::config::{self, Effective, Folder, Overrides, Reader, Sandbox};
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
-use crate::{child, client, forkserver, journal, monitor, supervisor};
+use crate::{access, child, client, forkserver, journal, monitor, supervisor};
 
 /// Exit codes of sysexits.h, which systemd knows by name.
 const EXIT_USAGE: u8 = 64;
@@ -47,7 +47,10 @@ pub fn main() -> ExitCode {
     };
     child::exit_on_panic();
     journal::find_style();
-    let is_daemon = matches!(cli.command, None | Some(Command::Serve(_) | Command::ForkServer { .. }));
+    let is_daemon = matches!(
+        cli.command,
+        None | Some(Command::Serve(_) | Command::ForkServer { .. } | Command::AccessWriter { .. })
+    );
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(CommandError(code, sentence)) => {
@@ -71,6 +74,9 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::ForkServer { briefing, .. } => {
             forkserver::run(briefing).map(|()| 0).map_err(|sentence| CommandError(EXIT_SYSTEM, sentence))
         }
+        Command::AccessWriter { channel, path } => access::writer::run(channel, &path)
+            .map(|()| 0)
+            .map_err(|sentence| CommandError(EXIT_SYSTEM, sentence)),
         Command::Client { arguments } => Err(match client::become_client(&arguments) {
             error @ client::Error::Missing { .. } => CommandError(EXIT_UNAVAILABLE, error.to_string()),
             error => CommandError(EXIT_SYSTEM, error.to_string()),

@@ -21,6 +21,7 @@ mod handover;
 
 mod child;
 
+mod access;
 mod service;
 
 mod handler;

@@ -28,12 +28,42 @@ pub(crate) enum Message<'a> {
     Access(Answered<'a>),
 }
 
-/// A request that has been answered.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A request that has been answered. What the client did not send is empty.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answered<'a> {
+    /// Empty for a malformed request, whose target is its first line.
     pub(crate) method: &'a [u8],
     pub(crate) target: &'a [u8],
+    /// The version of a valid request is HTTP/1.`minor`.
+    pub(crate) minor: u8,
+    pub(crate) host: &'a [u8],
+    pub(crate) referer: &'a [u8],
+    pub(crate) agent: &'a [u8],
+    /// The authenticated user.
+    pub(crate) user: &'a [u8],
     pub(crate) status: u16,
+    /// Bytes of content that were sent.
+    pub(crate) content: u64,
+    /// From the first byte of the request, or the accept of its connection, in microseconds.
+    pub(crate) duration: u64,
+}
+
+impl Answered<'_> {
+    /// The same with texts that fit a message together.
+    pub(crate) fn cut(self) -> Self {
+        const fn cut(text: &[u8], max: usize) -> &[u8] {
+            if text.len() > max { text.split_at(max).0 } else { text }
+        }
+        Self {
+            method: cut(self.method, 32),
+            target: cut(self.target, 2048),
+            host: cut(self.host, 256),
+            referer: cut(self.referer, 768),
+            agent: cut(self.agent, 640),
+            user: cut(self.user, 128),
+            ..self
+        }
+    }
 }
 
 /// A message, and the slot that its sender claims to have. The supervisor looks the process up by it.
@@ -139,7 +169,7 @@ mod tests {
     use super::*;
 
     fn answered(target: &[u8]) -> Message<'_> {
-        Message::Access(Answered { method: b"GET", target, status: 200 })
+        Message::Access(Answered { method: b"GET", target, status: 200, ..Answered::default() })
     }
 
     #[test]
@@ -170,6 +200,18 @@ mod tests {
         // Empty messages need the least room.
         let empties = (0..=WAITING_MAX).take_while(|_| empty().is_ok()).count();
         assert!(empties < WAITING_MAX, "{empties}");
+    }
+
+    #[test]
+    fn longest_texts_fit_a_message() {
+        let (receiver, uplink) = open().unwrap();
+        let text = &[b'x'; 10_000];
+        let (method, target, host, referer, agent, user) = (text, text, text, text, text, text);
+        let answered = Answered { method, target, host, referer, agent, user, ..Answered::default() };
+        let answered = Answered { status: u16::MAX, content: u64::MAX, duration: u64::MAX, ..answered };
+        send(uplink.as_fd(), u32::MAX, Message::Access(answered.cut())).unwrap();
+        let mut buffer = [0; MESSAGE_MAX];
+        assert!(matches!(receiver.receive(&mut buffer).unwrap(), Received::Message { .. }));
     }
 
     #[test]

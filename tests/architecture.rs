@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["forkserver", "supervisor"],
     &["handover"],
     &["child"],
-    &["service"],
+    &["access", "service"],
     &["handler"],
     &["http", "journal", "listen", "status"],
     &["capacity", "confine"],

@@ -40,7 +40,8 @@ pub(crate) const WAKE_UP: Signal = Signal::SIGURG;
 /// Those of sigprocmask(2).
 pub(crate) fn prepare_signals() -> nix::Result<()> {
     sys::catch_signal(WAKE_UP);
-    let blocked: SigSet = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, WAKE_UP].into_iter().collect();
+    let blocked = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, WAKE_UP];
+    let blocked: SigSet = blocked.into_iter().collect();
     blocked.thread_set_mask()
 }
 

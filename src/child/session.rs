@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::report::Reporter;
+use super::report::{Reporter, Seen, first_line};
 use super::work::{Kit, Work};
 use crate::connection::Identity;
 use crate::handler::exchange::{Exchange, ProgramTerms, Setting};
@@ -67,7 +67,7 @@ struct Session<'c> {
 
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
-    let reporter = Reporter::new(&work.kit);
+    let reporter = Reporter::new(work);
     let Work { connection, service, kit: Kit { limits, slot, mask, status, date, buffer, .. } } = work;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
@@ -145,7 +145,11 @@ impl Session<'_> {
         response.set_fields(self.site.fields());
         let (request, length) = match parsed {
             Ok(parsed) => parsed,
-            Err(failure) => return self.refuse(&mut response, failure),
+            Err(failure) => {
+                let next = self.refuse(&mut response, failure);
+                self.report(Seen::Invalid(input), &response, context);
+                return next;
+            }
         };
         let mut body = Body::new(&request, &input[length..], &self.stream, &progress, self.body_limits());
         let result = match self.dispatch(&request, &mut body, &mut response) {
@@ -159,9 +163,7 @@ impl Session<'_> {
             }
             Err(failure) => Err(self.refuse(&mut response, failure)),
         };
-        if let Some(reporter) = &self.reporter {
-            reporter.report(&request);
-        }
+        self.report(Seen::Valid(&request), &response, context);
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(next) => return next,
@@ -191,6 +193,15 @@ impl Session<'_> {
         self.site.answer(&mut exchange)
     }
 
+    /// Reports the request that has been answered, if requests are reported.
+    fn report(&self, seen: Seen<'_>, response: &Responder<'_>, context: RequestContext) {
+        if let Some(reporter) = &self.reporter
+            && let Some(start) = context.deadline.checked_sub(self.limits.head_timeout)
+        {
+            reporter.report(seen, b"", response.content_sent(), start);
+        }
+    }
+
     fn terms_for<'a>(&'a self, request: &Request<'a>, context: RequestContext) -> Terms<'a> {
         let is_last = context.number >= self.limits.max_requests;
         Terms {
@@ -203,9 +214,9 @@ impl Session<'_> {
 
     /// For the response to an invalid request, whose first line is recorded.
     fn terms_for_invalid(&self, input: &[u8]) -> Terms<'_> {
-        let mut lines = input.split(|&byte| byte == b'\r' || byte == b'\n');
-        if let Some(line) = lines.find(|line| !line.is_empty()) {
-            self.slot.set_malformed(line);
+        match first_line(input) {
+            b"" => {}
+            line => self.slot.set_malformed(line),
         }
         let is_head = input.trim_ascii_start().starts_with(b"HEAD ");
         Terms { is_head, minor: 1, keep_alive: false, errors: self.site.error_terms() }

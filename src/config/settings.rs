@@ -93,14 +93,16 @@ impl ConfigKeys {
         };
         // All of them, so that all errors are reported.
         let services: Vec<_> = service.0.into_iter().map(build_service).collect();
+        let access = log.build_access(&place.key("log"));
         Some(Settings {
             listen: listen_tables,
             peer_timeout: limits.peer_timeout.0,
             admission: limits.build_admission(),
-            children: ChildSettings { http: limits.build_http(), reports_requests: false },
+            children: ChildSettings { http: limits.build_http(), reports_requests: access.is_some() },
             process,
             log: log.build(),
             status_socket,
+            access,
             services: services.into_iter().collect::<Option<_>>()?,
             warnings: Vec::new(),
             subject: None,

@@ -18,6 +18,8 @@ const CONTINUE_TIME: Duration = Duration::from_secs(1);
 /// Bytes of unread content that are discarded to keep the connection open.
 pub(crate) const DRAIN_MAX: u64 = 64 * 1024;
 
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// How much of a content has not been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
@@ -33,6 +35,8 @@ pub(crate) struct Progress {
     pub(crate) unread: Cell<Unread>,
     /// A response has begun.
     pub(crate) has_begun: Cell<bool>,
+    /// Bytes for the client that are no content.
+    pub(crate) overhead: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -94,7 +98,12 @@ pub(crate) struct BodyLimits {
 impl Progress {
     /// That of a request whose content and response have not begun.
     pub(crate) fn new() -> Self {
-        Self { unread: Cell::new(Unread::Nothing), has_begun: Cell::new(false) }
+        Self { unread: Cell::new(Unread::Nothing), has_begun: Cell::new(false), overhead: Cell::new(0) }
+    }
+
+    /// Counts bytes for the client that are no content.
+    pub(super) fn add_overhead(&self, count: usize) {
+        self.overhead.set(self.overhead.get().wrapping_add(count as u64));
     }
 }
 
@@ -179,7 +188,8 @@ impl<'a> Body<'a> {
             }
             self.awaits_continue = false;
             let mut budget = TimeBudget::new(CONTINUE_TIME, CONTINUE_TIME, u64::MAX);
-            let sent = self.stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", false, &mut budget);
+            let sent = self.stream.send_all(CONTINUE, false, &mut budget);
+            self.progress.add_overhead(CONTINUE.len());
             sent.map_err(|_| Failure::Gone)?; // a client that does not take these bytes takes no response
         }
         let count = match self.rest {

@@ -13,6 +13,9 @@ use super::reason_phrase;
 use super::stream::{Interrupted, Stream};
 use super::terms::Terms;
 
+/// Ends chunked content (RFC 9112, section 7.1).
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// Answers one request.
 #[derive(Debug)]
 pub(crate) struct Responder<'a> {
@@ -26,6 +29,8 @@ pub(crate) struct Responder<'a> {
     used: usize,
     queue: Vec<u8>,
     budget: TimeBudget,
+    /// Bytes of the connection that were sent before.
+    sent_before: u64,
 }
 
 impl<'a> Responder<'a> {
@@ -38,7 +43,8 @@ impl<'a> Responder<'a> {
         budget: TimeBudget,
     ) -> Self {
         let fields = AddedFields::default();
-        Self { stream, progress, date, terms, fields, room, used: 0, queue: Vec::new(), budget }
+        let (queue, sent_before) = (Vec::new(), stream.sent());
+        Self { stream, progress, date, terms, fields, room, used: 0, queue, budget, sent_before }
     }
 
     /// The fields of the route that answers.
@@ -59,6 +65,11 @@ impl<'a> Responder<'a> {
     /// Whether a response has begun, so that no other can be sent instead.
     pub(crate) fn has_begun(&self) -> bool {
         self.progress.has_begun.get()
+    }
+
+    /// Bytes of content that have been sent.
+    pub(crate) fn content_sent(&self) -> u64 {
+        (self.stream.sent() - self.sent_before).saturating_sub(self.progress.overhead.get())
     }
 
     /// Records that a handler has waited.
@@ -102,6 +113,8 @@ impl<'a> Responder<'a> {
             Unread::Unknown => self.terms.keep_alive = false,
             Unread::Nothing | Unread::Bytes(_) => {}
         }
+        // Together with `Head::end`, the length of the head.
+        self.progress.overhead.set(self.progress.overhead.get().wrapping_sub(self.queued() as u64));
         self.put(b"HTTP/1.1 ");
         self.put_number(status.into());
         self.put(b" ");
@@ -297,6 +310,7 @@ impl<'r, 'a> Head<'r, 'a> {
             responder.put(b"Connection: keep-alive\r\n");
         }
         responder.put(b"\r\n");
+        responder.progress.add_overhead(responder.queued());
     }
 }
 
@@ -322,7 +336,9 @@ impl Framed {
             return;
         }
         if self.framing == ResponseFraming::Chunked {
-            responder.put(format!("{count:x}\r\n").as_bytes());
+            let size = format!("{count:x}\r\n");
+            responder.put(size.as_bytes());
+            responder.progress.add_overhead(size.len() + 2);
         }
         responder.put(&bytes[..count]);
         if self.framing == ResponseFraming::Chunked {
@@ -352,7 +368,8 @@ impl Framed {
             responder.close_after();
         }
         if self.framing == ResponseFraming::Chunked && !self.is_head {
-            responder.put(b"0\r\n\r\n");
+            responder.put(LAST_CHUNK);
+            responder.progress.add_overhead(LAST_CHUNK.len());
         }
     }
 }

@@ -54,6 +54,11 @@ impl<'a> Stream<'a> {
         self.socket
     }
 
+    /// Bytes sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
     /// The deadline of the whole connection, if it has one.
     pub(crate) fn end(&self) -> Option<Instant> {
         self.end

@@ -34,8 +34,19 @@ enum Loss {
     /// The number of suppressed records.
     Suppressed(Kind, Tally),
     Message,
+    AccessLine,
+    /// The number of lost access lines.
+    LostLines(u64),
     /// The number of lost messages.
     LostMessages(u64),
+}
+
+/// Where access lines go, opened when the first comes.
+#[derive(Debug, Default)]
+struct AccessSinks {
+    journal: Option<Queue<Loss>>,
+    /// None: that of the log, if entries go there as well.
+    stderr: Option<Stderr>,
 }
 
 /// The log of the supervisor. Only [`Log::close`] waits.
@@ -46,6 +57,8 @@ pub(super) struct Log {
     limiter: RateLimiter,
     /// Messages other than records that the log did not accept.
     lost_messages: u64,
+    lost_lines: u64,
+    access: AccessSinks,
     /// The encoded entry for the journal.
     bytes: Vec<u8>,
 }
@@ -63,7 +76,15 @@ impl Log {
 
     fn new(level: Level, max_rate: u32, sink: Sink) -> Self {
         let limiter = RateLimiter::new(max_rate);
-        Self { level, sink, limiter, lost_messages: 0, bytes: Vec::new() }
+        Self {
+            level,
+            sink,
+            limiter,
+            lost_messages: 0,
+            lost_lines: 0,
+            access: AccessSinks::default(),
+            bytes: Vec::new(),
+        }
     }
 
     pub(super) fn change(&mut self, settings: LogSettings) {
@@ -112,6 +133,37 @@ impl Log {
         self.lost_messages = self.lost_messages.saturating_add(count);
     }
 
+    /// Sends an access line to the journal, or counts it. It has a queue of its own, so that it takes no room from others.
+    pub(super) fn access_entry(&mut self, entry: &Entry) {
+        if self.access.journal.is_none() {
+            self.access.journal = Queue::open().ok();
+        }
+        self.bytes.clear();
+        entry.encode_for_journal(&mut self.bytes);
+        let sent = self
+            .access
+            .journal
+            .as_mut()
+            .is_some_and(|queue| queue.push(&self.bytes, Loss::AccessLine).is_ok());
+        self.add_lost_lines(u64::from(!sent));
+    }
+
+    /// Writes an access line to standard error, or counts it.
+    pub(super) fn access_line(&mut self, line: &str) {
+        // A terminal may owe the rest of an entry.
+        let stderr = match &mut self.sink {
+            Sink::Stderr(stderr) => stderr,
+            Sink::Journal(_) => self.access.stderr.get_or_insert_with(Stderr::open),
+        };
+        let written = stderr.write_line(format!("{line}\n").as_bytes());
+        self.add_lost_lines(u64::from(written.is_err()));
+    }
+
+    /// Counts access lines that were lost elsewhere.
+    pub(super) fn add_lost_lines(&mut self, count: u64) {
+        self.lost_lines = self.lost_lines.saturating_add(count);
+    }
+
     fn write(&mut self, entry: &Entry, loss: Loss) {
         let result = match &mut self.sink {
             Sink::Journal(queue) => {
@@ -132,6 +184,8 @@ impl Log {
             Loss::Suppressed(kind, tally) => self.limiter.count(kind, tally),
             Loss::Message => self.add_lost_messages(1),
             Loss::LostMessages(count) => self.add_lost_messages(count),
+            Loss::AccessLine => self.add_lost_lines(1),
+            Loss::LostLines(count) => self.add_lost_lines(count),
         }
     }
 
@@ -144,11 +198,20 @@ impl Log {
     }
 
     fn flush_queue(&mut self, now: Instant) {
-        if let Sink::Journal(queue) = &mut self.sink {
-            let mut lost = Vec::new();
-            queue.flush(now, |loss| lost.push(loss));
-            lost.into_iter().for_each(|loss| self.lose(loss));
-        }
+        let mut lost = Vec::new();
+        self.queues_mut().for_each(|queue| queue.flush(now, |loss| lost.push(loss)));
+        lost.into_iter().for_each(|loss| self.lose(loss));
+    }
+
+    /// That of entries, and that of access lines.
+    fn queues(&self) -> impl Iterator<Item = &Queue<Loss>> {
+        let own = if let Sink::Journal(queue) = &self.sink { Some(queue) } else { None };
+        own.into_iter().chain(&self.access.journal)
+    }
+
+    fn queues_mut(&mut self) -> impl Iterator<Item = &mut Queue<Loss>> {
+        let own = if let Sink::Journal(queue) = &mut self.sink { Some(queue) } else { None };
+        own.into_iter().chain(&mut self.access.journal)
     }
 
     /// Writes what is counted. What the log does not accept stays counted.
@@ -164,6 +227,11 @@ impl Log {
             let message = format_args!("lost {count} other messages, not accepted by {sink}");
             self.write(&Entry::without_id(Level::Warn, message), Loss::LostMessages(count));
         }
+        let count = std::mem::take(&mut self.lost_lines);
+        if count > 0 {
+            let message = format_args!("lost {count} access lines");
+            self.write(&Entry::without_id(Level::Warn, message), Loss::LostLines(count));
+        }
     }
 
     fn sink_name(&self) -> &'static str {
@@ -172,21 +240,15 @@ impl Log {
 
     /// The socket to poll for POLLOUT while entries wait for the journal.
     pub(super) fn writable(&self) -> Option<Arc<UnixDatagram>> {
-        match &self.sink {
-            Sink::Journal(queue) => queue.writable().cloned(),
-            Sink::Stderr(_) => None,
-        }
+        // Both lead to the same journal.
+        self.queues().find_map(|queue| queue.writable().cloned())
     }
 
     /// When [`Log::refresh`] has something to do.
     pub(super) fn next_event(&self) -> Option<Instant> {
-        let has_counts = self.lost_messages > 0 || !self.limiter.is_empty();
+        let has_counts = self.lost_messages > 0 || self.lost_lines > 0 || !self.limiter.is_empty();
         let counts = self.limiter.second_end().filter(|_| has_counts);
-        let queue = match &self.sink {
-            Sink::Journal(queue) => queue.next_event(),
-            Sink::Stderr(_) => None,
-        };
-        [counts, queue].into_iter().flatten().min()
+        self.queues().filter_map(Queue::next_event).chain(counts).min()
     }
 
     /// Writes everything now, and waits for a log that does not accept it at once. Returns the number of lost entries
@@ -210,33 +272,30 @@ impl Log {
             // Standard error may be writable and fail, for example if a disk is full.
             is_last = !self.is_journal() || Instant::now() >= deadline;
         }
-        if let Sink::Journal(queue) = &mut self.sink {
-            let lost: Vec<_> = queue.take_all().collect();
-            lost.into_iter().for_each(|loss| self.lose(loss));
-        }
+        let lost: Vec<_> = self.queues_mut().flat_map(Queue::take_all).collect();
+        lost.into_iter().for_each(|loss| self.lose(loss));
         Some(self.last_words())
     }
 
     /// Entries that wait for the journal.
     fn count_waiting(&self) -> usize {
-        match &self.sink {
-            Sink::Journal(queue) => queue.count(),
-            Sink::Stderr(_) => 0,
-        }
+        self.queues().map(Queue::count).sum()
     }
 
     /// Everything is written.
     fn is_settled(&self) -> bool {
-        self.count_waiting() == 0 && self.lost_messages == 0 && self.limiter.is_empty()
+        self.count_waiting() == 0
+            && self.lost_messages == 0
+            && self.lost_lines == 0
+            && self.limiter.is_empty()
     }
 
     /// False: it has not become writable by then.
     fn wait_for_room(&self, deadline: Instant) -> bool {
-        match &self.sink {
-            Sink::Journal(queue) => {
-                queue.writable().is_some_and(|socket| sys::wait_writable(socket, deadline))
-            }
-            Sink::Stderr(_) => sys::wait_writable(&io::stderr(), deadline),
+        match self.writable() {
+            Some(socket) => sys::wait_writable(&socket, deadline),
+            None if self.is_journal() => false,
+            None => sys::wait_writable(&io::stderr(), deadline),
         }
     }
 
@@ -249,6 +308,9 @@ impl Log {
             words.push_str(&format!("lost records: {}; ", records.join(", ")));
         }
         words.push_str(&format!("other messages: {}", self.lost_messages));
+        if self.lost_lines > 0 {
+            words.push_str(&format!("; access lines: {}", self.lost_lines));
+        }
         words
     }
 }

@@ -53,3 +53,5 @@ pub(super) const SERVICE_UNREACHED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36419";
 pub(super) const LIMIT_NOT_SET: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
 /// A limit of the system is lower than the configuration needs.
 pub(super) const SYSTEM_LIMIT_LOW: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36421";
+/// A request was answered: an access line.
+pub(super) const ACCESS: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36422";

@@ -56,6 +56,7 @@ pub(crate) fn record_connection(record: &Record<'_>) -> &'static str {
     with_log(|log| {
         log.record((kind, level), &record.identity.peer, now, || record.to_entry(outcome, kind, level));
         log.add_lost_messages(record.snapshot.lost_messages);
+        log.add_lost_lines(record.snapshot.lost_lines);
     });
     kind.word()
 }

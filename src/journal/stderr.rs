@@ -70,7 +70,8 @@ impl Stderr {
         }
     }
 
-    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Writes a line as it is, under the same terms.
+    pub(super) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         let mut cut = [0; LINE_MAX];
         let line = match self.backend {
             Backend::Reopened(_) | Backend::Polled if line.len() > LINE_MAX => cut_line(line, &mut cut),

@@ -117,6 +117,8 @@ pub(crate) struct Snapshot {
     pub(crate) user: Option<String>,
     /// Messages of the child that its log did not accept.
     pub(crate) lost_messages: u64,
+    /// Access lines that the child could not send.
+    pub(crate) lost_lines: u64,
     /// A program of the child has left processes that ran, and that the child has terminated.
     pub(crate) has_orphans: bool,
     /// The client had disconnected when its request failed.

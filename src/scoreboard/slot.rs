@@ -48,6 +48,8 @@ enum Number {
     UserLength,
     /// Messages of the child that its log did not accept.
     LostMessages,
+    /// Access lines that the child could not send.
+    LostLines,
     /// 1: a program has left processes, which the child has terminated.
     Orphans,
     /// 1: the client had disconnected when its request failed.
@@ -195,6 +197,16 @@ impl Slot {
         self.add(Number::LostMessages, 1);
     }
 
+    /// The line of a request could not be sent.
+    pub(crate) fn add_lost_line(self) {
+        self.add(Number::LostLines, 1);
+    }
+
+    /// The status of the last response, if one has begun.
+    pub(crate) fn status(self) -> Option<u16> {
+        u16::try_from(self.load(Number::Status)).ok().filter(|&status| status > 0)
+    }
+
     /// A program has left processes that ran, and they were terminated.
     pub(crate) fn set_orphans(self) {
         self.store(Number::Orphans, 1);
@@ -254,12 +266,13 @@ impl Slot {
             bytes_in: self.load(Number::BytesIn),
             bytes_out: self.load(Number::BytesOut),
             route: usize::try_from(self.load(Number::Route)).unwrap_or(0).checked_sub(1),
-            status: u16::try_from(self.load(Number::Status)).ok().filter(|&status| status > 0),
+            status: self.status(),
             program: u32::try_from(self.load(Number::Program)).ok().and_then(ProgramEnd::from_word),
             method: load_text(self.method(), self.load(Number::MethodLength)),
             target: load_text(self.target(), self.load(Number::TargetLength)),
             user: load_text(self.user(), self.load(Number::UserLength)),
             lost_messages: self.load(Number::LostMessages).min(LOST_MESSAGES_MAX),
+            lost_lines: self.load(Number::LostLines).min(LOST_MESSAGES_MAX),
             has_orphans: self.load(Number::Orphans) != 0,
             is_client_gone: self.load(Number::ClientGone) != 0,
         }

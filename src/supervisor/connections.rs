@@ -10,6 +10,7 @@ use std::time::Instant;
 use nix::sys::epoll::EpollTimeout;
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::access_log::AccessLog;
 use super::admission::Admission;
 use super::backpressure::{Backpressure, Expired, is_descriptor_shortage};
 use super::child::Child;
@@ -42,6 +43,7 @@ pub(crate) struct Connections {
     pub(super) orphans: Orphans,
     pub(super) outputs: Outputs,
     pub(super) uplinks: Uplinks,
+    pub(super) access_log: AccessLog,
     /// Processes that have exited and could not be reaped, and when to try again.
     pub(super) unreaped: Vec<(Event, Instant)>,
     /// Connections whose record is written.
@@ -70,6 +72,7 @@ impl Connections {
             orphans: Orphans::new(),
             outputs: Outputs::default(),
             uplinks: Uplinks::default(),
+            access_log: AccessLog::default(),
             unreaped: Vec::new(),
             recorded: 0,
             statistics: Statistics::new(Instant::now()),
@@ -185,7 +188,7 @@ impl Connections {
     fn refuse(&mut self, connection: Connection, service: &Service, reason: &Reason, now: Instant) {
         let source = self.admission.source_of(&connection.identity.peer);
         self.statistics.record_refused(&service.name, reason.word(), now);
-        self.refusals.refuse(connection, service, source, reason, now);
+        self.refusals.refuse(connection, service, source, reason, &mut self.access_log, now);
     }
 
     fn refuse_expired(&mut self, Expired { connection, service, reason }: Expired, now: Instant) {
@@ -226,6 +229,7 @@ impl Connections {
                 Event::Report(server) => self.receive_reports(server, now),
                 Event::Output(id) => self.outputs.read(id, now),
                 Event::Uplink(server) => self.receive_messages(server, now),
+                Event::Writer(id) => self.access_log.receive(id, now),
             }
         }
     }
@@ -239,6 +243,7 @@ impl Connections {
         self.orphans.refresh(now);
         let (fork_servers, mut shared) = self.share();
         fork_servers.refresh(&mut shared, now);
+        self.access_log.refresh(&self.events, now);
         self.hand_over_late(now);
         self.reap_again(now);
         if self.orphans.is_walk_due(now) {
@@ -304,6 +309,7 @@ impl Connections {
             self.children.next_event(),
             self.orphans.next_event(),
             self.launcher.fork_servers.next_event(),
+            self.access_log.next_event(),
             self.unreaped.iter().map(|&(_, at)| at).min(),
         ];
         events.into_iter().flatten().min()

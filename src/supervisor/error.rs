@@ -15,6 +15,8 @@ pub(crate) enum Error {
     Confine(#[from] confine::Error),
     #[error("{0}")]
     ForkServer(String),
+    #[error("{0}")]
+    AccessLog(String),
     #[error("unable to {action}: {source}")]
     System { action: &'static str, source: io::Error },
 }

@@ -27,6 +27,8 @@ pub(crate) enum Event {
     Output(u32),
     /// Children of the fork server with this number have sent messages.
     Uplink(u32),
+    /// The writer of access lines with this number has reported, or has exited.
+    Writer(u32),
 }
 
 impl Event {
@@ -37,6 +39,7 @@ impl Event {
             Self::Report(id) => (2, id),
             Self::Output(id) => (3, id),
             Self::Uplink(id) => (4, id),
+            Self::Writer(id) => (5, id),
         };
         kind << 32 | u64::from(number)
     }
@@ -49,7 +52,8 @@ impl Event {
             1 => Self::Process(Pid::from_raw(number.cast_signed())),
             2 => Self::Report(number),
             3 => Self::Output(number),
-            _ => Self::Uplink(number),
+            4 => Self::Uplink(number),
+            _ => Self::Writer(number),
         }
     }
 }
@@ -120,6 +124,7 @@ mod tests {
             Event::Report(7),
             Event::Output(0),
             Event::Uplink(u32::MAX),
+            Event::Writer(1),
         ] {
             assert_eq!(Event::from_word(event.to_word()), event);
         }

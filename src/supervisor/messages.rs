@@ -33,7 +33,7 @@ impl Connections {
             match self.uplinks.receive(server, &mut buffer) {
                 None => return,
                 Some(Received::Message { pid, slot, message }) if self.is_sender(server, slot, pid, now) => {
-                    self.act_on_message(slot, message, now);
+                    self.act_on_message(slot, message);
                 }
                 Some(Received::Message { .. } | Received::Invalid) => {
                     self.uplinks.drop_foreign(server);
@@ -54,12 +54,11 @@ impl Connections {
     }
 
     /// Acts on a message of the child with this slot.
-    fn act_on_message(&mut self, slot: u32, message: Message<'_>, now: Instant) {
-        let Some(child) = self.children.get(slot) else { return };
+    fn act_on_message(&mut self, slot: u32, message: Message<'_>) {
+        let Self { children, access_log, .. } = self;
+        let Some(child) = children.get(slot) else { return };
         match message {
-            Message::Access(answered) => {
-                let _ = (child, answered, now);
-            }
+            Message::Access(answered) => access_log.write(child.identity(), &child.service().name, &answered),
         }
     }
 

@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
+mod access_writer;
 mod admission;
 mod backpressure;
 mod child;
@@ -177,13 +179,15 @@ impl Supervisor {
             }
             if self.is_over() {
                 self.connections.end_outputs();
+                self.connections.close_access_log();
                 journal::log_stopped(self.connections.count_ended());
                 return Ok(());
             }
             if ready.callers {
                 self.report_to_callers(now);
             }
-            // Last, since both report what the round has done.
+            // Last, since all report what the round has done.
+            self.connections.flush_access_log(now);
             journal::flush(now);
             self.report_status(now);
         }
@@ -248,6 +252,7 @@ impl Supervisor {
         match i32::try_from(info.ssi_signo).map(Signal::try_from) {
             Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now),
             Ok(Ok(Signal::SIGHUP)) => self.reload_requested = true,
+            Ok(Ok(Signal::SIGUSR2)) => self.connections.reopen_access_log(now),
             Ok(Ok(Signal::SIGUSR1)) => {
                 self.connections.handle_events(now); // what is known by now
                 let verb = if self.lifecycle.is_serving() { "serving" } else { "draining" };
@@ -392,7 +397,7 @@ impl Supervisor {
 
 /// Signals become readable instead of interrupting: none is lost between two system calls.
 fn take_signals() -> nix::Result<SignalFd> {
-    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
     let mask: SigSet = signals.into_iter().collect();
     mask.thread_set_mask()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)

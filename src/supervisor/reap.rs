@@ -67,7 +67,7 @@ impl Connections {
         self.launcher.release(child.slot(), has_orphans && service.is_http());
     }
 
-    /// A fork server, a spare or an orphan may have exited.
+    /// A fork server, a spare, an orphan or a writer of access lines may have exited.
     pub(super) fn reap_process(&mut self, pid: Pid, now: Instant) {
         if self.orphans.contains(pid) {
             match self.orphans.reap(pid) {
@@ -75,6 +75,12 @@ impl Connections {
                     self.find_orphans(now);
                 }
                 false => self.reap_later(Event::Process(pid), now),
+            }
+            return;
+        }
+        if self.access_log.pids().any(|writer| writer == pid) {
+            if !self.access_log.reap(pid, now) {
+                self.reap_later(Event::Process(pid), now);
             }
             return;
         }
@@ -155,6 +161,7 @@ impl Connections {
             .pids()
             .chain(self.launcher.fork_servers.pids())
             .chain(self.orphans.pids())
+            .chain(self.access_log.pids())
             .collect();
         pids.retain(|pid| !known.contains(pid));
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::poll;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
+use super::access_log::AccessLog;
 use super::sources::TooMuch;
 use crate::capacity::SystemLimit;
 use crate::connection::Connection;
@@ -17,6 +18,7 @@ use crate::outcome::Outcome;
 use crate::service::Service;
 use crate::source::Source;
 use crate::sys;
+use crate::uplink::Answered;
 
 /// How long a refused socket stays open for the client to read the answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -146,6 +148,7 @@ impl Refusals {
         service: &Service,
         source: Option<Source>,
         reason: &Reason,
+        access_log: &mut AccessLog,
         now: Instant,
     ) {
         journal::record_refusal(&RefusalRecord {
@@ -161,6 +164,11 @@ impl Refusals {
         self.count += 1;
         let fd = connection.socket.as_raw_fd();
         let answer = service.refuse(reason.status(), reason.sentence(), reason.retry_after());
+        if service.is_http() {
+            let content = answer.split_once("\r\n\r\n").map_or(0, |(_, content)| content.len() as u64);
+            let answered = Answered { status: reason.status(), content, ..Answered::default() };
+            access_log.write(&connection.identity, &service.name, &answered);
+        }
         if !answer.is_empty() {
             // A peer that has gone, or cannot take 300 bytes, gets no answer.
             let _ = send(fd, answer.as_bytes(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);

@@ -16,6 +16,9 @@ use super::settings::{Model, Settings};
 use crate::journal;
 use crate::service::Service;
 
+/// How long the start of the daemon waits for the file of access lines.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Fork servers that are to replace those that exist, once they are ready.
 #[derive(Debug)]
 pub(crate) struct Starting(Vec<u32>);
@@ -84,6 +87,48 @@ impl Connections {
         Ok(())
     }
 
+    /// Opens the file of access lines, and waits until it is open: for a slow disk not longer than ten seconds.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub(crate) fn open_access_log(&mut self, settings: &Settings) -> Result<(), String> {
+        if self.launcher.serves_in_place() {
+            return self.access_log.open_own(settings.access.as_ref());
+        }
+        let end = Instant::now() + OPEN_TIMEOUT;
+        self.access_log.change(settings.access.as_ref(), &self.events, Instant::now());
+        while self.access_log.is_opening()? && Instant::now() < end {
+            let second = EpollTimeout::try_from(Duration::from_secs(1)).unwrap_or(EpollTimeout::ZERO);
+            let events = self.events.take(second).map_err(|errno| errno.desc().to_owned())?;
+            self.act_on_events(events, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Opens the access lines of a process that serves a single connection itself.
+    ///
+    /// # Errors
+    /// Why the file cannot be opened.
+    pub(crate) fn open_own_access_log(&mut self, settings: &Settings) -> Result<(), String> {
+        self.access_log.open_own(settings.access.as_ref())
+    }
+
+    /// Opens the file of access lines again.
+    pub(crate) fn reopen_access_log(&mut self, now: Instant) {
+        self.handle_events(now); // what is known by now
+        self.access_log.reopen(&self.events, now);
+    }
+
+    /// Sends the access lines that wait.
+    pub(crate) fn flush_access_log(&mut self, now: Instant) {
+        self.access_log.flush(now);
+    }
+
+    /// Writes the last access lines.
+    pub(crate) fn close_access_log(&mut self) {
+        self.access_log.close();
+    }
+
     /// Gives up fork servers that were to replace others.
     pub(crate) fn give_up(&mut self, starting: &Starting) {
         self.launcher.fork_servers.retire(&starting.0);
@@ -113,6 +158,7 @@ impl Connections {
         self.max = settings.process.max_connections;
         self.launcher.reconfigure(self.max, settings.children);
         self.admission.reconfigure(settings.admission.clone());
+        self.access_log.change(settings.access.as_ref(), &self.events, Instant::now());
         self.reserves = Reserves::new(&settings.services);
         for name in settings.services.keys() {
             self.statistics.service(name); // from now on it has counters

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access;
 use crate::capacity::Warning;
 use crate::child::supplies::ChildSettings;
 use crate::journal;
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) log: journal::LogSettings,
     /// Where processes of the administrator get the status.
     pub(crate) status_socket: Option<PathBuf>,
+    /// Access lines, if they are written.
+    pub(crate) access: Option<access::Settings>,
     /// Never empty.
     pub(crate) services: Services,
     /// What an administrator should know about these settings on this system.

@@ -40,6 +40,7 @@ pub(crate) fn run(
             if !keepalive::is_foreign(&connection.socket) {
                 keepalive::set_peer_timeout(&connection.socket, settings.peer_timeout);
             }
+            connections.open_own_access_log(&settings).map_err(Error::AccessLog)?;
             return serve_single(&mut connections, connection, &service);
         }
         Activation::Listeners(listeners, unusable) => (listeners, unusable),
@@ -68,6 +69,7 @@ pub(crate) fn run(
     // of this one (PR_SET_DUMPABLE(2const)).
     prctl::set_dumpable(false).map_err(Error::system("protect the process from others of its user"))?;
     connections.raise_open_files();
+    connections.open_access_log(&settings).map_err(Error::AccessLog)?;
     let starting = connections.start_fork_servers(&settings).map_err(Error::ForkServer)?;
     connections.wait_for(&starting).map_err(Error::ForkServer)?;
     connections.switch_to(&starting, &settings);

@@ -1,0 +1,108 @@
+//! The writer of access lines: a process of its own, so that a slow or full disk stops nothing but lines. It appends what the
+//! supervisor sends to one file, and exits when the supervisor closes the channel and all is written.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::path::Path;
+
+use nix::sys::prctl;
+use nix::sys::signal::SigSet;
+use nix::sys::stat::{Mode, umask};
+use serde::{Deserialize, Serialize};
+
+use super::own::open_file;
+use crate::sys::{self, Patience};
+
+/// Bytes of whole lines that are sent at once.
+pub(crate) const BATCH_MAX: usize = 32 << 10;
+
+/// What a writer reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum WriterReport {
+    /// The file is open.
+    Opened,
+    /// It cannot be opened: the errno of open(2). The writer exits.
+    NotOpened(i32),
+    /// So many lines could not be written: the errno of write(2).
+    Lost { lines: u64, errno: i32 },
+}
+
+/// Body of the process: appends to the file at `path` what comes by the channel with this number.
+///
+/// # Errors
+/// A sentence; the supervisor has been informed, if that was possible.
+pub(crate) fn run(channel: RawFd, path: &Path) -> Result<(), String> {
+    // It ends with the supervisor, whatever is sent to the processes of a terminal or a unit.
+    SigSet::all().thread_set_mask().map_err(|errno| errno.desc().to_owned())?;
+    let _ = prctl::set_name(c"lsbaws-access"); // not that of /proc/self/exe
+    let _ = prctl::set_dumpable(false); // cannot fail
+    umask(Mode::from_bits_truncate(0o027));
+    let channel = sys::adopt_fd(channel)
+        .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
+    let mut file = match open_file(path) {
+        Ok(file) => {
+            report(channel.as_fd(), WriterReport::Opened);
+            Appender { file, is_torn: false }
+        }
+        Err(error) => {
+            report(channel.as_fd(), WriterReport::NotOpened(errno_of(&error)));
+            return Ok(());
+        }
+    };
+    let mut buffer = vec![0; BATCH_MAX];
+    loop {
+        match sys::receive_message(channel.as_fd(), &mut buffer, Patience::Wait) {
+            Ok(Some((length, _))) => {
+                if let Err((lines, error)) = file.append(&buffer[..length]) {
+                    report(channel.as_fd(), WriterReport::Lost { lines, errno: errno_of(&error) });
+                }
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(format!("unable to receive access lines: {error}")),
+        }
+    }
+}
+
+struct Appender {
+    file: File,
+    /// Only a part of the last line is written.
+    is_torn: bool,
+}
+
+impl Appender {
+    /// Appends whole lines. A torn line is ended first, so that the next one is whole. The error has the number of lines that
+    /// are not written.
+    fn append(&mut self, lines: &[u8]) -> Result<(), (u64, io::Error)> {
+        let count = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        if self.is_torn {
+            self.file.write_all(b"\n").map_err(|error| (count(lines), error))?;
+            self.is_torn = false;
+        }
+        let mut rest = lines;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err((count(rest), io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    self.is_torn = rest[written - 1] != b'\n';
+                    rest = &rest[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err((count(rest), error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// Reports to the supervisor. It may have exited.
+fn report(channel: BorrowedFd<'_>, report: WriterReport) {
+    let mut buffer = [0; 32];
+    if let Ok(bytes) = postcard::to_slice(&report, &mut buffer) {
+        let _ = sys::send_message(channel, bytes, None, Patience::Wait);
+    }
+}

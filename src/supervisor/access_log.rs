@@ -1,0 +1,297 @@
+//! The access lines of all connections: formatted here, written by a process of its own if they go to a file. Nothing waits
+//! for a line: what finds no room is lost and counted.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::unistd::Pid;
+
+use super::access_writer::{Writer, WriterState};
+use super::events::Events;
+use crate::access::writer::{BATCH_MAX, WriterReport};
+use crate::access::{self, AccessLine, Settings, Target};
+use crate::connection::Identity;
+use crate::journal;
+use crate::sys::{self, Exit};
+use crate::uplink::Answered;
+
+/// Bytes of lines that wait for the writer, in addition to what the kernel holds.
+const WAITING_MAX: usize = 1 << 20;
+/// Before the next try to send to a writer that has too many lines to write.
+const RETRY: Duration = Duration::from_millis(20);
+/// Before a writer that has exited, or could not be started, is started again.
+const RESTART: Duration = Duration::from_secs(1);
+/// Between two messages about lines that cannot be written.
+const ERROR_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the daemon waits for the writer when it exits.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The access lines of all connections.
+#[derive(Debug, Default)]
+pub(crate) struct AccessLog {
+    settings: Option<Settings>,
+    /// This process writes lines itself, since it serves the connections itself.
+    is_own: bool,
+    /// The last one that is open takes the lines.
+    writers: Vec<Writer>,
+    next_id: u32,
+    /// Whole lines that wait for the writer.
+    waiting: Vec<u8>,
+    next_try: Option<Instant>,
+    restart_at: Option<Instant>,
+    /// Why the file could not be opened at the start.
+    failure: Option<String>,
+    next_error: Option<Instant>,
+}
+
+impl AccessLog {
+    /// Opens the lines of a process that serves its connections itself.
+    ///
+    /// # Errors
+    /// A sentence, if the file cannot be opened.
+    pub(crate) fn open_own(&mut self, settings: Option<&Settings>) -> Result<(), String> {
+        self.is_own = true;
+        self.settings = settings.cloned();
+        access::open_own(settings).map_err(|error| match settings.map(|settings| &settings.target) {
+            Some(Target::File(path)) => describe_failure(path, &error),
+            _ => error.to_string(),
+        })
+    }
+
+    /// What holds from now on.
+    pub(crate) fn change(&mut self, settings: Option<&Settings>, events: &Events, now: Instant) {
+        let path_of = |settings: Option<&Settings>| match settings.map(|settings| &settings.target) {
+            Some(Target::File(path)) => Some(path.clone()),
+            _ => None,
+        };
+        let (old, new) = (path_of(self.settings.as_ref()), path_of(settings));
+        self.settings = settings.cloned();
+        if self.is_own {
+            self.reopen(events, now);
+        } else if old != new {
+            self.flush(now);
+            match new {
+                Some(path) => self.start_writer(&path, events, now),
+                None => self.writers.iter_mut().for_each(Writer::retire),
+            }
+        }
+    }
+
+    /// Opens the file again, which may have been renamed. The old one is written to until the new one is open.
+    pub(crate) fn reopen(&mut self, events: &Events, now: Instant) {
+        if self.is_own {
+            if let Err(error) = access::open_own(self.settings.as_ref()) {
+                journal::log_warning(&format!("unable to open the access log: {error}"));
+            }
+        } else if let Some(path) = self.path().map(Path::to_owned) {
+            self.flush(now);
+            self.start_writer(&path, events, now);
+        }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match &self.settings.as_ref()?.target {
+            Target::File(path) => Some(path),
+            Target::Journal | Target::Stderr => None,
+        }
+    }
+
+    fn start_writer(&mut self, path: &Path, events: &Events, now: Instant) {
+        self.next_id = self.next_id.wrapping_add(1);
+        match Writer::start(self.next_id, path, events) {
+            Ok(writer) => self.writers.push(writer),
+            Err(error) => {
+                self.log_error(&format!("unable to start the writer of access lines: {error}"), now);
+                self.restart_at = Some(now + RESTART);
+            }
+        }
+    }
+
+    /// Whether the file is being opened.
+    ///
+    /// # Errors
+    /// A sentence: why it could not be.
+    pub(crate) fn is_opening(&self) -> Result<bool, String> {
+        let is_opening = self.writers.iter().any(|writer| writer.state == WriterState::Opening);
+        self.failure.clone().map_or(Ok(is_opening), Err)
+    }
+
+    /// Writes the line of a request, if lines are written.
+    pub(crate) fn write(&mut self, identity: &Identity, service: &str, answered: &Answered<'_>) {
+        let Some(settings) = &self.settings else { return };
+        if self.is_own {
+            return journal::add_lost_lines(u64::from(!access::write_own(identity, service, answered)));
+        }
+        let ended = SystemTime::now();
+        let line = AccessLine { identity, service, client: None, scheme: "http", answered, ended };
+        let mut text = String::with_capacity(512);
+        settings.format.write(&line, &mut text);
+        match settings.target {
+            Target::Journal => line.log(&text),
+            Target::Stderr => journal::print_access(&text),
+            Target::File(_) => {
+                text.push('\n');
+                if text.len() > BATCH_MAX || self.waiting.len() + text.len() > WAITING_MAX {
+                    return journal::add_lost_lines(1);
+                }
+                self.waiting.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+
+    /// Sends the lines that wait. Never waits.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        if self.next_try.is_some_and(|at| now < at) {
+            return;
+        }
+        self.next_try = None;
+        let mut sent = 0;
+        while let Some(writer) = self.writers.iter().rfind(|writer| writer.state == WriterState::Open)
+            && let Some(end) = find_batch(&self.waiting[sent..])
+        {
+            match writer.send(&self.waiting[sent..sent + end]) {
+                Ok(()) => sent += end,
+                Err(error) => {
+                    // Otherwise it has exited, and another takes its place.
+                    self.next_try = (error.kind() == io::ErrorKind::WouldBlock).then(|| now + RETRY);
+                    break;
+                }
+            }
+        }
+        self.waiting.drain(..sent);
+    }
+
+    /// Starts the writer again whose pause is over, and sends lines that wait.
+    pub(crate) fn refresh(&mut self, events: &Events, now: Instant) {
+        if self.restart_at.take_if(|at| now >= *at).is_some()
+            && self.writers.iter().all(|writer| writer.state == WriterState::Retired)
+            && let Some(path) = self.path().map(Path::to_owned)
+        {
+            self.start_writer(&path, events, now);
+        }
+    }
+
+    /// When [`Self::refresh`] or [`Self::flush`] has something to do.
+    pub(crate) fn next_event(&self) -> Option<Instant> {
+        self.next_try.into_iter().chain(self.restart_at).min()
+    }
+
+    /// Acts on the reports of one writer.
+    pub(crate) fn receive(&mut self, id: u32, now: Instant) {
+        while let Some(index) = self.writers.iter().position(|writer| writer.id == id)
+            && let Some(report) = self.writers[index].receive()
+        {
+            self.act_on(index, report, now);
+        }
+        self.forget_ended();
+    }
+
+    fn act_on(&mut self, index: usize, report: WriterReport, now: Instant) {
+        match report {
+            WriterReport::Opened if self.writers[index].state == WriterState::Opening => {
+                for (other, writer) in self.writers.iter_mut().enumerate() {
+                    match other == index {
+                        true => writer.state = WriterState::Open,
+                        false => writer.retire(),
+                    }
+                }
+            }
+            WriterReport::Opened => {}
+            WriterReport::NotOpened(errno) => {
+                let sentence =
+                    describe_failure(&self.writers[index].path, &io::Error::from_raw_os_error(errno));
+                self.writers[index].retire();
+                self.log_error(&sentence, now);
+                self.failure.get_or_insert(sentence);
+                self.restart_at = Some(now + RESTART);
+            }
+            WriterReport::Lost { lines, errno } => {
+                journal::add_lost_lines(lines);
+                let (path, error) = (self.writers[index].path.display(), io::Error::from_raw_os_error(errno));
+                self.log_error(&format!("unable to write access lines to {path}: {error}"), now);
+            }
+        }
+    }
+
+    /// Logs an error, unless one was logged not long ago: a full disk concerns every line.
+    fn log_error(&mut self, sentence: &str, now: Instant) {
+        if self.next_error.is_none_or(|at| now >= at) {
+            self.next_error = Some(now + ERROR_INTERVAL);
+            journal::log_warning(sentence);
+        }
+    }
+
+    /// The processes of the writers.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.writers.iter().filter(|writer| !writer.is_reaped()).map(|writer| writer.pid)
+    }
+
+    /// A writer may have exited: reaps it. False: it cannot be reaped yet.
+    pub(crate) fn reap(&mut self, pid: Pid, now: Instant) -> bool {
+        let Some(index) = self.writers.iter().position(|writer| writer.pid == pid && !writer.is_reaped())
+        else {
+            return true;
+        };
+        let exit = match sys::reap(pid) {
+            Ok(None) => return false,
+            Ok(Some((exit, _))) => exit,
+            Err(_) => Exit::Unknown,
+        };
+        self.receive(self.writers[index].id, now); // why it has exited
+        if let Some(writer) = self.writers.iter_mut().find(|writer| writer.pid == pid) {
+            writer.set_reaped();
+            if writer.state != WriterState::Retired {
+                writer.retire();
+                journal::log_warning(&format!("the writer of access lines {exit}; starting it again in 1s"));
+                self.restart_at = Some(now + RESTART);
+            }
+        }
+        self.forget_ended();
+        true
+    }
+
+    fn forget_ended(&mut self) {
+        self.writers.retain(|writer| !writer.is_reaped() || writer.channel().is_some());
+    }
+
+    /// Writes what waits before the daemon exits, for up to a second.
+    pub(crate) fn close(&mut self) {
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while !self.waiting.is_empty() && !self.writers.is_empty() && Instant::now() < deadline {
+            self.next_try = None;
+            self.flush(Instant::now());
+            self.wait_for_writers(PollFlags::POLLOUT, deadline.min(Instant::now() + RETRY));
+        }
+        let lost = self.waiting.iter().filter(|&&byte| byte == b'\n').count();
+        journal::add_lost_lines(lost as u64);
+        self.writers.iter_mut().for_each(Writer::retire);
+        while self.writers.iter().any(|writer| writer.channel().is_some()) && Instant::now() < deadline {
+            self.wait_for_writers(PollFlags::POLLIN, deadline);
+            for id in self.writers.iter().map(|writer| writer.id).collect::<Vec<_>>() {
+                self.receive(id, Instant::now());
+            }
+        }
+        if self.writers.iter().any(|writer| writer.channel().is_some()) {
+            journal::log_warning("the last access lines are not written yet: their disk does not take them");
+        }
+    }
+
+    fn wait_for_writers(&self, events: PollFlags, deadline: Instant) {
+        let channels = self.writers.iter().filter_map(Writer::channel);
+        let mut fds: Vec<_> =
+            channels.map(|channel| PollFd::new(std::os::fd::AsFd::as_fd(channel), events)).collect();
+        let _ = poll(&mut fds, sys::poll_timeout(deadline, Instant::now())); // the deadline ends every wait
+    }
+}
+
+/// The end of the last line that fits a batch.
+fn find_batch(lines: &[u8]) -> Option<usize> {
+    let part = &lines[..lines.len().min(BATCH_MAX)];
+    part.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1)
+}
+
+fn describe_failure(path: &Path, error: &io::Error) -> String {
+    format!("unable to open {} for access lines: {error}", path.display())
+}

@@ -9,6 +9,7 @@ mod gate;
 mod harness;
 mod site;
 
+mod access;
 mod activation;
 mod admission;
 mod argv0;

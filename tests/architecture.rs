@@ -78,7 +78,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["failure"],
             &["stream", "terms"],
             &["budget", "canned", "error_content", "target"],
-            &["accept", "chunked", "date", "fields", "limits", "page", "path"],
+            &["accept", "chunked", "date", "fields", "limits", "page", "path", "send_queue"],
             &["mod"],
         ],
     ),

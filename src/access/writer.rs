@@ -103,6 +103,6 @@ fn errno_of(error: &io::Error) -> i32 {
 fn report(channel: BorrowedFd<'_>, report: WriterReport) {
     let mut buffer = [0; 32];
     if let Ok(bytes) = postcard::to_slice(&report, &mut buffer) {
-        let _ = sys::send_message(channel, bytes, None, Patience::Wait);
+        let _ = sys::send_message(channel, bytes, &[], Patience::Wait);
     }
 }

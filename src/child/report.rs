@@ -40,10 +40,11 @@ impl<'c> Reporter<'c> {
     /// Reports a request that began at `start`, unless the client got no response.
     #[cold]
     #[inline(never)]
-    pub(super) fn report(&self, seen: Seen<'_>, user: &[u8], content: u64, start: Instant) {
+    pub(super) fn report(&self, seen: Seen<'_>, content: u64, start: Instant) {
         let Some(status) = self.slot.status() else { return };
         let duration = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let sent = Answered { status, content, duration, user, ..Answered::default() };
+        let user = self.slot.user_name();
+        let sent = Answered { status, content, duration, user: &user, ..Answered::default() };
         let answered = match seen {
             Seen::Valid(request) => {
                 let field = |name| request.field(name).next().unwrap_or_default();

@@ -198,7 +198,7 @@ impl Session<'_> {
         if let Some(reporter) = &self.reporter
             && let Some(start) = context.deadline.checked_sub(self.limits.head_timeout)
         {
-            reporter.report(seen, b"", response.content_sent(), start);
+            reporter.report(seen, response.content_sent(), start);
         }
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod request;
 pub(crate) mod response;
+mod send_queue;
 pub(crate) mod stream;
 pub(crate) mod target;
 pub(crate) mod terms;

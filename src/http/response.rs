@@ -10,6 +10,7 @@ use super::date::Date;
 use super::error_content::ErrorPages;
 use super::fields::{AddedFields, FixedFields};
 use super::reason_phrase;
+use super::send_queue::SendQueue;
 use super::stream::{Interrupted, Stream};
 use super::terms::Terms;
 
@@ -24,10 +25,7 @@ pub(crate) struct Responder<'a> {
     date: &'a mut Date,
     terms: Terms<'a>,
     fields: AddedFields<'a>,
-    /// Queued bytes: first in this room, on the page of the request; on the heap when that is full.
-    room: &'a mut [u8],
-    used: usize,
-    queue: Vec<u8>,
+    queue: SendQueue<'a>,
     budget: TimeBudget,
     /// Bytes of the connection that were sent before.
     sent_before: u64,
@@ -43,8 +41,8 @@ impl<'a> Responder<'a> {
         budget: TimeBudget,
     ) -> Self {
         let fields = AddedFields::default();
-        let (queue, sent_before) = (Vec::new(), stream.sent());
-        Self { stream, progress, date, terms, fields, room, used: 0, queue, budget, sent_before }
+        let (queue, sent_before) = (SendQueue::new(room), stream.sent());
+        Self { stream, progress, date, terms, fields, queue, budget, sent_before }
     }
 
     /// The fields of the route that answers.
@@ -116,7 +114,7 @@ impl<'a> Responder<'a> {
         // Together with `Head::end`, the length of the head.
         self.progress.overhead.set(self.progress.overhead.get().wrapping_sub(self.queued() as u64));
         self.put(b"HTTP/1.1 ");
-        self.put_number(status.into());
+        self.queue.put_number(status.into());
         self.put(b" ");
         self.put(reason_phrase(status).as_bytes());
         self.put(b"\r\nDate: ");
@@ -163,54 +161,27 @@ impl<'a> Responder<'a> {
     }
 
     fn put(&mut self, bytes: &[u8]) {
-        match self.room.get_mut(self.used..self.used + bytes.len()) {
-            Some(room) if self.queue.is_empty() => {
-                room.copy_from_slice(bytes);
-                self.used += bytes.len();
-            }
-            _ => self.queue.extend_from_slice(bytes),
-        }
-    }
-
-    /// Decimal, without format!: this runs in every child, and each page of code that it touches is a page fault.
-    fn put_number(&mut self, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut start = digits.len();
-        loop {
-            start -= 1;
-            digits[start] = b"0123456789"[usize::try_from(number % 10).unwrap_or(0)];
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.put(&digits[start..]);
+        self.queue.put(bytes);
     }
 
     /// The number of queued bytes.
     pub(crate) fn queued(&self) -> usize {
-        self.used + self.queue.len()
+        self.queue.len()
     }
 
     /// Sends all queued bytes, waiting for the client within the budget.
     pub(crate) fn flush(&mut self, more: bool) -> Result<(), Interrupted> {
-        let (used, queued) = (self.used, !self.queue.is_empty());
-        self.used = 0;
-        self.stream.send_all(&self.room[..used], more || queued, &mut self.budget)?;
-        self.stream.send_all(&self.queue, more, &mut self.budget)?;
+        let (first, rest) = self.queue.parts();
+        let sent = self.stream.send_all(first, more || !rest.is_empty(), &mut self.budget);
+        let sent = sent.and_then(|()| self.stream.send_all(rest, more, &mut self.budget));
         self.queue.clear();
-        Ok(())
+        sent
     }
 
     /// Sends what the socket takes without blocking. The rest stays queued.
     pub(crate) fn try_flush(&mut self) -> Result<(), Interrupted> {
-        if self.used > 0 {
-            let mut queue = self.room[..self.used].to_vec();
-            queue.append(&mut self.queue);
-            (self.queue, self.used) = (queue, 0);
-        }
-        let sent = self.stream.try_send(&self.queue, &mut self.budget)?;
-        self.queue.drain(..sent);
+        let sent = self.stream.try_send(self.queue.join(), &mut self.budget)?;
+        self.queue.remove(sent);
         Ok(())
     }
 
@@ -257,7 +228,7 @@ impl<'r, 'a> Head<'r, 'a> {
         if self.responder.terms.is_head {
             return self.responder.flush(false);
         }
-        if self.responder.used + content.len() <= self.responder.room.len() {
+        if self.responder.queue.has_room_for(content.len()) {
             self.responder.put(content);
             return self.responder.flush(false);
         }
@@ -296,7 +267,7 @@ impl<'r, 'a> Head<'r, 'a> {
         match framing {
             Some(ResponseFraming::Length(length)) => {
                 responder.put(b"Content-Length: ");
-                responder.put_number(length);
+                responder.queue.put_number(length);
                 responder.put(b"\r\n");
             }
             Some(ResponseFraming::Chunked) => responder.put(b"Transfer-Encoding: chunked\r\n"),

@@ -166,6 +166,14 @@ impl Slot {
         }
     }
 
+    /// See [`Self::set_user`]: up to 64 bytes. Empty: none.
+    pub(crate) fn user_name(self) -> Vec<u8> {
+        let mut bytes: Vec<u8> =
+            self.user().iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        bytes.truncate(usize::try_from(self.load(Number::UserLength)).unwrap_or(usize::MAX));
+        bytes
+    }
+
     /// The user whose credentials were accepted for the request. A long name is cut.
     pub(crate) fn set_user(self, user: &[u8]) {
         self.store(Number::UserLength, self.store_text(self.user(), user));

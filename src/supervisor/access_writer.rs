@@ -65,7 +65,7 @@ impl Writer {
     /// EAGAIN when it has too many to write, EPIPE when it has exited.
     pub(super) fn send(&self, lines: &[u8]) -> io::Result<()> {
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        sys::send_message(channel.as_fd(), lines, None, Patience::Never)
+        sys::send_message(channel.as_fd(), lines, &[], Patience::Never)
     }
 
     /// The next report, if there is one now. The end of the channel is none.

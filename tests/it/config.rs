@@ -232,6 +232,7 @@ const UNSET: [&str; 18] = [
     "max_connections = 100",
     "max_connections_per_source = 10",
     "delay",
+    "target = \"/var/log/lsbaws/access.log\"",
     "host",
     "extension",
     "max_duration",

@@ -23,7 +23,23 @@ fn every_error_names_file_line_key_and_what_was_expected() {
         ("limit = 1\n", "FILE:1: limit: unknown key, did you mean limits?\n"),
         (
             "[log]\nfile = 1\n",
-            "FILE:2: log.file: unknown key, expected one of target, level, max_rate, verbose\n",
+            "FILE:2: log.file: unknown key, expected one of target, level, max_rate, verbose, access\n",
+        ),
+        (
+            "[log.access]\ntarget = 'access.log'\n",
+            r#"FILE:2: log.access.target: expected "journal", "stderr" or the absolute path of a file, found "access.log""#,
+        ),
+        (
+            "[log.access]\nformat = 'json'\n",
+            r#"FILE:1: log.access: a format without a target; set target = "journal", "stderr" or the path of a file"#,
+        ),
+        (
+            "[log.access]\ntarget = 'stderr'\nformat = '{status} {site}'\n",
+            "FILE:3: log.access.format: unknown name {site}, expected one of {client}, {peer}, {user}, {time}, ",
+        ),
+        (
+            "[log.access]\ntarget = 'stderr'\nformat = '{status'\n",
+            "FILE:3: log.access.format: '{' stands alone; write {{ for a brace",
         ),
         (
             "[limits]\nmax_connections = 'many'\n",

@@ -234,7 +234,8 @@ fn journal_sources() -> String {
 }
 
 /// Written at level info. All others are written at warning or worse.
-const INFO_MESSAGES: [&str; 10] = [
+const INFO_MESSAGES: [&str; 11] = [
+    "ACCESS",
     "CONNECTION_ENDED",
     "CONNECTION_REFUSED",
     "READY",

@@ -7,6 +7,7 @@ mod format;
 mod json;
 mod line;
 mod own;
+mod show;
 mod template;
 pub(crate) mod writer;
 

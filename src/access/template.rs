@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::format::{show_clf_time, show_request, show_text, show_word};
 use super::line::AccessLine;
+use super::show::{show_clf_time, show_request, show_text, show_word};
 
 /// A format such as `{client} "{request}" {status}`.
 #[derive(Debug, Clone, PartialEq, Eq)]

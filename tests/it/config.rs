@@ -227,7 +227,7 @@ fn missing_configuration_file_is_an_error() {
 }
 
 /// Keys without a default. The shipped file has examples of them.
-const UNSET: [&str; 18] = [
+const UNSET: [&str; 19] = [
     "status_socket",
     "max_connections = 100",
     "max_connections_per_source = 10",

@@ -28,6 +28,7 @@ mod cgi_target;
 mod cgi_time;
 mod client;
 mod completions;
+mod compress;
 mod config;
 mod config_errors;
 mod config_hints;

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::compress::{CompressName, build_codings};
 use super::files::open_root;
 use crate::config::exec::{check_argv0, check_program};
 use crate::config::findings::Place;
 use crate::config::hidden::describe_hidden;
+use crate::config::lists::List;
 use crate::config::quantity::{Size, TIB, Time};
 use crate::config::scalar::{FilePath, Flag, ProgramPath, Text};
 use crate::config::table::keys;
@@ -34,6 +36,7 @@ keys! {
         stream: Flag = Flag(false),
         spool_directory: FilePath = FilePath(DEFAULT_SPOOL.into()),
         allow_half_close: Flag = Flag(true),
+        compress: List<CompressName> = List(Vec::new()),
     }
 }
 
@@ -55,6 +58,7 @@ impl CgiKeys {
             stream: self.stream.0,
             spool_directory: spool_directory?,
             allow_half_close: self.allow_half_close.0,
+            compress: build_codings(self.compress),
         })
     }
 

@@ -40,6 +40,9 @@ fn check_field(name: String, value: String, varies: Option<&str>) -> Result<(Str
     if let Some(key) = varies.filter(|_| is_vary && !value.to_ascii_lowercase().contains("accept-encoding")) {
         return Err(format!("expected a value with Accept-Encoding when {key}, found {value:?}"));
     }
+    if let Some(key) = varies.filter(|_| name.eq_ignore_ascii_case("Content-Encoding")) {
+        return Err(format!("expected no such field when {key}: lsbaws sets it"));
+    }
     Ok((name, value))
 }
 

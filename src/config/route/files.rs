@@ -1,11 +1,12 @@
 //! The keys of `handler = "files"`.
 
+use super::compress::{CompressName, build_codings};
 use super::{check_path, is_field_value};
 use crate::config::error_pages::{build_route_pages, is_below};
 use crate::config::findings::Place;
 use crate::config::hidden::describe_hidden;
 use crate::config::keywords::keywords;
-use crate::config::lists::{NonEmptyList, TextMap};
+use crate::config::lists::{List, NonEmptyList, TextMap};
 use crate::config::scalar::{FilePath, Flag, Text};
 use crate::config::table::keys;
 use crate::handler::files::Files;
@@ -23,6 +24,7 @@ keys! {
         charset: Text = Text("utf-8".into()),
         types: TextMap = TextMap::default(),
         precompressed: Flag = Flag(false),
+        compress: List<CompressName> = List(Vec::new()),
         cache_control: Option<Text> = None,
         error_pages: TextMap = TextMap::default(),
         fallback: Option<Text> = None,
@@ -58,6 +60,7 @@ impl FilesKeys {
             listing: self.listing.0,
             media_types,
             precompressed: self.precompressed.0,
+            compress: build_codings(self.compress),
             cache_control: cache_control?,
             error_pages: error_pages?,
             fallback: fallback?,

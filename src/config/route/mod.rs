@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod cgi;
+mod compress;
 pub(super) mod fields;
 pub(super) mod files;
 pub(super) mod redirect;
@@ -80,6 +81,9 @@ impl Variant for HandlerName {
         }
     }
 }
+
+/// The key by which content is compressed on its way, for messages.
+const COMPRESS: &str = "compress is set";
 
 /// A table `[[service.NAME.route]]`.
 #[derive(Debug)]
@@ -167,6 +171,8 @@ impl RouteTable {
     pub(super) fn varies(&self) -> Option<&'static str> {
         match &self.handler {
             HandlerKeys::Files(keys) if keys.precompressed.0 => Some("precompressed = true"),
+            HandlerKeys::Files(keys) if !keys.compress.0.is_empty() => Some(COMPRESS),
+            HandlerKeys::Cgi(keys) if !keys.compress.0.is_empty() => Some(COMPRESS),
             _ => None,
         }
     }

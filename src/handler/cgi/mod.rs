@@ -26,6 +26,7 @@ pub(crate) use self::script::Programs;
 use self::script::Script;
 use super::exchange::{ALLOWED, Answer, Exchange};
 use super::root::LookupError;
+use crate::http::compress::Codings;
 use crate::http::failure::Failure;
 use crate::outcome::Outcome;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub(crate) struct Cgi {
     pub(crate) stream: bool,
     /// For the files of content that is stored.
     pub(crate) spool_directory: PathBuf,
+    /// What is compressed on the way.
+    pub(crate) compress: Codings,
     /// A client that has closed its sending side still gets its response.
     pub(crate) allow_half_close: bool,
 }

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::Cgi;
-use super::coding::{Coding, Decoded};
+use super::coding::{self, Coding, Compressor, Decoded};
 use super::head::{self, Field, HEAD_MAX, HeadLines, Reply};
 use super::pump::{Output, Pump};
 use super::script::Script;
 use crate::handler::exchange::{Answer, Exchange, InternalRedirect};
+use crate::http::compress::{Choice, Encoder};
 use crate::http::failure::Failure;
+use crate::http::response::Head;
 use crate::http::stream::Interrupted;
 use crate::http::target::escape_beyond_ascii;
 use crate::outcome::Outcome;
@@ -105,22 +107,35 @@ impl Relay<'_> {
         let has_content = !matches!(status, 204 | 205 | 304);
         let is_coded = is_chunked && has_content && exchange.request.method != "HEAD";
         // Before the response begins, so that the first output that is not in its coding is answered 502.
-        let (mut coding, mut content) = (Coding::new(is_coded), Vec::new());
-        coding.decode(&bytes[end..], |part| content.extend_from_slice(part)).or_else(invalid)?;
+        let (mut transfer, mut content) = (Coding::new(is_coded), Vec::new());
+        transfer.decode(&bytes[end..], |part| content.extend_from_slice(part)).or_else(invalid)?;
+        let choice = match has_content {
+            true => coding::choose(&self.settings.compress, exchange.request, status, &fields, length),
+            false => Choice::Never,
+        };
         let mut response = exchange.response.head(status);
         for (name, value) in fields {
-            response.field(name, value);
+            match choice.coding() {
+                Some(_) if name.eq_ignore_ascii_case("ETag") => response.field(name, coding::weaken(value)),
+                _ => response.field(name, value),
+            };
         }
+        add_choice(&mut response, choice);
         if !has_content {
             if status == 205 { response.send(b"") } else { response.send_nothing() }?;
             self.set_answered(exchange);
             self.skip_output(exchange)?;
             return Ok(Answer::Sent(Outcome::Served));
         }
-        let mut framed = response.start(length).into_framed();
-        framed.queue(exchange.response, &content);
+        let framed = response.start(length.filter(|_| choice.coding().is_none())).into_framed();
+        let encoder =
+            choice.coding().filter(|_| !framed.is_complete()).map(|coding| Encoder::new(coding, None));
+        let encoder = encoder.transpose().or_else(|error| invalid(error.to_string()))?;
+        let compressor = encoder.map(|encoder| Compressor::new(encoder, length));
+        let mut decoded = Decoded::new(framed, transfer, compressor);
+        decoded.queue_content(exchange.response, &content);
         exchange.response.try_flush()?;
-        self.relay_content(exchange, Some(Decoded::new(framed, coding)), bytes.len() - end)
+        self.relay_content(exchange, Some(decoded), bytes.len() - end)
     }
 
     /// Reads the program's head, with the content that comes with it. Also returns the length of the head.
@@ -285,5 +300,15 @@ impl Relay<'_> {
 
     fn log_fault(&self, exchange: &Exchange<'_, '_>, reason: &str) {
         exchange.journal.log_program_fault(exchange.request.target, &self.script.file, reason);
+    }
+}
+
+/// Adds the fields of content that is, or may be, compressed.
+fn add_choice(head: &mut Head<'_, '_>, choice: Choice) {
+    if let Some(coding) = choice.coding() {
+        head.field("Content-Encoding", coding.name());
+    }
+    if choice != Choice::Never {
+        head.field("Vary", "Accept-Encoding");
     }
 }

@@ -56,6 +56,12 @@ impl Validators {
         Self { tag, is_weak: metadata.seconds > now - SETTLING, modified }
     }
 
+    /// Makes the tag that of a content coding, which is another representation (RFC 9110, section 8.8.3.3).
+    pub(crate) fn add_coding(&mut self, name: &str) {
+        self.tag.pop(); // the quote
+        self.tag.extend(["-", name, "\""]);
+    }
+
     /// The value of the field ETag.
     pub(crate) fn entity_tag(&self) -> String {
         if self.is_weak { ["W/", &self.tag].concat() } else { self.tag.clone() }

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::encoding::Coding;
+use crate::http::encoding::Coding;
 
 /// For other extensions: a client must not guess that the bytes are text, or a page with scripts.
 const UNKNOWN: &str = "application/octet-stream";

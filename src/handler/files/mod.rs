@@ -1,17 +1,18 @@
 //! The handler `files`: regular files below a directory, and listings.
 //!
 //! [`Files::answer`] checks the method, looks the path up in the [`super::root`], and answers by what it found. A
-//! file is sent by [`send`]: a precompressed variant by [`encoding`], then [`conditions`], then [`ranges`]. A
+//! file is sent by [`send`]: a precompressed variant, or compressed, then by [`conditions`], then [`ranges`]. A
 //! directory is answered with its index, a [`page`] of its [`listing`], or a redirect that adds a slash.
 
+mod coded;
 mod conditions;
-mod encoding;
 mod json;
 mod listing;
 pub(crate) mod media;
 mod natural;
 mod page;
 mod ranges;
+mod request_log;
 mod send;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use super::error_pages::{ErrorPage, read_page};
 use super::exchange::{Answer, Exchange, InternalRedirect};
 use super::root::{FileKind, LookupError, OpenFile, Root, is_hidden};
 use crate::http::accept;
+use crate::http::compress::{Choice, Codings, Encoder};
 use crate::http::error_content::{ErrorContent, ErrorPages};
 use crate::http::failure::Failure;
 use crate::http::page::POLICY;
@@ -40,6 +42,8 @@ pub(crate) struct Files {
     pub(crate) media_types: MediaTypes,
     /// `name.br`, `name.zst` and `name.gz` are sent instead of `name` to clients that accept them.
     pub(crate) precompressed: bool,
+    /// What is compressed on the way: files without a precompressed variant, and listings.
+    pub(crate) compress: Codings,
     /// The value of Cache-Control for files.
     pub(crate) cache_control: Option<String>,
     /// Below the root.
@@ -145,19 +149,52 @@ impl Files {
         listing.sort(order);
         let request = exchange.request;
         let is_json = accept::prefers(request.field("Accept"), "application/json", "text/html");
-        let content = match is_json {
-            true => json::render(&listing),
-            false => page::render(&request.path, exchange.rest, &listing, order),
+        let (content, media_type) = match is_json {
+            true => (json::render(&listing), "application/json"),
+            false => {
+                (page::render(&request.path, exchange.rest, &listing, order), "text/html; charset=utf-8")
+            }
         };
+        let (content, choice) = self.compress_page(exchange, media_type, content.into());
         let mut head = exchange.response.head(200);
-        if is_json {
-            head.field("Content-Type", "application/json");
-        } else {
-            head.field("Content-Type", "text/html; charset=utf-8").field("Content-Security-Policy", POLICY);
+        head.field("Content-Type", media_type);
+        if !is_json {
+            head.field("Content-Security-Policy", POLICY);
         }
         head.no_sniff().field("Vary", "Accept");
-        head.send(content.as_bytes())?;
+        if choice != Choice::Never {
+            head.field("Vary", "Accept-Encoding");
+        }
+        if let Some(coding) = choice.coding() {
+            head.field("Content-Encoding", coding.name());
+        }
+        head.send(&content)?;
         Ok(Outcome::Served)
+    }
+}
+
+impl Files {
+    /// A page, compressed if the route and the client do so.
+    fn compress_page(
+        &self,
+        exchange: &Exchange<'_, '_>,
+        media_type: &str,
+        page: Vec<u8>,
+    ) -> (Vec<u8>, Choice) {
+        let choice = match self.compress.is_empty() {
+            true => Choice::Never,
+            false => self.compress.choose(exchange.request, media_type.as_bytes(), Some(page.len() as u64)),
+        };
+        let encode = |coding| {
+            let mut encoder = Encoder::new(coding, Some(page.len() as u64))?;
+            let start = encoder.write(&page)?;
+            Ok::<_, std::io::Error>([start, encoder.finish()?].concat())
+        };
+        match choice.coding().map(encode) {
+            Some(Ok(coded)) => (coded, choice),
+            Some(Err(_)) => (page, Choice::Identity),
+            None => (page, choice),
+        }
     }
 }
 

@@ -6,20 +6,24 @@ use std::os::fd::AsFd;
 
 use super::Files;
 use super::conditions::{self, Validators, Verdict};
-use super::encoding::{self, Coding};
 use super::ranges::{self, Selection};
+use super::request_log::RequestLog;
 use crate::handler::exchange::Exchange;
 use crate::handler::root::{Metadata, OpenFile};
+use crate::http::compress::{Choice, forbids_transform};
+use crate::http::encoding::{self, Coding};
 use crate::http::failure::Failure;
 use crate::http::response::{Head, ResponseContent};
 use crate::http::stream::Interrupted;
-use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 
 /// Field values that the responses for one file have in common.
 struct Description<'a> {
     media_type: &'a str,
     coding: Option<Coding>,
+    /// It is compressed on its way.
+    is_compressed: bool,
+    varies: bool,
     entity_tag: String,
     last_modified: String,
 }
@@ -37,10 +41,21 @@ impl Files {
             coding => (file, coding),
         };
         let size = file.metadata.size;
-        let validators = Validators::new(&file.metadata, exchange.response.now());
+        let media_type = &self.media_types.find(path);
+        let choice = match coding {
+            None if !self.compress.is_empty() => self.choose_coding(exchange, media_type, size),
+            _ => Choice::Never,
+        };
+        let mut validators = Validators::new(&file.metadata, exchange.response.now());
+        if let Some(coding) = choice.coding() {
+            validators.add_coding(coding.name());
+        }
         let description = Description {
-            media_type: &self.media_types.find(path),
-            coding,
+            media_type,
+            coding: coding.or(choice.coding()),
+            is_compressed: choice.coding().is_some(),
+            // Also without a variant, since one may be added later.
+            varies: self.precompressed || choice != Choice::Never,
             entity_tag: validators.entity_tag(),
             last_modified: validators.last_modified(),
         };
@@ -58,6 +73,13 @@ impl Files {
             }
         }
         let log = RequestLog::of(exchange);
+        if let Some(coding) = choice.coding() {
+            let mut head = exchange.response.head(200);
+            self.add_description(&mut head, &description);
+            head.field("Content-Type", description.media_type);
+            let framed = head.start(None).into_framed();
+            return super::coded::send(&log, exchange.response, framed, file, coding);
+        }
         match select_ranges(exchange, &validators, size) {
             Selection::Whole => {
                 let mut head = exchange.response.head(200);
@@ -123,14 +145,23 @@ impl Files {
         (file, None)
     }
 
+    /// How a file without a precompressed variant is compressed.
+    #[cold]
+    fn choose_coding(&self, exchange: &Exchange<'_, '_>, media_type: &str, size: u64) -> Choice {
+        let cache_control = self.cache_control.iter().map(String::as_bytes);
+        match forbids_transform(cache_control) {
+            true => Choice::Never,
+            false => self.compress.choose(exchange.request, media_type.as_bytes(), Some(size)),
+        }
+    }
+
     /// The fields that a 304 has as well (RFC 9110, section 15.4.5).
     fn add_validators(&self, head: &mut Head<'_, '_>, description: &Description<'_>) {
         head.field("ETag", &description.entity_tag).field("Last-Modified", &description.last_modified);
         if let Some(cache_control) = &self.cache_control {
             head.field("Cache-Control", cache_control);
         }
-        // Also without a variant, since one may be added later.
-        if self.precompressed {
+        if description.varies {
             head.field("Vary", "Accept-Encoding");
         }
     }
@@ -140,7 +171,10 @@ impl Files {
         if let Some(coding) = description.coding {
             head.field("Content-Encoding", coding.name());
         }
-        head.field("Accept-Ranges", "bytes").no_sniff();
+        if !description.is_compressed {
+            head.field("Accept-Ranges", "bytes");
+        }
+        head.no_sniff();
     }
 }
 
@@ -187,18 +221,6 @@ fn separate(
     (parts.collect(), format!("\r\n--{boundary}--\r\n"))
 }
 
-/// The request that a file is read for, for the journal.
-struct RequestLog<'a> {
-    journal: &'a ChildLog<'a>,
-    target: &'a str,
-}
-
-impl<'a> RequestLog<'a> {
-    fn of<'c: 'a>(exchange: &Exchange<'a, 'c>) -> Self {
-        Self { journal: exchange.journal, target: exchange.request.target }
-    }
-}
-
 /// Sends parts of a file, each after its text, and `end`.
 fn send_parts(
     log: &RequestLog<'_>,
@@ -214,8 +236,7 @@ fn send_parts(
             // The file is shorter than announced, or cannot be read. The connection closes before the end of the
             // content, so that the client detects it.
             Err(Interrupted::Gone(error)) if is_of_file(&error) => {
-                log.journal.log_system_error(Some(log.target), "read the file", &error);
-                return Ok(Outcome::SystemError);
+                return Ok(log.fail(&error));
             }
             Err(interrupted) => return Err(interrupted.into()),
         }

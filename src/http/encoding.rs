@@ -1,9 +1,11 @@
-//! The field Accept-Encoding (RFC 9110, section 12.5.3): which precompressed variants a client accepts.
+//! The field Accept-Encoding (RFC 9110, section 12.5.3): which content codings a client accepts.
 
-use crate::http::accept::parse_weight;
+use serde::{Deserialize, Serialize};
+
+use super::accept::parse_weight;
 
 /// A content coding. Codings of equal weight are tried in this order, the best compression first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Coding {
     Brotli,
     Zstandard,

@@ -94,7 +94,7 @@ impl BasicAuth {
         let wait_end = stream.end().map_or(wait_end, |end| end.min(wait_end));
         stream.set_waited();
         let may_wait = || !stream.is_hurried() && !stream.is_gone() && Instant::now() < wait_end;
-        let Some(_place) = limit.enter(may_wait) else { return Verdict::Busy };
+        let Some(_place) = limit.enter(exchange.client_peer(), may_wait) else { return Verdict::Busy };
         match hash.verify(&password) && is_known {
             true => Verdict::Accepted(name),
             false => Verdict::Wrong,

@@ -5,6 +5,7 @@
 //! dies.
 
 use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
@@ -16,11 +17,18 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use super::users::{UserFile, UserFileId};
+use crate::connection::Peer;
+use crate::source::{Prefixes, Source, WiderPrefix};
 use crate::sys;
 
-/// For each place, so many may wait: with hashes of the usual cost a few seconds.
-const WAITING_PER_PLACE: u32 = 16;
+/// Places to verify in, at most.
 const PLACES_MAX: u32 = 16;
+/// Places to wait in.
+const WAITING: u32 = 64;
+/// Those of one source, so that its guesses leave others to the rest.
+const WAITING_OF_SOURCE: u32 = 4;
+/// What a source is here.
+const SOURCES: Prefixes = Prefixes { v4: 32, v6: 64, wider_v6: [WiderPrefix { length: 0, factor: 0 }; 2] };
 /// The time between two looks for a free place.
 const INTERVAL: Duration = Duration::from_millis(10);
 
@@ -83,32 +91,38 @@ impl LoginLimit {
         self.file.as_fd()
     }
 
-    /// Waits for a place while `may_wait`. `None`: it may not, or too many wait already.
-    pub(crate) fn enter(&self, mut may_wait: impl FnMut() -> bool) -> Option<LoginPlace<'_>> {
-        if let Some(place) = self.take(0, self.places) {
-            return Some(place);
-        }
-        let _waiting = self.take(self.places, self.places * WAITING_PER_PLACE)?;
+    /// Waits for a place while `may_wait`. `None`: it may not, or too many requests wait that come from where `peer` does.
+    pub(crate) fn enter(&self, peer: &Peer, mut may_wait: impl FnMut() -> bool) -> Option<LoginPlace<'_>> {
+        // Before a place to verify in is tried: a request that comes later must not overtake those that wait.
+        let start = find_start(peer);
+        let _waiting =
+            self.take((0..WAITING_OF_SOURCE).map(|turn| self.places + (start + turn) % WAITING))?;
+        let start = std::process::id() % self.places;
         loop {
+            if let Some(place) = self.take((0..self.places).map(|turn| (start + turn) % self.places)) {
+                return Some(place);
+            }
             if !may_wait() {
                 return None;
             }
             #[expect(clippy::disallowed_methods, reason = "the child has nothing else to do")]
             thread::sleep(INTERVAL);
-            if let Some(place) = self.take(0, self.places) {
-                return Some(place);
-            }
         }
     }
 
-    /// A free one of `count` places from `first` on. Each process begins elsewhere.
-    fn take(&self, first: u32, count: u32) -> Option<LoginPlace<'_>> {
-        let start = std::process::id() % count;
-        let numbers = (0..count).map(|turn| first + (start + turn) % count);
+    /// The first of these places that is free.
+    fn take(&self, mut numbers: impl Iterator<Item = u32>) -> Option<LoginPlace<'_>> {
         let file = self.file();
-        let mut free = numbers.filter(|&number| set_lock(file, number, libc::F_WRLCK).is_ok());
-        free.next().map(|number| LoginPlace { file, number })
+        let free = numbers.find(|&number| set_lock(file, number, libc::F_WRLCK).is_ok());
+        free.map(|number| LoginPlace { file, number })
     }
+}
+
+/// Where the places begin that requests from a source wait in: those of two sources are rarely the same.
+fn find_start(peer: &Peer) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    Source::of(peer, SOURCES).hash(&mut hasher);
+    u32::try_from(hasher.finish() % u64::from(WAITING)).unwrap_or_default()
 }
 
 impl Drop for LoginPlace<'_> {

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::auth::{ALICE, ALICE_LINE, MALLORY, get, make_users, request, route, status};
-use crate::harness::{Server, can_look_inside, serve, wait_until};
+use crate::harness::{Server, can_look_inside, connect_from, read_to_end, serve, wait_until};
 
 /// More than the places of any service.
 const ALL: i64 = 10_000;
@@ -84,6 +85,44 @@ fn full_service_answers_503_and_verifies_nothing() {
     assert_eq!(status(&get(&server, "/", ALICE)), "200");
 }
 
+/// The places to verify in.
+fn count_places() -> i64 {
+    let processors = std::thread::available_parallelism().unwrap().get();
+    i64::try_from(processors / 2).unwrap().clamp(1, 16)
+}
+
+#[test]
+fn guesses_of_one_address_leave_places_to_others() {
+    if !can_look_inside() {
+        return;
+    }
+    let (_folder, users) = make_users(ALICE_LINE);
+    let server = serve(&route("/", &users, ""));
+    let places = Places::open(&server);
+    places.take(0, count_places());
+    let send = |last: u8, credentials: &str| {
+        let mut client = connect_from(Ipv4Addr::new(127, 0, 0, last), server.address());
+        client.write_all(request("GET", "/", credentials).as_bytes()).unwrap();
+        client
+    };
+    // More than the places to wait in.
+    let guesses: Vec<_> = (0..70).map(|_| send(2, MALLORY)).collect();
+    let is_refused = |client: &TcpStream| {
+        client.set_nonblocking(true).unwrap();
+        let found = client.peek(&mut [0]).is_ok();
+        client.set_nonblocking(false).unwrap();
+        found
+    };
+    wait_until("a guess is refused", || guesses.iter().any(is_refused));
+    let honest = send(3, ALICE);
+    assert_eq!(status(&read_to_end(send(2, MALLORY))), "503");
+    places.release();
+    assert_eq!(status(&read_to_end(honest)), "200");
+    for answer in guesses.into_iter().map(read_to_end) {
+        assert!(["401", "503"].contains(&status(&answer)), "{answer}");
+    }
+}
+
 #[test]
 fn request_waits_for_a_place() {
     if !can_look_inside() {
@@ -92,8 +131,7 @@ fn request_waits_for_a_place() {
     let (_folder, users) = make_users(ALICE_LINE);
     let server = serve(&route("/", &users, ""));
     let places = Places::open(&server);
-    // A service has at most 16 places to verify in, and as many times more to wait in.
-    places.take(0, 16);
+    places.take(0, count_places());
     let mut client = server.connect();
     client.write_all(request("GET", "/", ALICE).as_bytes()).unwrap();
     client.set_nonblocking(true).unwrap();

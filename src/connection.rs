@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,19 +18,32 @@ use crate::sys::{self, RemoteAddress};
 /// The remote end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Peer {
+    /// Port 0: not known, as of many clients that a proxy names.
     Inet(SocketAddr),
     /// The process that connected to a Unix socket, as the kernel knows it (unix(7), `SO_PEERCRED`).
-    Unix {
-        uid: u32,
-        pid: i32,
-    },
+    Unix { uid: u32, pid: i32 },
     /// The peer had gone before its address could be read, or the address family is unknown.
     Unknown,
+}
+
+impl Peer {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet(address) => Some(address.ip()),
+            Self::Unix { .. } | Self::Unknown => None,
+        }
+    }
+
+    /// The same client, perhaps by another port.
+    pub(crate) fn is_same_host(&self, other: &Self) -> bool {
+        self == other || self.ip().is_some() && self.ip() == other.ip()
+    }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Inet(address) if address.port() == 0 => address.ip().fmt(f),
             Self::Inet(address) => address.fmt(f),
             Self::Unix { uid, pid } => write!(f, "unix:uid={uid},pid={pid}"),
             Self::Unknown => f.write_str("unknown"),
@@ -56,9 +70,42 @@ impl fmt::Display for Id {
 pub(crate) struct Identity {
     pub(crate) id: Id,
     pub(crate) peer: Peer,
+    /// The client that a trusted proxy has named last.
+    client: Cell<Option<Peer>>,
     /// Name of the listener that accepted it.
     pub(crate) listener: Arc<str>,
     pub(crate) accepted_at: Instant,
+}
+
+impl Identity {
+    pub(crate) fn new(id: Id, peer: Peer, listener: Arc<str>, accepted_at: Instant) -> Self {
+        Self { id, peer, client: Cell::new(None), listener, accepted_at }
+    }
+
+    /// The client that a trusted proxy has named, if it has named one.
+    pub(crate) fn named_client(&self) -> Option<Peer> {
+        self.client.get()
+    }
+
+    /// The client: the peer itself, or the one that a trusted proxy has named.
+    pub(crate) fn client(&self) -> Peer {
+        self.client.get().unwrap_or(self.peer)
+    }
+
+    /// A trusted proxy, the peer, has named the client of what follows.
+    pub(crate) fn set_client(&self, client: Peer) {
+        self.client.set((client != self.peer).then_some(client));
+    }
+
+    /// The client, for messages.
+    pub(crate) fn describe_client(&self) -> impl fmt::Display {
+        let peer = self.peer;
+        let client = self.client.get();
+        fmt::from_fn(move |f| match client {
+            Some(client) => write!(f, "{client} via {peer}"),
+            None => write!(f, "{peer}"),
+        })
+    }
 }
 
 /// An accepted socket and its identity.
@@ -78,7 +125,7 @@ impl Connection {
                 .map_or(Peer::Unknown, |peer| Peer::Unix { uid: peer.uid(), pid: peer.pid() }),
             RemoteAddress::Gone => Peer::Unknown,
         };
-        let identity = Identity { id, peer, listener: Arc::clone(listener), accepted_at: Instant::now() };
+        let identity = Identity::new(id, peer, Arc::clone(listener), Instant::now());
         Self { socket, identity }
     }
 }

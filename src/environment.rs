@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::socket::{SockaddrStorage, getsockname};
@@ -12,10 +13,13 @@ use crate::connection::{Connection, Peer};
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The variables that describe a connection: those of systemd.exec(5) and of UCSPI-TCP 1.0, and the connection's
-/// id, which its record has as well.
-pub(crate) fn describe_connection(connection: &Connection) -> Vec<(&'static str, String)> {
+/// id, which its record has as well. `local`: the address that the client has connected to, if a proxy names it.
+pub(crate) fn describe_connection(
+    connection: &Connection,
+    local: Option<SocketAddr>,
+) -> Vec<(&'static str, String)> {
     let mut variables = vec![("UNIQUE_ID", connection.identity.id.to_string())];
-    match connection.identity.peer {
+    match connection.identity.client() {
         Peer::Inet(peer) => {
             let (address, port) = (peer.ip().to_string(), peer.port().to_string());
             variables.extend([
@@ -25,7 +29,8 @@ pub(crate) fn describe_connection(connection: &Connection) -> Vec<(&'static str,
                 ("REMOTE_ADDR", address),
                 ("REMOTE_PORT", port),
             ]);
-            if let Some((address, port)) = local_address(connection.socket.as_fd()) {
+            let named = local.map(|local| (local.ip().to_string(), local.port()));
+            if let Some((address, port)) = named.or_else(|| local_address(connection.socket.as_fd())) {
                 variables.extend([("TCPLOCALIP", address), ("TCPLOCALPORT", port.to_string())]);
             }
         }

@@ -32,6 +32,7 @@ mod listen;
 mod status;
 
 mod capacity;
+mod clients;
 mod confine;
 mod connection;
 mod environment;
@@ -40,6 +41,7 @@ mod interpreter;
 mod limits;
 mod notify;
 mod outcome;
+mod refusal;
 mod scoreboard;
 mod source;
 mod uplink;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::confine::{self, Confinement};
-use crate::connection::Identity;
+use crate::connection::{Identity, Peer};
 use crate::handler::Handler;
 use crate::handler::login::LoginLimit;
 use crate::handler::root::Root;
@@ -21,7 +21,7 @@ use crate::handler::users::UserFile;
 use crate::http::canned;
 use crate::journal;
 use crate::limits::Rlimits;
-use crate::source::AccessList;
+use crate::source::{AccessList, Networks};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use crate::handler::watch::Watch;
@@ -38,6 +38,10 @@ pub(crate) struct Service {
     /// Checked by the supervisor alone.
     #[serde(skip)]
     pub(crate) access: AccessList,
+    /// Proxies whose word about their clients is taken.
+    pub(crate) trusted_proxies: Networks,
+    /// Each connection begins with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
     /// Text for a refused client that does not speak HTTP.
     pub(crate) refusal: String,
     /// How long a connection of its program may move no byte.
@@ -65,6 +69,11 @@ pub(crate) enum Protocol {
 }
 
 impl Service {
+    /// Whether the peer is a proxy whose word about its clients is taken.
+    pub(crate) fn trusts(&self, peer: &Peer) -> bool {
+        !self.trusted_proxies.0.is_empty() && self.trusted_proxies.contains(peer)
+    }
+
     /// The end of a connection, if it has one.
     pub(crate) fn deadline(&self, identity: &Identity) -> Option<Instant> {
         self.max_duration.map(|duration| identity.accepted_at + duration)

@@ -32,6 +32,16 @@ pub(crate) struct WiderPrefix {
 /// A source, or a wider network around it, and the factor of its limits.
 pub(crate) type Counted = (Source, u32);
 
+/// How the client of a connection is known. What a proxy says, or a child invents, must harm no client whose address the
+/// kernel knows: the two are counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// The kernel knows it: it is the peer.
+    ByKernel,
+    /// A child has reported it, by the words of a trusted proxy.
+    ByProxy,
+}
+
 /// What limits count by: all addresses with a common prefix, or a user, on a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Source {

@@ -25,8 +25,8 @@ const FLOORS: &[&[&str]] = &[
     &["http", "journal", "listen", "status"],
     &["capacity", "confine"],
     &["limits"],
-    &["environment", "scoreboard", "source", "uplink"],
-    &["connection", "escape", "interpreter", "notify", "outcome"],
+    &["clients", "environment", "scoreboard", "source", "uplink"],
+    &["connection", "escape", "interpreter", "notify", "outcome", "refusal"],
     &["sys"],
 ];
 
@@ -54,7 +54,13 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
     ),
     (
         "child",
-        &[&["spare", "in_place", "supplies"], &["mod"], &["program", "session"], &["report"], &["work"]],
+        &[
+            &["spare", "in_place", "supplies"],
+            &["mod"],
+            &["program", "session"],
+            &["introduction", "report"],
+            &["work"],
+        ],
     ),
     (
         "handler",
@@ -73,7 +79,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
         &[
             &["response"],
             &["body", "compress"],
-            &["request"],
+            &["forwarded", "proxy_protocol", "request"],
             &["framing"],
             &["failure"],
             &["stream", "terms"],

@@ -22,6 +22,20 @@ pub(crate) struct AccessLine<'a> {
     pub(crate) ended: SystemTime,
 }
 
+impl<'a> AccessLine<'a> {
+    /// The line of a request that was answered at `ended`.
+    pub(crate) fn new(
+        identity: &'a Identity,
+        service: &'a str,
+        answered: &'a Answered<'a>,
+        ended: SystemTime,
+    ) -> Self {
+        let client = identity.named_client().and_then(|client| client.ip());
+        let scheme = if answered.is_https { "https" } else { "http" };
+        Self { identity, service, client, scheme, answered, ended }
+    }
+}
+
 impl AccessLine<'_> {
     /// The address of the client: without a port, as other servers write it.
     pub(crate) fn client(&self) -> String {

@@ -61,7 +61,7 @@ pub(crate) fn write_own(identity: &Identity, service: &str, answered: &Answered<
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(OwnLines { format, sink }) = &mut *own else { return true };
     let ended = SystemTime::now();
-    let line = AccessLine { identity, service, client: None, scheme: "http", answered, ended };
+    let line = AccessLine::new(identity, service, answered, ended);
     let mut text = String::with_capacity(256);
     format.write(&line, &mut text);
     match sink {

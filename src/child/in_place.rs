@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{kill, killpg};
 use nix::unistd::Pid;
 
+use super::introduction;
 use super::work::Work;
 use crate::connection::IdleWatch;
 use crate::journal;
@@ -47,13 +48,24 @@ pub(crate) fn serve(work: &mut Work<'_>) -> End {
             let usage = sys::own_usage().since(before);
             End { pid: Pid::this(), exit: Exit::Exited(outcome.code()), usage, terminated_by: None }
         }
-        Protocol::Exec(_) => run_program(work).unwrap_or_else(|error| {
-            let peer = work.connection.identity.peer;
-            journal::log_warning(&format!("{peer}: unable to run its program: {error}"));
+        Protocol::Exec(_) => serve_program(work).unwrap_or_else(|error| {
+            let client = work.connection.identity.describe_client();
+            journal::log_warning(&format!("{client}: unable to run its program: {error}"));
             let exit = Exit::Exited(Outcome::SystemError.code());
             End { pid: Pid::this(), exit, usage: Usage::default(), terminated_by: None }
         }),
     }
+}
+
+/// Runs the program. The header of a proxy is read before the fork, since what it says decides here.
+fn serve_program(work: &mut Work<'_>) -> io::Result<End> {
+    if work.service.proxy_protocol
+        && let Err(outcome) = introduction::receive(work)
+    {
+        let (exit, usage) = (Exit::Exited(outcome.code()), Usage::default());
+        return Ok(End { pid: Pid::this(), exit, usage, terminated_by: None });
+    }
+    run_program(work)
 }
 
 /// Forks a child that becomes the program, waits for it, and terminates it when the connection lasts too long.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod in_place;
+mod introduction;
 mod program;
 mod report;
 pub(crate) mod session;
@@ -86,6 +87,11 @@ pub(crate) fn apply_limits(service: &Service, journal: &ChildLog<'_>) -> Result<
 /// Serves the connection in this process: the one path of every way in.
 fn serve(work: &mut Work<'_>) -> Outcome {
     let service = work.service;
+    if service.proxy_protocol
+        && let Err(outcome) = introduction::receive(work)
+    {
+        return outcome;
+    }
     match &service.protocol {
         Protocol::Http(site) => session::serve(work, site),
         Protocol::Exec(program) => program::become_program(program, work),
@@ -117,7 +123,8 @@ fn shed_inheritance(work: &Work<'_>) -> io::Result<()> {
     }
     let uplink = work.kit.uplink.map(|uplink| uplink.as_raw_fd());
     let status = work.kit.status.map(|status| status.as_raw_fd());
-    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.log, uplink, status];
+    let reports = work.gate.channel().map(|reports| reports.as_raw_fd());
+    let own = [Some(work.connection.socket.as_raw_fd()), work.kit.log, uplink, status, reports];
     let output = work.kit.program_output.map(|output| output.as_raw_fd());
     sys::close_all_but(own.into_iter().flatten().chain(output).chain(work.service.descriptors()))
 }

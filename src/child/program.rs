@@ -49,6 +49,7 @@ pub(crate) fn become_program(program: &Program, work: &Work<'_>) -> Outcome {
 
 fn exec(program: &Program, work: &Work<'_>) -> io::Result<Infallible> {
     let connection = work.connection;
+    let local = work.header.and_then(|header| header.addresses).map(|(_, local)| local);
     let socket = connection.socket.as_fd();
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
     fcntl(socket, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK))?;
@@ -61,7 +62,7 @@ fn exec(program: &Program, work: &Work<'_>) -> io::Result<Infallible> {
         .current_dir(&program.directory)
         .env_clear()
         .env("PATH", PATH)
-        .envs(describe_connection(connection))
+        .envs(describe_connection(connection, local))
         .envs(program.environment.iter().map(|(name, value)| (name, value)))
         .stdin(standard()?)
         .stdout(standard()?);

@@ -24,7 +24,8 @@ pub(super) struct Reporter<'c> {
 /// A request as far as it has been read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Seen<'r> {
-    Valid(&'r Request<'r>),
+    /// Whether its client uses TLS with a proxy.
+    Valid(&'r Request<'r>, bool),
     /// The bytes of a malformed or incomplete one.
     Invalid(&'r [u8]),
 }
@@ -32,7 +33,7 @@ pub(super) enum Seen<'r> {
 impl<'c> Reporter<'c> {
     /// `None`: the requests of this connection are not reported.
     pub(super) fn new(work: &Work<'c>) -> Option<Self> {
-        let Work { connection, service, kit: Kit { uplink, slot, reports_requests, .. } } = work;
+        let Work { connection, service, kit: Kit { uplink, slot, reports_requests, .. }, .. } = work;
         let (identity, service) = (&connection.identity, &*service.name);
         reports_requests.then_some(Self { uplink: *uplink, identity, service, slot: *slot })
     }
@@ -46,13 +47,14 @@ impl<'c> Reporter<'c> {
         let user = self.slot.user_name();
         let sent = Answered { status, content, duration, user: &user, ..Answered::default() };
         let answered = match seen {
-            Seen::Valid(request) => {
+            Seen::Valid(request, is_https) => {
                 let field = |name| request.field(name).next().unwrap_or_default();
                 Answered {
                     method: request.method.as_bytes(),
                     target: request.target.as_bytes(),
                     minor: request.minor,
                     host: request.authority.as_bytes(),
+                    is_https,
                     referer: field("Referer"),
                     agent: field("User-Agent"),
                     ..sent

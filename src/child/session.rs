@@ -1,12 +1,15 @@
 //! The HTTP session of a connection: reads a request, lets the site answer it, and continues while both sides allow.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use super::introduction::client_of;
 use super::report::{Reporter, Seen, first_line};
 use super::work::{Kit, Work};
-use crate::connection::Identity;
-use crate::handler::exchange::{Exchange, ProgramTerms, Setting};
+use crate::clients::Gate;
+use crate::connection::{Identity, Peer};
+use crate::handler::exchange::{ClientSide, Exchange, ProgramTerms, Setting};
 use crate::handler::login::LastLogin;
 use crate::handler::site::Site;
 use crate::http::body::{Body, BodyLimits, Progress};
@@ -14,15 +17,18 @@ use crate::http::budget::TimeBudget;
 use crate::http::date::Date;
 use crate::http::error_content::ErrorTerms;
 use crate::http::failure::Failure;
+use crate::http::forwarded;
 use crate::http::limits::Limits;
+use crate::http::proxy_protocol::ProxyHeader;
 use crate::http::request::{self, Request};
 use crate::http::response::Responder;
 use crate::http::stream::Stream;
 use crate::http::terms::Terms;
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
+use crate::refusal::Refusal;
 use crate::scoreboard::{Phase, Slot};
-use crate::service::Leftover;
+use crate::service::{Leftover, Service};
 
 /// How long, and for how many bytes, an early close waits for the client to read the response. Many clients read it
 /// only after they have sent some megabytes.
@@ -63,12 +69,31 @@ struct Session<'c> {
     limits: &'c Limits,
     reporter: Option<Reporter<'c>>,
     login: LastLogin,
+    /// The peer is a trusted proxy.
+    proxy: Option<Proxy<'c>>,
+}
+
+/// A trusted proxy, and what it says.
+struct Proxy<'c> {
+    service: &'c Service,
+    gate: &'c Gate<'c>,
+    header: ProxyHeader,
+    /// The client that was asked about last.
+    asked: Cell<Option<Peer>>,
+}
+
+/// Why the client of a request is not served.
+enum Unmet {
+    /// What the proxy says of it is invalid.
+    Invalid(Failure),
+    Refused(Refusal),
 }
 
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let reporter = Reporter::new(work);
-    let Work { connection, service, kit: Kit { limits, slot, mask, status, date, buffer, .. } } = work;
+    let Work { connection, service, kit: Kit { limits, slot, mask, status, date, buffer, .. }, gate, header } =
+        work;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
     let session = Session {
@@ -85,6 +110,12 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
         limits,
         reporter,
         login: LastLogin::default(),
+        proxy: service.trusts(&connection.identity.peer).then(|| Proxy {
+            service,
+            gate,
+            header: header.unwrap_or_default(),
+            asked: Cell::new(None),
+        }),
     };
     let outcome = session.run(date, buffer);
     session.stream.limit_unread(session.limits.write_timeout);
@@ -143,7 +174,7 @@ impl Session<'_> {
         let budget = TimeBudget::for_response(self.limits);
         let mut response = Responder::new(&self.stream, &progress, date, terms, room, budget);
         response.set_fields(self.site.fields());
-        let (request, length) = match parsed {
+        let (mut request, length) = match parsed {
             Ok(parsed) => parsed,
             Err(failure) => {
                 let next = self.refuse(&mut response, failure);
@@ -151,8 +182,22 @@ impl Session<'_> {
                 return next;
             }
         };
+        let client = match &self.proxy {
+            None => ClientSide::new(self.identity.peer),
+            Some(proxy) => match self.meet_client(proxy, &mut request) {
+                Ok(client) => client,
+                Err(unmet) => {
+                    let next = match unmet {
+                        Unmet::Invalid(failure) => self.refuse(&mut response, failure),
+                        Unmet::Refused(refusal) => turn_away(&mut response, refusal),
+                    };
+                    self.report(Seen::Valid(&request, false), &response, context);
+                    return next;
+                }
+            },
+        };
         let mut body = Body::new(&request, &input[length..], &self.stream, &progress, self.body_limits());
-        let result = match self.dispatch(&request, &mut body, &mut response) {
+        let result = match self.dispatch(&request, client, &mut body, &mut response) {
             Ok(outcome) => Ok(outcome),
             Err(failure) if response.has_begun() => {
                 if failure == Failure::TimedOut {
@@ -163,7 +208,7 @@ impl Session<'_> {
             }
             Err(failure) => Err(self.refuse(&mut response, failure)),
         };
-        self.report(Seen::Valid(&request), &response, context);
+        self.report(Seen::Valid(&request, client.is_https), &response, context);
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(next) => return next,
@@ -181,6 +226,7 @@ impl Session<'_> {
     fn dispatch<'c>(
         &'c self,
         request: &Request<'_>,
+        client: ClientSide,
         body: &mut Body<'c>,
         response: &mut Responder<'c>,
     ) -> Result<Outcome, Failure> {
@@ -188,9 +234,37 @@ impl Session<'_> {
         self.slot.enter(Phase::Handling);
         let (stream, identity, journal) = (&self.stream, self.identity, &self.journal);
         let (slot, programs, login, status) = (self.slot, self.programs, &self.login, self.status);
-        let setting = Setting { stream, identity, journal, slot, programs, login, status };
+        let setting = Setting { stream, identity, client, journal, slot, programs, login, status };
         let mut exchange = Exchange::new(request, body, response, setting);
         self.site.answer(&mut exchange)
+    }
+
+    /// Finds the client of a request that a proxy has sent, and asks whether it is served. The host that the proxy names
+    /// replaces that of the request.
+    #[cold]
+    #[inline(never)]
+    fn meet_client<'r>(&self, proxy: &Proxy<'_>, request: &mut Request<'r>) -> Result<ClientSide, Unmet> {
+        let peer = self.identity.peer;
+        let mut client = ClientSide::of_connection(client_of(&proxy.header, peer), &proxy.header);
+        // A client that the PROXY protocol has named may be a proxy as well.
+        if client.address == peer || proxy.service.trusts(&client.address) {
+            let said = forwarded::read(request.fields, |peer| proxy.service.trusts(peer));
+            let said = said.map_err(|failure| {
+                self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
+                Unmet::Invalid(failure)
+            })?;
+            client.hear(&said);
+            request.authority = said.authority.unwrap_or(request.authority);
+        }
+        self.identity.set_client(client.address);
+        if proxy.asked.get().is_none_or(|asked| !asked.is_same_host(&client.address)) {
+            proxy.gate.ask(client.address, peer).map_err(|refusal| {
+                self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
+                Unmet::Refused(refusal)
+            })?;
+            proxy.asked.set(Some(client.address));
+        }
+        Ok(client)
     }
 
     /// Reports the request that has been answered, if requests are reported.
@@ -268,4 +342,14 @@ impl Session<'_> {
         }
         self.stream.close_lingering(scratch, LINGER_TIME, LINGER_BYTES);
     }
+}
+
+/// Answers a request whose client is refused.
+#[cold]
+fn turn_away(response: &mut Responder<'_>, refusal: Refusal) -> Next {
+    response.close_after();
+    let retry_after = refusal.retry_after.map(|seconds| seconds.to_string()).unwrap_or_default();
+    let name = if retry_after.is_empty() { "" } else { "Retry-After" };
+    let _ = response.error_with(refusal.status(), refusal.sentence(), name, &retry_after); // the client may have gone
+    Next::Close { outcome: Outcome::Refused, unread: true }
 }

@@ -5,9 +5,11 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::sys::signal::SigSet;
 
+use crate::clients::Gate;
 use crate::connection::Connection;
 use crate::http::date::Date;
 use crate::http::limits::Limits;
+use crate::http::proxy_protocol::ProxyHeader;
 use crate::journal::ChildLog;
 use crate::scoreboard::Slot;
 use crate::service::Service;
@@ -40,9 +42,22 @@ pub(crate) struct Work<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) service: &'a Service,
     pub(crate) kit: Kit<'a>,
+    /// Where the process asks about the clients that a trusted proxy names.
+    pub(crate) gate: Gate<'a>,
+    /// What the PROXY protocol says of the connection, once its header is read.
+    pub(crate) header: Option<ProxyHeader>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    pub(crate) fn new(
+        connection: &'a Connection,
+        service: &'a Service,
+        kit: Kit<'a>,
+        gate: Gate<'a>,
+    ) -> Self {
+        Self { connection, service, kit, gate, header: None }
+    }
+
     /// The log of the process that serves the connection.
     pub(crate) fn journal(&self) -> ChildLog<'_> {
         ChildLog::new(&self.connection.identity, &self.service.name, Some(self.kit.slot))

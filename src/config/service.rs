@@ -14,7 +14,7 @@ use super::quantity::Time;
 use super::rlimits::RlimitKeys;
 use super::route::fields::build_fields;
 use super::route::{RouteRequests, RouteTable};
-use super::scalar::{Integer, Text};
+use super::scalar::{Flag, Integer, Text};
 use super::shape::Shape;
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
@@ -35,6 +35,8 @@ keys! {
         reserve: Option<Integer<0, 65_536>> = None,
         allow: List<Network> = List(Vec::new()),
         deny: List<Network> = List(Vec::new()),
+        trusted_proxies: List<Network> = List(Vec::new()),
+        proxy_protocol: Flag = Flag(false),
         user: Option<Account> = None,
         group: Option<Account> = None,
         confine: Confine = Confine::default(),
@@ -150,6 +152,7 @@ impl ServiceTable {
     /// Opens what the handlers of the service need. `max_duration`: that of all services.
     pub(super) fn build(self, place: &Place<'_>, name: &str, max_duration: Option<Time>) -> Option<Service> {
         let Self { keys, rlimits, protocol } = self;
+        keys.check_proxies(place, matches!(protocol, ProtocolKeys::Exec(_)));
         let rlimits = rlimits.build(place);
         let (protocol, refusal, idle_timeout) = match protocol {
             ProtocolKeys::Http(keys) => (build_site(keys, place).map(Protocol::Http), String::new(), None),
@@ -173,6 +176,8 @@ impl ServiceTable {
             reserve: keys.reserve.map_or(0, Integer::get),
             max_connections_per_source: keys.max_connections_per_source.map(Integer::get),
             access: AccessList { allow: Networks(keys.allow.0), deny: Networks(keys.deny.0) },
+            trusted_proxies: Networks(keys.trusted_proxies.0),
+            proxy_protocol: keys.proxy_protocol.0,
             refusal,
             idle_timeout,
             max_duration: keys.max_duration.or(max_duration).map(|Time(duration)| duration),
@@ -180,6 +185,24 @@ impl ServiceTable {
             confinement,
             leftover: keys.leftover,
         })
+    }
+}
+
+impl ServiceKeys {
+    /// Rejects what would trust every client, or no proxy at all.
+    fn check_proxies(&self, place: &Place<'_>, is_exec: bool) {
+        let (is_any, has_header) = (!self.trusted_proxies.0.is_empty(), self.proxy_protocol.0);
+        if has_header && !is_any {
+            place.key("proxy_protocol").reject(
+                "the proxies must be named: set trusted_proxies, such as [\"127.0.0.1\", \"::1\"]".to_owned(),
+            );
+        }
+        if is_exec && is_any && !has_header {
+            place.key("trusted_proxies").reject(
+                "a service with the protocol exec learns its clients by the PROXY protocol: set proxy_protocol = true"
+                    .to_owned(),
+            );
+        }
     }
 }
 

@@ -155,9 +155,9 @@ impl ForkServer {
                     }
                     self.fork_spare()?;
                 }
-                Ok(Some(Order::Serve(handover, connection, status))) => {
+                Ok(Some(Order::Serve(handover, connection, supplements))) => {
                     let slot = handover.slot;
-                    let start = Start { handover, connection, status };
+                    let start = Start { handover, connection, supplements };
                     self.keep_name(start.handover.listener);
                     if self.is_outdated()? {
                         self.report(&Report::Outdated { slot: Some(slot) })?;

@@ -48,9 +48,9 @@ impl ForkServer {
         self.supplies.touch();
         let mut buffer = [0; ORDER_MAX];
         match channel.receive_order(&mut buffer) {
-            Ok(Some(Order::Serve(handover, connection, status))) => {
+            Ok(Some(Order::Serve(handover, connection, supplements))) => {
                 self.keep_name(handover.listener);
-                self.start(Start { handover, connection, status })
+                self.start(Start { handover, connection, supplements })
             }
             Ok(None) => Outcome::Served.code(),
             Ok(Some(Order::ForkSpare)) | Err(_) => Outcome::SystemError.code(),

@@ -10,8 +10,9 @@ use nix::unistd::Pid;
 use super::ForkServer;
 use crate::child;
 use crate::child::work::Work;
+use crate::clients::Gate;
 use crate::connection::{Connection, Identity};
-use crate::handover::{Handover, Report};
+use crate::handover::{Handover, Report, Supplements};
 use crate::outcome::Outcome;
 use crate::scoreboard::Slot;
 use crate::sys;
@@ -21,8 +22,7 @@ use crate::sys;
 pub(super) struct Start<'a> {
     pub(super) handover: Handover<'a>,
     pub(super) connection: OwnedFd,
-    /// The status of the daemon, if its service shows it.
-    pub(super) status: Option<OwnedFd>,
+    pub(super) supplements: Supplements<OwnedFd>,
 }
 
 impl ForkServer {
@@ -36,7 +36,7 @@ impl ForkServer {
 
     /// Serves the connection, after [`Self::keep_name`]. Body of a child: returns the exit code.
     pub(super) fn start(&mut self, start: Start<'_>) -> u8 {
-        let Start { handover: Handover { id, peer, accepted_at, slot, .. }, connection, status } = start;
+        let Start { handover: Handover { id, peer, accepted_at, slot, .. }, connection, supplements } = start;
         // First of all: the supervisor may hand the connection over again if the fork server dies before this report.
         let reported = self.channel.report(&Report::Started { slot, pid: Pid::this().as_raw() });
         // A supervisor that was killed hands nothing over again: then the connection has this process alone.
@@ -45,13 +45,15 @@ impl ForkServer {
         }
         // Taken and not cloned: to count would write to its page.
         let listener = self.listener.take().unwrap_or_default();
-        let identity = Identity { id, peer, listener, accepted_at: sys::instant_of(accepted_at) };
+        let identity = Identity::new(id, peer, listener, sys::instant_of(accepted_at));
         let connection = Connection { socket: connection, identity };
         let code = match Slot::map(self.scoreboard.as_fd(), slot) {
             Ok(slot) => {
+                let Supplements { status, reports } = &supplements;
                 let output = self.program_output.as_ref().map(AsFd::as_fd);
                 let kit = self.supplies.kit(slot, output, status.as_ref().map(AsFd::as_fd));
-                child::run(&mut Work { connection: &connection, service: &self.service, kit })
+                let gate = reports.as_ref().map_or(Gate::Closed, |reports| Gate::Supervisor(reports.as_fd()));
+                child::run(&mut Work::new(&connection, &self.service, kit, gate))
             }
             Err(_) => Outcome::SystemError.code(),
         };

@@ -1,5 +1,6 @@
 //! One request and its response, as handlers see it.
 
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
@@ -10,13 +11,54 @@ use crate::confine::Confinement;
 use crate::connection::{Identity, Peer};
 use crate::http::body::Body;
 use crate::http::failure::Failure;
+use crate::http::forwarded::Forwarded;
 use crate::http::path::encode;
+use crate::http::proxy_protocol::ProxyHeader;
 use crate::http::request::Request;
 use crate::http::response::Responder;
 use crate::http::stream::Stream;
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::scoreboard::Slot;
+
+/// What the client of a request sees: as the connection shows it, or as trusted proxies say. The host is that of the
+/// request's authority.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientSide {
+    /// The client.
+    pub(crate) address: Peer,
+    /// It speaks TLS with a proxy.
+    pub(crate) is_https: bool,
+    /// The port that it has connected to, if a proxy says that, or the scheme by which it is known.
+    pub(crate) port: Option<u16>,
+    /// The address that it has connected to, if the PROXY protocol says that.
+    pub(crate) local: Option<SocketAddr>,
+}
+
+impl ClientSide {
+    /// That of a request without a proxy.
+    pub(crate) fn new(address: Peer) -> Self {
+        Self { address, is_https: false, port: None, local: None }
+    }
+
+    /// That of a connection whose header of the PROXY protocol names this client.
+    pub(crate) fn of_connection(address: Peer, header: &ProxyHeader) -> Self {
+        let local = header.addresses.map(|(_, local)| local);
+        Self { address, is_https: header.is_tls, port: local.map(|local| local.port()), local }
+    }
+
+    /// Adds what the fields of a request say.
+    pub(crate) fn hear(&mut self, said: &Forwarded<'_>) {
+        self.address = said.client.unwrap_or(self.address);
+        self.is_https = said.is_https.unwrap_or(self.is_https);
+        let default = said.is_https.map(|is_https| if is_https { 443 } else { 80 });
+        self.port = said.port.or(default).or(self.port);
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.is_https { "https" } else { "http" }
+    }
+}
 
 /// How the programs of a service run.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +73,7 @@ pub(crate) struct ProgramTerms<'c> {
 pub(crate) struct Setting<'c> {
     pub(crate) stream: &'c Stream<'c>,
     pub(crate) identity: &'c Identity,
+    pub(crate) client: ClientSide,
     pub(crate) journal: &'c ChildLog<'c>,
     pub(crate) slot: Slot,
     pub(crate) programs: ProgramTerms<'c>,
@@ -47,6 +90,7 @@ pub(crate) struct Exchange<'r, 'c> {
     pub(crate) response: &'r mut Responder<'c>,
     pub(crate) stream: &'c Stream<'c>,
     pub(crate) identity: &'c Identity,
+    pub(crate) client: ClientSide,
     pub(crate) journal: &'c ChildLog<'c>,
     pub(crate) slot: Slot,
     pub(crate) programs: ProgramTerms<'c>,
@@ -73,13 +117,14 @@ impl<'r, 'c> Exchange<'r, 'c> {
         response: &'r mut Responder<'c>,
         setting: Setting<'c>,
     ) -> Self {
-        let Setting { stream, identity, journal, slot, programs, login, status } = setting;
+        let Setting { stream, identity, client, journal, slot, programs, login, status } = setting;
         Self {
             request,
             body,
             response,
             stream,
             identity,
+            client,
             journal,
             slot,
             programs,
@@ -114,8 +159,8 @@ impl<'r, 'c> Exchange<'r, 'c> {
     }
 
     /// The client, for access lists.
-    pub(crate) fn client_peer(&self) -> &'c Peer {
-        &self.identity.peer
+    pub(crate) fn client_peer(&self) -> &Peer {
+        &self.client.address
     }
 
     /// Sends an error response. An outcome other than `Served` closes the connection, since its record shows the last

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Replaced by the host of the request.
 const HOST: &str = "{host}";
+/// Replaced by the scheme of the request, as a trusted proxy names it.
+const SCHEME: &str = "{scheme}";
 
 /// The target and the status.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,7 +31,7 @@ impl Redirect {
             exchange.response.error(400, "the redirect needs a host, and the request has none")?;
             return Ok(Outcome::Served);
         }
-        let mut location = self.to.replace(HOST, host);
+        let mut location = self.to.replace(HOST, host).replace(SCHEME, exchange.client.scheme());
         if self.keep_path {
             // Encoded from the decoded path, so that no byte of the client's is copied into the field unchecked.
             let path = &exchange.request.path;

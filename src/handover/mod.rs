@@ -25,8 +25,7 @@ pub(crate) const REPORT_MAX: usize = 4096;
 /// Bytes of the longest order: the name of a listener has up to 255 bytes, and a path is not sent.
 pub(crate) const ORDER_MAX: usize = 512;
 
-/// A connection for which a child is to be forked; its socket comes with the message, and for a service that shows the
-/// status of the daemon a report of it.
+/// A connection for which a child is to be forked; its socket comes with the message, and its supplements.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Handover<'a> {
     pub(crate) id: Id,
@@ -39,11 +38,20 @@ pub(crate) struct Handover<'a> {
     pub(crate) slot: u32,
 }
 
+/// What a child gets beside its connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Supplements<T> {
+    /// A report of the status of the daemon, for a service that shows it.
+    pub(crate) status: Option<T>,
+    /// The channel by which it reports clients, if its peer is a trusted proxy.
+    pub(crate) reports: Option<T>,
+}
+
 /// What the supervisor orders: from a fork server, or a connection from a spare.
 #[derive(Debug)]
 pub(crate) enum Order<'a> {
-    /// A child for this connection, and the status of the daemon if its service shows it.
-    Serve(Handover<'a>, OwnedFd, Option<OwnedFd>),
+    /// A child for this connection.
+    Serve(Handover<'a>, OwnedFd, Supplements<OwnedFd>),
     /// A child that waits for a connection.
     ForkSpare,
 }
@@ -51,8 +59,8 @@ pub(crate) enum Order<'a> {
 /// The message of an order.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum OrderMessage<'a> {
-    #[serde(borrow)]
-    Serve(Handover<'a>),
+    /// Whether the status of the daemon comes with it.
+    Serve(#[serde(borrow)] Handover<'a>, bool),
     ForkSpare,
 }
 
@@ -103,12 +111,13 @@ impl Channel {
         &self,
         handover: Handover<'_>,
         connection: BorrowedFd<'_>,
-        status: Option<BorrowedFd<'_>>,
+        supplements: Supplements<BorrowedFd<'_>>,
     ) -> io::Result<()> {
-        let message = OrderMessage::Serve(handover);
-        match status {
-            None => self.send(&message, &[connection], Patience::Never),
-            Some(status) => self.send(&message, &[connection, status], Patience::Never),
+        let message = OrderMessage::Serve(handover, supplements.status.is_some());
+        match (supplements.status, supplements.reports) {
+            (None, None) => self.send(&message, &[connection], Patience::Never),
+            (Some(one), None) | (None, Some(one)) => self.send(&message, &[connection, one], Patience::Never),
+            (Some(one), Some(other)) => self.send(&message, &[connection, one, other], Patience::Never),
         }
     }
 
@@ -134,10 +143,11 @@ impl Channel {
             return Ok(None);
         };
         match (decode(&buffer[..length])?, fds) {
-            (OrderMessage::Serve(handover), [Some(fd), status]) => {
-                Ok(Some(Order::Serve(handover, fd, status)))
+            (OrderMessage::Serve(handover, has_status), [Some(connection), one, other]) => {
+                let (status, reports) = if has_status { (one, other) } else { (None, one) };
+                Ok(Some(Order::Serve(handover, connection, Supplements { status, reports })))
             }
-            (OrderMessage::ForkSpare, [None, None]) => Ok(Some(Order::ForkSpare)),
+            (OrderMessage::ForkSpare, [None, None, None]) => Ok(Some(Order::ForkSpare)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -166,7 +176,7 @@ impl Channel {
     pub(crate) fn receive_report(&self) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
         let mut buffer = [0; REPORT_MAX];
         match sys::receive_message(self.as_fd(), &mut buffer, Patience::Never)? {
-            Some((length, [fd, _])) => Ok(Some((decode(&buffer[..length])?, fd))),
+            Some((length, [fd, ..])) => Ok(Some((decode(&buffer[..length])?, fd))),
             None => Ok(None),
         }
     }

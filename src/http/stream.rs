@@ -110,6 +110,31 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Receives as [`Self::receive`], but no byte after the first `end`.
+    pub(crate) fn receive_through(
+        &self,
+        end: u8,
+        buffer: &mut [u8],
+        deadline: Instant,
+    ) -> Result<usize, Interrupted> {
+        loop {
+            match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_PEEK) {
+                Ok(count) => {
+                    let found = buffer[..count].iter().position(|&byte| byte == end);
+                    return self.receive(&mut buffer[..found.map_or(count, |at| at + 1)], deadline);
+                }
+                Err(Errno::EAGAIN) => {
+                    if self.is_hurried() {
+                        return Err(Interrupted::TimedOut);
+                    }
+                    self.wait(PollFlags::POLLIN, deadline)?;
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Interrupted::Gone(errno.into())),
+            }
+        }
+    }
+
     /// Waits for bytes to receive within `budget`.
     pub(crate) fn wait_for_more(&self, budget: &mut TimeBudget) -> Result<(), Interrupted> {
         self.wait_within(PollFlags::POLLIN, budget)

@@ -28,7 +28,7 @@ pub(crate) fn log_access(access: &AccessEntry<'_>) {
     let text = |bytes: &[u8]| Some(escape_ascii(bytes)).filter(|text| !text.is_empty());
     let entry = Entry::new(Level::Info, ACCESS, access.line)
         .connection(identity, service, None)
-        .text("LSBAWS_CLIENT", access.client)
+        .optional_text("LSBAWS_CLIENT", identity.named_client().is_none().then_some(access.client))
         .text("LSBAWS_SCHEME", access.scheme)
         .optional_text("LSBAWS_USER", text(answered.user))
         .optional_text("LSBAWS_HOST", text(answered.host))

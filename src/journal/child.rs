@@ -160,7 +160,7 @@ impl<'a> ChildLog<'a> {
         what: std::fmt::Arguments<'_>,
         quote: &[u8],
     ) -> Entry {
-        let message = format_args!("{}: {what}", self.identity.peer);
+        let message = format_args!("{}: {what}", self.identity.describe_client());
         let entry = Entry::new(level, message_id, message).quote(quote);
         entry.connection(self.identity, self.service, None)
     }

@@ -99,6 +99,7 @@ impl Entry {
             .text("LSBAWS_SERVICE", service)
             .optional_text("LSBAWS_HANDLER", handler)
             .field("LSBAWS_PEER", identity.peer)
+            .optional("LSBAWS_CLIENT", identity.named_client().and_then(|client| client.ip()))
     }
 
     /// Adds what a child has written to its slot. lsbaws does not count what a program receives and sends.

@@ -30,7 +30,7 @@ pub(crate) use child::{ChildLog, child_descriptor, open_for_children};
 pub(crate) use events::*;
 pub(crate) use global::{change, close, destination, flush, next_event, open, writable};
 pub(crate) use line::{Destination, LineStyle};
-pub(crate) use record::{Record, RefusalRecord, record_connection, record_refusal};
+pub(crate) use record::{Record, RefusalNote, RefusalRecord, record_connection, record_refusal};
 pub(crate) use report::{print_failure, print_panic, report_failure};
 pub(crate) use settings::{Level, LogSettings, Target};
 pub(crate) use stream::open_stream;

@@ -41,6 +41,17 @@ pub(crate) struct Record<'a> {
     /// From accept to end.
     pub(crate) duration: Duration,
     pub(crate) snapshot: Snapshot,
+    /// Why its client was refused, after a proxy had named it.
+    pub(crate) refusal: Option<RefusalNote>,
+}
+
+/// Why a client was refused.
+#[derive(Debug)]
+pub(crate) struct RefusalNote {
+    /// The value of LSBAWS_REASON.
+    pub(crate) word: &'static str,
+    pub(crate) source: Option<Source>,
+    pub(crate) sentence: String,
 }
 
 /// Writes, or counts, the one record of a connection whose process has ended. Returns the value of `LSBAWS_OUTCOME`.
@@ -54,7 +65,7 @@ pub(crate) fn record_connection(record: &Record<'_>) -> &'static str {
     let level = record.level(outcome);
     let now = record.identity.accepted_at + record.duration;
     with_log(|log| {
-        log.record((kind, level), &record.identity.peer, now, || record.to_entry(outcome, kind, level));
+        log.record((kind, level), &record.identity.client(), now, || record.to_entry(outcome, kind, level));
         log.add_lost_messages(record.snapshot.lost_messages);
         log.add_lost_lines(record.snapshot.lost_lines);
     });
@@ -90,6 +101,12 @@ impl Record<'_> {
         }
     }
 
+    fn reason(&self, outcome: Option<Outcome>) -> Option<&'static str> {
+        let refused = self.refusal.as_ref().map(|refusal| refusal.word);
+        let header = self.snapshot.header_error.map(|_| "proxy_protocol");
+        refused.or(header).or_else(|| self.find_reason(outcome))
+    }
+
     fn to_entry(&self, outcome: Option<Outcome>, kind: Kind, level: Level) -> Entry {
         let Record { identity, usage, snapshot, .. } = self;
         let (end, exit_code, signal) = match self.exit {
@@ -110,7 +127,6 @@ impl Record<'_> {
             .optional("LSBAWS_EXIT_CODE", exit_code)
             .optional_text("LSBAWS_SIGNAL", signal.as_deref())
             .text("LSBAWS_OUTCOME", kind.word())
-            .optional_text("LSBAWS_REASON", self.find_reason(outcome))
             .optional_text("LSBAWS_CLIENT_GONE", snapshot.is_client_gone.then_some("yes"))
             .optional_text("LSBAWS_ORPHANS", self.has_orphans.then_some("yes"))
             .optional_text("LSBAWS_NOT_CONFINED", Some(self.gaps).filter(|gaps| !gaps.is_empty()))
@@ -121,6 +137,8 @@ impl Record<'_> {
             .field("LSBAWS_SYSTEM_USEC", usage.system.as_micros())
             .field("LSBAWS_MAXRSS_KIB", usage.max_rss_kib)
             .field("LSBAWS_MINOR_FAULTS", usage.minor_faults)
+            .optional_text("LSBAWS_REASON", self.reason(outcome))
+            .optional("LSBAWS_SOURCE", self.refusal.as_ref().and_then(|refusal| refusal.source))
             .snapshot(snapshot, self.is_program)
             .optional_text("LSBAWS_PROGRAM_END", snapshot.program.map(describe_program))
     }
@@ -136,7 +154,7 @@ struct Sentence<'a> {
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { identity, snapshot, exit, is_program, .. } = self.record;
-        write!(f, "{}: ", identity.peer)?;
+        write!(f, "{}: ", identity.describe_client())?;
         match (&snapshot.method, &snapshot.target) {
             (Some(method), Some(target)) => write!(f, "{method} {target}")?,
             (None, Some(line)) => write!(f, "\"{line}\"")?,
@@ -170,6 +188,12 @@ impl fmt::Display for Sentence<'_> {
 impl Sentence<'_> {
     fn write_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { snapshot, limit, terminated_by, has_orphans, .. } = self.record;
+        if let Some(RefusalNote { sentence, .. }) = &self.record.refusal {
+            write!(f, " ({sentence})")?;
+        }
+        if let Some(error) = snapshot.header_error {
+            write!(f, " ({error})")?;
+        }
         f.write_str(if snapshot.is_client_gone { " (the client has gone)" } else { "" })?;
         if let Some(end) = snapshot.program.filter(|&end| end != ProgramEnd::Exited(0)) {
             write!(f, " (its program: {})", describe_program(end))?;

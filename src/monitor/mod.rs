@@ -64,7 +64,7 @@ fn try_request(path: &Path) -> io::Result<Option<OwnedFd>> {
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     let mut greeting = [0; status::GREETING.len()];
     match sys::receive_message(socket.as_fd(), &mut greeting, Patience::Wait) {
-        Ok(Some((_, [Some(file), None]))) if greeting == *status::GREETING => Ok(Some(file)),
+        Ok(Some((_, [Some(file), ..]))) if greeting == *status::GREETING => Ok(Some(file)),
         Ok(None) => Ok(None),
         Ok(Some(_)) => Err(io::Error::other("this is not the status socket of lsbaws")),
         Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {

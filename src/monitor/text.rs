@@ -92,7 +92,7 @@ fn connection_row(connection: &ConnectionStatus) -> [String; 9] {
     };
     [
         connection.service.clone(),
-        connection.peer.clone(),
+        connection.client.as_ref().unwrap_or(&connection.peer).clone(),
         connection.pid.map_or_else(|| "-".into(), |pid| pid.to_string()),
         show_seconds(connection.age),
         connection.phase.clone(),

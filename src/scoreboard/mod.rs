@@ -9,6 +9,8 @@ mod slot;
 
 use std::fmt;
 
+use crate::refusal::HeaderError;
+
 pub(crate) use board::Scoreboard;
 pub(crate) use slot::{Slot, describe_target};
 
@@ -123,4 +125,6 @@ pub(crate) struct Snapshot {
     pub(crate) has_orphans: bool,
     /// The client had disconnected when its request failed.
     pub(crate) is_client_gone: bool,
+    /// Why the connection has no valid header of the PROXY protocol.
+    pub(crate) header_error: Option<HeaderError>,
 }

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::{Phase, ProgramEnd, Snapshot};
 use crate::escape::escape_ascii;
+use crate::refusal::HeaderError;
 use crate::sys::{self, PAGE};
 
 /// Bytes of a method, a target and a user that a slot has room for.
@@ -54,6 +55,8 @@ enum Number {
     Orphans,
     /// 1: the client had disconnected when its request failed.
     ClientGone,
+    /// What is wrong with the header of the PROXY protocol.
+    HeaderError,
     /// The process that was forked for the connection. The last number.
     Forked,
 }
@@ -225,6 +228,11 @@ impl Slot {
         self.store(Number::ClientGone, 1);
     }
 
+    /// The connection has no valid header of the PROXY protocol.
+    pub(crate) fn set_header_error(self, error: HeaderError) {
+        self.store(Number::HeaderError, error.to_number());
+    }
+
     /// Asks the child to begin no further request. A child that waits for one must be woken by a signal.
     pub(crate) fn ask_to_close(self) {
         self.words[Number::CloseAsked as usize].fetch_max(CLOSE, Relaxed);
@@ -283,6 +291,7 @@ impl Slot {
             lost_lines: self.load(Number::LostLines).min(LOST_MESSAGES_MAX),
             has_orphans: self.load(Number::Orphans) != 0,
             is_client_gone: self.load(Number::ClientGone) != 0,
+            header_error: HeaderError::from_number(self.load(Number::HeaderError)),
         }
     }
 
@@ -349,6 +358,7 @@ mod tests {
         slot.add_bytes_in(7);
         slot.set_orphans();
         slot.set_client_gone();
+        slot.set_header_error(HeaderError::Late);
         slot.enter(Phase::Writing);
         let snapshot = slot.read();
         assert_eq!(snapshot.method.as_deref(), Some("GET"));
@@ -358,9 +368,10 @@ mod tests {
             (Phase::Writing, Some(200), Some(2), 7)
         );
         assert!(snapshot.has_orphans && snapshot.is_client_gone);
+        assert_eq!(snapshot.header_error, Some(HeaderError::Late));
         scoreboard.give_back(slot);
         let snapshot = scoreboard.take().unwrap().read();
-        assert!(!snapshot.is_client_gone);
+        assert!(!snapshot.is_client_gone && snapshot.header_error.is_none());
         assert_eq!(
             (snapshot.phase, snapshot.requests, snapshot.method, snapshot.status, snapshot.has_orphans),
             (Phase::Starting, 0, None, None, false)

@@ -173,6 +173,8 @@ pub(crate) struct ConnectionStatus {
     pub(crate) id: String,
     pub(crate) service: String,
     pub(crate) peer: String,
+    /// The client that a trusted proxy has named.
+    pub(crate) client: Option<String>,
     /// None: its process has not started.
     pub(crate) pid: Option<i32>,
     pub(crate) phase: String,
@@ -243,6 +245,7 @@ pub(crate) mod tests {
             id: "1-2".into(),
             service: "web".into(),
             peer: "192.0.2.7:1234".into(),
+            client: None,
             pid: Some(77),
             phase: "handling".into(),
             age: 61.5,

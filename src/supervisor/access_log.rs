@@ -125,7 +125,7 @@ impl AccessLog {
             return journal::add_lost_lines(u64::from(!access::write_own(identity, service, answered)));
         }
         let ended = SystemTime::now();
-        let line = AccessLine { identity, service, client: None, scheme: "http", answered, ended };
+        let line = AccessLine::new(identity, service, answered, ended);
         let mut text = String::with_capacity(512);
         settings.format.write(&line, &mut text);
         match settings.target {

@@ -12,31 +12,34 @@ use crate::journal;
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
 use crate::service::Service;
-use crate::source::{Counted, Source};
+use crate::source::{Counted, Known, Source};
 
 /// The rules, and what is known of sources.
 #[derive(Debug)]
 pub(crate) struct Admission {
     rules: AdmissionRules,
     sources: Sources,
+    /// Those of clients that proxies have named.
+    named_sources: Sources,
 }
 
 impl Admission {
     pub(crate) fn new(rules: AdmissionRules) -> Self {
-        Self { rules, sources: Sources::default() }
+        Self { rules, sources: Sources::default(), named_sources: Sources::default() }
     }
 
     /// Sets other rules. The state of sources is dropped when other prefixes define other sources.
     pub(crate) fn reconfigure(&mut self, rules: AdmissionRules) {
         if rules.prefixes != self.rules.prefixes {
             self.sources.clear();
+            self.named_sources.clear();
         }
         self.rules = rules;
     }
 
     /// Whether the service has room for another connection.
     pub(crate) fn has_room(&self, service: &Service, children: &Children) -> bool {
-        service.max_connections.is_none_or(|max| children.count_of_service(&service.name, |_| true) < max)
+        service.max_connections.is_none_or(|max| children.count_of_service(&service.name) < max)
     }
 
     /// Whether a connection that arrives now may have a process, but for the per-source limits: see
@@ -46,17 +49,18 @@ impl Admission {
     /// The reason to refuse the connection.
     pub(crate) fn check_arrival(
         &mut self,
-        peer: &Peer,
+        client: &Peer,
+        known: Known,
         service: &Service,
         now: Instant,
     ) -> Result<(), Reason> {
-        if !self.rules.access.admits(peer) || !service.access.admits(peer) {
+        if !self.rules.access.admits(client) || !service.access.admits(client) {
             return Err(Reason::Denied);
         }
-        let mut counted = find_counted(peer, &self.rules);
-        counted.try_for_each(|source| {
-            self.sources.record_arrival(source, &self.rules, now).map_err(Reason::TooMuch)
-        })
+        let mut counted = find_counted(client, service, &self.rules);
+        let sources = if known == Known::ByProxy { &mut self.named_sources } else { &mut self.sources };
+        counted
+            .try_for_each(|source| sources.record_arrival(source, &self.rules, now).map_err(Reason::TooMuch))
     }
 
     /// Whether the source of a connection may have one more.
@@ -65,21 +69,22 @@ impl Admission {
     /// The reason to refuse the connection.
     pub(crate) fn check_source_limits(
         &self,
-        peer: &Peer,
+        client: &Peer,
+        known: Known,
         service: &Service,
         children: &Children,
     ) -> Result<(), Reason> {
-        for (source, factor) in find_counted(peer, &self.rules) {
+        for (source, factor) in find_counted(client, service, &self.rules) {
             let is_from = |peer: &Peer| source.contains(peer);
             let network = (factor > 1).then_some(source);
             let max = self.rules.max_connections_per_source.saturating_mul(factor);
-            if max > 0 && children.count_peers(is_from) >= max as usize {
+            if max > 0 && children.count_clients(None, known, is_from) >= max as usize {
                 let key = "limits.max_connections_per_source";
                 return Err(Reason::PerSourceLimit { network, count: max, key });
             }
             let max = service.max_connections_per_source.map(|max| max.saturating_mul(factor));
             if let Some(max) = max
-                && children.count_of_service(&service.name, is_from) >= max as usize
+                && children.count_clients(Some(&service.name), known, is_from) >= max as usize
             {
                 let key = "max_connections_per_source of the service";
                 return Err(Reason::PerSourceLimit { network, count: max, key });
@@ -90,13 +95,21 @@ impl Admission {
 
     /// Counts the outcome of a connection for its source, or against it. A client that disconnects during a response
     /// has lost interest, like many a viewer of a video: that is no failure here.
-    pub(crate) fn record_outcome(&mut self, peer: &Peer, outcome: Outcome, phase: Phase, now: Instant) {
-        for counted in find_counted(peer, &self.rules) {
+    pub(crate) fn record_outcome(
+        &mut self,
+        client: &Peer,
+        known: Known,
+        service: &Service,
+        (outcome, phase): (Outcome, Phase),
+        now: Instant,
+    ) {
+        let sources = if known == Known::ByProxy { &mut self.named_sources } else { &mut self.sources };
+        for counted in find_counted(client, service, &self.rules) {
             let (source, _) = counted;
             match outcome {
-                Outcome::Served => self.sources.record_served(source),
+                Outcome::Served => sources.record_served(source),
                 Outcome::ClientError if phase != Phase::Writing => {
-                    if let Some(penalty) = self.sources.record_failure(counted, &self.rules, now) {
+                    if let Some(penalty) = sources.record_failure(counted, &self.rules, now) {
                         journal::log_penalized(source, penalty.failures, penalty.time);
                     }
                 }
@@ -107,7 +120,7 @@ impl Admission {
 
     /// Sources that are penalized now.
     pub(crate) fn count_penalized(&self, now: Instant) -> usize {
-        self.sources.count_penalized(now)
+        self.sources.count_penalized(now) + self.named_sources.count_penalized(now)
     }
 
     /// Sources that are penalized now, and for how long.
@@ -121,8 +134,12 @@ impl Admission {
     }
 }
 
-/// What the limits count a peer by, if it is not exempt.
-fn find_counted(peer: &Peer, rules: &AdmissionRules) -> impl Iterator<Item = Counted> + use<> {
-    let is_counted = !rules.exempt.contains(peer);
-    Source::find_all(peer, rules.prefixes).filter(move |_| is_counted)
+/// What the limits count a client by, if it is neither exempt nor a trusted proxy.
+fn find_counted(
+    client: &Peer,
+    service: &Service,
+    rules: &AdmissionRules,
+) -> impl Iterator<Item = Counted> + use<> {
+    let is_counted = !rules.exempt.contains(client) && !service.trusts(client);
+    Source::find_all(client, rules.prefixes).filter(move |_| is_counted)
 }

@@ -8,13 +8,15 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::fork_server::{Spare, Taker};
+use super::refusal::Reason;
 use super::shedding::{Candidate, Request};
 use super::statistics::Traffic;
 use crate::child::WAKE_UP;
-use crate::connection::{Connection, Identity, IdleWatch};
+use crate::connection::{Connection, Identity, IdleWatch, Peer};
 use crate::outcome::TerminatedBy;
 use crate::scoreboard::{Phase, Slot};
 use crate::service::{Protocol, Service};
+use crate::source::Known;
 use crate::sys::{self, Escalation, GRACE};
 
 /// How long a fork server or a spare may take to start a process.
@@ -50,11 +52,25 @@ pub(crate) struct Child {
     pub(super) requested: Option<Request>,
     /// What the statistics have of it already, and since when.
     counted: (Traffic, Instant),
+    /// By which it reports clients, if its peer is a trusted proxy.
+    pub(super) reports: Option<OwnedFd>,
+    /// Clients that it has reported.
+    pub(super) reported: u64,
+    /// It counts for the client that it has reported last.
+    pub(super) is_counted: bool,
+    /// Why the last of them was refused.
+    refused: Option<Reason>,
 }
 
 impl Child {
     /// The child of a connection that was handed over.
-    pub(crate) fn new(connection: Connection, service: &Arc<Service>, slot: Slot, taker: Taker) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        service: &Arc<Service>,
+        slot: Slot,
+        taker: Taker,
+        reports: Option<OwnedFd>,
+    ) -> Self {
         let Connection { socket, identity } = connection;
         let end = service.deadline(&identity).map(|end| match service.protocol {
             // The session checks the deadline itself, and answers.
@@ -62,7 +78,8 @@ impl Child {
             Protocol::Exec(_) => end,
         });
         let process = Process::Awaited { socket: Some(socket), taker, since: Instant::now() };
-        Self { escalation: end.map(Escalation::new), ..Self::with_process(identity, service, slot, process) }
+        let escalation = end.map(Escalation::new);
+        Self { escalation, reports, ..Self::with_process(identity, service, slot, process) }
     }
 
     /// A connection that this process has served itself.
@@ -87,6 +104,10 @@ impl Child {
             escalation: None,
             idle: None,
             requested: None,
+            reports: None,
+            reported: 0,
+            is_counted: false,
+            refused: None,
         }
     }
 
@@ -116,6 +137,35 @@ impl Child {
             Process::Running { server, .. } => Some(server),
             Process::Awaited { .. } | Process::Own => None,
         }
+    }
+
+    pub(crate) fn reports(&self) -> Option<&OwnedFd> {
+        self.reports.as_ref()
+    }
+
+    /// How its client is known.
+    pub(crate) fn known(&self) -> Known {
+        if self.service.trusts(&self.identity.peer) { Known::ByProxy } else { Known::ByKernel }
+    }
+
+    /// The client that it counts for, among those that are known in this way. A connection of a proxy that waits for a
+    /// request counts for none.
+    pub(crate) fn counted_client(&self, known: Known) -> Option<Peer> {
+        match self.known() {
+            own if own != known => None,
+            Known::ByKernel => Some(self.identity.peer),
+            Known::ByProxy if !self.is_counted || self.slot.phase() == Phase::Idle => None,
+            Known::ByProxy => Some(self.identity.client()),
+        }
+    }
+
+    /// Why the client that it has reported last is refused.
+    pub(crate) fn refused(&self) -> Option<&Reason> {
+        self.refused.as_ref()
+    }
+
+    pub(crate) fn set_refused(&mut self, reason: Option<Reason>) {
+        self.refused = reason;
     }
 
     pub(crate) fn gaps(&self) -> &str {

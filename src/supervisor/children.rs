@@ -14,6 +14,7 @@ use super::shedding::Request;
 use super::statistics::Traffic;
 use crate::connection::{IdleWatch, Peer};
 use crate::outcome::TerminatedBy;
+use crate::source::Known;
 use crate::sys::Escalation;
 
 /// How often to look for connections whose process does not start.
@@ -208,16 +209,29 @@ impl Children {
         self.entries.len()
     }
 
-    /// Connections of peers that `is_counted` accepts. They are counted when it matters rather than kept count of:
-    /// nothing can be forgotten or counted twice.
-    pub(crate) fn count_peers(&self, is_counted: impl Fn(&Peer) -> bool) -> usize {
-        self.entries.iter().filter(|child| is_counted(&child.identity.peer)).count()
+    /// Connections of clients that `is_counted` accepts, of all services or of one. They are counted when it matters rather
+    /// than kept count of: nothing can be forgotten or counted twice.
+    pub(crate) fn count_clients(
+        &self,
+        service: Option<&str>,
+        known: Known,
+        is_counted: impl Fn(&Peer) -> bool,
+    ) -> usize {
+        let of_service =
+            self.entries.iter().filter(|child| service.is_none_or(|name| child.service.name == name));
+        of_service
+            .filter(|child| child.counted_client(known).is_some_and(|client| is_counted(&client)))
+            .count()
     }
 
-    /// The same for one service, by its name: connections from before a reload count as well.
-    pub(crate) fn count_of_service(&self, service: &str, is_counted: impl Fn(&Peer) -> bool) -> usize {
-        let of_service = self.entries.iter().filter(|child| child.service.name == service);
-        of_service.filter(|child| is_counted(&child.identity.peer)).count()
+    /// Connections of one service, by its name: those from before a reload count as well.
+    pub(crate) fn count_of_service(&self, service: &str) -> usize {
+        self.entries.iter().filter(|child| child.service.name == service).count()
+    }
+
+    /// The child with this slot.
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Child> {
+        self.position(slot).map(|position| &mut self.entries[position])
     }
 
     /// The oldest first.

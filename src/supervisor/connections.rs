@@ -24,10 +24,10 @@ use super::reserves::Reserves;
 use super::settings::Settings;
 use super::statistics::Statistics;
 use super::uplinks::Uplinks;
-use crate::child::in_place::End;
 use crate::connection::Connection;
 use crate::journal;
 use crate::service::{Service, Watch};
+use crate::source::Known;
 use crate::status::Places;
 
 /// All connections, and what decides about them.
@@ -90,7 +90,7 @@ impl Connections {
     /// The service has room for another connection.
     pub(crate) fn has_room_for(&self, service: &Service) -> bool {
         let Self { children, max, .. } = self;
-        let count = |name: &str| children.count_of_service(name, |_| true);
+        let count = |name: &str| children.count_of_service(name);
         self.backpressure.is_open_for(&service.name)
             && self.admission.has_room(service, children)
             && self.reserves.has_room(&service.name, max.saturating_sub(children.count()), count)
@@ -122,12 +122,18 @@ impl Connections {
     fn check(&mut self, connection: &Connection, service: &Service, now: Instant) -> Result<(), Reason> {
         self.statistics.record_accepted(&service.name, now);
         let peer = &connection.identity.peer;
-        self.admission.check_arrival(peer, service, now)?;
+        if service.trusts(peer) {
+            return Ok(()); // see `judge_client`
+        }
+        if service.proxy_protocol {
+            return Err(Reason::NoProxy);
+        }
+        self.admission.check_arrival(peer, Known::ByKernel, service, now)?;
         let Self { admission, children, .. } = self;
-        admission.check_source_limits(peer, service, children).or_else(|_| {
+        admission.check_source_limits(peer, Known::ByKernel, service, children).or_else(|_| {
             // A client that reconnects at once may arrive before its previous child is reaped.
             self.handle_events(now);
-            self.admission.check_source_limits(peer, service, &self.children)
+            self.admission.check_source_limits(peer, Known::ByKernel, service, &self.children)
         })
     }
 
@@ -149,9 +155,15 @@ impl Connections {
                 if let Some(spare) = child.spare() {
                     let _ = self.events.change(&spare.pidfd, Event::Child(child.slot().index())); // cannot fail
                 }
+                if let Some(reports) = child.reports() {
+                    let _ = self.events.add(reports, Event::Client(child.slot().index())); // without, no client is served
+                }
                 self.children.add(child);
             }
-            Err((connection, error)) => self.defer(connection, service, error, now),
+            Err(failed) => {
+                let (connection, error) = *failed;
+                self.defer(connection, service, error, now);
+            }
         }
     }
 
@@ -175,14 +187,6 @@ impl Connections {
         if let Some(expired) = self.backpressure.defer(connection, service, error, now) {
             self.refuse_expired(expired, now);
         }
-    }
-
-    /// Serves a connection in this process, and records it.
-    pub(crate) fn serve_in_place(&mut self, connection: Connection, service: &Arc<Service>) -> End {
-        let (child, end) = self.launcher.serve_in_place(connection, service);
-        self.record_in_place(&child, &end);
-        self.launcher.release(child.slot(), false);
-        end
     }
 
     fn refuse(&mut self, connection: Connection, service: &Service, reason: &Reason, now: Instant) {
@@ -230,6 +234,7 @@ impl Connections {
                 Event::Output(id) => self.outputs.read(id, now),
                 Event::Uplink(server) => self.receive_messages(server, now),
                 Event::Writer(id) => self.access_log.receive(id, now),
+                Event::Client(slot) => self.judge_client(slot, now),
             }
         }
     }

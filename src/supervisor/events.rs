@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Uplink(u32),
     /// The writer of access lines with this number has reported, or has exited.
     Writer(u32),
+    /// The child with this slot has reported a client, or has closed its channel.
+    Client(u32),
 }
 
 impl Event {
@@ -40,6 +42,7 @@ impl Event {
             Self::Output(id) => (3, id),
             Self::Uplink(id) => (4, id),
             Self::Writer(id) => (5, id),
+            Self::Client(slot) => (6, slot),
         };
         kind << 32 | u64::from(number)
     }
@@ -53,7 +56,8 @@ impl Event {
             2 => Self::Report(number),
             3 => Self::Output(number),
             4 => Self::Uplink(number),
-            _ => Self::Writer(number),
+            5 => Self::Writer(number),
+            _ => Self::Client(number),
         }
     }
 }
@@ -125,6 +129,7 @@ mod tests {
             Event::Output(0),
             Event::Uplink(u32::MAX),
             Event::Writer(1),
+            Event::Client(9),
         ] {
             assert_eq!(Event::from_word(event.to_word()), event);
         }

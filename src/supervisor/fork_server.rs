@@ -18,7 +18,7 @@ use super::uplinks::Uplinks;
 use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
 use crate::handover::briefing::Briefing;
-use crate::handover::{Channel, Handover};
+use crate::handover::{Channel, Handover, Supplements};
 use crate::journal::{self, Destination, LineStyle};
 use crate::scoreboard::Slot;
 use crate::service::Service;
@@ -195,7 +195,7 @@ impl ForkServer {
         &mut self,
         connection: &Connection,
         slot: Slot,
-        status: Option<BorrowedFd<'_>>,
+        supplements: Supplements<BorrowedFd<'_>>,
     ) -> io::Result<Taker> {
         let identity = &connection.identity;
         let handover = || Handover {
@@ -206,12 +206,12 @@ impl ForkServer {
             slot: slot.index(),
         };
         let (server, socket) = (self.id, connection.socket.as_fd());
-        let takes = |spare: &Spare| spare.channel.hand_over(handover(), socket, status).is_ok();
+        let takes = |spare: &Spare| spare.channel.hand_over(handover(), socket, supplements).is_ok();
         if let Some(index) = self.spares.iter().position(takes) {
             return Ok(Taker { server, spare: Some(self.spares.swap_remove(index)) });
         }
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        channel.hand_over(handover(), socket, status).map(|()| Taker { server, spare: None })
+        channel.hand_over(handover(), socket, supplements).map(|()| Taker { server, spare: None })
     }
 
     pub(crate) fn channel(&self) -> Option<&Channel> {

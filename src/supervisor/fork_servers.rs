@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::fork_server::{ForkServer, Shared, State, Taker, Template};
 use crate::connection::Connection;
+use crate::handover::Supplements;
 use crate::journal;
 use crate::scoreboard::Slot;
 use crate::service::{Service, Services};
@@ -186,7 +187,7 @@ impl ForkServers {
         connection: &Connection,
         service: &Service,
         slot: Slot,
-        status: Option<BorrowedFd<'_>>,
+        supplements: Supplements<BorrowedFd<'_>>,
     ) -> io::Result<Taker> {
         self.round = self.round.wrapping_add(1);
         let is_its = |server: &ForkServer| {
@@ -203,7 +204,7 @@ impl ForkServers {
         for turn in 0..ready {
             let at = (self.round + turn) % ready;
             let Some(server) = self.servers.iter_mut().filter(|server| is_its(server)).nth(at) else { break };
-            match server.hand_over(connection, slot, status) {
+            match server.hand_over(connection, slot, supplements) {
                 Ok(taker) => return Ok(taker),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     last = io::Error::other("its fork server has too many to fork for");

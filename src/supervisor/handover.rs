@@ -11,10 +11,24 @@ use super::settings::{Model, Settings};
 use crate::child::in_place::{self, End};
 use crate::child::supplies::{ChildSettings, Supplies};
 use crate::child::work::Work;
+use crate::clients::{Decide, Gate};
 use crate::connection::Connection;
+use crate::handover::Supplements;
 use crate::scoreboard::{Scoreboard, Slot};
 use crate::service::Service;
 use crate::sys;
+
+/// The two ends of the channel by which the child of this connection reports clients, if its peer is a trusted proxy.
+fn open_reports(
+    connection: &Connection,
+    service: &Service,
+) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    if !service.trusts(&connection.identity.peer) {
+        return Ok((None, None));
+    }
+    let (ours, theirs) = sys::open_channel()?;
+    Ok((Some(ours), Some(theirs)))
+}
 
 /// Gives connections a slot and a fork server.
 #[derive(Debug)]
@@ -80,34 +94,46 @@ impl Launcher {
         &mut self,
         connection: Connection,
         service: &Arc<Service>,
-    ) -> Result<Child, (Connection, io::Error)> {
+    ) -> Result<Child, Box<(Connection, io::Error)>> {
         let Some(slot) = self.scoreboard.take() else {
-            return Err((connection, io::Error::from_raw_os_error(libc::EAGAIN)));
+            return Err(Box::new((connection, io::Error::from_raw_os_error(libc::EAGAIN))));
         };
-        let status = self.status.as_deref().filter(|_| service.shows_status());
-        match self.fork_servers.hand_over(&connection, service, slot, status.map(AsFd::as_fd)) {
-            Ok(taker) => Ok(Child::new(connection, service, slot, taker)),
+        let status = self.status.as_deref().filter(|_| service.shows_status()).map(AsFd::as_fd);
+        let fork_servers = &mut self.fork_servers;
+        let handed_over = open_reports(&connection, service).and_then(|(ours, theirs)| {
+            let supplements = Supplements { status, reports: theirs.as_ref().map(AsFd::as_fd) };
+            Ok((fork_servers.hand_over(&connection, service, slot, supplements)?, ours))
+        });
+        match handed_over {
+            Ok((taker, reports)) => Ok(Child::new(connection, service, slot, taker, reports)),
             Err(error) => {
                 self.scoreboard.give_back(slot);
-                Err((connection, error))
+                Err(Box::new((connection, error)))
             }
         }
     }
 
     /// Serves a connection in this very process: the model `iterative`, and a single connection that was handed in. Needs
     /// [`Self::has_slot`].
-    pub(crate) fn serve_in_place(&mut self, connection: Connection, service: &Arc<Service>) -> (Child, End) {
+    pub(crate) fn serve_in_place(
+        &mut self,
+        connection: Connection,
+        service: &Arc<Service>,
+        decide: &Decide<'_>,
+    ) -> (Child, End) {
         let slot = self.scoreboard.take().unwrap_or_else(|| unreachable!("callers check `has_slot`"));
         let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings, None));
         let status = self.status.as_deref().filter(|_| service.shows_status()).map(AsFd::as_fd);
-        let end = in_place::serve(&mut Work {
-            connection: &connection,
-            service,
-            kit: supplies.kit(slot, None, status),
-        });
+        let kit = supplies.kit(slot, None, status);
+        let end = in_place::serve(&mut Work::new(&connection, service, kit, Gate::Own(decide)));
         let Connection { socket, identity } = connection;
         drop(socket); // the client need not wait for the record
         (Child::in_place(identity, service, slot, end.terminated_by), end)
+    }
+
+    /// Clients that a child may report: one for each request, and one for the connection.
+    pub(crate) fn max_reports(&self) -> u64 {
+        self.settings.http.max_requests.saturating_add(1)
     }
 
     /// Takes back the slot of a connection that has ended. `has_orphans`: a process of some connection still runs that may

@@ -10,6 +10,7 @@ mod admission;
 mod backpressure;
 mod child;
 mod children;
+mod clients;
 mod connections;
 mod error;
 mod events;

@@ -12,7 +12,7 @@ use super::events::Event;
 use super::orphans::Found;
 use crate::child::in_place::End;
 use crate::handover::leftovers;
-use crate::journal::{self, Record};
+use crate::journal::{self, Record, RefusalNote};
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
 use crate::service::Protocol;
@@ -195,6 +195,11 @@ impl Connections {
             usage,
             duration,
             snapshot,
+            refusal: child.refused().map(|reason| RefusalNote {
+                word: reason.word(),
+                source: self.admission.source_of(&identity.client()),
+                sentence: reason.to_string(),
+            }),
         });
         self.statistics.record_traffic(&service.name, traffic, since, now);
         self.statistics.record_ended(&service.name, outcome, duration, usage);
@@ -202,7 +207,8 @@ impl Connections {
         if let Exit::Exited(code) = exit
             && let Some(outcome) = Outcome::from_code(code).filter(|_| !is_program)
         {
-            self.admission.record_outcome(&identity.peer, outcome, phase, now);
+            let how = (outcome, phase);
+            self.admission.record_outcome(&identity.client(), child.known(), service, how, now);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::capacity::SystemLimit;
 use crate::connection::Connection;
 use crate::journal::{self, RefusalRecord};
 use crate::outcome::Outcome;
+use crate::refusal::{Cause, Refusal};
 use crate::service::Service;
 use crate::source::Source;
 use crate::sys;
@@ -30,14 +31,22 @@ const LINGERING_MAX: usize = 256;
 const DISCARD_MAX: usize = 1 << 20;
 
 /// The words of [`Reason::word`].
-pub(crate) const REASONS: [&str; 5] =
-    ["denied", "max_connections_per_source", "max_rate_per_source", "penalty", "no_process"];
+pub(crate) const REASONS: [&str; 6] = [
+    "denied",
+    "max_connections_per_source",
+    "max_rate_per_source",
+    "penalty",
+    "no_process",
+    "proxy_protocol",
+];
 
 /// Why a connection gets no process.
 #[derive(Debug)]
 pub(crate) enum Reason {
     /// The access lists of `[limits]` or of the service exclude the client.
     Denied,
+    /// The service takes connections of proxies only, and the peer is no trusted one.
+    NoProxy,
     /// Its source, or that wider network, has that many connections already, which the key allows at most.
     PerSourceLimit {
         network: Option<Source>,
@@ -54,6 +63,7 @@ impl Reason {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Denied => "denied",
+            Self::NoProxy => "proxy_protocol",
             Self::PerSourceLimit { .. } => "max_connections_per_source",
             Self::TooMuch(TooMuch::Rate(_)) => "max_rate_per_source",
             Self::TooMuch(TooMuch::Penalty(_)) => "penalty",
@@ -65,30 +75,16 @@ impl Reason {
         if matches!(self, Self::NoProcess(..)) { Outcome::SystemError } else { Outcome::Refused }
     }
 
-    fn status(&self) -> u16 {
-        if matches!(self, Self::Denied) { 403 } else { 503 }
-    }
-
-    /// Seconds after which another try is worthwhile.
-    fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::Denied => None,
-            Self::TooMuch(TooMuch::Rate(time) | TooMuch::Penalty(time)) => {
-                Some(sys::whole_seconds(*time).max(1))
-            }
-            Self::PerSourceLimit { .. } | Self::NoProcess(..) => Some(5),
-        }
-    }
-
-    /// The sentence for the client.
-    fn sentence(&self) -> &'static str {
-        match self {
-            Self::Denied => "this address is not allowed to connect",
-            Self::PerSourceLimit { .. } => "too many connections from this address",
-            Self::TooMuch(TooMuch::Rate(_)) => "too many connections in a short time",
-            Self::TooMuch(TooMuch::Penalty(_)) => "too many bad requests",
-            Self::NoProcess(..) => "the server cannot start another process",
-        }
+    /// What the client reads.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let (cause, retry_after) = match self {
+            Self::Denied | Self::NoProxy => (Cause::Denied, None),
+            Self::TooMuch(TooMuch::Rate(time)) => (Cause::Rate, Some(sys::whole_seconds(*time).max(1))),
+            Self::TooMuch(TooMuch::Penalty(time)) => (Cause::Penalty, Some(sys::whole_seconds(*time).max(1))),
+            Self::PerSourceLimit { .. } => (Cause::PerSourceLimit, Some(5)),
+            Self::NoProcess(..) => (Cause::NoProcess, Some(5)),
+        };
+        Refusal { cause, retry_after }
     }
 }
 
@@ -96,6 +92,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoProxy => f.write_str("not in \"trusted_proxies\" (proxy_protocol)"),
             Self::Denied => f.write_str("denied by \"allow\" and \"deny\""),
             Self::PerSourceLimit { network: None, count, key } => {
                 write!(f, "its source already has {count} connections ({key})")
@@ -151,10 +148,12 @@ impl Refusals {
         access_log: &mut AccessLog,
         now: Instant,
     ) {
+        let Refusal { retry_after, .. } = reason.refusal();
+        let (status, why) = (reason.refusal().status(), reason.refusal().sentence());
         journal::record_refusal(&RefusalRecord {
             identity: &connection.identity,
             service: &service.name,
-            status: service.is_http().then(|| reason.status()),
+            status: service.is_http().then_some(status),
             outcome: reason.outcome(),
             reason: reason.word(),
             source,
@@ -163,11 +162,14 @@ impl Refusals {
         });
         self.count += 1;
         let fd = connection.socket.as_raw_fd();
-        let answer = service.refuse(reason.status(), reason.sentence(), reason.retry_after());
+        let answer = service.refuse(status, why, retry_after);
         if service.is_http() {
             let content = answer.split_once("\r\n\r\n").map_or(0, |(_, content)| content.len() as u64);
-            let answered = Answered { status: reason.status(), content, ..Answered::default() };
-            access_log.write(&connection.identity, &service.name, &answered);
+            access_log.write(
+                &connection.identity,
+                &service.name,
+                &Answered { status, content, ..Answered::default() },
+            );
         }
         if !answer.is_empty() {
             // A peer that has gone, or cannot take 300 bytes, gets no answer.

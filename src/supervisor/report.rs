@@ -171,7 +171,7 @@ fn describe_services(
 fn find_sources(connections: &Connections, children: &[&Child], now: Instant) -> Vec<SourceStatus> {
     let admission = &connections.admission;
     let mut counts: HashMap<Source, usize> = HashMap::new();
-    for source in children.iter().filter_map(|child| admission.source_of(&child.identity().peer)) {
+    for source in children.iter().filter_map(|child| admission.source_of(&child.identity().client())) {
         *counts.entry(source).or_default() += 1;
     }
     let penalized = admission.list_penalized(now);
@@ -197,6 +197,7 @@ fn describe(child: &Child, now: Instant) -> ConnectionStatus {
         id: identity.id.to_string(),
         service: child.service().name.clone(),
         peer: identity.peer.to_string(),
+        client: identity.named_client().map(|client| client.to_string()),
         pid: child.pid().map(Pid::as_raw),
         phase: snapshot.phase.word().into(),
         age: now.saturating_duration_since(identity.accepted_at).as_secs_f64(),

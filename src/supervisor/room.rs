@@ -44,7 +44,7 @@ impl Connections {
         let Self { children, admission, reserves, .. } = self;
         let mut services = vec![service.name.as_str()];
         if admission.has_room(service, children) {
-            services.extend(reserves.find_exceeded(|name| children.count_of_service(name, |_| true)));
+            services.extend(reserves.find_exceeded(|name| children.count_of_service(name)));
         }
         let is_asked = |service: &Service| service.is_http() && services.contains(&service.name.as_str());
         let asked: Vec<_> = children.iter().filter(|child| is_asked(child.service())).collect();

@@ -55,7 +55,7 @@ impl fmt::Display for Activity<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (identity, service) = (self.child.identity(), self.child.service());
         let snapshot = self.child.slot().read();
-        write!(f, "{} at {}: ", identity.peer, service.name)?;
+        write!(f, "{} at {}: ", identity.describe_client(), service.name)?;
         if let (Some(method), Some(target)) = (snapshot.method, snapshot.target) {
             write!(f, "{method} {target}, ")?;
         }

@@ -37,9 +37,9 @@ pub(crate) fn open_channel() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Descriptors that come with one message, the first ones first.
-pub(super) type Received = [Option<OwnedFd>; 2];
+pub(super) type Received = [Option<OwnedFd>; 3];
 
-/// Sends `bytes` and copies of up to two descriptors as one message over a datagram or sequenced-packet socket.
+/// Sends `bytes` and copies of up to three descriptors as one message over a datagram or sequenced-packet socket.
 ///
 /// # Errors
 /// Those of sendmsg(2); with `Patience::Never` EAGAIN when the receiver has not read enough.
@@ -57,7 +57,8 @@ pub(crate) fn send_message(
         };
         let result = match fds {
             [fd] => send_with(&[fd.as_raw_fd()]),
-            [first, second, ..] => send_with(&[first.as_raw_fd(), second.as_raw_fd()]),
+            [one, two] => send_with(&[one.as_raw_fd(), two.as_raw_fd()]),
+            [one, two, three, ..] => send_with(&[one.as_raw_fd(), two.as_raw_fd(), three.as_raw_fd()]),
             // The call that sends responses: a child has its code already.
             [] => send(channel.as_raw_fd(), bytes, flags),
         };
@@ -78,7 +79,7 @@ pub(crate) fn receive_message(
     bytes: &mut [u8],
     patience: Patience,
 ) -> io::Result<Option<(usize, Received)>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(bytes)];
     let flags = match patience {
@@ -94,7 +95,7 @@ pub(crate) fn receive_message(
         }
     };
     let fds = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => Some([fds.next(), fds.next()]),
+        RecvAncillaryMessage::ScmRights(mut fds) => Some([fds.next(), fds.next(), fds.next()]),
         _ => None,
     });
     if received.flags.contains(ReturnFlags::TRUNC) {

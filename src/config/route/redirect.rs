@@ -40,13 +40,16 @@ impl RedirectKeys {
 
 fn check_target(to: Option<Text>, keep_path: bool) -> Result<String, String> {
     let Text(to) = to.unwrap_or_default();
-    let is_target = to.starts_with('/') || to.starts_with("http://") || to.starts_with("https://");
+    let is_target = to.starts_with('/')
+        || ["http://", "https://", "{scheme}://"].iter().any(|scheme| to.starts_with(scheme));
     if !is_target || !to.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("expected a URL such as \"https://example.org/\" or a path, found {to:?}"));
     }
-    if let Some(rest) = to.split('{').skip(1).find(|rest| !rest.starts_with("host}")) {
+    if let Some(rest) =
+        to.split('{').skip(1).find(|rest| !rest.starts_with("host}") && !rest.starts_with("scheme}"))
+    {
         let name = rest.split_inclusive('}').next().unwrap_or_default();
-        return Err(format!("expected {{host}} as the only placeholder, found {{{name}"));
+        return Err(format!("expected {{host}} or {{scheme}} as placeholders, found {{{name}"));
     }
     if keep_path && to.contains(['?', '#']) {
         return Err(format!("expected a URL without query or fragment when keep_path = true, found {to:?}"));

@@ -44,7 +44,7 @@ pub(crate) fn describe_request(
         ("SERVER_PROTOCOL", if request.minor == 0 { "HTTP/1.0" } else { "HTTP/1.1" }),
         ("REQUEST_METHOD", request.method),
         ("REQUEST_URI", &to_origin_form(request.target)),
-        ("REQUEST_SCHEME", "http"),
+        ("REQUEST_SCHEME", exchange.client.scheme()),
         ("QUERY_STRING", request.query.unwrap_or("")),
         // php-cgi refuses to run without it.
         ("REDIRECT_STATUS", "200"),
@@ -74,13 +74,18 @@ pub(crate) fn describe_request(
     {
         set("CONTENT_TYPE", bytes(content_type));
     }
-    match exchange.identity.peer {
+    if exchange.client.is_https {
+        set("HTTPS", OsStr::new("on"));
+    }
+    match exchange.client.address {
         Peer::Inet(peer) => {
             let address = peer.ip().to_string();
             set("REMOTE_ADDR", OsStr::new(&address));
             // The address, since its name is not looked up (section 4.1.9).
             set("REMOTE_HOST", OsStr::new(&address));
-            set("REMOTE_PORT", OsStr::new(&peer.port().to_string()));
+            if peer.port() != 0 {
+                set("REMOTE_PORT", OsStr::new(&peer.port().to_string()));
+            }
         }
         Peer::Unix { .. } | Peer::Unknown => set("REMOTE_ADDR", OsStr::new("")),
     }
@@ -91,10 +96,11 @@ pub(crate) fn describe_request(
     if !request.authority.is_empty() {
         set("HTTP_HOST", OsStr::new(request.authority));
     }
-    let (address, port) = local_address(exchange.stream.socket()).unwrap_or_default();
+    let named = exchange.client.local.map(|local| (local.ip().to_string(), local.port()));
+    let (address, port) = named.or_else(|| local_address(exchange.stream.socket())).unwrap_or_default();
     let (host, named_port) = split_authority(request.authority);
     set("SERVER_NAME", OsStr::new(if host.is_empty() { address.as_str() } else { host }));
-    let own_port = if port == 0 { 80 } else { port };
+    let own_port = exchange.client.port.unwrap_or(if port == 0 { 80 } else { port });
     set("SERVER_PORT", OsStr::new(&named_port.parse().unwrap_or(own_port).to_string()));
     if !address.is_empty() {
         set("SERVER_ADDR", OsStr::new(&address));

@@ -1,0 +1,60 @@
+//! The header of the PROXY protocol, by which a proxy introduces its client: read before anything else of the connection.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::work::Work;
+use crate::connection::Peer;
+use crate::http::budget::TimeBudget;
+use crate::http::proxy_protocol::{self, ProxyHeader};
+use crate::http::stream::Stream;
+use crate::outcome::Outcome;
+use crate::scoreboard::Phase;
+use crate::service::Protocol;
+
+/// How long, and for how many bytes, a refused client may take to read why.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// Reads the header, unless it is read already. For a program, also asks whether its client is served: an HTTP session asks
+/// for each request.
+///
+/// # Errors
+/// The outcome of a connection without a valid header, or whose client is refused.
+#[cold]
+#[inline(never)]
+pub(super) fn receive(work: &mut Work<'_>) -> Result<(), Outcome> {
+    if work.header.is_some() {
+        return Ok(());
+    }
+    let Work { connection, service, kit, gate, .. } = &*work;
+    let identity = &connection.identity;
+    let stream = Stream::new(connection.socket.as_fd(), kit.slot, service.deadline(identity), kit.mask);
+    kit.slot.enter(Phase::Reading);
+    let header = match proxy_protocol::read(&stream, identity.accepted_at + kit.limits.head_timeout) {
+        Ok(header) => header,
+        Err(error) => {
+            kit.slot.set_header_error(error);
+            return Err(Outcome::ClientError);
+        }
+    };
+    if let Protocol::Exec(_) = service.protocol {
+        let client = client_of(&header, identity.peer);
+        identity.set_client(client);
+        if let Err(refusal) = gate.ask(client, identity.peer) {
+            let text = service.refuse(refusal.status(), refusal.sentence(), refusal.retry_after);
+            let mut budget = TimeBudget::for_response(kit.limits);
+            if !text.is_empty() && stream.send_all(text.as_bytes(), false, &mut budget).is_ok() {
+                stream.close_lingering(&mut [0; 4096], LINGER_TIME, LINGER_BYTES);
+            }
+            return Err(Outcome::Refused);
+        }
+    }
+    work.header = Some(header);
+    Ok(())
+}
+
+/// The client that a header names: the peer, if it names none.
+pub(super) fn client_of(header: &ProxyHeader, peer: Peer) -> Peer {
+    header.addresses.map_or(peer, |(client, _)| Peer::Inet(client))
+}

@@ -5,8 +5,10 @@
 pub mod cgi_head;
 pub mod chunked;
 pub mod config;
+pub mod forwarded;
 pub mod handover;
 pub mod path;
+pub mod proxy_header;
 pub mod request_head;
 pub mod requests;
 pub mod slot;

@@ -116,6 +116,11 @@ pub(super) fn find_denied(values: &Table, sandbox: &Sandbox) -> Vec<String> {
     if let Some(services) = values.get("service").and_then(Value::as_table) {
         walk.visit_table(&KeyPath::default().name("service"), services);
     }
+    let access = values.get("log").and_then(|log| log.get("access")?.get("target")?.as_str());
+    if let Some(path) = access.filter(|target| target.starts_with('/')) {
+        let key = KeyPath::default().name("log").name("access").name("target");
+        walk.visit_writable(&key, Path::new(path));
+    }
     walk.sentences
 }
 
@@ -290,6 +295,11 @@ mod tests {
                 "ReadWritePaths=-/srv",
             ),
             (
+                "[log.access]\ntarget = '/srv/access.log'",
+                "log.access.target: lsbaws.service cannot write to /srv/access.log (ProtectSystem=): set ReadWritePaths=/srv/access.log in",
+                "LogsDirectory=lsbaws\nReadWritePaths=/srv",
+            ),
+            (
                 "environment.A.credential = 'db'",
                 "environment.A: lsbaws.service has no credential \"db\": set LoadCredential=db:PATH in",
                 "LoadCredential=db:/etc/lsbaws/db",
@@ -302,7 +312,7 @@ mod tests {
         ] {
             let text = format!("[service.web]\n{text}\n");
             let [sentence] = &denied(&text, &sandbox(&[], ""))[..] else { panic!("{text}") };
-            assert!(sentence.starts_with(&format!("service.web.{problem}")), "{sentence}");
+            assert!(sentence.trim_start_matches("service.web.").starts_with(problem), "{sentence}");
             assert_eq!(denied(&text, &sandbox(&[], &format!("[Service]\n{own}\n"))), [""; 0], "{text}");
         }
     }
@@ -312,7 +322,7 @@ mod tests {
         let text = "[service.web]\nconfine.network = false\nconfine.writable = ['/tmp/x', '/var/tmp']\n\
             command = ['/usr/bin/env', '/home/a']\nenvironment = { user = 'x', A = '/home/a' }\n\
             route = [{ types = { user = 'x/y' }, root = '/srv' }, { body = '/home/a' }]\n\
-            [limits]\nuser = 1\n";
+            [limits]\nuser = 1\n[log.access]\ntarget = '/var/log/lsbaws/access.log'\n";
         assert_eq!(denied(text, &sandbox(&[], "")), [""; 0]);
     }
 }

@@ -10,6 +10,8 @@ mod harness;
 mod site;
 
 mod access;
+mod access_files;
+mod access_tools;
 mod activation;
 mod admission;
 mod argv0;

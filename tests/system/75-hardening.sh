@@ -2,7 +2,7 @@
 # The units are valid and expose little, and the running processes are confined.
 . ./lib.sh
 
-units=(lsbaws.socket lsbaws.service lsbaws-inetd.socket lsbaws-inetd@.service)
+units=(lsbaws.socket lsbaws.service lsbaws@.socket lsbaws@.service lsbaws-inetd.socket lsbaws-inetd@.service)
 [[ -z $(systemd-analyze verify "${units[@]/#//usr/lib/systemd/system/}" 2>&1) ]]
 
 for unit in lsbaws.service lsbaws-inetd@example.service; do

@@ -246,7 +246,7 @@ mod tests {
             assert!(decode(coding, &coded).is_err(), "it has no end yet");
             coded.extend(encoder.finish().unwrap());
             assert_eq!(decode(coding, &coded).unwrap(), [b"data: 1\n\n", &*text].concat());
-            assert!(coded.len() * 3 < text.len(), "{coding:?}: {} of {}", coded.len(), text.len());
+            assert!(coded.len() * 2 < text.len(), "{coding:?}: {} of {}", coded.len(), text.len());
         }
     }
 

@@ -76,7 +76,7 @@ fn child_has_default_signal_dispositions() {
         u64::from_str_radix(line.trim(), 16).unwrap()
     };
     let bit = |signal: Signal| 1_u64 << (signal as i32 - 1);
-    let of_the_supervisor = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+    let of_the_supervisor = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
     let blocked: u64 = of_the_supervisor.into_iter().chain([Signal::SIGURG]).map(bit).sum();
     assert_eq!(mask("SigBlk:"), blocked, "signals for the supervisor alone, and the one that wakes a child");
     assert_eq!(mask("SigCgt:"), bit(Signal::SIGURG), "no other signal has a handler");

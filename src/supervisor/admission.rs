@@ -6,13 +6,22 @@ use std::time::{Duration, Instant};
 use super::children::Children;
 use super::refusal::Reason;
 use super::settings::AdmissionRules;
-use super::sources::Sources;
+use super::sources::{FailureKind, Sources};
 use crate::connection::Peer;
 use crate::journal;
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
 use crate::service::Service;
 use crate::source::{Counted, Known, Source};
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    pub(crate) phase: Phase,
+    /// Of the last response.
+    pub(crate) status: Option<u16>,
+}
 
 /// The rules, and what is known of sources.
 #[derive(Debug)]
@@ -100,16 +109,19 @@ impl Admission {
         client: &Peer,
         known: Known,
         service: &Service,
-        (outcome, phase): (Outcome, Phase),
+        ending: Ending,
         now: Instant,
     ) {
         let sources = if known == Known::ByProxy { &mut self.named_sources } else { &mut self.sources };
         for counted in find_counted(client, service, &self.rules) {
             let (source, _) = counted;
-            match outcome {
+            match ending.outcome {
                 Outcome::Served => sources.record_served(source),
-                Outcome::ClientError if phase != Phase::Writing => {
-                    if let Some(penalty) = sources.record_failure(counted, &self.rules, now) {
+                Outcome::ClientError if ending.phase != Phase::Writing => {
+                    // A request without a password is served its 401.
+                    let has_guessed = ending.status == Some(401);
+                    let kind = if has_guessed { FailureKind::Password } else { FailureKind::Connection };
+                    if let Some(penalty) = sources.record_failure(counted, kind, &self.rules, now) {
                         journal::log_penalized(source, penalty.failures, penalty.time);
                     }
                 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use nix::sys::epoll::EpollTimeout;
 
+use super::admission::Ending;
 use super::connections::Connections;
 use super::events::Event;
 use super::refusal::Reason;
@@ -43,8 +44,8 @@ impl Connections {
         }
         if !is_first && !former.is_same_host(&client) {
             // Its requests are answered.
-            let how = (Outcome::Served, Phase::Idle);
-            self.admission.record_outcome(&former, Known::ByProxy, &service, how, now);
+            let ending = Ending { outcome: Outcome::Served, phase: Phase::Idle, status: None };
+            self.admission.record_outcome(&former, Known::ByProxy, &service, ending, now);
         }
         let verdict = self.check_client(slot, client, &service, now);
         let Some(child) = self.children.get_mut(slot) else { return };

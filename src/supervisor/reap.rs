@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{Pid, getsid};
 
+use super::admission::Ending;
 use super::child::Child;
 use super::connections::Connections;
 use super::events::Event;
@@ -173,7 +174,7 @@ impl Connections {
 
     fn record(&mut self, child: &Child, pid: Pid, exit: Exit, usage: Usage, has_orphans: bool) {
         let snapshot = child.slot().read();
-        let phase = snapshot.phase;
+        let (phase, status) = (snapshot.phase, snapshot.status);
         let (identity, service) = (child.identity(), child.service());
         // A program that the child has become has exit codes of its own.
         let is_program = matches!(service.protocol, Protocol::Exec(_)) && phase == Phase::Program;
@@ -207,8 +208,8 @@ impl Connections {
         if let Exit::Exited(code) = exit
             && let Some(outcome) = Outcome::from_code(code).filter(|_| !is_program)
         {
-            let how = (outcome, phase);
-            self.admission.record_outcome(&identity.client(), child.known(), service, how, now);
+            let ending = Ending { outcome, phase, status };
+            self.admission.record_outcome(&identity.client(), child.known(), service, ending, now);
         }
     }
 }

@@ -17,6 +17,15 @@ pub(crate) enum TooMuch {
     Penalty(Duration),
 }
 
+/// How a connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// Served connections make up for it.
+    Connection,
+    /// A wrong password. A guess costs a client little, and so does a connection that is served: only time makes up for it.
+    Password,
+}
+
 /// A penalty that begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Penalty {
@@ -29,8 +38,10 @@ struct Account {
     /// Connections that may arrive at once, in thousandths, as of `last`.
     tokens: u64,
     last: Instant,
-    /// Failed connections, less those that were served since.
+    /// Failed connections with no wrong password, less those that were served since.
     failures: u32,
+    /// Those with a wrong password.
+    wrong_passwords: u32,
     last_failure: Option<Instant>,
     /// The last penalty and its end.
     penalty: Option<(Duration, Instant)>,
@@ -74,6 +85,7 @@ impl Sources {
     pub(crate) fn record_failure(
         &mut self,
         (source, factor): Counted,
+        kind: FailureKind,
         rules: &AdmissionRules,
         now: Instant,
     ) -> Option<Penalty> {
@@ -84,20 +96,24 @@ impl Sources {
         let rate = find_rate(rules, factor);
         let account = self.accounts.entry(source).or_insert_with(|| Account::new(rate, now));
         if account.is_forgiven(rules, now) {
-            (account.failures, account.penalty) = (0, None);
+            (account.failures, account.wrong_passwords, account.penalty) = (0, 0, None);
         }
         // Connections from before the penalty do not count twice.
         if account.penalty.is_some_and(|(_, until)| now < until) {
             return None;
         }
-        account.failures += 1;
+        match kind {
+            FailureKind::Connection => account.failures += 1,
+            FailureKind::Password => account.wrong_passwords += 1,
+        }
         account.last_failure = Some(now);
-        if account.failures < rules.penalty_after.saturating_mul(factor) {
+        let failures = account.failures + account.wrong_passwords;
+        if failures < rules.penalty_after.saturating_mul(factor) {
             return None;
         }
         let time = account.penalty.map_or(rules.penalty_time, |(time, _)| time.saturating_mul(2));
         let time = time.min(rules.penalty_time_max);
-        let failures = std::mem::take(&mut account.failures);
+        (account.failures, account.wrong_passwords) = (0, 0);
         account.penalty = Some((time, now + time));
         Some(Penalty { failures, time })
     }
@@ -150,7 +166,14 @@ fn find_rate(rules: &AdmissionRules, factor: u32) -> u64 {
 
 impl Account {
     fn new(rate: u64, now: Instant) -> Self {
-        Self { tokens: rate * 1000, last: now, failures: 0, last_failure: None, penalty: None }
+        Self {
+            tokens: rate * 1000,
+            last: now,
+            failures: 0,
+            wrong_passwords: 0,
+            last_failure: None,
+            penalty: None,
+        }
     }
 
     /// Takes a token of a bucket that holds as many as arrive in a second.
@@ -219,9 +242,9 @@ mod tests {
         let mut now = start;
         let penalize = |sources: &mut Sources, now: Instant| {
             for _ in 0..2 {
-                assert_eq!(sources.record_failure(source(1), &rules, now), None);
+                assert_eq!(sources.record_failure(source(1), FailureKind::Connection, &rules, now), None);
             }
-            sources.record_failure(source(1), &rules, now).unwrap().time.as_secs()
+            sources.record_failure(source(1), FailureKind::Connection, &rules, now).unwrap().time.as_secs()
         };
         for expected in [10, 20, 40, 60, 60] {
             assert_eq!(penalize(&mut sources, now), expected);
@@ -238,9 +261,24 @@ mod tests {
     fn served_connections_make_up_for_failed_ones() {
         let (mut sources, now, rules) = (Sources::default(), Instant::now(), rules());
         for _ in 0..10 {
-            assert_eq!(sources.record_failure(source(1), &rules, now), None);
+            assert_eq!(sources.record_failure(source(1), FailureKind::Connection, &rules, now), None);
             sources.record_served(source(1).0);
         }
+    }
+
+    #[test]
+    fn served_connections_do_not_make_up_for_wrong_passwords() {
+        let (mut sources, now, rules) = (Sources::default(), Instant::now(), rules());
+        let mut guess = |now| {
+            let penalty = sources.record_failure(source(1), FailureKind::Password, &rules, now);
+            sources.record_served(source(1).0);
+            penalty.map(|penalty| penalty.failures)
+        };
+        assert_eq!([guess(now), guess(now), guess(now)], [None, None, Some(3)]);
+        let later = now + 2 * rules.penalty_time_max;
+        assert_eq!([guess(later), guess(later)], [None, None]);
+        let later = later + rules.penalty_time_max;
+        assert_eq!([guess(later), guess(later), guess(later)], [None, None, Some(3)], "the count was reset");
     }
 
     #[test]
@@ -250,7 +288,8 @@ mod tests {
         let wider = (source(1).0, 4);
         let admitted = (0..20).filter(|_| sources.record_arrival(wider, &rules, now).is_ok()).count();
         assert_eq!(admitted, 8);
-        let failures = (1..20).find(|_| sources.record_failure(wider, &rules, now).is_some());
+        let failures =
+            (1..20).find(|_| sources.record_failure(wider, FailureKind::Connection, &rules, now).is_some());
         assert_eq!(failures, Some(12));
     }
 
@@ -258,12 +297,12 @@ mod tests {
     fn the_table_is_bounded() {
         let (mut sources, now, rules) = (Sources::default(), Instant::now(), rules());
         for number in 0..3 * u32::try_from(SOURCES_MAX).unwrap() {
-            sources.record_failure(source(number), &rules, now);
+            sources.record_failure(source(number), FailureKind::Connection, &rules, now);
             assert!(sources.accounts.len() <= SOURCES_MAX);
         }
         let later = now + Duration::from_secs(120);
         for number in 0..u32::try_from(SOURCES_MAX).unwrap() {
-            sources.record_failure(source(u32::MAX - number), &rules, later);
+            sources.record_failure(source(u32::MAX - number), FailureKind::Connection, &rules, later);
         }
         assert!(sources.accounts.len() <= SOURCES_MAX);
         assert!(

@@ -32,6 +32,16 @@ enum Report {
     Peer,
     /// The port may be 0.
     Inet(IpAddr, u16),
+    /// The proxy has sent something that names no client, after what it has sent for another.
+    Unknown,
+}
+
+/// What a child has reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reported {
+    Client(Peer),
+    /// What follows is of no client that is known.
+    Unknown,
 }
 
 /// What the supervisor answers.
@@ -76,17 +86,29 @@ impl Gate<'_> {
         match self {
             Self::Closed => Ok(()),
             Self::Own(decide) => decide(client),
-            Self::Supervisor(channel) => ask_supervisor(*channel, client, peer)
-                .unwrap_or(Err(Refusal { cause: Cause::Undecided, retry_after: Some(1) })),
+            Self::Supervisor(channel) => {
+                let report = match client {
+                    Peer::Inet(address) if client != peer => Report::Inet(address.ip(), address.port()),
+                    _ => Report::Peer,
+                };
+                let undecided = Refusal { cause: Cause::Undecided, retry_after: Some(1) };
+                ask_supervisor(*channel, report).unwrap_or(Err(undecided))
+            }
+        }
+    }
+
+    /// Reports that what follows is of no client that is known, so that it counts for none. Waits as [`Self::ask`] does: what
+    /// is reported afterwards must not be taken for that of the former client.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn forget(&self) {
+        if let Self::Supervisor(channel) = self {
+            let _ = ask_supervisor(*channel, Report::Unknown); // its answer says nothing
         }
     }
 }
 
-fn ask_supervisor(channel: BorrowedFd<'_>, client: Peer, peer: Peer) -> io::Result<Verdict> {
-    let report = match client {
-        Peer::Inet(address) if client != peer => Report::Inet(address.ip(), address.port()),
-        _ => Report::Peer,
-    };
+fn ask_supervisor(channel: BorrowedFd<'_>, report: Report) -> io::Result<Verdict> {
     let mut buffer = [0; MESSAGE_MAX];
     let bytes = postcard::to_slice(&report, &mut buffer).map_err(io::Error::other)?;
     sys::send_message(channel, bytes, &[], Patience::Never)?;
@@ -109,10 +131,14 @@ fn ask_supervisor(channel: BorrowedFd<'_>, client: Peer, peer: Peer) -> io::Resu
 ///
 /// # Errors
 /// EAGAIN when there is none now.
-pub(crate) fn receive_client(channel: impl AsFd, peer: Peer) -> io::Result<Option<Peer>> {
+pub(crate) fn receive_client(channel: impl AsFd, peer: Peer) -> io::Result<Option<Reported>> {
     match receive(channel.as_fd(), &mut [0; MESSAGE_MAX]) {
-        Ok(Report::Peer) => Ok(Some(peer)),
-        Ok(Report::Inet(ip, port)) => Ok(Some(Peer::Inet(SocketAddr::new(ip.to_canonical(), port)))),
+        Ok(Report::Peer) => Ok(Some(Reported::Client(peer))),
+        Ok(Report::Inet(ip, port)) => {
+            let address = SocketAddr::new(ip.to_canonical(), port);
+            Ok(Some(Reported::Client(Peer::Inet(address))))
+        }
+        Ok(Report::Unknown) => Ok(Some(Reported::Unknown)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
         Err(_) => Ok(None),
     }
@@ -155,9 +181,12 @@ mod tests {
             for verdict in [Ok(()), Err(refusal)] {
                 answer(&ours, verdict).unwrap(); // the order does not matter to the channel
                 assert_eq!(Gate::Supervisor(theirs.as_fd()).ask(client, peer), verdict);
-                assert_eq!(receive_client(&ours, peer).unwrap(), Some(client));
+                assert_eq!(receive_client(&ours, peer).unwrap(), Some(Reported::Client(client)));
             }
         }
+        answer(&ours, Ok(())).unwrap();
+        Gate::Supervisor(theirs.as_fd()).forget();
+        assert_eq!(receive_client(&ours, peer).unwrap(), Some(Reported::Unknown));
         assert_eq!(receive_client(&ours, peer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 

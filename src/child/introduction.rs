@@ -16,8 +16,8 @@ use crate::service::Protocol;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// Reads the header, unless it is read already. For a program, also asks whether its client is served: an HTTP session asks
-/// for each request.
+/// Reads the header, unless it is read already, and asks whether the client that it names is served. (An HTTP session of a
+/// header that names none asks for each request.)
 ///
 /// # Errors
 /// The outcome of a connection without a valid header, or whose client is refused.
@@ -38,17 +38,17 @@ pub(super) fn receive(work: &mut Work<'_>) -> Result<(), Outcome> {
             return Err(Outcome::ClientError);
         }
     };
-    if let Protocol::Exec(_) = service.protocol {
-        let client = client_of(&header, identity.peer);
-        identity.set_client(client);
-        if let Err(refusal) = gate.ask(client, identity.peer) {
-            let text = service.refuse(refusal.status(), refusal.sentence(), refusal.retry_after);
-            let mut budget = TimeBudget::for_response(kit.limits);
-            if !text.is_empty() && stream.send_all(text.as_bytes(), false, &mut budget).is_ok() {
-                stream.close_lingering(&mut [0; 4096], LINGER_TIME, LINGER_BYTES);
-            }
-            return Err(Outcome::Refused);
+    let client = client_of(&header, identity.peer);
+    identity.set_client(client);
+    if (client != identity.peer || matches!(service.protocol, Protocol::Exec(_)))
+        && let Err(refusal) = gate.ask(client, identity.peer)
+    {
+        let text = service.refuse(refusal.status(), refusal.sentence(), refusal.retry_after);
+        let mut budget = TimeBudget::for_response(kit.limits);
+        if !text.is_empty() && stream.send_all(text.as_bytes(), false, &mut budget).is_ok() {
+            stream.close_lingering(&mut [0; 4096], LINGER_TIME, LINGER_BYTES);
         }
+        return Err(Outcome::Refused);
     }
     work.header = Some(header);
     Ok(())

@@ -114,7 +114,8 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             service,
             gate,
             header: header.unwrap_or_default(),
-            asked: Cell::new(None),
+            // See `introduction::receive`.
+            asked: Cell::new(connection.identity.named_client()),
         }),
     };
     let outcome = session.run(date, buffer);
@@ -177,6 +178,7 @@ impl Session<'_> {
         let (mut request, length) = match parsed {
             Ok(parsed) => parsed,
             Err(failure) => {
+                self.forget_client();
                 let next = self.refuse(&mut response, failure);
                 self.report(Seen::Invalid(input), &response, context);
                 return next;
@@ -188,7 +190,10 @@ impl Session<'_> {
                 Ok(client) => client,
                 Err(unmet) => {
                     let next = match unmet {
-                        Unmet::Invalid(failure) => self.refuse(&mut response, failure),
+                        Unmet::Invalid(failure) => {
+                            self.forget_client();
+                            self.refuse(&mut response, failure)
+                        }
                         Unmet::Refused(refusal) => turn_away(&mut response, refusal),
                     };
                     self.report(Seen::Valid(&request, false), &response, context);
@@ -246,8 +251,10 @@ impl Session<'_> {
     fn meet_client<'r>(&self, proxy: &Proxy<'_>, request: &mut Request<'r>) -> Result<ClientSide, Unmet> {
         let peer = self.identity.peer;
         let mut client = ClientSide::of_connection(client_of(&proxy.header, peer), &proxy.header);
-        // A client that the PROXY protocol has named may be a proxy as well.
-        if client.address == peer || proxy.service.trusts(&client.address) {
+        // A client that the PROXY protocol has named may be a proxy as well. One that it does not name is not believed.
+        if client.address == peer && !proxy.header.hides_client
+            || client.address != peer && proxy.service.trusts(&client.address)
+        {
             let said = forwarded::read(request.fields, |peer| proxy.service.trusts(peer));
             let said = said.map_err(|failure| {
                 self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
@@ -265,6 +272,19 @@ impl Session<'_> {
             proxy.asked.set(Some(client.address));
         }
         Ok(client)
+    }
+
+    /// What a proxy sends that names no client is not that of the client before it, which must not be recorded or penalized
+    /// for it. (The client that a header of the PROXY protocol names stays.)
+    #[cold]
+    fn forget_client(&self) {
+        let Some(proxy) = &self.proxy else { return };
+        let peer = self.identity.peer;
+        let own = client_of(&proxy.header, peer);
+        if proxy.asked.get().is_some_and(|asked| asked != own) || self.identity.client() != own {
+            self.identity.set_client(own);
+            proxy.gate.forget();
+        }
     }
 
     /// Reports the request that has been answered, if requests are reported.

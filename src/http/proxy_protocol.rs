@@ -22,10 +22,16 @@ const HEADER_MAX: usize = 4096;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ProxyHeader {
     /// The client, and the address that it has connected to. `None`: the connection is the proxy's own, or the proxy does not
-    /// know.
+    /// know them.
     pub(crate) addresses: Option<(SocketAddr, SocketAddr)>,
     /// The client speaks TLS with the proxy.
     pub(crate) is_tls: bool,
+    /// The connection is that of a client without an address: what follows is not the proxy's own.
+    pub(crate) hides_client: bool,
+}
+
+impl ProxyHeader {
+    const UNKNOWN: Self = Self { addresses: None, is_tls: false, hides_client: true };
 }
 
 impl From<Interrupted> for HeaderError {
@@ -103,7 +109,7 @@ fn parse_v1(line: &[u8]) -> Result<ProxyHeader, HeaderError> {
     if let Some(rest) = line.strip_prefix(b"PROXY UNKNOWN")
         && (rest == b"\r\n" || rest.starts_with(b" ") && rest.ends_with(b"\r\n"))
     {
-        return Ok(ProxyHeader::default());
+        return Ok(ProxyHeader::UNKNOWN);
     }
     let header = v1::Header::try_from(line).map_err(|_| HeaderError::Malformed)?;
     if header.header.len() != line.len() {
@@ -120,7 +126,7 @@ fn parse_v1(line: &[u8]) -> Result<ProxyHeader, HeaderError> {
             new_address(pair.destination_address, pair.destination_port),
         )),
     };
-    Ok(ProxyHeader { addresses, is_tls: false })
+    Ok(ProxyHeader { hides_client: addresses.is_none(), addresses, is_tls: false })
 }
 
 fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, HeaderError> {
@@ -137,8 +143,11 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, HeaderError> {
             _ => {}
         }
     }
-    if header.command == v2::Command::Local || header.protocol != v2::Protocol::Stream {
+    if header.command == v2::Command::Local {
         return Ok(ProxyHeader::default());
+    }
+    if header.protocol != v2::Protocol::Stream {
+        return Ok(ProxyHeader::UNKNOWN);
     }
     let addresses = match header.addresses {
         v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
@@ -151,7 +160,7 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, HeaderError> {
             new_address(pair.destination_address, pair.destination_port),
         )),
     };
-    Ok(ProxyHeader { addresses, is_tls })
+    Ok(ProxyHeader { hides_client: addresses.is_none(), addresses, is_tls })
 }
 
 /// `PP2_TYPE_SSL`, and its flag `PP2_CLIENT_SSL`.

@@ -51,6 +51,15 @@ impl Admission {
         service.max_connections.is_none_or(|max| children.count_of_service(&service.name) < max)
     }
 
+    /// Whether the access lists admit a client.
+    ///
+    /// # Errors
+    /// They do not.
+    pub(crate) fn check_access(&self, client: &Peer, service: &Service) -> Result<(), Reason> {
+        let is_admitted = self.rules.access.admits(client) && service.access.admits(client);
+        if is_admitted { Ok(()) } else { Err(Reason::Denied) }
+    }
+
     /// Whether a connection that arrives now may have a process, but for the per-source limits: see
     /// [`Self::check_source_limits`]. Counts as an arrival of its source.
     ///
@@ -63,9 +72,7 @@ impl Admission {
         service: &Service,
         now: Instant,
     ) -> Result<(), Reason> {
-        if !self.rules.access.admits(client) || !service.access.admits(client) {
-            return Err(Reason::Denied);
-        }
+        self.check_access(client, service)?;
         let mut counted = find_counted(client, service, &self.rules);
         let sources = if known == Known::ByProxy { &mut self.named_sources } else { &mut self.sources };
         counted

@@ -148,14 +148,21 @@ impl Child {
         if self.service.trusts(&self.identity.peer) { Known::ByProxy } else { Known::ByKernel }
     }
 
+    /// The client that its outcome counts for. None: a proxy has sent something that names no client.
+    pub(crate) fn responsible_client(&self) -> Option<Peer> {
+        match self.known() {
+            Known::ByKernel => Some(self.identity.peer),
+            Known::ByProxy => self.identity.named_client(),
+        }
+    }
+
     /// The client that it counts for, among those that are known in this way. A connection of a proxy that waits for a
     /// request counts for none.
     pub(crate) fn counted_client(&self, known: Known) -> Option<Peer> {
         match self.known() {
             own if own != known => None,
-            Known::ByKernel => Some(self.identity.peer),
             Known::ByProxy if !self.is_counted || self.slot.phase() == Phase::Idle => None,
-            Known::ByProxy => Some(self.identity.client()),
+            Known::ByKernel | Known::ByProxy => self.responsible_client(),
         }
     }
 

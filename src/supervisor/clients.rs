@@ -12,7 +12,7 @@ use super::connections::Connections;
 use super::events::Event;
 use super::refusal::Reason;
 use crate::child::in_place::End;
-use crate::clients;
+use crate::clients::{self, Reported};
 use crate::connection::{Connection, Peer};
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
@@ -26,8 +26,8 @@ impl Connections {
         let Some(child) = self.children.get_mut(slot) else { return };
         let peer = child.identity().peer;
         let Some(reports) = child.reports() else { return };
-        let client = match clients::receive_client(reports, peer) {
-            Ok(Some(client)) if child.reported < max => client,
+        let reported = match clients::receive_client(reports, peer) {
+            Ok(Some(reported)) if child.reported < max => reported,
             // It has ended; or it is no child as it was forked.
             Ok(_) => {
                 child.reports = None;
@@ -37,19 +37,30 @@ impl Connections {
         };
         child.reported += 1;
         let is_first = child.reported == 1;
-        let (former, service) = (child.identity().client(), child.service().clone());
+        let (former, service) = (child.identity().named_client(), child.service().clone());
         let server = child.server().or(child.awaited_of());
         if let Some(server) = server.filter(|_| !is_first) {
             self.receive_last_messages(server, now); // what the child has sent before is about the former client
         }
-        if !is_first && !former.is_same_host(&client) {
+        let client = match reported {
+            Reported::Client(client) => Some(client),
+            Reported::Unknown => None,
+        };
+        if let Some(former) =
+            former.filter(|former| client.is_none_or(|client| !former.is_same_host(&client)))
+        {
             // Its requests are answered.
             let ending = Ending { outcome: Outcome::Served, phase: Phase::Idle, status: None };
             self.admission.record_outcome(&former, Known::ByProxy, &service, ending, now);
         }
-        let verdict = self.check_client(slot, client, &service, now);
+        let verdict = match client {
+            None => Ok(()),
+            // The proxy itself has no limits.
+            Some(client) if client == peer => self.admission.check_access(&client, &service),
+            Some(client) => self.check_client(slot, client, &service, now),
+        };
         let Some(child) = self.children.get_mut(slot) else { return };
-        child.identity().set_client(client);
+        child.identity().set_client(client.unwrap_or(peer));
         let answer = verdict.as_ref().map_err(Reason::refusal).copied();
         child.set_refused(verdict.err());
         if let Some(reports) = child.reports() {
@@ -98,11 +109,16 @@ impl Connections {
     pub(crate) fn serve_in_place(&mut self, connection: Connection, service: &Arc<Service>) -> End {
         let Self { launcher, admission, children, .. } = self;
         let (admission, refused) = (RefCell::new(admission), Cell::new(None));
+        let peer = connection.identity.peer;
         let decide = |client: Peer| {
             let mut admission = admission.borrow_mut();
-            let verdict = admission
-                .check_arrival(&client, Known::ByProxy, service, Instant::now())
-                .and_then(|()| admission.check_source_limits(&client, Known::ByProxy, service, children));
+            let verdict = if client == peer {
+                admission.check_access(&client, service)
+            } else {
+                admission
+                    .check_arrival(&client, Known::ByProxy, service, Instant::now())
+                    .and_then(|()| admission.check_source_limits(&client, Known::ByProxy, service, children))
+            };
             verdict.map_err(|reason| {
                 let refusal = reason.refusal();
                 refused.set(Some(reason));

@@ -207,9 +207,10 @@ impl Connections {
         self.recorded += 1;
         if let Exit::Exited(code) = exit
             && let Some(outcome) = Outcome::from_code(code).filter(|_| !is_program)
+            && let Some(client) = child.responsible_client()
         {
             let ending = Ending { outcome, phase, status };
-            self.admission.record_outcome(&identity.client(), child.known(), service, ending, now);
+            self.admission.record_outcome(&client, child.known(), service, ending, now);
         }
     }
 }

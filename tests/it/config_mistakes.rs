@@ -124,7 +124,7 @@ fn every_error_names_file_line_key_and_what_was_expected() {
         ),
         (
             "[[service.web.route]]\nhandler = 'redirect'\nto = 'https://{HOST}/'\n",
-            "FILE:3: service.web.route[0].to: expected {host} as the only placeholder, found {HOST}\n",
+            "FILE:3: service.web.route[0].to: expected {host} or {scheme} as placeholders, found {HOST}\n",
         ),
         (
             "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat -n'\n",

@@ -248,12 +248,25 @@ fn limits_count_the_client_and_never_the_proxy() {
     let _most = hold("127.0.0.8");
     assert_eq!(status(&ask_from(Ipv4Addr::new(127, 0, 0, 8), &server, "")), "200");
     drop(held);
-    // Failed requests of one client bring it a penalty, and no other client.
-    for _ in 0..2 {
-        let answer = ask_from(PROXY, &server, &format!("{}Content-Length: x\r\n", from("192.0.2.3")));
-        assert_eq!(status(&answer), "400");
+}
+
+#[test]
+fn what_names_no_client_counts_for_none() {
+    let server = serve(&format!("[limits]\nexempt = []\npenalty_after = 2\n[service.web]\n{TRUSTED}"));
+    let victim = request("X-Forwarded-For: 192.0.2.1\r\n");
+    let invalid = "X-Forwarded-For: 192.0.2.2\r\n";
+    let contradictory = format!("{invalid}Forwarded: for=192.0.2.3\r\n");
+    let others = [request(invalid).replace("/env.sh", "/a/..%2fb"), request(&contradictory)];
+    for other in others.iter().cycle().take(6) {
+        // On the connection of the client before it.
+        let mut stream = connect_from(PROXY, server.address());
+        assert_eq!(status(&ask_again(&mut stream, &victim)), "200");
+        assert_eq!(status(&ask_again(&mut stream, other)), "400");
+        let record = server.record();
+        assert_eq!((record.get("outcome"), record.get("client")), ("client-error", ""));
     }
-    assert_eq!(status(&ask_from(PROXY, &server, &from("192.0.2.2"))), "200");
+    // The proxy itself is refused as little.
+    assert_eq!(status(&ask_from(PROXY, &server, "")), "200");
 }
 
 #[test]

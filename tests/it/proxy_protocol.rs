@@ -60,6 +60,35 @@ fn header_names_the_client_of_http_requests() {
 }
 
 #[test]
+fn client_that_a_header_hides_names_no_other() {
+    let folder = make_folder();
+    let server = serve(&format!("[service.web]\n{TRUSTED}{ON}{}", environment_route(&folder)));
+    let request = REQUEST.replace("Connection", "X-Forwarded-For: 192.0.2.8\r\nConnection");
+    let mut unix = v2(1);
+    unix[13] = 0x31;
+    unix[15] = 216;
+    unix.truncate(16);
+    unix.extend([0; 216]);
+    let unspecified = [&v2(1)[..13], &[0, 0, 0]].concat();
+    for header in [b"PROXY UNKNOWN\r\n".to_vec(), unix, unspecified] {
+        let answer = send(&server, PROXY, &[&header, request.as_bytes()]);
+        assert_eq!(values(&answer, &["REMOTE_ADDR"]), "127.0.0.9", "{answer}");
+    }
+    // The proxy's own connection.
+    let answer = send(&server, PROXY, &[&v2(0), request.as_bytes()]);
+    assert_eq!(values(&answer, &["REMOTE_ADDR"]), "192.0.2.8", "{answer}");
+}
+
+#[test]
+fn client_of_a_header_is_refused_before_its_request() {
+    let server = serve(&format!("[service.web]\n{TRUSTED}{ON}deny = ['192.0.2.0/24']\n"));
+    let answer = send(&server, PROXY, &[V1]);
+    assert_eq!(status(&answer), "403", "{answer}");
+    let record = server.record();
+    assert_eq!((record.get("outcome"), record.get("client")), ("refused", "192.0.2.7"));
+}
+
+#[test]
 fn connection_without_a_valid_header_is_closed() {
     let server = serve(&format!("[limits]\nhead_timeout = '1s'\n[service.web]\n{TRUSTED}{ON}"));
     let long = [&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat();

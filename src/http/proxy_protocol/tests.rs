@@ -44,8 +44,13 @@ fn ipv6() -> Vec<u8> {
 }
 
 fn valid_headers() -> Vec<(Vec<u8>, ProxyHeader)> {
-    let known = |client, local, is_tls| ProxyHeader { addresses: addresses(client, local), is_tls };
-    let unknown = ProxyHeader::default();
+    let known = |client, local, is_tls| ProxyHeader {
+        addresses: addresses(client, local),
+        is_tls,
+        ..ProxyHeader::default()
+    };
+    let own = ProxyHeader::default();
+    let unknown = ProxyHeader::UNKNOWN;
     let v4 = known("192.0.2.1:4711", "198.51.100.1:443", false);
     let long = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     let longest = format!("PROXY TCP6 {long} {long} 65535 65535\r\n");
@@ -59,8 +64,8 @@ fn valid_headers() -> Vec<(Vec<u8>, ProxyHeader)> {
         (b"PROXY UNKNOWN ffff:f...f:ffff what ever 1 2 \xff\r\n".to_vec(), unknown),
         (v2(1, 0x11, &IPV4), v4),
         (v2(1, 0x21, &ipv6()), known("[2001:db8::1]:80", "[::2]:90", false)),
-        (v2(0, 0x00, &[]), unknown),
-        (v2(0, 0x11, &IPV4), unknown),
+        (v2(0, 0x00, &[]), own),
+        (v2(0, 0x11, &IPV4), own),
         (v2(1, 0x00, b"\x04\0\x02ab"), unknown),
         (v2(1, 0x12, &IPV4), unknown),
         (v2(1, 0x31, &[b'/'; 216]), unknown),

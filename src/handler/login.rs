@@ -5,7 +5,7 @@
 //! dies.
 
 use std::cell::RefCell;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
@@ -22,12 +22,10 @@ use crate::source::{Prefixes, Source, WiderPrefix};
 use crate::sys;
 
 /// Places to verify in, at most.
-const PLACES_MAX: u32 = 16;
-/// Places to wait in.
-const WAITING: u32 = 64;
-/// Those of one source, so that its guesses leave others to the rest.
-const WAITING_OF_SOURCE: u32 = 4;
-/// What a source is here.
+const PLACES_MAX: i64 = 16;
+/// Places of the queue behind them. A request takes the last one, and the next one whenever that is free.
+const QUEUE: i64 = 64;
+/// What a source is here. Each has one verification or one place of the queue, so that its guesses leave the rest to others.
 const SOURCES: Prefixes = Prefixes { v4: 32, v6: 64, wider_v6: [WiderPrefix { length: 0, factor: 0 }; 2] };
 /// The time between two looks for a free place.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -59,19 +57,28 @@ impl LastLogin {
     }
 }
 
-/// The places of a service: those of verifications, and behind them those to wait in.
+/// The places of a service: those of verifications, those of the queue, and one for each source.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LoginLimit {
     #[serde(with = "sys::by_number")]
     file: OwnedFd,
-    places: u32,
+    places: i64,
+    /// So that no client can compute which sources have the same place.
+    key: [u64; 2],
 }
 
-/// A place that this process holds.
+/// The right to verify a password.
 #[derive(Debug)]
 pub(crate) struct LoginPlace<'l> {
+    _source: ByteLock<'l>,
+    _place: ByteLock<'l>,
+}
+
+/// The lock of this process on a byte.
+#[derive(Debug)]
+struct ByteLock<'l> {
     file: BorrowedFd<'l>,
-    number: u32,
+    number: i64,
 }
 
 impl LoginLimit {
@@ -81,63 +88,88 @@ impl LoginLimit {
     /// Those of memfd_create(2) and fcntl(2).
     pub(crate) fn new() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, |count| count.get());
-        let places = u32::try_from(processors / 2).unwrap_or(PLACES_MAX).clamp(1, PLACES_MAX);
+        let places = i64::try_from(processors / 2).unwrap_or(PLACES_MAX).clamp(1, PLACES_MAX);
         let file = sys::create_memory_file(c"lsbaws-logins")?;
         sys::seal(file.as_fd())?; // locks need no bytes
-        Ok(Self { file, places })
+        let random = RandomState::new(); // of getrandom(2)
+        Ok(Self { file, places, key: [0, 1].map(|number| random.hash_one(number)) })
     }
 
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
-    /// Waits for a place while `may_wait`. `None`: it may not, or too many requests wait that come from where `peer` does.
+    /// Waits while `may_wait` until the source of `peer` verifies no other password, and then for its turn. `None`: it may
+    /// not wait so long.
     pub(crate) fn enter(&self, peer: &Peer, mut may_wait: impl FnMut() -> bool) -> Option<LoginPlace<'_>> {
-        // Before a place to verify in is tried: a request that comes later must not overtake those that wait.
-        let start = find_start(peer);
-        let _waiting =
-            self.take((0..WAITING_OF_SOURCE).map(|turn| self.places + (start + turn) % WAITING))?;
-        let start = std::process::id() % self.places;
-        loop {
-            if let Some(place) = self.take((0..self.places).map(|turn| (start + turn) % self.places)) {
-                return Some(place);
+        let source = wait(|| self.take(self.find_number(peer)), &mut may_wait)?;
+        let mut turn = wait(|| self.take(self.places + QUEUE - 1), &mut may_wait)?;
+        let place = || {
+            // One by one: no request overtakes another.
+            while turn.number > self.places {
+                turn = self.take(turn.number - 1)?;
             }
-            if !may_wait() {
-                return None;
-            }
-            #[expect(clippy::disallowed_methods, reason = "the child has nothing else to do")]
-            thread::sleep(INTERVAL);
-        }
+            (0..self.places).find_map(|number| self.take(number))
+        };
+        let place = wait(place, &mut may_wait)?;
+        Some(LoginPlace { _source: source, _place: place })
     }
 
-    /// The first of these places that is free.
-    fn take(&self, mut numbers: impl Iterator<Item = u32>) -> Option<LoginPlace<'_>> {
+    /// Of the source of a peer. Two sources hardly ever have the same.
+    fn find_number(&self, peer: &Peer) -> i64 {
+        let mut hasher = DefaultHasher::new();
+        (self.key, Source::of(peer, SOURCES)).hash(&mut hasher);
+        self.places + QUEUE + (hasher.finish() >> 16).cast_signed()
+    }
+
+    /// Locks a byte, if no other process has.
+    fn take(&self, number: i64) -> Option<ByteLock<'_>> {
         let file = self.file();
-        let free = numbers.find(|&number| set_lock(file, number, libc::F_WRLCK).is_ok());
-        free.map(|number| LoginPlace { file, number })
+        set_lock(file, number, libc::F_WRLCK).ok().map(|()| ByteLock { file, number })
     }
 }
 
-/// Where the places begin that requests from a source wait in: those of two sources are rarely the same.
-fn find_start(peer: &Peer) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    Source::of(peer, SOURCES).hash(&mut hasher);
-    u32::try_from(hasher.finish() % u64::from(WAITING)).unwrap_or_default()
+/// Waits for what `find` finds.
+fn wait<T>(mut find: impl FnMut() -> Option<T>, mut may_wait: impl FnMut() -> bool) -> Option<T> {
+    loop {
+        let found = find();
+        if found.is_some() || !may_wait() {
+            return found;
+        }
+        #[expect(clippy::disallowed_methods, reason = "the child has nothing else to do")]
+        thread::sleep(INTERVAL);
+    }
 }
 
-impl Drop for LoginPlace<'_> {
+impl Drop for ByteLock<'_> {
     fn drop(&mut self) {
         let _ = set_lock(self.file, self.number, libc::F_UNLCK); // it has the lock
     }
 }
 
-fn set_lock(file: BorrowedFd<'_>, number: u32, kind: i32) -> nix::Result<()> {
+fn set_lock(file: BorrowedFd<'_>, number: i64, kind: i32) -> nix::Result<()> {
     let lock = libc::flock {
         l_type: kind.try_into().map_err(|_| Errno::EINVAL)?,
         l_whence: 0, // SEEK_SET
-        l_start: number.into(),
+        l_start: number,
         l_len: 1,
         l_pid: 0,
     };
     fcntl(file, FcntlArg::F_SETLK(&lock)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_sources_differ_from_limit_to_limit() {
+        let limits = [(); 2].map(|()| LoginLimit::new().unwrap());
+        let peer = |address: [u8; 4]| Peer::Inet((address, 1).into());
+        let find = |limit: &LoginLimit, address| limit.find_number(&peer(address));
+        assert_eq!(find(&limits[0], [192, 0, 2, 1]), find(&limits[0], [192, 0, 2, 1]));
+        assert_ne!(find(&limits[0], [192, 0, 2, 1]), find(&limits[0], [192, 0, 2, 2]));
+        assert_ne!(find(&limits[0], [192, 0, 2, 1]), find(&limits[1], [192, 0, 2, 1]));
+        assert!(find(&limits[0], [192, 0, 2, 1]) >= limits[0].places + QUEUE);
+    }
 }

@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use crate::auth::{ALICE, ALICE_LINE, MALLORY, get, make_users, request, route, status};
 use crate::harness::{Server, can_look_inside, connect_from, read_to_end, serve, wait_until};
 
-/// More than the places of any service.
+/// More than the places of any service, but for those of sources.
 const ALL: i64 = 10_000;
 
 /// The file on which children that verify a password hold locks.
@@ -40,9 +40,9 @@ impl Places {
         fcntl(&self.0, FcntlArg::F_SETLK(&self.lock(libc::F_UNLCK, 0, 0))).unwrap();
     }
 
-    /// Another process holds a place.
-    fn is_taken(&self) -> bool {
-        let mut lock = self.lock(libc::F_WRLCK, 0, 0);
+    /// Another process holds a place of these; a count of 0 is all from the first on.
+    fn is_taken(&self, first: i64, count: i64) -> bool {
+        let mut lock = self.lock(libc::F_WRLCK, first, count);
         fcntl(&self.0, FcntlArg::F_GETLK(&mut lock)).unwrap();
         i32::from(lock.l_type) != libc::F_UNLCK
     }
@@ -67,10 +67,16 @@ fn full_service_answers_503_and_verifies_nothing() {
     };
     assert_eq!(status(&exchange(&keep)), "200");
     places.take(0, ALL);
+    // The credentials that were accepted last on a connection are not verified again.
+    assert_eq!(status(&exchange(&keep)), "200");
     // A user that does not exist costs as much as one that does.
-    for credentials in [ALICE, MALLORY] {
-        let answer = get(&server, "/", credentials);
+    let waiting = [ALICE, MALLORY].map(|credentials| send(&server, 1, credentials));
+    kept.write_all(keep.replace(ALICE, MALLORY).as_bytes()).unwrap();
+    for answer in waiting.map(read_to_end) {
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 5\r\n"), "{answer}");
+    }
+    assert_eq!(status(&read_to_end(kept)), "503");
+    for _ in 0..3 {
         let record = server.record();
         assert_eq!((record.get("outcome"), record.get("reason")), ("refused", "logins"));
     }
@@ -78,9 +84,6 @@ fn full_service_answers_503_and_verifies_nothing() {
     assert_eq!(status(&get(&server, "/open", "")), "200");
     assert_eq!(status(&get(&server, "/", "")), "401");
     assert_eq!(status(&get(&server, "/", "%%%")), "401");
-    // The credentials that were accepted last on a connection are not verified again.
-    assert_eq!(status(&exchange(&keep)), "200");
-    assert_eq!(status(&exchange(&keep.replace(ALICE, MALLORY))), "503");
     places.release();
     assert_eq!(status(&get(&server, "/", ALICE)), "200");
 }
@@ -91,8 +94,37 @@ fn count_places() -> i64 {
     i64::try_from(processors / 2).unwrap().clamp(1, 16)
 }
 
+/// Sends a request from an address of the loopback network.
+fn send(server: &Server, last: u8, credentials: &str) -> TcpStream {
+    let mut client = connect_from(Ipv4Addr::new(127, 0, 0, last), server.address());
+    client.write_all(request("GET", "/", credentials).as_bytes()).unwrap();
+    client
+}
+
 #[test]
-fn guesses_of_one_address_leave_places_to_others() {
+fn guesses_of_few_addresses_leave_turns_to_others() {
+    if !can_look_inside() {
+        return;
+    }
+    let (_folder, users) = make_users(ALICE_LINE);
+    let server = serve(&route("/", &users, ""));
+    let places = Places::open(&server);
+    let queue = count_places();
+    places.take(0, queue);
+    let guesses: Vec<_> = (0..32).map(|number| send(&server, 2 + number % 4, MALLORY)).collect();
+    wait_until("each address has one turn", || (0..4).all(|turn| places.is_taken(queue + turn, 1)));
+    let honest = send(&server, 9, ALICE);
+    wait_until("the next turn is the other's", || places.is_taken(queue + 4, 1));
+    assert!(!places.is_taken(queue + 5, 50), "an address has several turns");
+    places.release();
+    assert_eq!(status(&read_to_end(honest)), "200");
+    for answer in guesses.into_iter().map(read_to_end) {
+        assert!(["401", "503"].contains(&status(&answer)), "{answer}");
+    }
+}
+
+#[test]
+fn parallel_requests_of_one_address_wait_for_one_another() {
     if !can_look_inside() {
         return;
     }
@@ -100,26 +132,11 @@ fn guesses_of_one_address_leave_places_to_others() {
     let server = serve(&route("/", &users, ""));
     let places = Places::open(&server);
     places.take(0, count_places());
-    let send = |last: u8, credentials: &str| {
-        let mut client = connect_from(Ipv4Addr::new(127, 0, 0, last), server.address());
-        client.write_all(request("GET", "/", credentials).as_bytes()).unwrap();
-        client
-    };
-    // More than the places to wait in.
-    let guesses: Vec<_> = (0..70).map(|_| send(2, MALLORY)).collect();
-    let is_refused = |client: &TcpStream| {
-        client.set_nonblocking(true).unwrap();
-        let found = client.peek(&mut [0]).is_ok();
-        client.set_nonblocking(false).unwrap();
-        found
-    };
-    wait_until("a guess is refused", || guesses.iter().any(is_refused));
-    let honest = send(3, ALICE);
-    assert_eq!(status(&read_to_end(send(2, MALLORY))), "503");
+    let clients: Vec<_> = (0..6).map(|_| send(&server, 1, ALICE)).collect();
+    wait_until("a request waits", || places.is_taken(count_places(), 1));
     places.release();
-    assert_eq!(status(&read_to_end(honest)), "200");
-    for answer in guesses.into_iter().map(read_to_end) {
-        assert!(["401", "503"].contains(&status(&answer)), "{answer}");
+    for answer in clients.into_iter().map(read_to_end) {
+        assert_eq!(status(&answer), "200");
     }
 }
 
@@ -135,11 +152,11 @@ fn request_waits_for_a_place() {
     let mut client = server.connect();
     client.write_all(request("GET", "/", ALICE).as_bytes()).unwrap();
     client.set_nonblocking(true).unwrap();
-    wait_until("the request waits or is answered", || places.is_taken() || client.peek(&mut [0]).is_ok());
+    wait_until("the request waits or is answered", || places.is_taken(0, 0) || client.peek(&mut [0]).is_ok());
     client.set_nonblocking(false).unwrap();
     places.release();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert_eq!(status(&answer), "200");
-    wait_until("no place is taken", || !places.is_taken());
+    wait_until("no place is taken", || !places.is_taken(0, 0));
 }

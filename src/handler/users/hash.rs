@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha_crypt::{Sha256Params, Sha512Params, sha256_crypt_b64, sha512_crypt_b64};
 use subtle::ConstantTimeEq;
 
-/// Bytes of a password that bcrypt looks at, with the NUL that ends it.
+/// Bytes of a password that bcrypt uses. A NUL ends a shorter one.
 const BCRYPT_PASSWORD_MAX: usize = 72;
 /// At a cost of 14 a verification takes about a second of processor time. Each step doubles it.
 const BCRYPT_COST_MAX: u32 = 14;

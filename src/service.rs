@@ -17,7 +17,8 @@ use crate::handler::Handler;
 use crate::handler::login::LoginLimit;
 use crate::handler::root::Root;
 use crate::handler::site::{Route, Site};
-use crate::handler::users::UserFile;
+use crate::handler::users::{UserFile, UserList};
+use crate::handler::watch;
 use crate::http::canned;
 use crate::journal;
 use crate::limits::Rlimits;
@@ -158,8 +159,8 @@ impl Service {
         routes.filter_map(|route| Some(&route.access.as_ref()?.auth.as_ref()?.users))
     }
 
-    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed. Looks at most
-    /// once a second; `warn` gets a sentence about a path that leads nowhere.
+    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed, or may
+    /// have. Looks at most once a second; `warn` gets a sentence about a path that leads nowhere.
     pub(crate) fn is_outdated(&self, watch: &mut Watch, now: Instant, warn: impl FnMut(String)) -> bool {
         watch.finds_change(self.roots(), self.user_files(), now, warn)
     }
@@ -173,27 +174,41 @@ impl Service {
 
     /// After an error, the users that were read before stay.
     fn read_changed_users(&self) -> bool {
-        let mut read: Vec<&Path> = Vec::new();
-        let mut failed: Vec<&Path> = Vec::new();
+        // Several routes may have the same file.
+        let (mut lists, mut missing) = (BTreeMap::new(), BTreeMap::new());
         for users in self.user_files() {
-            let path = users.path();
-            let Ok(Some(change)) = users.find_change() else { continue };
-            match users.read_again(change) {
-                Ok(()) if !read.contains(&path) => {
-                    journal::log_users_read(path.display(), &self.name);
-                    read.push(path);
+            let change = match users.find_change() {
+                Ok(Some(change)) => change,
+                Ok(None) => continue,
+                Err(errno) => {
+                    if users.set_missing() {
+                        missing.insert(users.path(), errno);
+                    }
+                    continue;
                 }
-                Err(error) if !failed.contains(&path) => {
-                    journal::log_service_error(
-                        &self.name,
-                        &format!("{error}; the users that were read before are still accepted"),
-                    );
-                    failed.push(path);
-                }
-                Ok(()) | Err(_) => {} // of several routes
+            };
+            let list = lists.entry(users.path()).or_insert_with(|| self.read_users(users.path()));
+            users.set_list(change, list.as_ref());
+        }
+        for (path, errno) in missing {
+            let sentence = watch::describe_missing_users(path, errno.desc());
+            journal::log_service_warning(&self.name, &sentence);
+        }
+        lists.values().any(Option::is_some)
+    }
+
+    fn read_users(&self, path: &Path) -> Option<UserList> {
+        match UserList::read(path) {
+            Ok(list) => {
+                journal::log_users_read(path.display(), &self.name);
+                Some(list)
+            }
+            Err(error) => {
+                let sentence = format!("{error}; the users that were read before are still accepted");
+                journal::log_service_error(&self.name, &sentence);
+                None
             }
         }
-        !read.is_empty()
     }
 
     fn reopen_moved_roots(&self) -> bool {

@@ -174,7 +174,7 @@ impl ForkServer {
     }
 
     /// Whether the path of a root leads to another directory, or a file of users has changed: looked at here and not by the
-    /// supervisor, which must not wait for a file system.
+    /// supervisor, which must not wait for a file system. It looks only at what this process may not look at.
     fn is_outdated(&mut self) -> Result<bool, String> {
         let mut warnings = Vec::new();
         let warn = |sentence| warnings.push(sentence);

@@ -23,8 +23,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed. Looks at
-    /// most once a second.
+    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed, or may have:
+    /// this process may not look. Looks at most once a second.
     ///
     /// A path that leads nowhere is no change: what is open, or was read, stays in use, and `warn` gets a sentence that names
     /// it.
@@ -49,10 +49,13 @@ impl Watch {
         }
         for users in users {
             let path = users.path();
-            let describe = |error: &str| {
-                describe_missing("users", path, error, "those that were read are still accepted")
-            };
-            let change = self.look(path, users.find_change(), describe, &mut warn).flatten();
+            let change = users.find_change();
+            if change == Err(Errno::EACCES) {
+                is_changed = true; // it may have: the supervisor looks
+                continue;
+            }
+            let describe = |error: &str| describe_missing_users(path, error);
+            let change = self.look(path, change, describe, &mut warn).flatten();
             if let Some(change) = change.filter(|change| !self.has_found(path, *change)) {
                 self.found.retain(|(own, _)| own != path);
                 self.found.push((path.to_owned(), change));
@@ -90,6 +93,10 @@ impl Watch {
         }
         None
     }
+}
+
+pub(crate) fn describe_missing_users(path: &Path, error: &str) -> String {
+    describe_missing("users", path, error, "those that were read are still accepted")
 }
 
 fn describe_missing(what: &str, path: &Path, error: &str, consequence: &str) -> String {

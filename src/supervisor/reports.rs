@@ -76,11 +76,15 @@ impl Connections {
             }
             Report::Outdated { slot } => {
                 let service = Arc::clone(&server.service);
-                if server.state == State::Ready && service.refresh() {
+                let has_changed = server.state == State::Ready && service.refresh();
+                if has_changed {
                     self.restart_fork_servers(&service);
                 }
-                if let Some(slot) = slot {
+                let Some(slot) = slot else { return };
+                if has_changed {
                     self.defer_awaited(id, slot, io::Error::other("its fork server is being started"), now);
+                } else if let Some(child) = self.children.take_awaited(slot, id) {
+                    self.start_again(child, now); // the fork server does not look again so soon
                 }
             }
             Report::Warning { sentence } => {

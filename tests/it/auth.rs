@@ -198,6 +198,32 @@ fn children_need_no_access_to_the_file() {
 }
 
 #[test]
+fn changes_are_seen_where_children_may_not_look() {
+    let Some(user) = unique_user() else { return };
+    for process in ["", "fork_servers = 2", "spares = 1"] {
+        let (folder, users) = make_users(ALICE_LINE);
+        let private = folder.path().join("private");
+        fs::create_dir(&private).unwrap();
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+        let file = private.join("users");
+        fs::rename(users, &file).unwrap();
+        let keys = format!("user = '{user}'\ngroup = '{user}'");
+        let routes = route("/", &file, "");
+        let config = format!("[process]\n{process}\n[service.web]\n{keys}\n{routes}");
+        let server = Setup::new(&config).serve();
+        assert_eq!(status(&get(&server, "/", ALICE)), "200", "{process}");
+        fs::write(&file, BOB_LINE).unwrap();
+        crate::harness::wait_until("bob is a user", || status(&get(&server, "/", BOB)) == "200");
+        assert_eq!(status(&get(&server, "/", ALICE)), "401", "{process}");
+        fs::remove_file(&file).unwrap();
+        crate::harness::wait_until("a warning is logged", || {
+            assert_eq!(status(&get(&server, "/", BOB)), "200");
+            server.rest().iter().any(|line| line.contains("those that were read are still accepted"))
+        });
+    }
+}
+
+#[test]
 fn files_of_htpasswd_are_accepted_by_curl() {
     let (Some(htpasswd), Some(curl)) = (find_program("htpasswd"), find_program("curl")) else { return };
     let folder = make_folder();

@@ -43,7 +43,10 @@ fn mistakes_name_the_file_the_line_and_the_remedy() {
         assert!(message.contains(&expected), "{expected}\n{message}");
     }
     let (folder, users) = make_users(ALICE_LINE);
+    let large = folder.path().join("large");
+    fs::write(&large, "#\n".repeat(128 << 10) + ALICE_LINE).unwrap();
     for (path, keys, expected) in [
+        (large, "", "auth_users: unable to read PATH: larger than 256 KiB"),
         (folder.path().join("none"), "", "auth_users: unable to read PATH: No such file"),
         (folder.path().to_owned(), "", "auth_users: unable to read PATH: not a regular file"),
         (users.clone(), "auth_require = ['bob']", "auth_users: PATH: no user \"bob\""),

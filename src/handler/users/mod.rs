@@ -2,10 +2,12 @@
 
 mod hash;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
 use nix::errno::Errno;
@@ -15,11 +17,11 @@ use hash::PasswordHash;
 
 pub(super) use hash::PASSWORD_MAX;
 
-/// Bytes of a file: some ten thousand users.
-const FILE_MAX: u64 = 1 << 20;
+/// Bytes of a file: some three thousand users, whom the supervisor reads in a few milliseconds.
+const FILE_MAX: u64 = 256 << 10;
 
 /// A user and the hash of its password.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct UserEntry {
     name: String,
     hash: PasswordHash,
@@ -47,11 +49,28 @@ impl FileStamp {
 }
 
 /// What was read.
-#[derive(Debug, Serialize, Deserialize)]
-struct UserList {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct UserList {
     entries: Vec<UserEntry>,
     /// Of the file when it was last read, whether that succeeded or not.
     stamp: FileStamp,
+}
+
+impl UserList {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A sentence with the path, the line and the remedy.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let (text, stamp) = read_text(path)?;
+        Ok(Self { entries: parse(&text, path)?, stamp })
+    }
+
+    fn retain(&mut self, required: &[String]) {
+        if !required.is_empty() {
+            self.entries.retain(|entry| required.contains(&entry.name));
+        }
+    }
 }
 
 /// A file, and the users that were read from it.
@@ -61,6 +80,9 @@ pub(crate) struct UserFile {
     /// The only users that count; empty for all.
     required: Vec<String>,
     list: RwLock<UserList>,
+    /// The last look failed.
+    #[serde(skip)]
+    is_missing: AtomicBool,
 }
 
 /// Which users a file has, whichever route uses it.
@@ -82,12 +104,13 @@ impl UserFile {
     /// # Errors
     /// A sentence with the path, the line and the remedy.
     pub(crate) fn read(path: PathBuf, required: Vec<String>) -> Result<Self, String> {
-        let (mut entries, stamp) = read(&path)?;
-        if let Some(missing) = required.iter().find(|name| entries.iter().all(|entry| entry.name != **name)) {
+        let mut list = UserList::read(&path)?;
+        let is_missing = |name: &&String| list.entries.iter().all(|entry| entry.name != **name);
+        if let Some(missing) = required.iter().find(is_missing) {
             return Err(format!("{}: no user {missing:?}", path.display()));
         }
-        retain(&mut entries, &required);
-        Ok(Self { path, required, list: RwLock::new(UserList { entries, stamp }) })
+        list.retain(&required);
+        Ok(Self { path, required, list: RwLock::new(list), is_missing: AtomicBool::new(false) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -102,21 +125,23 @@ impl UserFile {
         let to_errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
         let stamp = FileStamp::new(&fs::metadata(&self.path).map_err(to_errno)?);
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        self.is_missing.store(false, Relaxed);
         Ok((stamp != list.stamp).then_some(stamp))
     }
 
-    /// Reads the file again, which has changed. After an error, the users stay as they are until the file changes again.
-    ///
-    /// # Errors
-    /// A sentence with the path, the line and the remedy.
-    pub(crate) fn read_again(&self, change: FileStamp) -> Result<(), String> {
-        let result = read(&self.path);
+    /// A look has failed. True: the one before had not.
+    pub(crate) fn set_missing(&self) -> bool {
+        !self.is_missing.swap(true, Relaxed)
+    }
+
+    /// Sets what was read of the file, which has changed. Without, the users stay as they are until the file changes again.
+    pub(crate) fn set_list(&self, change: FileStamp, new: Option<&UserList>) {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         list.stamp = change;
-        let (mut entries, stamp) = result?;
-        retain(&mut entries, &self.required);
-        *list = UserList { entries, stamp };
-        Ok(())
+        if let Some(new) = new {
+            list.clone_from(new);
+            list.retain(&self.required);
+        }
     }
 
     pub(super) fn id(&self) -> UserFileId {
@@ -143,18 +168,6 @@ impl UserFile {
     }
 }
 
-/// The users in a file, and its state.
-fn read(path: &Path) -> Result<(Vec<UserEntry>, FileStamp), String> {
-    let (text, stamp) = read_text(path)?;
-    Ok((parse(&text, path)?, stamp))
-}
-
-fn retain(entries: &mut Vec<UserEntry>, required: &[String]) {
-    if !required.is_empty() {
-        entries.retain(|entry| required.contains(&entry.name));
-    }
-}
-
 /// The text of a file, and its state before it was read: a change meanwhile is noticed later.
 fn read_text(path: &Path) -> Result<(String, FileStamp), String> {
     let fail = |problem: String| format!("unable to read {}: {problem}", path.display());
@@ -173,14 +186,14 @@ fn read_text(path: &Path) -> Result<(String, FileStamp), String> {
         return Err(fail("not a regular file".into()));
     }
     if text.len() as u64 > FILE_MAX {
-        return Err(fail("larger than 1 MiB".into()));
+        return Err(fail("larger than 256 KiB".into()));
     }
     let text = String::from_utf8(text).map_err(|_| fail("not UTF-8 text".into()))?;
     Ok((text, FileStamp::new(&metadata)))
 }
 
 fn parse(text: &str, path: &Path) -> Result<Vec<UserEntry>, String> {
-    let mut entries: Vec<UserEntry> = Vec::new();
+    let (mut entries, mut names) = (Vec::new(), HashSet::new());
     for (index, line) in text.lines().enumerate() {
         let line = line.trim_end_matches('\r');
         if line.trim().is_empty() || line.starts_with('#') {
@@ -190,7 +203,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<UserEntry>, String> {
         let Some((name, rest)) = line.split_once(':').filter(|(name, _)| !name.is_empty()) else {
             return Err(fail("expected NAME:HASH".into()));
         };
-        if entries.iter().any(|entry| entry.name == name) {
+        if !names.insert(name) {
             return Err(fail(format!("the user {name:?} has an earlier line")));
         }
         // What follows the hash is a comment, as in nginx.

@@ -11,11 +11,19 @@ use crate::harness::{Server, Setup, command, find_program, serve, wait_dead, wai
 
 /// The process that writes the lines of a daemon.
 fn find_writer(server: &Server) -> Option<Pid> {
+    list_writers(server).first().copied()
+}
+
+/// All processes that write lines of a daemon, or open the file.
+pub fn list_writers(server: &Server) -> Vec<Pid> {
     let list = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).unwrap();
-    list.split_whitespace().map(|pid| pid.parse().unwrap()).map(Pid::from_raw).find(|pid| {
+    let mut pids: Vec<_> =
+        list.split_whitespace().map(|pid| pid.parse().unwrap()).map(Pid::from_raw).collect();
+    pids.retain(|pid| {
         fs::read(format!("/proc/{pid}/cmdline"))
             .is_ok_and(|line| line.starts_with(b"lsbaws\0access-writer\0"))
-    })
+    });
+    pids
 }
 
 #[test]
@@ -47,14 +55,14 @@ fn logrotate_loses_no_line() {
     let server = serve(&format!("{}{RESPOND}", lines.table("{target}")));
     // The shipped file, for this folder, this user and this process.
     let shipped = fs::read_to_string("packaging/logrotate").unwrap();
-    assert!(shipped.contains("systemctl kill --kill-who=main --signal=USR2 lsbaws.service"), "{shipped}");
+    let signal = "systemctl kill --kill-who=main --signal=USR2 lsbaws.service 'lsbaws@*.service'";
+    assert!(shipped.contains(signal), "{shipped}");
+    // The folder of an instance: see LogsDirectory= of lsbaws@.service.
+    assert!(shipped.contains("\n/var/log/lsbaws/*.log /var/log/lsbaws-*/*.log {\n"), "{shipped}");
     let own = shipped
         .replace("/var/log/lsbaws", lines.folder.path().to_str().unwrap())
         .replace("if [ -d /run/systemd/system ]; then", "if true; then")
-        .replace(
-            "systemctl kill --kill-who=main --signal=USR2 lsbaws.service",
-            &format!("kill -USR2 {}", server.pid()),
-        )
+        .replace(signal, &format!("kill -USR2 {}", server.pid()))
         .replace("\tsu lsbaws lsbaws\n", "")
         .replace("create 0640 lsbaws lsbaws", "create 0640");
     let file = lines.folder.path().join("rotate.conf");

@@ -20,6 +20,11 @@ pub(crate) fn escape_for_journal(bytes: &[u8]) -> String {
     escape(bytes, |c| is_printable(c) || c == '\t')
 }
 
+/// For a text of a JSON object: printable characters without backslashes, so that the escapes can be reversed.
+pub(crate) fn escape_for_json(bytes: &[u8]) -> String {
+    escape(bytes, |c| is_printable(c) && c != '\\')
+}
+
 fn escape(bytes: &[u8], may_stay: impl Fn(char) -> bool) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -70,6 +75,7 @@ mod tests {
 
     #[test]
     fn journal_keeps_quotes_and_backslashes() {
+        assert_eq!(escape_for_json(b"\"a\\xff\xff\t"), "\"a\\x5cxff\\xff\\x09");
         assert_eq!(escape_for_journal(b"\"a\\b\"\t\x1b[0m"), "\"a\\b\"\t\\x1b[0m");
     }
 }

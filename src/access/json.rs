@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::line::AccessLine;
-use crate::escape::escape_for_journal;
+use crate::escape::escape_for_json;
 
 /// Appends an object.
 pub(super) fn write(line: &AccessLine<'_>, out: &mut String) {
@@ -52,10 +52,9 @@ impl Object<'_> {
         self.begin(name);
         self.out.push('"');
         // Printable characters, in which a quote and a backslash have a meaning to JSON.
-        for c in escape_for_journal(text).chars() {
+        for c in escape_for_json(text).chars() {
             match c {
                 '"' | '\\' => self.out.extend(['\\', c]),
-                '\t' => self.out.push_str("\\t"),
                 c => self.out.push(c),
             }
         }

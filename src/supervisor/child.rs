@@ -56,6 +56,8 @@ pub(crate) struct Child {
     pub(super) reports: Option<OwnedFd>,
     /// Clients that it has reported.
     pub(super) reported: u64,
+    /// Access lines that it may still send: see [`Self::take_line`].
+    lines_left: u64,
     /// It counts for the client that it has reported last.
     pub(super) is_counted: bool,
     /// Why the last of them was refused.
@@ -70,6 +72,7 @@ impl Child {
         slot: Slot,
         taker: Taker,
         reports: Option<OwnedFd>,
+        lines_max: u64,
     ) -> Self {
         let Connection { socket, identity } = connection;
         let end = service.deadline(&identity).map(|end| match service.protocol {
@@ -79,7 +82,12 @@ impl Child {
         });
         let process = Process::Awaited { socket: Some(socket), taker, since: Instant::now() };
         let escalation = end.map(Escalation::new);
-        Self { escalation, reports, ..Self::with_process(identity, service, slot, process) }
+        Self {
+            escalation,
+            reports,
+            lines_left: lines_max,
+            ..Self::with_process(identity, service, slot, process)
+        }
     }
 
     /// A connection that this process has served itself.
@@ -106,9 +114,18 @@ impl Child {
             requested: None,
             reports: None,
             reported: 0,
+            lines_left: 0,
             is_counted: false,
             refused: None,
         }
+    }
+
+    /// Takes one of its access lines. False: it has sent more than it can have answered requests, so that it is no child as it
+    /// was forked, and must not fill the disk.
+    pub(super) fn take_line(&mut self) -> bool {
+        let left = self.lines_left.checked_sub(1);
+        self.lines_left = left.unwrap_or(0);
+        left.is_some()
     }
 
     pub(crate) fn identity(&self) -> &Identity {

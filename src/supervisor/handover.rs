@@ -105,7 +105,9 @@ impl Launcher {
             Ok((fork_servers.hand_over(&connection, service, slot, supplements)?, ours))
         });
         match handed_over {
-            Ok((taker, reports)) => Ok(Child::new(connection, service, slot, taker, reports)),
+            Ok((taker, reports)) => {
+                Ok(Child::new(connection, service, slot, taker, reports, self.max_reports()))
+            }
             Err(error) => {
                 self.scoreboard.give_back(slot);
                 Err(Box::new((connection, error)))
@@ -131,7 +133,7 @@ impl Launcher {
         (Child::in_place(identity, service, slot, end.terminated_by), end)
     }
 
-    /// Clients that a child may report: one for each request, and one for the connection.
+    /// Clients that a child may report: one for each request, and one for the connection. So many access lines as well.
     pub(crate) fn max_reports(&self) -> u64 {
         self.settings.http.max_requests.saturating_add(1)
     }

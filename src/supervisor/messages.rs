@@ -56,8 +56,9 @@ impl Connections {
     /// Acts on a message of the child with this slot.
     fn act_on_message(&mut self, slot: u32, message: Message<'_>) {
         let Self { children, access_log, .. } = self;
-        let Some(child) = children.get(slot) else { return };
+        let Some(child) = children.get_mut(slot) else { return };
         match message {
+            Message::Access(_) if !child.take_line() => journal::add_lost_lines(1),
             Message::Access(answered) => access_log.write(child.identity(), &child.service().name, &answered),
         }
     }

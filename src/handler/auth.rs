@@ -74,6 +74,9 @@ impl BasicAuth {
                 let sent = exchange.response.error_with(401, reason, "WWW-Authenticate", &self.challenge);
                 // A failure of the client, whether it waits for the response or not.
                 exchange.slot.enter(Phase::Handling);
+                if let Some((claimed, _)) = decode(credentials) {
+                    exchange.slot.set_user(claimed.as_bytes()); // for the access line: see `Slot::read`
+                }
                 sent?;
                 Ok(Some(Outcome::ClientError))
             }

@@ -30,7 +30,8 @@ pub(crate) fn log_access(access: &AccessEntry<'_>) {
         .connection(identity, service, None)
         .optional_text("LSBAWS_CLIENT", identity.named_client().is_none().then_some(access.client))
         .text("LSBAWS_SCHEME", access.scheme)
-        .optional_text("LSBAWS_USER", text(answered.user))
+        // A name that was only claimed is in the line.
+        .optional_text("LSBAWS_USER", text(answered.user).filter(|_| answered.status != 401))
         .optional_text("LSBAWS_HOST", text(answered.host))
         .optional_text("LSBAWS_METHOD", text(answered.method))
         .optional_text("LSBAWS_TARGET", text(answered.target))

@@ -177,7 +177,8 @@ impl Slot {
         bytes
     }
 
-    /// The user whose credentials were accepted for the request. A long name is cut.
+    /// The user whose credentials were accepted for the request, or the name of those that were not: with the status 401. A
+    /// long name is cut.
     pub(crate) fn set_user(self, user: &[u8]) {
         self.store(Number::UserLength, self.store_text(self.user(), user));
     }
@@ -286,7 +287,9 @@ impl Slot {
             program: u32::try_from(self.load(Number::Program)).ok().and_then(ProgramEnd::from_word),
             method: load_text(self.method(), self.load(Number::MethodLength)),
             target: load_text(self.target(), self.load(Number::TargetLength)),
-            user: load_text(self.user(), self.load(Number::UserLength)),
+            // With 401, it is a name that the client has claimed.
+            user: load_text(self.user(), self.load(Number::UserLength))
+                .filter(|_| self.status() != Some(401)),
             lost_messages: self.load(Number::LostMessages).min(LOST_MESSAGES_MAX),
             lost_lines: self.load(Number::LostLines).min(LOST_MESSAGES_MAX),
             has_orphans: self.load(Number::Orphans) != 0,

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::access::{Lines, RESPOND};
+use crate::auth::{ALICE, ALICE_LINE, MALLORY, get, make_users, route};
 use crate::harness::{Server, ask, command, find_program, make_folder, serve, wait_until};
 
 /// The format of goaccess for `format = "json"`, as in lsbaws.toml(5).
@@ -68,6 +69,38 @@ fn fail2ban_filter_finds_errors_alone() {
         let output = command(&regex).arg(&log).arg("packaging/fail2ban/lsbaws.conf").output().unwrap();
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(report.contains("Lines: 7 lines, 0 ignored, 4 matched, 3 missed"), "{name}: {report}");
+    }
+}
+
+#[test]
+fn fail2ban_counts_wrong_passwords_alone() {
+    let Some(regex) = find_program("fail2ban-regex") else { return };
+    let lines = Lines::new();
+    let (_folder, users) = make_users(ALICE_LINE);
+    let server = serve(&format!("{}{}", lines.table("combined"), route("/", &users, "")));
+    // How every client begins; the right password; a wrong one.
+    for credentials in ["", ALICE, MALLORY] {
+        get(&server, "/", credentials);
+    }
+    let text = lines.read(3);
+    let users: Vec<_> = text.iter().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(users, ["-", "alice", "mallory"]);
+    let output = command(&regex).arg(lines.path()).arg("packaging/fail2ban/lsbaws.conf").output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(report.contains("Lines: 3 lines, 0 ignored, 1 matched, 2 missed"), "{report}");
+}
+
+#[test]
+fn fail2ban_reads_entries_of_the_daemon_alone() {
+    let filter = fs::read_to_string("packaging/fail2ban/lsbaws.conf").unwrap();
+    let terms = filter.lines().find_map(|line| line.strip_prefix("journalmatch = ")).unwrap();
+    // "+" is "or". Only journald sets fields that begin with "_".
+    for term in terms.split(" + ") {
+        assert!(
+            term.starts_with("_SYSTEMD_UNIT=lsbaws.service ")
+                || term.starts_with("_SYSTEMD_SLICE=system-lsbaws.slice ")
+        );
+        assert!(term.contains(" _EXE=/usr/bin/lsbaws MESSAGE_ID="), "{term}");
     }
 }
 

@@ -60,6 +60,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["program", "session"],
             &["introduction", "report"],
             &["work"],
+            &["title"],
         ],
     ),
     (

@@ -9,6 +9,7 @@ mod program;
 mod report;
 pub(crate) mod session;
 pub(crate) mod supplies;
+mod title;
 pub(crate) mod work;
 
 use std::io;

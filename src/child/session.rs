@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::introduction::client_of;
 use super::report::{Reporter, Seen, first_line};
+use super::title::Title;
 use super::work::{Kit, Work};
 use crate::clients::Gate;
 use crate::connection::{Identity, Peer};
@@ -92,7 +93,7 @@ enum Unmet {
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let reporter = Reporter::new(work);
-    let Work { connection, service, kit: Kit { limits, slot, mask, status, date, buffer, .. }, gate, header } =
+    let Work { connection, service, kit: Kit { limits, slot, mask, status, date, buffer, title, .. }, gate, header } =
         work;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
@@ -118,17 +119,18 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             asked: Cell::new(connection.identity.named_client()),
         }),
     };
-    let outcome = session.run(date, buffer);
+    title.set(&service.name, connection.identity.peer);
+    let outcome = session.run(date, buffer, title);
     session.stream.limit_unread(session.limits.write_timeout);
     outcome
 }
 
 impl Session<'_> {
-    fn run(&self, date: &mut Date, buffer: &mut [u8]) -> Outcome {
+    fn run(&self, date: &mut Date, buffer: &mut [u8], title: &mut Title<'_>) -> Outcome {
         let deadline = self.identity.accepted_at + self.limits.head_timeout;
         let mut context = RequestContext { number: 1, filled: 0, deadline };
         loop {
-            let filled = match self.answer_request(context, date, buffer) {
+            let filled = match self.answer_request(context, date, buffer, title) {
                 Next::Request(filled) => filled,
                 Next::Close { outcome, unread } => {
                     if unread || self.stream.has_input() {
@@ -148,7 +150,13 @@ impl Session<'_> {
     }
 
     /// Reads a request and answers it.
-    fn answer_request(&self, context: RequestContext, date: &mut Date, buffer: &mut [u8]) -> Next {
+    fn answer_request(
+        &self,
+        context: RequestContext,
+        date: &mut Date,
+        buffer: &mut [u8],
+        title: &mut Title<'_>,
+    ) -> Next {
         self.slot.enter(Phase::Reading);
         let mut filled = context.filled;
         let head_room = &mut buffer[..self.limits.max_head_size];
@@ -184,6 +192,7 @@ impl Session<'_> {
                 return next;
             }
         };
+        title.set_request(request.method, request.target);
         let client = match &self.proxy {
             None => ClientSide::new(self.identity.peer),
             Some(proxy) => match self.meet_client(proxy, &mut request) {

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::WAKE_UP;
 use super::session::RESPONSE_ROOM;
+use super::title::{self, Title};
 use super::work::Kit;
 use crate::http::date::Date;
 use crate::http::limits::Limits;
 use crate::http::request;
 use crate::journal;
 use crate::scoreboard::Slot;
+use crate::sys;
 use crate::uplink::Uplink;
 
 /// What holds for every child, whatever its service.
@@ -29,7 +31,10 @@ pub(crate) struct Supplies {
     limits: Limits,
     mask: SigSet,
     date: Date,
-    buffer: Vec<u8>,
+    /// From `start` on the title, and behind it the buffer of the kit.
+    memory: Vec<u8>,
+    /// On a page that they begin, they need no other for most requests.
+    start: usize,
     /// What the log of children has open.
     log: Option<RawFd>,
     uplink: Option<Uplink>,
@@ -44,9 +49,10 @@ impl Supplies {
         request::warm_up();
         let mut mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty()); // cannot fail
         mask.remove(WAKE_UP);
-        let buffer = vec![0; limits.max_head_size + RESPONSE_ROOM];
+        let memory = vec![0; sys::PAGE + title::ROOM + limits.max_head_size + RESPONSE_ROOM];
+        let start = memory.as_ptr().align_offset(sys::PAGE).min(sys::PAGE);
         let (date, log) = (Date::now(), journal::child_descriptor());
-        Self { limits, mask, date, buffer, log, uplink, reports_requests }
+        Self { limits, mask, date, memory, start, log, uplink, reports_requests }
     }
 
     /// Lets children keep what [`journal::open_for_children`] has opened. (To ask it there would write to its page: it is
@@ -62,8 +68,20 @@ impl Supplies {
 
     /// Copies the pages that a response needs, so that a spare need not do it when its connection comes.
     pub(crate) fn touch(&mut self) {
-        self.buffer.fill(0);
+        self.memory.fill(0);
         self.date.refresh();
+    }
+
+    /// Lets this process, and those that it forks, have a title in the memory of the supplies: `lsbaws: WHAT SERVICE`. Where
+    /// the kernel cannot do that, they have that of the program.
+    pub(crate) fn show_title(&mut self, what: &str, service: &str) {
+        self.set_title(what, service);
+        let _ = sys::set_title_area(&self.memory[self.start..][..title::ROOM]);
+    }
+
+    /// Changes it.
+    pub(crate) fn set_title(&mut self, what: &str, service: &str) {
+        Title::new(&mut self.memory[self.start..][..title::ROOM]).set(what, service);
     }
 
     /// The kit of the next child. `program_output`: standard error of the program that it becomes. `status`: see [`Kit`].
@@ -76,9 +94,11 @@ impl Supplies {
         // A copy: the page of the other need not be copied.
         let mut date = self.date;
         date.refresh();
-        let Self { limits, mask, buffer, log, uplink, reports_requests, .. } = self;
+        let (room, buffer) = self.memory[self.start..].split_at_mut(title::ROOM);
+        let title = Title::new(room);
+        let Self { limits, mask, log, uplink, reports_requests, .. } = self;
         let uplink = uplink.as_ref().map(AsFd::as_fd);
         let (mask, log, reports_requests) = (*mask, *log, *reports_requests);
-        Kit { limits, slot, mask, program_output, log, uplink, reports_requests, status, date, buffer }
+        Kit { limits, slot, mask, program_output, log, uplink, reports_requests, status, date, buffer, title }
     }
 }

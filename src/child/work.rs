@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::sys::signal::SigSet;
 
+use super::title::Title;
 use crate::clients::Gate;
 use crate::connection::Connection;
 use crate::http::date::Date;
@@ -33,7 +34,8 @@ pub(crate) struct Kit<'a> {
     pub(crate) status: Option<BorrowedFd<'a>>,
     pub(crate) date: Date,
     /// Room for a request's head, and behind it for the response to it: in most connections one page.
-    pub(crate) buffer: &'a mut Vec<u8>,
+    pub(crate) buffer: &'a mut [u8],
+    pub(crate) title: Title<'a>,
 }
 
 /// A connection, its service and the kit to serve it with.

@@ -121,6 +121,7 @@ impl ForkServer {
 
     /// Prepares this process for its children, and confines it. Returns what the kernel cannot do.
     fn prepare(&mut self, open_files: u64, log: Destination) -> Result<Vec<confine::Gap>, String> {
+        self.supplies.show_title("fork-server", &self.service.name);
         // Its children are recognized by this session until they have reported that they have started.
         setsid().map_err(|errno| format!("unable to begin a session: {}", errno.desc()))?;
         let limit_files = || {

@@ -46,6 +46,7 @@ impl ForkServer {
             return Outcome::SystemError.code();
         }
         self.supplies.touch();
+        self.supplies.set_title("spare", &self.service.name);
         let mut buffer = [0; ORDER_MAX];
         match channel.receive_order(&mut buffer) {
             Ok(Some(Order::Serve(handover, connection, supplements))) => {

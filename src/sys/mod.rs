@@ -14,6 +14,7 @@ mod tcp;
 mod termination;
 mod text;
 mod time;
+mod title;
 mod wait;
 
 pub(crate) use address::{RemoteAddress, accept, remote_address};
@@ -37,4 +38,5 @@ pub(crate) use tcp::{count_backlog, idle_time};
 pub(crate) use termination::{Escalation, GRACE};
 pub(crate) use text::{copy_text, run_from};
 pub(crate) use time::{instant_of, monotonic_nanoseconds_of, poll_timeout, wait_writable, whole_seconds};
+pub(crate) use title::set_title_area;
 pub(crate) use wait::{Exit, Usage, own_usage, reap, wait_for};

@@ -227,7 +227,7 @@ impl Arena {
         let is_fork_server = |pid: &i32| {
             parent_of(*pid) == Some(self.supervisor)
                 && fs::read_to_string(format!("/proc/{pid}/cmdline"))
-                    .is_ok_and(|line| line.split('\0').any(|word| word == "fork-server"))
+                    .is_ok_and(|line| line.split(['\0', ' ']).any(|word| word == "fork-server"))
         };
         let mut list: Vec<_> =
             list_processes().into_iter().filter(is_fork_server).filter_map(Process::find).collect();

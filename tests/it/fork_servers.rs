@@ -230,7 +230,7 @@ fn hung_fork_server_affects_no_other_service() {
     let config = "[service.web]\n[service.echo]\nprotocol = 'exec'\ncommand = '/bin/cat'\n";
     let server = Setup::new(config).socket(web).socket(echo).names("web:echo").start();
     let is_echo =
-        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().contains("fork-server\0echo");
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().contains("fork-server echo");
     let hung = server.fork_servers().into_iter().find(is_echo).unwrap();
     kill(Pid::from_raw(hung), Signal::SIGSTOP).unwrap();
     let waiting: Vec<_> = (0..40).map(|_| connect(addresses[1])).collect();

@@ -71,5 +71,6 @@ mod secrets;
 mod spares;
 mod status;
 mod status_page;
+mod titles;
 mod transfers;
 mod unserved;

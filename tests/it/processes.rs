@@ -62,7 +62,9 @@ fn is_fork_server(pid: i32) -> bool {
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let Some(state) = read_state(pid) else { return false };
     let flags: u32 = state.split(' ').nth(6).unwrap().parse().unwrap();
-    command.starts_with("lsbaws\0fork-server\0") && flags & PF_FORKNOEXEC == 0
+    let is_title =
+        command.starts_with("lsbaws\0fork-server\0") || command.starts_with("lsbaws: fork-server ");
+    is_title && flags & PF_FORKNOEXEC == 0
 }
 
 fn is_asleep(pid: i32) -> bool {

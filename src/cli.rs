@@ -39,6 +39,10 @@ const CHECK_EXAMPLES: &str = r#"Examples:
   Try one key:
     lsbaws check --set limits.max_connections=2000"#;
 
+const TOP_EXAMPLES: &str = r#"Examples:
+  What the daemon of lsbaws.service is doing, every two seconds:
+    sudo lsbaws top"#;
+
 const STATUS_EXAMPLES: &str = r#"Examples:
   What the daemon of lsbaws.service is doing:
     sudo lsbaws status
@@ -152,6 +156,12 @@ pub(crate) enum Command {
         /// Print all of it as JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        socket: SocketArgs,
+    },
+    /// Show it on a screen that refreshes itself
+    #[command(after_help = TOP_EXAMPLES)]
+    Top {
         #[command(flatten)]
         socket: SocketArgs,
     },

@@ -1,10 +1,12 @@
-//! `lsbaws status`: asks a running daemon for its status, by its status socket, and shows it.
+//! `lsbaws status` and `lsbaws top`: ask a running daemon for its status, by its status socket, and show it.
 
 #![forbid(unsafe_code)]
 
+mod screen;
 mod text;
+mod top;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -28,22 +30,38 @@ pub(crate) enum Error {
     System { path: PathBuf, source: io::Error },
 }
 
+/// Shows the status on a screen that refreshes itself; where there is no terminal, once.
+///
+/// # Errors
+/// See [`Error`].
+pub(crate) fn watch(path: &Path) -> Result<(), Error> {
+    match io::stdout().is_terminal() && io::stdin().is_terminal() {
+        true => top::run(path),
+        false => show(path, false),
+    }
+}
+
 /// Writes the status of the daemon with this status socket to standard output, for a person or as JSON.
 ///
 /// # Errors
 /// See [`Error`]. A closed pipe is none.
 pub(crate) fn show(path: &Path, as_json: bool) -> Result<(), Error> {
-    let file = request(path)?;
-    let failed = |source| Error::System { path: path.to_owned(), source };
     let mut text = match as_json {
-        true => status::read_text(file.as_fd()).map_err(failed)?,
-        false => StatusReport::read(file.as_fd()).map_err(failed)?.to_string().into_bytes(),
+        true => status::read_text(request(path)?.as_fd())
+            .map_err(|source| Error::System { path: path.to_owned(), source })?,
+        false => fetch(path)?.to_string().into_bytes(),
     };
     if as_json {
         text.push(b'\n');
     }
     let _ = io::stdout().write_all(&text); // a closed pipe
     Ok(())
+}
+
+/// Gets a report.
+fn fetch(path: &Path) -> Result<StatusReport, Error> {
+    StatusReport::read(request(path)?.as_fd())
+        .map_err(|source| Error::System { path: path.to_owned(), source })
 }
 
 /// Gets the memory file of a report.

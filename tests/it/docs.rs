@@ -20,6 +20,7 @@ fn flags() -> BTreeSet<String> {
         &["serve", "--help"],
         &["check", "--help"],
         &["status", "--help"],
+        &["top", "--help"],
         &["client", "--help"],
     ];
     let mut flags = BTreeSet::new();

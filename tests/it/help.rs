@@ -8,7 +8,7 @@ use nix::pty::{Winsize, openpty};
 
 use crate::harness::{LSBAWS, command, require_client, run};
 
-const COMMANDS: [&[&str]; 5] = [&[], &["serve"], &["check"], &["status"], &["client"]];
+const COMMANDS: [&[&str]; 6] = [&[], &["serve"], &["check"], &["status"], &["top"], &["client"]];
 
 /// The rows of a command on a terminal of so many columns.
 fn rows(arguments: &[&str], columns: u16) -> Vec<String> {

@@ -72,5 +72,6 @@ mod spares;
 mod status;
 mod status_page;
 mod titles;
+mod top;
 mod transfers;
 mod unserved;

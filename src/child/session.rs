@@ -93,8 +93,13 @@ enum Unmet {
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let reporter = Reporter::new(work);
-    let Work { connection, service, kit: Kit { limits, slot, mask, status, date, buffer, title, .. }, gate, header } =
-        work;
+    let Work {
+        connection,
+        service,
+        kit: Kit { limits, slot, mask, status, date, buffer, title, .. },
+        gate,
+        header,
+    } = work;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
     let session = Session {

@@ -42,7 +42,7 @@ mod unreported;
 mod unserved;
 mod uplinks;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ pub(crate) use error::Error;
 use lifecycle::Lifecycle;
 use listeners::Listeners;
 use reload::Reloading;
-use report::{Parts, Reporter};
+use report::Reporter;
 use settings::Settings;
 pub(crate) use start::run;
 use status_socket::StatusSocket;
@@ -368,22 +368,6 @@ impl Supervisor {
     fn report_status(&mut self, now: Instant) {
         let children = self.connections.children();
         self.notifier.tick(now, self.counts(), || status::describe_oldest(children, now));
-    }
-
-    /// A report of the status, in a sealed memory file. None: there is no memory for it.
-    fn report(&mut self, now: Instant) -> Option<&Arc<OwnedFd>> {
-        let (reloads, failed_reloads) = self.reloads;
-        let parts = Parts {
-            connections: &mut self.connections,
-            listeners: &self.listeners,
-            services: &self.settings.services,
-            model: self.settings.process.model,
-            state: self.lifecycle.word(),
-            started: self.started,
-            reloads,
-            failed_reloads,
-        };
-        self.reporter.report(parts, now)
     }
 
     fn counts(&self) -> Counts {

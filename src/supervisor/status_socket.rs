@@ -3,13 +3,15 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 
 use super::Supervisor;
+use super::report::Parts;
 use super::tokens::Tokens;
 use crate::connection::Peer;
 use crate::journal;
@@ -73,6 +75,22 @@ impl Supervisor {
             self.status_socket = None;
             self.status_socket = path.and_then(|path| StatusSocket::open(path, now));
         }
+    }
+
+    /// A report of the status, in a sealed memory file. None: there is no memory for it.
+    pub(super) fn report(&mut self, now: Instant) -> Option<&Arc<OwnedFd>> {
+        let (reloads, failed_reloads) = self.reloads;
+        let parts = Parts {
+            connections: &mut self.connections,
+            listeners: &self.listeners,
+            services: &self.settings.services,
+            model: self.settings.process.model,
+            state: self.lifecycle.word(),
+            started: self.started,
+            reloads,
+            failed_reloads,
+        };
+        self.reporter.report(parts, now)
     }
 
     /// Sends a report to those that have connected.

@@ -1,5 +1,6 @@
 //! The handler `status`: a page for people, metrics for Prometheus, JSON.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -170,4 +171,27 @@ fn page_updates_itself_in_a_browser() {
     server.signal(nix::sys::signal::Signal::SIGSTOP);
     drop(server);
     wait_until("the page shows that it is old", || browser.evaluate("document.body.className") == "stale");
+}
+
+#[test]
+fn dashboard_and_alerts_use_the_metrics_that_exist() {
+    let read = |name: &str| {
+        std::fs::read_to_string(format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let dashboard: serde_json::Value = serde_json::from_str(&read("grafana-dashboard.json")).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 10);
+    let server = serve(ROUTES);
+    let metrics = get(&server, "/status/metrics", "*/*").1;
+    let existing: BTreeSet<_> =
+        metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let text = read("grafana-dashboard.json") + &read("prometheus-alerts.yml");
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let used: BTreeSet<_> = words
+        .filter(|word| word.starts_with("lsbaws_"))
+        .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
+        .collect();
+    // Of others than the process that is about to stop, and the limits that only some have, the dashboard shows all.
+    let hidden = ["lsbaws_connections_accepted_total", "lsbaws_draining", "lsbaws_service_connections_limit"];
+    let shown: BTreeSet<_> = existing.into_iter().filter(|name| !hidden.contains(name)).collect();
+    assert_eq!(used, shown);
 }

@@ -1,6 +1,6 @@
 //! Compares the settings with the limits of the system, and warns of limits that are too low.
 
-use super::published::find_published;
+use super::published::{find_public_status, find_published};
 use crate::capacity::{System, SystemLimit, Unit, Warning};
 use crate::handler::Handler;
 use crate::limits::RlimitKey;
@@ -128,7 +128,8 @@ pub(crate) fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning
             )));
         }
         if let Protocol::Http(site) = &service.protocol {
-            warnings.extend(find_published(&service.name, site).into_iter().map(warn));
+            let shown = find_published(&service.name, site).into_iter();
+            warnings.extend(shown.chain(find_public_status(service, site)).map(warn));
         }
         let is_http = matches!(service.protocol, Protocol::Http(_));
         if settings.process.model == Model::Iterative && is_http && !service.rlimits.is_empty() {

@@ -1,5 +1,5 @@
-//! Programs that are sent as files: a route of the handler `files` with a longer path comes before the route of their
-//! extension.
+//! What a configuration shows to clients, perhaps by mistake: programs that are sent as files, since a route of the handler
+//! `files` with a longer path comes before the route of their extension; and the status of the daemon.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::handler::Handler;
 use crate::handler::site::{Route, Site};
+use crate::service::Service;
 
 /// Names that a search looks at below one root: enough for the first directories, and no burden at a start.
 const NAMES_MAX: usize = 2000;
@@ -29,6 +30,21 @@ pub(super) fn find_published(service: &str, site: &Site) -> Vec<String> {
         }
     }
     sentences
+}
+
+/// A sentence for each route that shows the status of all services to every client.
+pub(super) fn find_public_status(service: &Service, site: &Site) -> Vec<String> {
+    let is_public = |route: &&Route| {
+        matches!(route.handler, Handler::Status(_)) && route.access.is_none() && service.access.is_empty()
+    };
+    let describe = |route: &Route| {
+        let (name, path) = (&service.name, &route.path);
+        format!(
+            "service.{name}.route: the route of {path:?} shows the clients and requests of all services to every client; set \
+             \"allow\" or \"auth_users\""
+        )
+    };
+    site.routes().iter().filter(is_public).map(describe).collect()
 }
 
 /// Whether requests for programs go to `files`, and to no other route of their extension.

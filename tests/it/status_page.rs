@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use crate::browser::Browser;
-use crate::harness::{Server, Setup, ask, command, find_program, serve, wait_until};
+use crate::harness::{LSBAWS, Server, Setup, ask, command, find_program, make_folder, serve, wait_until};
 
 const ROUTES: &str = "[[service.web.route]]\n\
      [[service.web.route]]\npath = '/status'\nhandler = 'status'\n";
@@ -194,4 +194,22 @@ fn dashboard_and_alerts_use_the_metrics_that_exist() {
     let hidden = ["lsbaws_connections_accepted_total", "lsbaws_draining", "lsbaws_service_connections_limit"];
     let shown: BTreeSet<_> = existing.into_iter().filter(|name| !hidden.contains(name)).collect();
     assert_eq!(used, shown);
+}
+
+#[test]
+fn check_warns_of_a_status_for_everybody() {
+    let route = "[[service.web.route]]\npath = '/status'\nhandler = 'status'\n";
+    let warning =
+        "warning: service.web.route: the route of \"/status\" shows the clients and requests of all services";
+    for (keys, is_public) in
+        [("", true), ("allow = ['127.0.0.1']\n", false), ("[service.web]\nallow = ['127.0.0.1']\n", false)]
+    {
+        let config = if keys.starts_with('[') { format!("{keys}{route}") } else { format!("{route}{keys}") };
+        let folder = make_folder();
+        let file = folder.path().join("lsbaws.toml");
+        std::fs::write(&file, config).unwrap();
+        let output = command(LSBAWS).args(["check", "-c", file.to_str().unwrap()]).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        assert_eq!(String::from_utf8_lossy(&text).contains(warning), is_public, "{keys}");
+    }
 }

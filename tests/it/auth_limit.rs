@@ -111,8 +111,12 @@ fn guesses_of_few_addresses_leave_turns_to_others() {
     let places = Places::open(&server);
     let queue = count_places();
     places.take(0, queue);
-    let guesses: Vec<_> = (0..32).map(|number| send(&server, 2 + number % 4, MALLORY)).collect();
-    wait_until("each address has one turn", || (0..4).all(|turn| places.is_taken(queue + turn, 1)));
+    let guesses: Vec<_> = (0..8).map(|number| send(&server, 2 + number % 4, MALLORY)).collect();
+    let waits = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|name| name.contains("nanosleep"))
+    };
+    wait_until("all guesses wait", || server.children().iter().filter(|pid| waits(pid)).count() == 8);
+    assert!((0..4).all(|turn| places.is_taken(queue + turn, 1)), "an address has no turn");
     let honest = send(&server, 9, ALICE);
     wait_until("the next turn is the other's", || places.is_taken(queue + 4, 1));
     assert!(!places.is_taken(queue + 5, 50), "an address has several turns");

@@ -40,6 +40,8 @@ pub(crate) struct AccessLog {
     /// Whole lines that wait for the writer.
     waiting: Vec<u8>,
     next_try: Option<Instant>,
+    /// Another file is being opened, which lines wait for.
+    is_moving: bool,
     restart_at: Option<Instant>,
     /// Why the file could not be opened at the start.
     failure: Option<String>,
@@ -73,7 +75,10 @@ impl AccessLog {
         } else if old != new {
             self.flush(now);
             match new {
-                Some(path) => self.start_writer(&path, events, now),
+                Some(path) => {
+                    self.is_moving = true;
+                    self.start_writer(&path, events, now);
+                }
                 None => self.writers.iter_mut().for_each(Writer::retire),
             }
         }
@@ -143,9 +148,11 @@ impl AccessLog {
 
     /// Sends the lines that wait. Never waits.
     pub(crate) fn flush(&mut self, now: Instant) {
-        if self.next_try.is_some_and(|at| now < at) {
+        let is_opening = || self.writers.iter().any(|writer| writer.state == WriterState::Opening);
+        if self.next_try.is_some_and(|at| now < at) || self.is_moving && is_opening() {
             return;
         }
+        self.is_moving = false;
         self.next_try = None;
         let mut sent = 0;
         while let Some(writer) = self.writers.iter().rfind(|writer| writer.state == WriterState::Open)

@@ -125,14 +125,14 @@ impl Service {
         self.site().into_iter().flat_map(|site| site.error_pages().roots())
     }
 
-    /// Confines this process to what its processes reach.
+    /// Confines this process to what its processes reach. `connection`: the number of the descriptor of each connection.
     ///
     /// # Errors
     /// Those of [`confine::apply`].
-    pub(crate) fn confine(&self) -> Result<Vec<confine::Gap>, confine::Error> {
+    pub(crate) fn confine(&self, connection: RawFd) -> Result<Vec<confine::Gap>, confine::Error> {
         let roots: Vec<_> = self.route_roots().map(AsFd::as_fd).collect();
         let pages: Vec<_> = self.page_roots().map(AsFd::as_fd).collect();
-        confine::apply(&self.confinement, &roots, &pages, self.lock_file())
+        confine::apply(&self.confinement, &roots, &pages, self.lock_file(), connection)
     }
 
     fn site(&self) -> Option<&Site> {

@@ -1,13 +1,12 @@
 //! The system calls of services that start no programs: those that fork servers and children make, and no others. All
 //! others fail with EPERM.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use libc::*;
 use seccompiler::{BackendError, BpfProgram, SeccompAction};
 
 use super::calls::{Argument, Calls, fail, has, is};
-use crate::sys::CONNECTION;
 
 /// With any arguments: descriptors, files that the domain allows, memory, time, and the end of a process.
 const CALLS: &[i64] = &[
@@ -100,8 +99,12 @@ const SOCKET_OPTIONS: [(i32, i32); 9] = [
 ];
 
 /// `core`: whether a process may leave a core file. `lock`: the only file that it may lock. (A lock on a file that is served
-/// would stop programs that write it.)
-pub(super) fn filter(core: bool, lock: Option<BorrowedFd<'_>>) -> Result<BpfProgram, BackendError> {
+/// would stop programs that write it.) `connection`: the number of the only descriptor that it may shut down.
+pub(super) fn filter(
+    core: bool,
+    lock: Option<BorrowedFd<'_>>,
+    connection: RawFd,
+) -> Result<BpfProgram, BackendError> {
     let mut calls = Calls::default();
     calls.all(CALLS);
     calls.all(OLD_CALLS);
@@ -114,12 +117,9 @@ pub(super) fn filter(core: bool, lock: Option<BorrowedFd<'_>>) -> Result<BpfProg
     calls.when(SYS_prlimit64, &[is(0, 0)])?;
     calls.when(SYS_setpriority, &[is(0, 0), is(1, 0)])?;
     calls.when(SYS_getpriority, &[is(0, 0), is(1, 0)])?;
-    // A descriptor that processes share, such as the socket to the journal, must stay usable. A connection that systemd or
-    // inetd has passed may be the standard input.
-    for connection in [CONNECTION, STDIN_FILENO] {
-        calls.when(SYS_shutdown, &[is(0, bits(connection))])?;
-        calls.when(SYS_fcntl, &[is(0, bits(connection)), is(1, bits(F_SETFL))])?;
-    }
+    // A descriptor that processes share, such as the socket to the journal, must stay usable.
+    calls.when(SYS_shutdown, &[is(0, bits(connection))])?;
+    calls.when(SYS_fcntl, &[is(0, bits(connection)), is(1, bits(F_SETFL))])?;
     for command in DESCRIPTOR_COMMANDS {
         calls.when(SYS_fcntl, &[is(1, bits(command))])?;
     }

@@ -1,7 +1,7 @@
 //! Filters of system calls (seccomp(2)). They are linear, and short enough: since Linux 5.11 the kernel knows in advance
 //! which calls a filter always allows, and does not run it for those.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use seccompiler::{BpfProgram, apply_filter, sock_filter};
 
@@ -12,13 +12,14 @@ use super::{Confinement, allowed, denied};
 pub(super) const IS_KNOWN_ARCHITECTURE: bool =
     cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"));
 
-/// Installs the filters of a confinement. `lock`: see [`super::apply`]. This process must have no_new_privs.
+/// Installs the filters of a confinement. `lock`, `connection`: see [`super::apply`]. This process must have no_new_privs.
 ///
 /// # Errors
 /// Those of seccomp(2).
 pub(super) fn install(
     confinement: &Confinement,
     lock: Option<BorrowedFd<'_>>,
+    connection: RawFd,
 ) -> Result<(), seccompiler::Error> {
     if !IS_KNOWN_ARCHITECTURE {
         return Ok(());
@@ -26,7 +27,7 @@ pub(super) fn install(
     let filters = if confinement.starts_programs {
         denied::filters(confinement.network)?
     } else {
-        vec![allowed::filter(confinement.core, lock)?]
+        vec![allowed::filter(confinement.core, lock, connection)?]
     };
     for (position, filter) in filters.into_iter().enumerate() {
         let before = if position == 0 { refuse_x32() } else { Vec::new() };

@@ -19,7 +19,7 @@ mod tests;
 
 use std::fmt::Display;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
 
 use nix::sys::prctl;
@@ -102,7 +102,8 @@ impl Error {
 }
 
 /// Confines this process, and all that it forks from now on. `roots`: the directories of the routes; `pages`:
-/// those of the error pages, in which programs run nothing; `lock`: the only file that children may lock.
+/// those of the error pages, in which programs run nothing; `lock`: the only file that children may lock; `connection`: the number of the
+/// descriptor of each connection.
 ///
 /// # Errors
 /// A step that the kernel has and refuses. What it does not have is in the result.
@@ -111,6 +112,7 @@ pub(crate) fn apply(
     roots: &[BorrowedFd<'_>],
     pages: &[BorrowedFd<'_>],
     lock: Option<BorrowedFd<'_>>,
+    connection: RawFd,
 ) -> Result<Vec<Gap>, Error> {
     let Confinement { is_on, user, core, .. } = confinement;
     if !core {
@@ -138,7 +140,8 @@ pub(crate) fn apply(
         domain.restrict_self().map_err(Error::at("enter the Landlock domain"))?;
     }
     if confinement.seccomp {
-        filter::install(confinement, lock).map_err(Error::at("install the filter of system calls"))?;
+        filter::install(confinement, lock, connection)
+            .map_err(Error::at("install the filter of system calls"))?;
     }
     Ok(gaps)
 }

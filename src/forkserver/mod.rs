@@ -137,7 +137,7 @@ impl ForkServer {
         journal::open_for_children(log, self.service.confinement.starts_programs)
             .map_err(|error| format!("unable to open the journal: {error}"))?;
         self.supplies.keep_log();
-        self.service.confine().map_err(|error| error.describe(&self.service.name))
+        self.service.confine(sys::CONNECTION).map_err(|error| error.describe(&self.service.name))
     }
 
     fn fork_first_spares(&mut self) -> Result<(), String> {

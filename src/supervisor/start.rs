@@ -1,5 +1,6 @@
 //! From settings and sockets to a running supervisor, or to the one connection that was handed in.
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use nix::sys::prctl;
@@ -94,7 +95,7 @@ fn serve_single(
     };
     journal::open_for_children(journal::destination(), false).map_err(Error::system("open the journal"))?;
     // There is no fork server to do it once for many.
-    for gap in service.confine()? {
+    for gap in service.confine(connection.socket.as_raw_fd())? {
         journal::log_not_confined(&service.name, &gap.sentence);
     }
     if let Protocol::Http(_) = service.protocol

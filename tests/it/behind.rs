@@ -17,6 +17,8 @@ use crate::proxies::environment_route;
 /// A proxy, which ends with this.
 struct Proxy {
     process: Child,
+    /// What ends the process, and those that it has started. HAProxy ignores SIGTERM if its caller does.
+    end: Signal,
     /// Of HTTP, HTTPS and what else it listens for.
     addresses: Vec<SocketAddr>,
     _folder: TempDir,
@@ -24,8 +26,7 @@ struct Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // The process, and those that it has started.
-        kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(self.process.id().cast_signed()), self.end).unwrap();
         self.process.wait().unwrap();
     }
 }
@@ -59,7 +60,13 @@ fn example(name: &str, replaced: &[(&str, String)]) -> String {
 }
 
 /// Starts a proxy with listening sockets from descriptor 3 on: clients wait until it is ready.
-fn start(program: &Path, arguments: &[&str], folder: TempDir, sockets: Vec<TcpListener>) -> Proxy {
+fn start(
+    program: &Path,
+    arguments: &[&str],
+    end: Signal,
+    folder: TempDir,
+    sockets: Vec<TcpListener>,
+) -> Proxy {
     let addresses = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
     let mapping = sockets.into_iter().zip(3..);
     let mapping = mapping.map(|(socket, child_fd)| FdMapping { parent_fd: socket.into(), child_fd });
@@ -67,7 +74,7 @@ fn start(program: &Path, arguments: &[&str], folder: TempDir, sockets: Vec<TcpLi
     // nginx takes inherited sockets that have its addresses.
     proxy.args(arguments).env("NGINX", "3;4;").stdin(Stdio::null()).stdout(Stdio::null());
     proxy.fd_mappings(mapping.collect()).unwrap();
-    Proxy { process: proxy.spawn().unwrap(), addresses, _folder: folder }
+    Proxy { process: proxy.spawn().unwrap(), end, addresses, _folder: folder }
 }
 
 fn open_socket() -> TcpListener {
@@ -102,7 +109,7 @@ fn start_nginx(server: SocketAddr) -> Option<Proxy> {
     let file = folder.path().join("nginx.conf");
     fs::write(&file, main).unwrap();
     let file = file.to_str().unwrap().to_owned();
-    Some(start(&program, &["-e", "stderr", "-c", &file], folder, sockets))
+    Some(start(&program, &["-e", "stderr", "-c", &file], Signal::SIGTERM, folder, sockets))
 }
 
 fn start_haproxy(server: SocketAddr, time: SocketAddr) -> Option<Proxy> {
@@ -125,7 +132,7 @@ fn start_haproxy(server: SocketAddr, time: SocketAddr) -> Option<Proxy> {
     let file = folder.path().join("haproxy.cfg");
     fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap().to_owned();
-    Some(start(&program, &["-q", "-db", "-f", &file], folder, sockets))
+    Some(start(&program, &["-q", "-db", "-f", &file], Signal::SIGKILL, folder, sockets))
 }
 
 /// The response to a request by curl from 127.0.0.`client`.

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
+use command_fds::{CommandFdExt, FdMapping};
+
 use crate::cgi::status;
 use crate::harness::{Record, Server, ask, connect_from, lsbaws, make_folder, read_to_end, run, serve};
 use crate::proxies::{PROXY, TRUSTED, ask_again, environment_route, values};
@@ -173,6 +175,9 @@ fn single_connection_has_a_header_as_well() {
         client.shutdown(Shutdown::Write).unwrap();
         let mut inetd = lsbaws();
         inetd.arg("-c").arg(&file).args(["--set", "log.target=stderr"]).stdin(socket).stderr(Stdio::piped());
+        // So that the connection has not the number that it has in other children.
+        let null = std::fs::File::open("/dev/null").unwrap();
+        inetd.fd_mappings(vec![FdMapping { parent_fd: null.into(), child_fd: 3 }]).unwrap();
         let output = inetd.output().unwrap();
         drop(inetd); // it has the socket
         let answer = read_to_end(client);

@@ -1,5 +1,6 @@
 //! System calls, each tried without the filters as well.
 
+use crate::sys::CONNECTION;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -96,7 +97,7 @@ fn children_lock_the_file_of_logins_alone() {
     in_own_process("calls::children_lock_the_file_of_logins_alone", || {
         let files = [c"a", c"b"].map(|name| sys::create_memory_file(name).unwrap());
         prctl::set_no_new_privs().unwrap();
-        filter::install(&children(), Some(files[0].as_fd())).unwrap();
+        filter::install(&children(), Some(files[0].as_fd()), CONNECTION).unwrap();
         for (file, command, errno) in [
             (&files[0], F_SETLK, EFAULT), // for the null pointer
             (&files[0], F_SETLKW, EPERM),
@@ -131,7 +132,7 @@ fn assert_all_denied(calls: &[(i64, [i64; 6])], errno: i32, confinement: &Confin
             assert_ne!(try_call(*call), errno, "{call:?} proves nothing");
         }
     }
-    filter::install(confinement, None).unwrap();
+    filter::install(confinement, None, CONNECTION).unwrap();
     for call in calls {
         assert_eq!(try_call(*call), errno, "{call:?}");
     }

@@ -1,5 +1,6 @@
 //! Files, programs and the network.
 
+use crate::sys::CONNECTION;
 use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,7 +27,7 @@ fn children_read_their_roots_alone() {
         let root = open_folder(&at("root"));
         // Without seccomp, which would deny the same: the domain must hold alone.
         let confinement = Confinement { seccomp: false, ..children() };
-        let gaps = apply(&confinement, &[root.as_fd()], &[], None).unwrap();
+        let gaps = apply(&confinement, &[root.as_fd()], &[], None, CONNECTION).unwrap();
         assert_eq!(gaps, find_gaps(&confinement));
         assert_eq!(fs::read(at("root/sub/file")).unwrap(), b"content");
         assert_eq!(fs::read_dir(at("root")).unwrap().count(), 1);
@@ -50,7 +51,7 @@ fn children_read_their_roots_alone() {
 fn network_permits_internet_sockets() {
     in_own_process("files::network_permits_internet_sockets", || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        apply(&Confinement { network: true, ..programs() }, &[], &[], None).unwrap();
+        apply(&Confinement { network: true, ..programs() }, &[], &[], None, CONNECTION).unwrap();
         assert!(TcpStream::connect(listener.local_addr().unwrap()).is_ok());
         assert!(TcpListener::bind("127.0.0.1:0").is_ok());
         assert!(UdpSocket::bind("[::]:0").is_ok());
@@ -67,7 +68,7 @@ fn programs_have_no_network() {
     in_own_process("files::programs_have_no_network", || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // An open socket can be connected to another address: the domain must hold alone.
-        apply(&Confinement { seccomp: false, ..programs() }, &[], &[], None).unwrap();
+        apply(&Confinement { seccomp: false, ..programs() }, &[], &[], None, CONNECTION).unwrap();
         assert_eq!(errno_of(TcpStream::connect(listener.local_addr().unwrap())), EACCES);
         assert_eq!(errno_of(TcpListener::bind("127.0.0.1:0")), EACCES);
     });
@@ -91,7 +92,7 @@ fn programs_write_and_execute_where_permitted() {
             execute: vec![at("execute").into()],
             ..programs()
         };
-        apply(&confinement, &[root.as_fd()], &[], None).unwrap();
+        apply(&confinement, &[root.as_fd()], &[], None, CONNECTION).unwrap();
         for command in [
             format!("{}/true; {}/script", at("root"), at("root")),
             format!("{}/true", at("execute")),
@@ -136,8 +137,14 @@ fn read_narrows_what_programs_read() {
             fs::write(format!("{}/file", at(name)), "").unwrap();
         }
         let root = open_folder(Path::new(&at("root")));
-        apply(&Confinement { read: Some(vec![at("read").into()]), ..programs() }, &[root.as_fd()], &[], None)
-            .unwrap();
+        apply(
+            &Confinement { read: Some(vec![at("read").into()]), ..programs() },
+            &[root.as_fd()],
+            &[],
+            None,
+            CONNECTION,
+        )
+        .unwrap();
         for path in [at("root"), at("read")] {
             assert!(sh(&format!("cat {path}/file; ls {path} >/dev/null")), "{path}");
         }

@@ -1,5 +1,6 @@
 //! The layers that keep programs of one service apart.
 
+use crate::sys::CONNECTION;
 use std::io::{self, Read};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -38,7 +39,7 @@ fn try_siblings(layer: Option<fn() -> io::Result<()>>) -> [bool; 3] {
     let name = format!("lsbaws-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let _listener = UnixListener::bind_addr(&address).unwrap();
-    apply(&programs(), &[], &[], None).unwrap();
+    apply(&programs(), &[], &[], None, CONNECTION).unwrap();
     let mut victim = in_layer("echo; exec sleep 60", layer);
     victim.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     let pid = victim.id();
@@ -80,7 +81,14 @@ fn separated_programs_cannot_be_traced_on_old_kernels() {
 fn layers_deny_no_files() {
     in_own_process("layers::layers_deny_no_files", || {
         let folder = make_folder();
-        apply(&Confinement { writable: vec![folder.path().into()], ..programs() }, &[], &[], None).unwrap();
+        apply(
+            &Confinement { writable: vec![folder.path().into()], ..programs() },
+            &[],
+            &[],
+            None,
+            CONNECTION,
+        )
+        .unwrap();
         let script = format!("cd {}; mkdir a b; echo >a/x; ln a/x b/x; rm -r a b", folder.path().display());
         for layer in [enter_layer as fn() -> _, enter_layer_of_old] {
             assert!(succeeds(in_layer(&script, Some(layer))));

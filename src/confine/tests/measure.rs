@@ -1,5 +1,6 @@
 //! What the confinement costs.
 
+use crate::sys::CONNECTION;
 use std::env;
 use std::io;
 
@@ -42,7 +43,7 @@ fn measure() {
         time("separate", 10, &mut || separate(&kind).unwrap());
     }
     let start = Instant::now();
-    filter::install(&kind, None).unwrap();
+    filter::install(&kind, None, CONNECTION).unwrap();
     eprintln!("{name}: install the filters: {:?}", start.elapsed());
     calls(name);
 }

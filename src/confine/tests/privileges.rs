@@ -1,5 +1,6 @@
 //! Users, capabilities and core files.
 
+use crate::sys::CONNECTION;
 use std::process::Command;
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -15,7 +16,7 @@ fn status_of_program() -> String {
 #[test]
 fn programs_have_no_privileges() {
     in_own_process("privileges::programs_have_no_privileges", || {
-        apply(&programs(), &[], &[], None).unwrap();
+        apply(&programs(), &[], &[], None, CONNECTION).unwrap();
         assert_eq!(prctl::get_dumpable(), Ok(false));
         assert_eq!(getrlimit(Resource::RLIMIT_CORE), Ok((0, 0)));
         let zero = "\t0000000000000000\n";
@@ -40,7 +41,8 @@ fn services_have_users_of_their_own() {
         }
         let user = User { name: String::new(), uid: 65_533, gid: 65_532, groups: vec![65_532, 65_531] };
         // In either case.
-        apply(&Confinement { user: Some(user), ..Confinement::default() }, &[], &[], None).unwrap();
+        apply(&Confinement { user: Some(user), ..Confinement::default() }, &[], &[], None, CONNECTION)
+            .unwrap();
         let status = status_of_program();
         for line in [
             "Uid:\t65533\t65533\t65533\t65533\n",
@@ -59,7 +61,7 @@ fn services_have_users_of_their_own() {
 fn confinement_that_is_off_denies_nothing_but_core_files() {
     in_own_process("privileges::confinement_that_is_off_denies_nothing_but_core_files", || {
         let status_before = status_of_program();
-        apply(&Confinement::default(), &[], &[], None).unwrap();
+        apply(&Confinement::default(), &[], &[], None, CONNECTION).unwrap();
         assert_eq!(getrlimit(Resource::RLIMIT_CORE), Ok((0, 0)));
         let status = status_of_program();
         for name in ["CapEff", "CapBnd", "NoNewPrivs", "Seccomp"] {
@@ -73,7 +75,7 @@ fn confinement_that_is_off_denies_nothing_but_core_files() {
 fn core_files_are_kept_where_wanted() {
     in_own_process("privileges::core_files_are_kept_where_wanted", || {
         let before = getrlimit(Resource::RLIMIT_CORE);
-        apply(&Confinement { core: true, ..children() }, &[], &[], None).unwrap();
+        apply(&Confinement { core: true, ..children() }, &[], &[], None, CONNECTION).unwrap();
         assert_eq!(getrlimit(Resource::RLIMIT_CORE), before);
         // A child may make itself dumpable, as the key asks.
         assert_eq!(prctl::set_dumpable(true), Ok(()));

@@ -62,7 +62,10 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<u8, CommandError> {
     match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
-        Command::Serve(arguments) => serve(Source::new(cli.source, find_folder(arguments))),
+        Command::Serve(arguments) => {
+            supervisor::hold_reopen_signal();
+            serve(Source::new(cli.source, find_folder(arguments)))
+        }
         Command::Top { socket } => monitor::watch(&socket.socket).map(|()| 0).map_err(CommandError::from),
         Command::Status { json, socket } => {
             monitor::show(&socket.socket, json).map(|()| 0).map_err(CommandError::from)

@@ -40,7 +40,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["settings"],
             &["forecast", "layers", "limits", "listen", "log", "process", "reach", "service", "show"],
             &["folder"],
-            &["confine", "document", "permissions", "privileges", "published", "route", "sandbox"],
+            &["confine", "document", "permissions", "privileges", "outputs", "published", "route", "sandbox"],
             &["account", "error_pages", "exec", "rlimits"],
             &["keywords", "lists", "quantity", "unit", "variables"],
             &["hidden"],

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub(crate) use format::Format;
 pub(crate) use line::AccessLine;
-pub(crate) use own::{open_own, write_own};
+pub(crate) use own::{check_file, describe_failure, open_own, write_own};
 pub(crate) use template::Template;
 
 /// Which lines are written, and where: `[log.access]`.

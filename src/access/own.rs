@@ -3,10 +3,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::statfs::{FsType, statfs};
 
 use super::line::AccessLine;
 use super::{Format, Settings, Target};
@@ -29,13 +33,49 @@ enum Sink {
     File(File),
 }
 
-/// Opens a file for lines: created for its owner and group alone, appended to.
+/// The file system of pipes without a name (statfs(2)): /dev/stdout can be such a pipe.
+const PIPEFS: FsType = FsType(0x5049_5045);
+
+/// Opens a file for lines: created for its owner and group alone, appended to. Does not wait for the reader of a FIFO.
 ///
 /// # Errors
-/// Those of open(2).
+/// Those of open(2); ENXIO for what cannot be a file of lines: see [`check_file`].
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NOCTTY | libc::O_CLOEXEC;
-    OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)
+    let flags = libc::O_NOCTTY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)?;
+    if !is_suitable(path)? {
+        return Err(Errno::ENXIO.into());
+    }
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
+}
+
+/// Whether lines can be appended to the file with this path, which is a regular file, a character device such as a terminal,
+/// or a pipe that this process has inherited.
+fn is_suitable(path: &Path) -> io::Result<bool> {
+    let kind = path.metadata()?.file_type();
+    let is_inherited = || statfs(path).is_ok_and(|fs| fs.filesystem_type() == PIPEFS);
+    Ok(kind.is_file() || kind.is_char_device() || kind.is_fifo() && is_inherited())
+}
+
+/// Checks the file of lines. It need not exist.
+///
+/// # Errors
+/// A sentence, if it exists and is neither a regular file nor a character device.
+pub(crate) fn check_file(path: &Path) -> Result<(), String> {
+    match is_suitable(path) {
+        Ok(false) => Err(describe_failure(path, &Errno::ENXIO.into())),
+        Ok(true) | Err(_) => Ok(()),
+    }
+}
+
+/// Why the file of lines cannot be opened.
+pub(crate) fn describe_failure(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.raw_os_error() {
+        Some(libc::ENXIO) => format!("{path} is neither a regular file nor a character device"),
+        _ => format!("unable to open {path} for access lines: {error}"),
+    }
 }
 
 /// Opens, or opens again, where this process writes lines of its own requests. `None`: none are written.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 use nix::sys::prctl;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,15 @@ pub(crate) fn run(channel: RawFd, path: &Path) -> Result<(), String> {
     umask(Mode::from_bits_truncate(0o027));
     let channel = sys::adopt_fd(channel)
         .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
-    let mut file = match open_file(path) {
+    // A file system may not answer: the process that waits for it ends with the supervisor.
+    let _ = prctl::set_pdeathsig(Signal::SIGKILL); // cannot fail
+    let mut buffer = vec![0; BATCH_MAX];
+    if let Ok(None) = sys::receive_message(channel.as_fd(), &mut buffer, Patience::Never) {
+        return Ok(()); // the supervisor has exited before
+    }
+    let opened = open_file(path);
+    let _ = prctl::set_pdeathsig(None); // what it has is written
+    let mut file = match opened {
         Ok(file) => {
             report(channel.as_fd(), WriterReport::Opened);
             Appender { file, is_torn: false }
@@ -50,7 +58,6 @@ pub(crate) fn run(channel: RawFd, path: &Path) -> Result<(), String> {
             return Ok(());
         }
     };
-    let mut buffer = vec![0; BATCH_MAX];
     loop {
         match sys::receive_message(channel.as_fd(), &mut buffer, Patience::Wait) {
             Ok(Some((length, _))) => {

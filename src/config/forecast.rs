@@ -1,5 +1,6 @@
 //! Compares the settings with the limits of the system, and warns of limits that are too low.
 
+use super::outputs::find_missing;
 use super::published::{find_public_status, find_published};
 use crate::capacity::{System, SystemLimit, Unit, Warning};
 use crate::handler::Handler;
@@ -106,9 +107,10 @@ pub(crate) fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning
     let system = System::default();
     let demand = Demand::new(settings, children);
     let mut warnings = forecast(&demand, system.find_limits());
+    let warn = |sentence| Warning { sentence, limit: None };
+    warnings.extend(find_missing(settings).into_iter().map(warn));
     for service in settings.services.values() {
         let key = |name: &str| format!("service.{}.{name}", service.name);
-        let warn = |sentence| Warning { sentence, limit: None };
         let processes = service.rlimits.limits.iter().find(|limit| limit.key == RlimitKey::Processes);
         if let Some(limit) = processes.filter(|limit| limit.value <= demand.connections) {
             warnings.push(warn(format!(

@@ -56,7 +56,11 @@ impl LogKeys {
                 "a format without a target; set target = \"journal\", \"stderr\" or the path of a file",
             );
         }
-        Some(access::Settings { target: target.as_ref()?.0.clone(), format: format? })
+        let AccessTarget(target) = target.as_ref()?;
+        if let access::Target::File(path) = target {
+            place.key("target").check(access::check_file(path));
+        }
+        Some(access::Settings { target: target.clone(), format: format? })
     }
 }
 

@@ -23,6 +23,7 @@ mod limits;
 mod listen;
 mod lists;
 mod log;
+mod outputs;
 mod permissions;
 mod privileges;
 mod process;

@@ -76,7 +76,7 @@ impl Codings {
     }
 
     /// The coding with the highest weight for content of this type. `size`: `None` if it is unknown. A request for a range
-    /// gets the content as it is: ranges of something that is made anew for each request would not fit together.
+    /// gets the content as it is: ranges of content that is compressed again for each request need not fit together.
     #[cold]
     #[inline(never)]
     pub(crate) fn choose(&self, request: &Request<'_>, media_type: &[u8], size: Option<u64>) -> Choice {

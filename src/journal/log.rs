@@ -300,18 +300,22 @@ impl Log {
     }
 
     fn last_words(&mut self) -> String {
-        let mut words = format!("{} unavailable; ", self.sink_name().trim_start_matches("the "));
+        let sink = self.sink_name().trim_start_matches("the ");
         let records: Vec<_> = Kind::all()
             .filter_map(|kind| Some(format!("{} {}", kind.word(), self.limiter.take(kind)?.count())))
             .collect();
-        if !records.is_empty() {
-            words.push_str(&format!("lost records: {}; ", records.join(", ")));
+        let mut words = Vec::new();
+        if !records.is_empty() || self.lost_messages > 0 {
+            words.push(format!("{sink} unavailable"));
+            if !records.is_empty() {
+                words.push(format!("lost records: {}", records.join(", ")));
+            }
+            words.push(format!("other messages: {}", self.lost_messages));
         }
-        words.push_str(&format!("other messages: {}", self.lost_messages));
         if self.lost_lines > 0 {
-            words.push_str(&format!("; access lines: {}", self.lost_lines));
+            words.push(format!("lost access lines: {}", self.lost_lines));
         }
-        words
+        words.join("; ")
     }
 }
 

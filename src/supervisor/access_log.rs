@@ -2,6 +2,7 @@
 //! for a line: what finds no room is lost and counted.
 
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,7 +24,7 @@ const WAITING_MAX: usize = 1 << 20;
 const RETRY: Duration = Duration::from_millis(20);
 /// Before a writer that has exited, or could not be started, is started again.
 const RESTART: Duration = Duration::from_secs(1);
-/// Between two messages about lines that cannot be written.
+/// Between two equal messages about lines that cannot be written.
 const ERROR_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the daemon waits for the writer when it exits.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,12 +41,13 @@ pub(crate) struct AccessLog {
     /// Whole lines that wait for the writer.
     waiting: Vec<u8>,
     next_try: Option<Instant>,
-    /// Another file is being opened, which lines wait for.
-    is_moving: bool,
     restart_at: Option<Instant>,
+    /// The file is to be opened once more, after the writer that opens it now.
+    reopens: bool,
     /// Why the file could not be opened at the start.
     failure: Option<String>,
-    next_error: Option<Instant>,
+    /// The last error that was logged, and until when it is not logged again.
+    last_error: Option<(String, Instant)>,
 }
 
 impl AccessLog {
@@ -56,31 +58,23 @@ impl AccessLog {
     pub(crate) fn open_own(&mut self, settings: Option<&Settings>) -> Result<(), String> {
         self.is_own = true;
         self.settings = settings.cloned();
-        access::open_own(settings).map_err(|error| match settings.map(|settings| &settings.target) {
-            Some(Target::File(path)) => describe_failure(path, &error),
-            _ => error.to_string(),
-        })
+        access::open_own(settings).map_err(|error| self.describe(&error))
     }
 
     /// What holds from now on.
     pub(crate) fn change(&mut self, settings: Option<&Settings>, events: &Events, now: Instant) {
-        let path_of = |settings: Option<&Settings>| match settings.map(|settings| &settings.target) {
-            Some(Target::File(path)) => Some(path.clone()),
-            _ => None,
-        };
-        let (old, new) = (path_of(self.settings.as_ref()), path_of(settings));
         self.settings = settings.cloned();
         if self.is_own {
             self.reopen(events, now);
-        } else if old != new {
+        } else if self.path().is_none() {
             self.flush(now);
-            match new {
-                Some(path) => {
-                    self.is_moving = true;
-                    self.start_writer(&path, events, now);
-                }
-                None => self.writers.iter_mut().for_each(Writer::retire),
-            }
+            self.reopens = false;
+            self.writers.iter_mut().for_each(Writer::retire);
+        } else if !self.has_writer() {
+            // It may wait for a disk that does not answer.
+            let is_opening = |writer: &&mut Writer| writer.state == WriterState::Opening;
+            self.writers.iter_mut().filter(is_opening).for_each(Writer::retire);
+            self.reopen(events, now);
         }
     }
 
@@ -88,12 +82,32 @@ impl AccessLog {
     pub(crate) fn reopen(&mut self, events: &Events, now: Instant) {
         if self.is_own {
             if let Err(error) = access::open_own(self.settings.as_ref()) {
-                journal::log_warning(&format!("unable to open the access log: {error}"));
+                journal::log_warning(&self.describe(&error));
             }
         } else if let Some(path) = self.path().map(Path::to_owned) {
             self.flush(now);
-            self.start_writer(&path, events, now);
+            match self.writers.iter().any(|writer| writer.state == WriterState::Opening) {
+                true => self.reopens = true,
+                false => self.start_writer(&path, events, now),
+            }
         }
+    }
+
+    /// Whether the newest writer has, or opens, the file of the settings.
+    fn has_writer(&self) -> bool {
+        let newest = self.writers.iter().rfind(|writer| writer.state != WriterState::Retired);
+        newest.is_some_and(|writer| Some(&*writer.path) == self.path())
+    }
+
+    /// Whether a file with another path is being opened, which lines wait for.
+    fn is_moving(&self) -> bool {
+        let find = |state| self.writers.iter().rfind(|writer| writer.state == state);
+        let (open, opening) = (find(WriterState::Open), find(WriterState::Opening));
+        open.zip(opening).is_some_and(|(open, opening)| open.path != opening.path)
+    }
+
+    fn describe(&self, error: &io::Error) -> String {
+        self.path().map_or_else(|| error.to_string(), |path| access::describe_failure(path, error))
     }
 
     fn path(&self) -> Option<&Path> {
@@ -148,11 +162,9 @@ impl AccessLog {
 
     /// Sends the lines that wait. Never waits.
     pub(crate) fn flush(&mut self, now: Instant) {
-        let is_opening = || self.writers.iter().any(|writer| writer.state == WriterState::Opening);
-        if self.next_try.is_some_and(|at| now < at) || self.is_moving && is_opening() {
+        if self.next_try.is_some_and(|at| now < at) || self.is_moving() {
             return;
         }
-        self.is_moving = false;
         self.next_try = None;
         let mut sent = 0;
         while let Some(writer) = self.writers.iter().rfind(|writer| writer.state == WriterState::Open)
@@ -170,19 +182,21 @@ impl AccessLog {
         self.waiting.drain(..sent);
     }
 
-    /// Starts the writer again whose pause is over, and sends lines that wait.
+    /// Starts the writer that is due.
     pub(crate) fn refresh(&mut self, events: &Events, now: Instant) {
-        if self.restart_at.take_if(|at| now >= *at).is_some()
-            && self.writers.iter().all(|writer| writer.state == WriterState::Retired)
-            && let Some(path) = self.path().map(Path::to_owned)
-        {
-            self.start_writer(&path, events, now);
+        if self.writers.iter().any(|writer| writer.state == WriterState::Opening) {
+            return;
+        }
+        let is_due = self.restart_at.take_if(|at| now >= *at).is_some() && !self.has_writer();
+        if mem::take(&mut self.reopens) || is_due {
+            self.reopen(events, now);
         }
     }
 
     /// When [`Self::refresh`] or [`Self::flush`] has something to do.
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        self.next_try.into_iter().chain(self.restart_at).min()
+        let is_opening = self.writers.iter().any(|writer| writer.state == WriterState::Opening);
+        self.next_try.into_iter().chain(self.restart_at.filter(|_| !is_opening)).min()
     }
 
     /// Acts on the reports of one writer.
@@ -204,11 +218,13 @@ impl AccessLog {
                         false => writer.retire(),
                     }
                 }
+                // A reload may have changed the path since.
+                self.reopens |= !self.has_writer();
             }
             WriterReport::Opened => {}
             WriterReport::NotOpened(errno) => {
-                let sentence =
-                    describe_failure(&self.writers[index].path, &io::Error::from_raw_os_error(errno));
+                let error = io::Error::from_raw_os_error(errno);
+                let sentence = access::describe_failure(&self.writers[index].path, &error);
                 self.writers[index].retire();
                 self.log_error(&sentence, now);
                 self.failure.get_or_insert(sentence);
@@ -222,10 +238,10 @@ impl AccessLog {
         }
     }
 
-    /// Logs an error, unless one was logged not long ago: a full disk concerns every line.
+    /// Logs an error, unless it was logged not long ago: a full disk concerns every line.
     fn log_error(&mut self, sentence: &str, now: Instant) {
-        if self.next_error.is_none_or(|at| now >= at) {
-            self.next_error = Some(now + ERROR_INTERVAL);
+        if self.last_error.as_ref().is_none_or(|(last, until)| last != sentence || now >= *until) {
+            self.last_error = Some((sentence.to_owned(), now + ERROR_INTERVAL));
             journal::log_warning(sentence);
         }
     }
@@ -297,8 +313,4 @@ impl AccessLog {
 fn find_batch(lines: &[u8]) -> Option<usize> {
     let part = &lines[..lines.len().min(BATCH_MAX)];
     part.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1)
-}
-
-fn describe_failure(path: &Path, error: &io::Error) -> String {
-    format!("unable to open {} for access lines: {error}", path.display())
 }

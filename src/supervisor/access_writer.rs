@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::Pid;
 
@@ -81,12 +82,16 @@ impl Writer {
         }
     }
 
-    /// Lets it exit when all is written.
+    /// Lets it exit when all is written. One that still opens its file has nothing to write.
     pub(super) fn retire(&mut self) {
-        if mem::replace(&mut self.state, WriterState::Retired) != WriterState::Retired
-            && let Some(channel) = &self.channel
-        {
-            let _ = shutdown(channel.as_raw_fd(), Shutdown::Write); // it has exited
+        match (mem::replace(&mut self.state, WriterState::Retired), &self.channel, &self.pidfd) {
+            (WriterState::Opening, _, Some(pidfd)) => {
+                let _ = sys::send_signal(pidfd.as_fd(), Signal::SIGKILL); // it has exited
+            }
+            (WriterState::Open, Some(channel), _) => {
+                let _ = shutdown(channel.as_raw_fd(), Shutdown::Write); // it has exited
+            }
+            _ => {}
         }
     }
 

@@ -61,7 +61,7 @@ use listeners::Listeners;
 use reload::Reloading;
 use report::Reporter;
 use settings::Settings;
-pub(crate) use start::run;
+pub(crate) use start::{hold_reopen_signal, run};
 use status_socket::StatusSocket;
 
 /// Connections accepted from one listener before the others, and children that have exited, get their turn.

@@ -102,6 +102,11 @@ impl Connections {
             let events = self.events.take(second).map_err(|errno| errno.desc().to_owned())?;
             self.act_on_events(events, Instant::now());
         }
+        if self.access_log.is_opening()? {
+            journal::log_warning(
+                "serving without access lines until their file is open: its disk does not answer",
+            );
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
 
 use super::connections::Connections;
 use super::error::Error;
@@ -18,6 +19,11 @@ use crate::listen::{self, activation::Activation, keepalive};
 use crate::outcome::Outcome;
 use crate::service::{Protocol, Service, find_service};
 use crate::sys;
+
+/// Keeps SIGUSR2 until the supervisor takes over the signals: logrotate can send it while the daemon starts.
+pub(crate) fn hold_reopen_signal() {
+    let _ = SigSet::from(Signal::SIGUSR2).thread_block(); // cannot fail
+}
 
 /// Serves what `activation` holds until a stop signal. A single connection is served in this process. SIGHUP calls
 /// `load_settings`.

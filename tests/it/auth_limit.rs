@@ -7,6 +7,8 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, fcntl};
 
+use tempfile::TempDir;
+
 use crate::auth::{ALICE, ALICE_LINE, MALLORY, get, make_users, request, route, status};
 use crate::harness::{Server, can_look_inside, connect_from, read_to_end, serve, wait_until};
 
@@ -94,6 +96,15 @@ fn count_places() -> i64 {
     i64::try_from(processors / 2).unwrap().clamp(1, 16)
 }
 
+/// A daemon that verifies as many passwords as it may.
+fn serve_full() -> (TempDir, Server, Places) {
+    let (folder, users) = make_users(ALICE_LINE);
+    let server = serve(&route("/", &users, ""));
+    let places = Places::open(&server);
+    places.take(0, count_places());
+    (folder, server, places)
+}
+
 /// Sends a request from an address of the loopback network.
 fn send(server: &Server, last: u8, credentials: &str) -> TcpStream {
     let mut client = connect_from(Ipv4Addr::new(127, 0, 0, last), server.address());
@@ -106,11 +117,8 @@ fn guesses_of_few_addresses_leave_turns_to_others() {
     if !can_look_inside() {
         return;
     }
-    let (_folder, users) = make_users(ALICE_LINE);
-    let server = serve(&route("/", &users, ""));
-    let places = Places::open(&server);
+    let (_folder, server, places) = serve_full();
     let queue = count_places();
-    places.take(0, queue);
     let guesses: Vec<_> = (0..8).map(|number| send(&server, 2 + number % 4, MALLORY)).collect();
     let waits = |pid: &i32| {
         fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|name| name.contains("nanosleep"))
@@ -132,10 +140,7 @@ fn parallel_requests_of_one_address_wait_for_one_another() {
     if !can_look_inside() {
         return;
     }
-    let (_folder, users) = make_users(ALICE_LINE);
-    let server = serve(&route("/", &users, ""));
-    let places = Places::open(&server);
-    places.take(0, count_places());
+    let (_folder, server, places) = serve_full();
     let clients: Vec<_> = (0..6).map(|_| send(&server, 1, ALICE)).collect();
     wait_until("a request waits", || places.is_taken(count_places(), 1));
     places.release();
@@ -149,10 +154,7 @@ fn request_waits_for_a_place() {
     if !can_look_inside() {
         return;
     }
-    let (_folder, users) = make_users(ALICE_LINE);
-    let server = serve(&route("/", &users, ""));
-    let places = Places::open(&server);
-    places.take(0, count_places());
+    let (_folder, server, places) = serve_full();
     let mut client = server.connect();
     client.write_all(request("GET", "/", ALICE).as_bytes()).unwrap();
     client.set_nonblocking(true).unwrap();

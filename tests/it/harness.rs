@@ -1,7 +1,7 @@
 //! Starts the daemon with listening sockets and a notification socket.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -24,6 +24,8 @@ use tempfile::TempDir;
 mod caller;
 #[path = "clients.rs"]
 mod clients;
+#[path = "datagrams.rs"]
+mod datagrams;
 #[path = "processes.rs"]
 mod processes;
 #[path = "record.rs"]
@@ -34,6 +36,8 @@ mod waiting;
 pub use caller::*;
 #[allow(unused_imports)] // tests/soak uses fewer
 pub use clients::*;
+#[allow(unused_imports)] // tests/soak uses fewer
+pub use datagrams::*;
 #[allow(unused_imports)] // tests/soak uses fewer
 pub use record::{Record, split_stamp, unstamped};
 pub use waiting::*;
@@ -386,28 +390,6 @@ impl Drop for Server {
 fn list_children(pid: Pid) -> Vec<Pid> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
-}
-
-/// The next datagram. A socket with a timeout may be interrupted by any signal, also by a stop and its end (signal(7)).
-pub fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match socket.recv(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
-/// Sends datagrams to a socket until its queue is full.
-pub fn fill(path: &Path) {
-    let socket = UnixDatagram::unbound().unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let error = loop {
-        if let Err(error) = socket.send_to(b"X=noise\n", path) {
-            break error;
-        }
-    };
-    assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
 /// The program with the shipped configuration, which has the defaults.

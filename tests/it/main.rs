@@ -11,6 +11,7 @@ mod site;
 
 mod access;
 mod access_files;
+mod access_open;
 mod access_tools;
 mod activation;
 mod admission;

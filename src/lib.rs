@@ -42,6 +42,7 @@ mod limits;
 mod notify;
 mod outcome;
 mod refusal;
+pub mod runtime;
 mod scoreboard;
 mod source;
 mod uplink;
@@ -53,3 +54,4 @@ mod sys;
 pub mod fuzzing;
 
 pub use command::main;
+pub use forkserver::serve as serve_applications;

@@ -19,6 +19,7 @@ use crate::handler::root::Root;
 use crate::handler::site::{Route, Site};
 use crate::handler::users::{UserFile, UserList};
 use crate::handler::watch;
+use crate::handler::wsgi::{Python, Wsgi};
 use crate::http::canned;
 use crate::journal;
 use crate::limits::Rlimits;
@@ -115,6 +116,25 @@ impl Service {
     /// The root directories of its routes and of its error pages.
     pub(crate) fn roots(&self) -> impl Iterator<Item = &Root> + Clone {
         self.route_roots().chain(self.page_roots())
+    }
+
+    /// Its applications. All have one interpreter.
+    fn wsgi(&self) -> impl Iterator<Item = &Wsgi> {
+        let routes = self.site().into_iter().flat_map(Site::routes);
+        routes.filter_map(|route| match &route.handler {
+            Handler::Wsgi(wsgi) => Some(wsgi),
+            _ => None,
+        })
+    }
+
+    /// The interpreter of its applications, if it has any.
+    pub(crate) fn python(&self) -> Option<&Python> {
+        self.wsgi().next().map(|wsgi| &wsgi.python)
+    }
+
+    /// The names of its applications.
+    pub(crate) fn applications(&self) -> Vec<&str> {
+        self.wsgi().map(|wsgi| wsgi.application.as_str()).collect()
     }
 
     fn route_roots(&self) -> impl Iterator<Item = &Root> + Clone {

@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
     &["capacity", "confine"],
     &["limits"],
     &["clients", "environment", "scoreboard", "source", "uplink"],
-    &["connection", "escape", "interpreter", "notify", "outcome", "refusal"],
+    &["connection", "escape", "interpreter", "notify", "outcome", "refusal", "runtime"],
     &["sys"],
 ];
 
@@ -68,8 +68,8 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
         &[
             &["site"],
             &["mod"],
-            &["access", "cgi", "files", "probe", "redirect", "respond", "status"],
-            &["auth"],
+            &["access", "cgi", "files", "probe", "redirect", "respond", "status", "wsgi"],
+            &["auth", "variables"],
             &["error_pages", "exchange", "watch"],
             &["login"],
             &["root", "users"],

@@ -122,6 +122,9 @@ fn shed_inheritance(work: &Work<'_>) -> io::Result<()> {
     if confinement.starts_programs || !confinement.is_on {
         setsid()?;
     }
+    if work.kit.runtime.is_some() {
+        return Ok(()); // the fork server has closed its own: others are the application's
+    }
     let uplink = work.kit.uplink.map(|uplink| uplink.as_raw_fd());
     let status = work.kit.status.map(|status| status.as_raw_fd());
     let reports = work.gate.channel().map(|reports| reports.as_raw_fd());

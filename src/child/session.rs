@@ -28,6 +28,7 @@ use crate::http::terms::Terms;
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
 use crate::refusal::Refusal;
+use crate::runtime::Runtime;
 use crate::scoreboard::{Phase, Slot};
 use crate::service::{Leftover, Service};
 
@@ -67,6 +68,7 @@ struct Session<'c> {
     slot: Slot,
     programs: ProgramTerms<'c>,
     status: Option<BorrowedFd<'c>>,
+    runtime: Option<&'c dyn Runtime>,
     limits: &'c Limits,
     reporter: Option<Reporter<'c>>,
     login: LastLogin,
@@ -93,13 +95,8 @@ enum Unmet {
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let reporter = Reporter::new(work);
-    let Work {
-        connection,
-        service,
-        kit: Kit { limits, slot, mask, status, date, buffer, title, .. },
-        gate,
-        header,
-    } = work;
+    let Work { connection, service, kit, gate, header } = work;
+    let Kit { limits, slot, mask, status, runtime, date, buffer, title, .. } = kit;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
     let session = Session {
@@ -113,6 +110,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             keeps_leftovers: service.leftover == Leftover::Keep,
         },
         status: *status,
+        runtime: *runtime,
         limits,
         reporter,
         login: LastLogin::default(),
@@ -252,8 +250,9 @@ impl Session<'_> {
         self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
         self.slot.enter(Phase::Handling);
         let (stream, identity, journal) = (&self.stream, self.identity, &self.journal);
-        let (slot, programs, login, status) = (self.slot, self.programs, &self.login, self.status);
-        let setting = Setting { stream, identity, client, journal, slot, programs, login, status };
+        let (slot, programs, login) = (self.slot, self.programs, &self.login);
+        let (status, runtime) = (self.status, self.runtime);
+        let setting = Setting { stream, identity, client, journal, slot, programs, login, status, runtime };
         let mut exchange = Exchange::new(request, body, response, setting);
         self.site.answer(&mut exchange)
     }

@@ -13,6 +13,7 @@ use crate::http::date::Date;
 use crate::http::limits::Limits;
 use crate::http::request;
 use crate::journal;
+use crate::runtime::Runtime;
 use crate::scoreboard::Slot;
 use crate::sys;
 use crate::uplink::Uplink;
@@ -38,13 +39,18 @@ pub(crate) struct Supplies {
     /// What the log of children has open.
     log: Option<RawFd>,
     uplink: Option<Uplink>,
+    runtime: Option<&'static dyn Runtime>,
     reports_requests: bool,
 }
 
 impl Supplies {
     /// To be called when the signals of this process are set. `uplink`: where children send messages, if not to this very
-    /// process.
-    pub(crate) fn new(settings: ChildSettings, uplink: Option<Uplink>) -> Self {
+    /// process. `runtime`: what this process has loaded.
+    pub(crate) fn new(
+        settings: ChildSettings,
+        uplink: Option<Uplink>,
+        runtime: Option<&'static dyn Runtime>,
+    ) -> Self {
         let ChildSettings { http: limits, reports_requests } = settings;
         request::warm_up();
         let mut mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty()); // cannot fail
@@ -52,7 +58,7 @@ impl Supplies {
         let memory = vec![0; sys::PAGE + title::ROOM + limits.max_head_size + RESPONSE_ROOM];
         let start = memory.as_ptr().align_offset(sys::PAGE).min(sys::PAGE);
         let (date, log) = (Date::now(), journal::child_descriptor());
-        Self { limits, mask, date, memory, start, log, uplink, reports_requests }
+        Self { limits, mask, date, memory, start, log, uplink, runtime, reports_requests }
     }
 
     /// Lets children keep what [`journal::open_for_children`] has opened. (To ask it there would write to its page: it is
@@ -96,9 +102,22 @@ impl Supplies {
         date.refresh();
         let (room, buffer) = self.memory[self.start..].split_at_mut(title::ROOM);
         let title = Title::new(room);
-        let Self { limits, mask, log, uplink, reports_requests, .. } = self;
+        let Self { limits, mask, log, uplink, runtime, reports_requests, .. } = self;
         let uplink = uplink.as_ref().map(AsFd::as_fd);
-        let (mask, log, reports_requests) = (*mask, *log, *reports_requests);
-        Kit { limits, slot, mask, program_output, log, uplink, reports_requests, status, date, buffer, title }
+        let (mask, log, runtime, reports_requests) = (*mask, *log, *runtime, *reports_requests);
+        Kit {
+            limits,
+            slot,
+            mask,
+            program_output,
+            log,
+            uplink,
+            reports_requests,
+            status,
+            runtime,
+            date,
+            buffer,
+            title,
+        }
     }
 }

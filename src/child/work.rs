@@ -12,6 +12,7 @@ use crate::http::date::Date;
 use crate::http::limits::Limits;
 use crate::http::proxy_protocol::ProxyHeader;
 use crate::journal::ChildLog;
+use crate::runtime::Runtime;
 use crate::scoreboard::Slot;
 use crate::service::Service;
 
@@ -32,6 +33,8 @@ pub(crate) struct Kit<'a> {
     pub(crate) reports_requests: bool,
     /// The status of the daemon, as it was when the connection came, if the service shows it.
     pub(crate) status: Option<BorrowedFd<'a>>,
+    /// What has the applications of the service.
+    pub(crate) runtime: Option<&'static dyn Runtime>,
     pub(crate) date: Date,
     /// Room for a request's head, and behind it for the response to it: in most connections one page.
     pub(crate) buffer: &'a mut [u8],

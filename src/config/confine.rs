@@ -1,7 +1,7 @@
 //! `[service.NAME.confine]`, or `confine = false`: what the processes of a service are confined to.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use config::ValueKind;
 
@@ -14,6 +14,7 @@ use super::table::{KeyType, Keys, RawValue, keys};
 use crate::confine::{Confinement, User};
 use crate::handler::Handler;
 use crate::handler::cgi::Programs;
+use crate::handler::wsgi::{Python, Wsgi};
 use crate::service::Protocol;
 
 keys! {
@@ -92,7 +93,7 @@ impl Confine {
         let check = |paths: List<FilePath>, name: &str| check_paths(paths, &place.key(name));
         let mut read = match keys.read {
             Some(paths) => Some(check(paths, "read")?),
-            None => None,
+            None => needs.is_known.then(Vec::new),
         };
         if let Some(read) = &mut read {
             read.extend(needs.read);
@@ -133,7 +134,7 @@ impl ConfineKeys {
         ];
         for (name, _) in keys.into_iter().filter(|(_, is_set)| *is_set) {
             let problem =
-                "expected only in a service that starts programs (handler \"cgi\", protocol \"exec\")";
+                "expected only in a service that starts programs (handler \"cgi\" or \"wsgi\", protocol \"exec\")";
             place.key(name).reject(problem);
         }
     }
@@ -148,6 +149,8 @@ struct Needs {
     execute: Vec<PathBuf>,
     read: Vec<PathBuf>,
     spool: Vec<PathBuf>,
+    /// Its programs need no other files: it has applications, whose files are known, and no programs.
+    is_known: bool,
 }
 
 impl Needs {
@@ -161,11 +164,15 @@ impl Needs {
                 return needs;
             }
         };
+        let mut has_programs = false;
         needs.pages.extend(site.error_pages().roots().map(|root| root.path().to_path_buf()));
         for handler in site.routes().iter().map(|route| &route.handler) {
             needs.roots.extend(handler.root().map(|root| root.path().to_path_buf()));
+            if let Handler::Wsgi(Wsgi { python, .. }) = handler {
+                needs.add_interpreter(python);
+            }
             let Handler::Cgi(cgi) = handler else { continue };
-            needs.starts_programs = true;
+            has_programs = true;
             needs.spool.extend((!cgi.stream).then(|| cgi.spool_directory.clone()));
             match &cgi.programs {
                 Programs::One { program, document_root } => {
@@ -175,11 +182,29 @@ impl Needs {
                 Programs::Below { interpreter, .. } => needs.execute.extend(interpreter.clone()),
             }
         }
-        for paths in [&mut needs.execute, &mut needs.spool] {
+        needs.is_known = needs.starts_programs && !has_programs;
+        needs.starts_programs |= has_programs;
+        for paths in [&mut needs.execute, &mut needs.read, &mut needs.spool] {
             paths.sort();
             paths.dedup();
         }
         needs
+    }
+}
+
+impl Needs {
+    /// An interpreter runs from its installation, and that of its virtual environment.
+    fn add_interpreter(&mut self, python: &Python) {
+        self.starts_programs = true;
+        // A program in `bin` has its library beside that, and so has the program that a link in an environment leads to.
+        let programs = [Some(python.program.clone()), fs::canonicalize(&python.program).ok()];
+        for program in programs.into_iter().flatten() {
+            let folder = program.parent().filter(|folder| folder.ends_with("bin")).and_then(Path::parent);
+            self.execute.push(folder.filter(|folder| *folder != Path::new("/")).unwrap_or(&program).into());
+        }
+        self.read.push(python.extension.clone());
+        self.read.extend(python.search.iter().cloned());
+        self.read.extend((python.directory != Path::new("/")).then(|| python.directory.clone()));
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn check_argv0(argv0: Option<Text>) -> Result<Option<OsString>, Strin
     }
 }
 
-fn check_directory(path: PathBuf) -> Result<PathBuf, String> {
+pub(super) fn check_directory(path: PathBuf) -> Result<PathBuf, String> {
     match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Ok(path),
         Ok(_) => Err(format!("expected a directory, found {}", path.display())),

@@ -175,10 +175,10 @@ impl Walk<'_> {
         };
         let sandbox = self.sandbox;
         match name {
-            "root" | "document_root" | "directory" | "read" | "execute" => {
+            "root" | "document_root" | "directory" | "virtualenv" | "python_path" | "read" | "execute" => {
                 paths.iter().for_each(|path| self.visit_path(key, path));
             }
-            "program" | "interpreter" => {
+            "program" | "interpreter" | "python" => {
                 paths.iter().for_each(|path| self.visit_program(key, path));
             }
             "command" => paths.iter().take(1).for_each(|path| self.visit_program(key, path)),

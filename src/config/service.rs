@@ -20,6 +20,7 @@ use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
 use crate::handler::login::LoginLimit;
 use crate::handler::site::{Route, Site};
+use crate::handler::wsgi::Wsgi;
 use crate::http::fields::FixedFields;
 use crate::limits::RlimitKey;
 use crate::service::{Leftover, Protocol, Service};
@@ -235,6 +236,7 @@ fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
         routes.push(table.build(&place, requests, fields.as_ref().unwrap_or(&FixedFields::default())));
     }
     let routes = routes.into_iter().collect::<Option<Vec<_>>>()?;
+    check_interpreters(&routes, &place)?;
     let fallbacks: Vec<_> = routes.iter().map(find_fallback).collect();
     let requires_users =
         routes.iter().any(|route| route.access.as_ref().is_some_and(|access| access.auth.is_some()));
@@ -249,6 +251,21 @@ fn build_site(keys: HttpKeys, place: &Place<'_>) -> Option<Site> {
         }
     }
     Some(site)
+}
+
+/// The applications of a service are in one process, with one interpreter.
+fn check_interpreters(routes: &[Route], place: &Place<'_>) -> Option<()> {
+    let mut first = None;
+    for (index, route) in routes.iter().enumerate() {
+        let Handler::Wsgi(Wsgi { python, .. }) = &route.handler else { continue };
+        if python != *first.get_or_insert(python) {
+            let problem = "expected the same python, virtualenv, python_path, directory and environment as in the other \
+                           routes with handler = \"wsgi\": the applications of a service share an interpreter";
+            place.element(index).reject(problem);
+            return None;
+        }
+    }
+    Some(())
 }
 
 /// The fallback of a route, and a host that the route takes.

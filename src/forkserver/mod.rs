@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod interpreter;
 mod spares;
 mod start;
 
@@ -27,6 +28,7 @@ use crate::handover::leftovers;
 use crate::handover::{Channel, ORDER_MAX, Order, REPORT_MAX, Report};
 use crate::journal::{self, Destination};
 use crate::outcome::Outcome;
+use crate::runtime::Runtime;
 use crate::scoreboard::Slot;
 use crate::service::{Leftover, Protocol, Service, Watch};
 use crate::sys::{self, Exit};
@@ -43,11 +45,15 @@ struct ForkServer {
     scoreboard: OwnedFd,
     program_output: Option<OwnedFd>,
     supplies: Supplies,
+    /// What it has loaded the applications of the service into.
+    runtime: Option<&'static dyn Runtime>,
     /// Which process has started this one.
     supervisor: Pid,
     /// Children that wait for a connection from the start on.
     spares: usize,
     forks_twice: bool,
+    /// This process is a child whose runtime knows that.
+    is_child: bool,
     watch: Watch,
     /// The name of the listener of the last connection: children inherit it, and need not copy it.
     listener: Option<Arc<str>>,
@@ -57,11 +63,34 @@ struct ForkServer {
 const SENTENCE_MAX: usize = REPORT_MAX / 4 - 16;
 
 /// Serves the supervisor that has started this process until it closes the channel. `number` is that of the briefing's
-/// descriptor.
+/// descriptor. A service with applications has another program for that: this process becomes it when it is confined.
 ///
 /// # Errors
 /// Why the fork server cannot start, or go on. The supervisor has been informed, if that was possible.
 pub(crate) fn run(number: RawFd) -> Result<(), String> {
+    let briefing = begin(number)?;
+    if briefing.service.python().is_some() {
+        return interpreter::become_interpreter(briefing);
+    }
+    if let Some(file) = &briefing.text {
+        let _ = sys::run_from(file.as_fd()); // slower, without
+    }
+    start(briefing, None)
+}
+
+/// The same in the process of an interpreter, which [`run`] has executed: `runtime` has to load the applications of the
+/// service.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn serve(number: RawFd, runtime: &'static dyn Runtime) -> Result<(), String> {
+    child::exit_on_panic();
+    let briefing = begin(number)?;
+    start(briefing, Some(runtime))
+}
+
+/// Prepares this process, and reads the briefing.
+fn begin(number: RawFd) -> Result<Briefing<Service>, String> {
     sys::reset_signals();
     let _ = prctl::set_name(c"lsbaws"); // not that of /proc/self/exe
     let prepare = || child::prepare_signals().and_then(|()| prctl::set_dumpable(false));
@@ -69,13 +98,14 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
     let briefing = Briefing::read(number)
         .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
     journal::set_style(briefing.style); // there is no environment to find it by
-    if let Some(file) = &briefing.text {
-        let _ = sys::run_from(file.as_fd()); // slower, without
-    }
+    Ok(briefing)
+}
+
+fn start(briefing: Briefing<Service>, runtime: Option<&'static dyn Runtime>) -> Result<(), String> {
     let order = |error| format!("unable to order descriptors: {error}");
-    let (mut server, open_files, log) = ForkServer::new(briefing).map_err(order)?;
+    let (mut server, preparation) = ForkServer::new(briefing, runtime).map_err(order)?;
     let reserved = server.reserve_connection().map_err(order)?;
-    match server.prepare(open_files, log) {
+    match server.prepare(preparation) {
         Ok(gaps) => {
             drop(reserved); // the number is the connection's from now on
             server.fork_first_spares()?;
@@ -89,9 +119,21 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
     }
 }
 
+/// How a fork server prepares its process.
+struct Preparation {
+    open_files: u64,
+    log: Destination,
+    /// It is confined already.
+    confined: Option<Vec<confine::Gap>>,
+}
+
 impl ForkServer {
-    fn new(briefing: Briefing<Service>) -> io::Result<(Self, u64, Destination)> {
-        let Briefing { service, children, forks_twice, spares, log, open_files, uplink, .. } = briefing;
+    fn new(
+        briefing: Briefing<Service>,
+        runtime: Option<&'static dyn Runtime>,
+    ) -> io::Result<(Self, Preparation)> {
+        let Briefing { service, children, forks_twice, spares, log, open_files, uplink, confined, .. } =
+            briefing;
         let program_output = matches!(service.protocol, Protocol::Exec(_)).then_some(briefing.program_output);
         let server = Self {
             service,
@@ -99,14 +141,16 @@ impl ForkServer {
             channel: Channel::new(briefing.channel).move_above(CHILDREN_BELOW)?,
             scoreboard: sys::move_above(CHILDREN_BELOW, briefing.scoreboard)?,
             program_output,
-            supplies: Supplies::new(children, uplink.map(Uplink::new)),
+            supplies: Supplies::new(children, uplink.map(Uplink::new), runtime),
+            runtime,
             supervisor: Pid::parent(),
             spares,
             forks_twice,
+            is_child: false,
             watch: Watch::default(),
             listener: None,
         };
-        Ok((server, open_files, log))
+        Ok((server, Preparation { open_files, log, confined }))
     }
 
     /// Closes every descriptor that is not its own, since the daemon may have been started with others, and reserves the
@@ -120,24 +164,27 @@ impl ForkServer {
     }
 
     /// Prepares this process for its children, and confines it. Returns what the kernel cannot do.
-    fn prepare(&mut self, open_files: u64, log: Destination) -> Result<Vec<confine::Gap>, String> {
+    fn prepare(&mut self, preparation: Preparation) -> Result<Vec<confine::Gap>, String> {
+        let Preparation { open_files, log, confined } = preparation;
         self.supplies.show_title("fork-server", &self.service.name);
-        // Its children are recognized by this session until they have reported that they have started.
-        setsid().map_err(|errno| format!("unable to begin a session: {}", errno.desc()))?;
-        let limit_files = || {
-            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            setrlimit(Resource::RLIMIT_NOFILE, open_files.min(hard), hard)
-        };
-        limit_files().map_err(|errno| format!("unable to set RLIMIT_NOFILE: {}", errno.desc()))?;
-        if self.service.leftover == Leftover::End {
-            leftovers::mark_as_ending()
-                .map_err(|errno| format!("unable to set RLIMIT_MSGQUEUE: {}", errno.desc()))?;
+        if confined.is_none() {
+            prepare_process(&self.service, open_files)?;
         }
         // A child that starts programs may open sockets.
         journal::open_for_children(log, self.service.confinement.starts_programs)
             .map_err(|error| format!("unable to open the journal: {error}"))?;
         self.supplies.keep_log();
-        self.service.confine(sys::CONNECTION).map_err(|error| error.describe(&self.service.name))
+        let gaps = match confined {
+            Some(gaps) => gaps,
+            None => self.service.confine(sys::CONNECTION).map_err(|error| error.describe(&self.service.name))?,
+        };
+        if let Some(runtime) = self.runtime {
+            for sentence in runtime.load(&self.service.applications())? {
+                self.warn(&sentence)?;
+            }
+            sys::accept_threads();
+        }
+        Ok(gaps)
     }
 
     fn fork_first_spares(&mut self) -> Result<(), String> {
@@ -148,6 +195,9 @@ impl ForkServer {
     fn serve(&mut self) -> Result<(), String> {
         let mut buffer = [0; ORDER_MAX];
         loop {
+            if let Some(runtime) = self.runtime {
+                runtime.wait(&mut || sys::wait_readable(&self.channel));
+            }
             match self.channel.receive_order(&mut buffer) {
                 Ok(Some(Order::ForkSpare)) => {
                     // Its connections do not come to this process.
@@ -181,22 +231,30 @@ impl ForkServer {
         let warn = |sentence| warnings.push(sentence);
         let is_outdated = self.service.is_outdated(&mut self.watch, Instant::now(), warn);
         for sentence in warnings {
-            let sentence = sentence.chars().take(SENTENCE_MAX).collect();
-            self.report(&Report::Warning { sentence })?;
+            self.warn(&sentence)?;
         }
         Ok(is_outdated)
     }
 
+    fn warn(&self, sentence: &str) -> Result<(), String> {
+        let sentence = sentence.chars().take(SENTENCE_MAX).collect();
+        self.report(&Report::Warning { sentence })
+    }
+
     /// Forks a child for a connection. The error is the errno of clone(2).
     fn hand_over(&mut self, start: Start<'_>) -> Result<(), i32> {
-        debug_assert_eq!(start.connection.as_raw_fd(), sys::CONNECTION);
+        // Threads of an application may have opened something else meanwhile.
+        debug_assert!(start.connection.as_raw_fd() == sys::CONNECTION || self.runtime.is_some());
         let to_errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
         let slot = start.handover.slot;
         if !self.forks_twice {
-            let pid = sys::fork_sibling(|| self.start(start)).map_err(to_errno)?;
-            self.record_fork(slot, pid);
+            self.before_fork();
+            let forked = sys::fork_sibling(|| self.start(start));
+            self.after_fork();
+            self.record_fork(slot, forked.map_err(to_errno)?);
             return Ok(());
         }
+        self.before_fork();
         // The intermediate exits with the errno. The child of it becomes the supervisor's, which is a subreaper.
         let fork_again = || {
             let parent = Pid::this();
@@ -212,7 +270,9 @@ impl ForkServer {
                 Err(error) => u8::try_from(to_errno(error)).unwrap_or(u8::MAX),
             }
         };
-        let intermediate = sys::fork_child(fork_again).map_err(to_errno)?;
+        let forked = sys::fork_child(fork_again);
+        self.after_fork();
+        let intermediate = forked.map_err(to_errno)?;
         match sys::wait_for(intermediate) {
             Ok((_, Exit::Exited(0), _)) => Ok(()),
             Ok((_, Exit::Exited(errno), _)) => Err(errno.into()),
@@ -228,4 +288,33 @@ impl ForkServer {
     fn report(&self, report: &Report) -> Result<(), String> {
         self.channel.report(report).map_err(|error| format!("unable to report to the supervisor: {error}"))
     }
+
+    fn before_fork(&self) {
+        if let Some(runtime) = self.runtime {
+            runtime.before_fork();
+        }
+    }
+
+    /// In this process.
+    fn after_fork(&self) {
+        if let Some(runtime) = self.runtime {
+            runtime.after_fork_in_parent();
+        }
+    }
+}
+
+/// What a fork server and the program that it becomes do once.
+fn prepare_process(service: &Service, open_files: u64) -> Result<(), String> {
+    // Its children are recognized by this session until they have reported that they have started.
+    setsid().map_err(|errno| format!("unable to begin a session: {}", errno.desc()))?;
+    let limit_files = || {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, open_files.min(hard), hard)
+    };
+    limit_files().map_err(|errno| format!("unable to set RLIMIT_NOFILE: {}", errno.desc()))?;
+    if service.leftover == Leftover::End {
+        leftovers::mark_as_ending()
+            .map_err(|errno| format!("unable to set RLIMIT_MSGQUEUE: {}", errno.desc()))?;
+    }
+    Ok(())
 }

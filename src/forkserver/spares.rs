@@ -2,7 +2,7 @@
 //! channel to the supervisor that brings it one connection; when that is closed, the spare exits.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::unistd::Pid;
 
@@ -26,25 +26,24 @@ impl ForkServer {
         // Not where the connection will be.
         let ours = Channel::new(sys::move_above(sys::CONNECTION, ours)?);
         let theirs = sys::move_above(sys::CONNECTION, theirs)?;
-        sys::fork_sibling(|| {
+        self.before_fork();
+        let forked = sys::fork_sibling(|| {
             let pid = Pid::this().as_raw();
             if self.channel.report_with(&Report::Spare { pid }, theirs.as_fd()).is_err() {
                 return Outcome::Served.code(); // the supervisor has gone
             }
-            self.wait_as_spare(&ours)
-        })?;
-        Ok(())
+            self.wait_as_spare(&ours, theirs.as_fd())
+        });
+        self.after_fork();
+        forked.map(drop)
     }
 
     /// Body of a spare: returns the exit code.
-    fn wait_as_spare(&mut self, channel: &Channel) -> u8 {
-        // Not the end of the channel that it has sent: it must find that the supervisor closes it.
-        let own = [&self.channel, channel].map(|channel| channel.as_fd().as_raw_fd());
-        let output = self.program_output.as_ref().map(AsRawFd::as_raw_fd);
-        let kept = own.into_iter().chain([self.scoreboard.as_raw_fd()]).chain(self.supplies.descriptors());
-        if sys::close_all_but(kept.chain(output).chain(self.service.descriptors())).is_err() {
+    fn wait_as_spare(&mut self, channel: &Channel, theirs: BorrowedFd<'_>) -> u8 {
+        if self.shed_siblings(channel, theirs).is_err() {
             return Outcome::SystemError.code();
         }
+        self.enter_child();
         self.supplies.touch();
         self.supplies.set_title("spare", &self.service.name);
         let mut buffer = [0; ORDER_MAX];
@@ -56,5 +55,16 @@ impl ForkServer {
             Ok(None) => Outcome::Served.code(),
             Ok(Some(Order::ForkSpare)) | Err(_) => Outcome::SystemError.code(),
         }
+    }
+
+    /// Closes what is not a spare's. Not the end of the channel that it has sent: it must find that the supervisor closes it.
+    fn shed_siblings(&self, channel: &Channel, theirs: BorrowedFd<'_>) -> io::Result<()> {
+        if self.runtime.is_some() {
+            return sys::close_each([theirs.as_raw_fd()]); // others are the application's
+        }
+        let own = [&self.channel, channel].map(|channel| channel.as_fd().as_raw_fd());
+        let output = self.program_output.as_ref().map(AsRawFd::as_raw_fd);
+        let kept = own.into_iter().chain([self.scoreboard.as_raw_fd()]).chain(self.supplies.descriptors());
+        sys::close_all_but(kept.chain(output).chain(self.service.descriptors()))
     }
 }

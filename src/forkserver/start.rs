@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -43,6 +43,7 @@ impl ForkServer {
         if reported.is_err() && Pid::parent() == self.supervisor {
             return Outcome::SystemError.code();
         }
+        self.enter_child();
         // Taken and not cloned: to count would write to its page.
         let listener = self.listener.take().unwrap_or_default();
         let identity = Identity::new(id, peer, listener, sys::instant_of(accepted_at));
@@ -50,6 +51,7 @@ impl ForkServer {
         let code = match Slot::map(self.scoreboard.as_fd(), slot) {
             Ok(slot) => {
                 let Supplements { status, reports } = &supplements;
+                self.close_own();
                 let output = self.program_output.as_ref().map(AsFd::as_fd);
                 let kit = self.supplies.kit(slot, output, status.as_ref().map(AsFd::as_fd));
                 let gate = reports.as_ref().map_or(Gate::Closed, |reports| Gate::Supervisor(reports.as_fd()));
@@ -60,6 +62,23 @@ impl ForkServer {
         drop(connection.socket); // the client need not wait for the rest
         mem::forget(connection.identity); // to give up the name would write to its page
         code
+    }
+
+    /// Lets the runtime adapt to the fork, once.
+    pub(super) fn enter_child(&mut self) {
+        if let Some(runtime) = self.runtime
+            && !mem::replace(&mut self.is_child, true)
+        {
+            runtime.after_fork_in_child();
+        }
+    }
+
+    /// A child of a runtime gives up the descriptors of the fork server. (Others close all but their own.)
+    fn close_own(&self) {
+        if self.runtime.is_some() {
+            let own = [self.channel.as_fd(), self.scoreboard.as_fd()];
+            let _ = sys::close_each(own.map(|fd| fd.as_raw_fd())); // cannot fail
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::http::response::Responder;
 use crate::http::stream::Stream;
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
+use crate::runtime::Runtime;
 use crate::scoreboard::Slot;
 
 /// What the client of a request sees: as the connection shows it, or as trusted proxies say. The host is that of the
@@ -80,6 +81,8 @@ pub(crate) struct Setting<'c> {
     pub(crate) login: &'c LastLogin,
     /// The status of the daemon, as it was when the connection came, if a route of the service shows it.
     pub(crate) status: Option<BorrowedFd<'c>>,
+    /// What has the applications of the service.
+    pub(crate) runtime: Option<&'c dyn Runtime>,
 }
 
 /// One request and what is needed to answer it. What lives as long as the connection has the lifetime `'c`.
@@ -99,6 +102,7 @@ pub(crate) struct Exchange<'r, 'c> {
     pub(crate) user: Option<String>,
     /// See [`Setting`].
     pub(crate) status: Option<BorrowedFd<'c>>,
+    pub(crate) runtime: Option<&'c dyn Runtime>,
     /// The path of the route, without a trailing `/`.
     pub(crate) route_path: &'c str,
     /// What follows the route's path in the request's path, without a leading `/`.
@@ -117,7 +121,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
         response: &'r mut Responder<'c>,
         setting: Setting<'c>,
     ) -> Self {
-        let Setting { stream, identity, client, journal, slot, programs, login, status } = setting;
+        let Setting { stream, identity, client, journal, slot, programs, login, status, runtime } = setting;
         Self {
             request,
             body,
@@ -131,6 +135,7 @@ impl<'r, 'c> Exchange<'r, 'c> {
             login,
             user: None,
             status,
+            runtime,
             route_path: "",
             rest: &[],
             is_internal_redirect: false,

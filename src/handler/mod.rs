@@ -19,6 +19,8 @@ pub(crate) mod site;
 pub(crate) mod status;
 pub(crate) mod users;
 pub(crate) mod watch;
+mod variables;
+pub(crate) mod wsgi;
 
 use crate::http::error_content::ErrorPages;
 use cgi::{Cgi, Programs};
@@ -28,6 +30,7 @@ use respond::Respond;
 use root::Root;
 use serde::{Deserialize, Serialize};
 use status::Status;
+use wsgi::Wsgi;
 
 /// What answers the requests of a route.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +40,7 @@ pub(crate) enum Handler {
     Redirect(Redirect),
     Cgi(Cgi),
     Status(Status),
+    Wsgi(Wsgi),
     #[cfg(feature = "attacks")]
     Probe(probe::Probe),
 }
@@ -47,7 +51,7 @@ impl Handler {
         match self {
             Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root),
             Self::Files(files) => Some(&files.root),
-            Self::Respond(_) | Self::Redirect(_) | Self::Cgi(_) | Self::Status(_) => None,
+            Self::Respond(_) | Self::Redirect(_) | Self::Cgi(_) | Self::Status(_) | Self::Wsgi(_) => None,
             #[cfg(feature = "attacks")]
             Self::Probe(_) => None,
         }
@@ -69,6 +73,7 @@ impl Handler {
             Self::Redirect(_) => "redirect",
             Self::Cgi(_) => "cgi",
             Self::Status(_) => "status",
+            Self::Wsgi(_) => "wsgi",
             #[cfg(feature = "attacks")]
             Self::Probe(_) => "probe",
         }

@@ -1,5 +1,6 @@
 //! What a fork server starts with: the settings of its service in a sealed memory file, and descriptors that it inherits.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -7,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 
 use crate::child::supplies::ChildSettings;
+use crate::confine::Gap;
 use crate::journal::{Destination, LineStyle};
 use crate::service::Service;
 use crate::sys;
@@ -36,12 +38,14 @@ pub(crate) struct Briefing<S> {
     /// The text of this program in huge pages, where that is possible.
     #[serde(with = "sys::option_by_number")]
     pub(crate) text: Option<OwnedFd>,
-    /// Standard error of programs that children become.
+    /// Standard error of programs that children become, and of an interpreter with applications.
     #[serde(with = "sys::by_number")]
     pub(crate) program_output: OwnedFd,
+    /// The process is confined already: what the kernel cannot do.
+    pub(crate) confined: Option<Vec<Gap>>,
 }
 
-impl Briefing<&Service> {
+impl<S: Borrow<Service> + Serialize> Briefing<S> {
     /// Writes the briefing to a memory file, and gives all descriptors that the new process must inherit.
     ///
     /// # Errors
@@ -55,7 +59,7 @@ impl Briefing<&Service> {
         let own = [&self.channel, &self.scoreboard, &self.program_output].map(AsRawFd::as_raw_fd);
         let optional = [&self.uplink, &self.text].into_iter().flatten().map(AsRawFd::as_raw_fd);
         let mut inherited: Vec<_> =
-            own.into_iter().chain(optional).chain(self.service.descriptors()).collect();
+            own.into_iter().chain(optional).chain(self.service.borrow().descriptors()).collect();
         inherited.push(file.as_raw_fd());
         Ok((file.into(), inherited))
     }

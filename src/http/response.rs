@@ -317,6 +317,24 @@ impl Framed {
         }
     }
 
+    /// Sends a part of a file, after what is queued. Only for content with a length.
+    pub(crate) fn send_file(
+        &mut self,
+        responder: &mut Responder<'_>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        count: u64,
+    ) -> Result<(), Interrupted> {
+        let sent = count.min(self.left);
+        self.left -= sent;
+        self.is_long |= sent < count;
+        if self.is_head || sent == 0 {
+            return Ok(());
+        }
+        responder.flush(true)?;
+        responder.stream.send_file(file, offset, sent, &mut responder.budget)
+    }
+
     /// Whether the content was longer than announced.
     pub(crate) fn is_long(&self) -> bool {
         self.is_long
@@ -365,13 +383,7 @@ impl ResponseContent<'_, '_> {
         offset: u64,
         count: u64,
     ) -> Result<(), Interrupted> {
-        let count = count.min(self.framed.left);
-        self.framed.left -= count;
-        if self.framed.is_head || count == 0 {
-            return Ok(());
-        }
-        self.responder.flush(true)?;
-        self.responder.stream.send_file(file, offset, count, &mut self.responder.budget)
+        self.framed.send_file(self.responder, file, offset, count)
     }
 
     /// Ends the content, and sends what is queued.

@@ -54,9 +54,10 @@ pub(crate) struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Standard error of the programs that children of this service become: not that of the daemon.
+    /// Standard error of the programs that children of this service become, and of an interpreter: not that of the daemon.
     fn open_program_output(&mut self, service: &Service, log: Destination) -> io::Result<OwnedFd> {
-        if service.is_http() {
+        let has_interpreter = service.python().is_some() && log == Destination::Journal;
+        if service.is_http() && !has_interpreter {
             return Ok(File::open("/dev/null")?.into()); // none becomes a program
         }
         match (log == Destination::Journal).then(|| journal::open_stream(&service.name)) {
@@ -155,6 +156,7 @@ impl ForkServer {
             scoreboard: shared.scoreboard.try_clone_to_owned()?,
             text: shared.text.map(OwnedFd::try_clone).transpose()?,
             program_output: shared.open_program_output(service, template.log)?,
+            confined: None,
         };
         let (file, inherited) = briefing.write()?;
         // The file that this process runs, even if an upgrade has replaced it.

@@ -124,7 +124,7 @@ impl Launcher {
         decide: &Decide<'_>,
     ) -> (Child, End) {
         let slot = self.scoreboard.take().unwrap_or_else(|| unreachable!("callers check `has_slot`"));
-        let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings, None));
+        let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings, None, None));
         let status = self.status.as_deref().filter(|_| service.shows_status()).map(AsFd::as_fd);
         let kit = supplies.kit(slot, None, status);
         let end = in_place::serve(&mut Work::new(&connection, service, kit, Gate::Own(decide)));

@@ -69,6 +69,14 @@ pub(crate) fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> io::Re
     close_range(next, RawFd::MAX)
 }
 
+/// Closes these descriptors. For a child of [`super::fork_child`] only, which never uses or drops an owner of what is closed.
+///
+/// # Errors
+/// Those of close_range(2).
+pub(crate) fn close_each(fds: impl IntoIterator<Item = RawFd>) -> io::Result<()> {
+    fds.into_iter().try_for_each(|fd| close_range(fd, fd))
+}
+
 /// Fails where the kernel (before Linux 5.9) or a filter has no close_range(2): every child would fail.
 pub(crate) fn require_close_range() -> io::Result<()> {
     close_range(RawFd::MAX, RawFd::MAX) // never open

@@ -48,18 +48,30 @@ pub(crate) fn fork_sibling(body: impl FnOnce() -> u8) -> io::Result<Pid> {
     }
 }
 
+/// Nothing more is to be checked before a fork.
+static CHECKED: AtomicBool = AtomicBool::new(false);
+
 /// Fails where a thread would make fork unsafe. Checks once: clippy.toml denies starting threads, and no
 /// dependency starts one; this catches a dependency that begins to.
 fn require_one_thread() -> io::Result<()> {
-    static CHECKED: AtomicBool = AtomicBool::new(false);
     if !CHECKED.load(Relaxed) {
-        // Without /proc there is nothing to check; clippy still denies threads.
-        if std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) != 1 {
+        if count_threads() != 1 {
             return Err(io::Error::other("a process that forks must have one thread"));
         }
         CHECKED.store(true, Relaxed);
     }
     Ok(())
+}
+
+/// Lets this process fork although it may have several threads: those of applications, which a runtime has started, and which
+/// no child has.
+pub(crate) fn accept_threads() {
+    CHECKED.store(true, Relaxed);
+}
+
+/// The threads of this process. Without /proc there is nothing to count; clippy still denies threads.
+fn count_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
 /// Exits at once, without destructors, exit handlers or flushing (`_exit(2)`).

@@ -8,6 +8,7 @@ pub(super) mod files;
 pub(super) mod redirect;
 pub(super) mod respond;
 pub(super) mod status;
+pub(super) mod wsgi;
 
 use super::findings::Place;
 use super::keywords::{Variant, keywords, reject_foreign_keys};
@@ -27,6 +28,7 @@ use files::FilesKeys;
 use redirect::RedirectKeys;
 use respond::RespondKeys;
 use status::StatusKeys;
+use wsgi::WsgiKeys;
 
 keys! {
     /// The keys of every route.
@@ -52,6 +54,7 @@ pub(super) enum HandlerName {
     Redirect,
     Cgi,
     Status,
+    Wsgi,
     #[cfg(feature = "attacks")]
     Probe,
 }
@@ -62,6 +65,7 @@ keywords!(HandlerName {
     Redirect = "redirect",
     Cgi = "cgi",
     Status = "status",
+    Wsgi = "wsgi",
     #[cfg(feature = "attacks")]
     Probe = "probe",
 });
@@ -76,6 +80,7 @@ impl Variant for HandlerName {
             Self::Redirect => RedirectKeys::NAMES,
             Self::Cgi => CgiKeys::NAMES,
             Self::Status => StatusKeys::NAMES,
+            Self::Wsgi => WsgiKeys::NAMES,
             #[cfg(feature = "attacks")]
             Self::Probe => &[],
         }
@@ -99,6 +104,7 @@ enum HandlerKeys {
     Redirect(RedirectKeys),
     Cgi(CgiKeys),
     Status(StatusKeys),
+    Wsgi(WsgiKeys),
     #[cfg(feature = "attacks")]
     Probe,
 }
@@ -126,6 +132,7 @@ impl KeyType for RouteTable {
             HandlerName::Redirect => HandlerKeys::Redirect(RedirectKeys::read_keys(raw)),
             HandlerName::Cgi => HandlerKeys::Cgi(CgiKeys::read_keys(raw)),
             HandlerName::Status => HandlerKeys::Status(StatusKeys::read_keys(raw)),
+            HandlerName::Wsgi => HandlerKeys::Wsgi(WsgiKeys::read_keys(raw)),
             #[cfg(feature = "attacks")]
             HandlerName::Probe => HandlerKeys::Probe,
         };
@@ -140,6 +147,7 @@ impl KeyType for RouteTable {
             HandlerKeys::Redirect(keys) => keys.show_keys(),
             HandlerKeys::Cgi(keys) => keys.show_keys(),
             HandlerKeys::Status(keys) => keys.show_keys(),
+            HandlerKeys::Wsgi(keys) => keys.show_keys(),
             #[cfg(feature = "attacks")]
             HandlerKeys::Probe => toml::Table::new(),
         });
@@ -201,6 +209,7 @@ impl RouteTable {
             HandlerKeys::Redirect(keys) => keys.build(place).map(Handler::Redirect),
             HandlerKeys::Cgi(keys) => keys.build(place, extension).map(Handler::Cgi),
             HandlerKeys::Status(keys) => Some(Handler::Status(keys.build())),
+            HandlerKeys::Wsgi(keys) => keys.build(place).map(Handler::Wsgi),
             #[cfg(feature = "attacks")]
             HandlerKeys::Probe => Some(Handler::Probe(crate::handler::probe::Probe)),
         };

@@ -1,0 +1,89 @@
+//! The fork server of a service with applications: this program prepares and confines the process, and becomes the
+//! interpreter, so that nothing of an installation of Python runs unconfined, not even what the interpreter imports at its
+//! start.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{SigSet, Signal};
+
+use super::prepare_process;
+use crate::confine;
+use crate::environment::PATH;
+use crate::handler::wsgi::Python;
+use crate::handover::briefing::Briefing;
+use crate::handover::{Channel, Report};
+use crate::journal::Destination;
+use crate::service::Service;
+use crate::sys;
+
+/// Imports the extension, by its path, and lets it serve. Without assumptions about the version of Python up to the check.
+const START: &str = "
+import sys
+if sys.version_info < (3, 9):
+    sys.exit('lsbaws serves applications with Python 3.9 or later; this is Python %d.%d' % sys.version_info[:2])
+import sysconfig
+if sysconfig.get_config_var('Py_GIL_DISABLED'):
+    sys.exit('lsbaws serves no applications with a free-threaded build of Python')
+import importlib.util
+spec = importlib.util.spec_from_file_location('_lsbaws', sys.argv[1])
+module = sys.modules['_lsbaws'] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+sys.exit(module.serve(sys.argv[2], int(sys.argv[3]), sys.argv[4:]))
+";
+
+/// Turns this process into the interpreter. Returns only when that fails, after a report to the supervisor.
+pub(super) fn become_interpreter(briefing: Briefing<Service>) -> Result<(), String> {
+    let open_channel = || briefing.channel.try_clone().map(Channel::new);
+    let channel = open_channel().map_err(|error| format!("unable to order descriptors: {error}"))?;
+    let sentence = match prepare_and_execute(briefing) {
+        Ok(never) => match never {},
+        Err(sentence) => sentence,
+    };
+    let report = Report::Failed { sentence: sentence.clone() };
+    channel.report(&report).map_err(|error| format!("unable to report to the supervisor: {error}"))?;
+    Err(sentence)
+}
+
+fn prepare_and_execute(mut briefing: Briefing<Service>) -> Result<Infallible, String> {
+    prepare_process(&briefing.service, briefing.open_files)?;
+    briefing.text = None; // that of another program
+    briefing.confined = Some(confine::find_gaps(&briefing.service.confinement));
+    // Before the filter of system calls, which denies memory files.
+    let (file, inherited) =
+        briefing.write().map_err(|error| format!("unable to write the briefing: {error}"))?;
+    let service = &briefing.service;
+    service.confine().map_err(|error| error.describe(&service.name))?;
+    let Some(python) = service.python() else { return Err("no application".into()) };
+    let mut command = Command::new(&python.program);
+    command.arg("-c").arg(START).arg(&python.extension).arg(env!("CARGO_PKG_VERSION"));
+    command.arg(file.as_raw_fd().to_string()).args(&python.search);
+    sys::keep_for_program(&mut command, inherited);
+    let error = execute(&mut command, python, &briefing).unwrap_or_else(|error| error);
+    Err(format!("unable to run {} in {}: {error}", python.program.display(), python.directory.display()))
+}
+
+/// Gives the error for which the process is still this one.
+fn execute(command: &mut Command, python: &Python, briefing: &Briefing<Service>) -> io::Result<io::Error> {
+    command
+        .current_dir(&python.directory)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(python.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null());
+    // Where there is no journal, the log of the daemon is its standard error, and the log of its children.
+    let output = match briefing.log {
+        Destination::Journal => briefing.program_output.try_clone()?,
+        Destination::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
+    };
+    command.stdout(output.try_clone()?);
+    if briefing.log == Destination::Journal {
+        command.stderr(output);
+    }
+    sys::reset_signal(Signal::SIGXFSZ);
+    SigSet::empty().thread_set_mask()?;
+    Ok(command.exec())
+}

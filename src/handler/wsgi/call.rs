@@ -1,0 +1,216 @@
+//! A request, as an application sees it, and what becomes of its response.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use super::head::{self, ApplicationHead};
+use crate::connection::Peer;
+use crate::environment::local_address;
+use crate::handler::exchange::Exchange;
+use crate::handler::variables::{describe_fields, split_authority};
+use crate::http::failure::Failure;
+use crate::http::response::Framed;
+use crate::http::target::to_origin_form;
+use crate::outcome::Outcome;
+use crate::runtime::{Call, Interruption};
+
+/// Bytes of content that are queued for the client together.
+const QUEUE_MAX: usize = 64 * 1024;
+
+/// The exchange of an application.
+#[derive(Debug)]
+pub(super) struct Exchanged<'e, 'r, 'c> {
+    exchange: &'e mut Exchange<'r, 'c>,
+    head: Option<ApplicationHead>,
+    /// Of the content, once the response has begun, unless its status excludes content.
+    framed: Option<Framed>,
+    /// The connection has failed.
+    failure: Option<Failure>,
+}
+
+impl<'e, 'r, 'c> Exchanged<'e, 'r, 'c> {
+    pub(super) fn new(exchange: &'e mut Exchange<'r, 'c>) -> Self {
+        Self { exchange, head: None, framed: None, failure: None }
+    }
+
+    /// Ends the response, when the application has returned or failed. One that is incomplete is left so, and the client
+    /// detects it.
+    pub(super) fn conclude(mut self, application: &str, result: Result<(), String>) -> Result<Outcome, Failure> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let result = match (result, self.exchange.response.has_begun()) {
+            (Ok(()), true) => self.end_content(application),
+            (Ok(()), false) => Err("returned without a response".to_owned()),
+            (Err(error), _) => Err(error),
+        };
+        let exchange = self.exchange;
+        match result {
+            Ok(()) => {
+                exchange.response.flush(false)?;
+                Ok(Outcome::Served)
+            }
+            Err(error) => {
+                exchange.journal.log_program_fault(exchange.request.target, Path::new(application), &error);
+                if !exchange.response.has_begun() {
+                    return exchange.fail(500, "the application failed", Outcome::HandlerError);
+                }
+                exchange.response.close_after();
+                exchange.response.flush(false)?;
+                Ok(Outcome::HandlerError)
+            }
+        }
+    }
+
+    fn end_content(&mut self, application: &str) -> Result<(), String> {
+        let Some(framed) = self.framed.take() else { return Ok(()) };
+        if framed.is_long() {
+            let reason = "sent more than its Content-Length";
+            self.exchange.journal.log_program_fault(
+                self.exchange.request.target,
+                Path::new(application),
+                reason,
+            );
+        }
+        let is_short = framed.is_short();
+        framed.end(self.exchange.response);
+        if is_short { Err("sent less than its Content-Length".to_owned()) } else { Ok(()) }
+    }
+
+    /// Remembers a failure of the connection.
+    fn interrupt(&mut self, failure: impl Into<Failure>) -> Interruption {
+        let failure = failure.into();
+        self.failure = Some(failure);
+        describe(failure)
+    }
+
+    fn check(&self) -> Result<(), Interruption> {
+        self.failure.map_or(Ok(()), |failure| Err(describe(failure)))
+    }
+}
+
+fn describe(failure: Failure) -> Interruption {
+    match failure {
+        Failure::Silent | Failure::Gone | Failure::Foreign(_) => Interruption::Gone,
+        Failure::TimedOut => Interruption::TimedOut,
+        Failure::Refused(_, reason) => Interruption::Invalid(reason),
+    }
+}
+
+impl Call for Exchanged<'_, '_, '_> {
+    fn describe(&self, set: &mut dyn FnMut(&str, &[u8])) {
+        let (exchange, request) = (&*self.exchange, self.exchange.request);
+        set("REQUEST_METHOD", request.method.as_bytes());
+        set("SCRIPT_NAME", exchange.route_path.as_bytes());
+        set("PATH_INFO", &request.path[exchange.route_path.len()..]);
+        set("QUERY_STRING", request.query.unwrap_or_default().as_bytes());
+        set("REQUEST_URI", to_origin_form(request.target).as_bytes());
+        set("SERVER_PROTOCOL", if request.minor == 0 { b"HTTP/1.0" } else { b"HTTP/1.1" });
+        set("wsgi.url_scheme", exchange.client.scheme().as_bytes());
+        if exchange.client.is_https {
+            set("HTTPS", b"on");
+        }
+        match exchange.client.address {
+            Peer::Inet(peer) => {
+                set("REMOTE_ADDR", peer.ip().to_string().as_bytes());
+                if peer.port() != 0 {
+                    set("REMOTE_PORT", peer.port().to_string().as_bytes());
+                }
+            }
+            Peer::Unix { .. } | Peer::Unknown => set("REMOTE_ADDR", b""),
+        }
+        if let Some(user) = &exchange.user {
+            set("REMOTE_USER", user.as_bytes());
+            set("AUTH_TYPE", b"Basic");
+        }
+        if !request.authority.is_empty() {
+            set("HTTP_HOST", request.authority.as_bytes());
+        }
+        let named = exchange.client.local.map(|local| (local.ip().to_string(), local.port()));
+        let (address, port) =
+            named.or_else(|| local_address(exchange.stream.socket())).unwrap_or_default();
+        let (host, named_port) = split_authority(request.authority);
+        // Neither may be empty.
+        let name = [host, &address, "localhost"].into_iter().find(|name| !name.is_empty());
+        set("SERVER_NAME", name.unwrap_or_default().as_bytes());
+        let own_port = exchange.client.port.unwrap_or(if port == 0 { 80 } else { port });
+        set("SERVER_PORT", named_port.parse().unwrap_or(own_port).to_string().as_bytes());
+        if let Some(length) = exchange.body.length().filter(|&length| {
+            length > 0 || !matches!(request.method, "GET" | "HEAD")
+        }) {
+            set("CONTENT_LENGTH", length.to_string().as_bytes());
+        }
+        if let Some(content_type) = request.field("Content-Type").next() {
+            set("CONTENT_TYPE", content_type);
+        }
+        set("UNIQUE_ID", exchange.identity.id.to_string().as_bytes());
+        for (name, value) in describe_fields(exchange) {
+            set(&name, &value);
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Interruption> {
+        self.check()?;
+        self.exchange.body.read(buffer).map_err(|failure| self.interrupt(failure))
+    }
+
+    fn set_head(&mut self, status: &[u8], fields: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
+        self.head = Some(head::check(status, fields)?);
+        Ok(())
+    }
+
+    fn has_begun(&self) -> bool {
+        self.exchange.response.has_begun()
+    }
+
+    fn is_without_content(&self) -> bool {
+        let status = self.head.as_ref().map(|head| head.status);
+        self.exchange.request.method == "HEAD" || matches!(status, Some(204 | 205 | 304))
+    }
+
+    fn begin(&mut self, length: Option<u64>) -> Result<(), Interruption> {
+        self.check()?;
+        let Some(own) = self.head.as_ref().filter(|_| !self.exchange.response.has_begun()) else {
+            return Ok(());
+        };
+        self.exchange.response.set_waited();
+        let mut head = self.exchange.response.head(own.status);
+        for (name, value) in &own.fields {
+            head.field(name, value);
+        }
+        let sent = match own.status {
+            204 | 304 => head.send_nothing(),
+            205 => head.send(b""),
+            _ => {
+                self.framed = Some(head.start(own.length.or(length)).into_framed());
+                Ok(())
+            }
+        };
+        sent.map_err(|interrupted| self.interrupt(interrupted))
+    }
+
+    fn send(&mut self, content: &[u8], more: bool) -> Result<(), Interruption> {
+        self.begin(None)?;
+        let Some(framed) = &mut self.framed else { return Ok(()) };
+        framed.queue(self.exchange.response, content);
+        if more && self.exchange.response.queued() < QUEUE_MAX {
+            return Ok(());
+        }
+        self.exchange.response.flush(false).map_err(|interrupted| self.interrupt(interrupted))
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<(), Interruption> {
+        self.begin(Some(count))?;
+        let Some(framed) = &mut self.framed else { return Ok(()) };
+        let sent = framed.send_file(self.exchange.response, file, offset, count);
+        sent.map_err(|interrupted| self.interrupt(interrupted))
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    fn log_output(&self, line: &[u8]) {
+        self.exchange.journal.log_program_output(self.exchange.request.target, line);
+    }
+}

@@ -1,0 +1,96 @@
+//! A runtime that a fork server has loaded ahead of its children, with the applications of its service: a fork server whose
+//! program is an interpreter. This is what `wsgi/`, a crate of its own, implements for Python, and all that it sees of HTTP.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Debug;
+use std::os::fd::BorrowedFd;
+
+/// A runtime. One thread calls it.
+pub trait Runtime: Debug {
+    /// Loads the applications, by the names that the configuration has for them. Called once, in the confined fork server
+    /// before its first fork. Returns sentences that an administrator should know.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn load(&self, applications: &[&str]) -> Result<Vec<String>, String>;
+
+    /// Called before each fork, in the fork server.
+    fn before_fork(&self);
+
+    /// Called after each fork, in the process that has forked.
+    fn after_fork_in_parent(&self);
+
+    /// Called after each fork, in the child.
+    fn after_fork_in_child(&self);
+
+    /// Calls `wait`, which waits for something else than the runtime. Other threads of the runtime may run meanwhile.
+    fn wait(&self, wait: &mut dyn FnMut());
+
+    /// Lets an application answer a request.
+    ///
+    /// # Errors
+    /// The application has failed: a line for the journal.
+    fn answer(&self, application: &str, call: &mut dyn Call) -> Result<(), String>;
+}
+
+/// One request, and the response that an application makes.
+pub trait Call {
+    /// Passes the meta-variables of the request (RFC 3875, PEP 3333) to `set`, but for those of the runtime. The values are
+    /// decoded bytes.
+    fn describe(&self, set: &mut dyn FnMut(&str, &[u8]));
+
+    /// The content of the request. Waits for a first byte; 0 is the end.
+    ///
+    /// # Errors
+    /// The connection has failed, or the content is invalid. No later call succeeds.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Interruption>;
+
+    /// Sets the head of the response, or replaces it: a status such as `404 Not Found`, and fields. It is sent with the
+    /// first content.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    fn set_head(&mut self, status: &[u8], fields: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String>;
+
+    /// A response has begun, so that its head cannot be replaced.
+    fn has_begun(&self) -> bool;
+
+    /// No content of the response is sent, since the request is `HEAD` or its status excludes it.
+    fn is_without_content(&self) -> bool;
+
+    /// Sends the head, if it is not sent yet. `length`: that of all content, where it is known and the head does not have it.
+    ///
+    /// # Errors
+    /// See [`Self::read`].
+    fn begin(&mut self, length: Option<u64>) -> Result<(), Interruption>;
+
+    /// Sends content; `more` follows at once, and may be sent together with it.
+    ///
+    /// # Errors
+    /// See [`Self::read`].
+    fn send(&mut self, content: &[u8], more: bool) -> Result<(), Interruption>;
+
+    /// Sends `count` bytes of a file from `offset` on. They have to be there.
+    ///
+    /// # Errors
+    /// See [`Self::read`].
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<(), Interruption>;
+
+    /// The connection has failed, as an earlier call has reported: the application is not to blame for what follows.
+    fn is_interrupted(&self) -> bool;
+
+    /// Writes a line of the application to the journal.
+    fn log_output(&self, line: &[u8]);
+}
+
+/// Why a request cannot be read or answered to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The client has gone.
+    Gone,
+    /// The client is too slow.
+    TimedOut,
+    /// The content is invalid or too large: a sentence.
+    Invalid(&'static str),
+}

@@ -1,0 +1,61 @@
+//! What pyo3 has no safe name for.
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// Before a fork (`PyOS_BeforeFork`).
+pub(crate) fn before_fork(_: Python<'_>) {
+    // SAFETY: this thread is attached to the interpreter.
+    unsafe { pyo3::ffi::PyOS_BeforeFork() };
+}
+
+/// After a fork, in the process that has forked (`PyOS_AfterFork_Parent`).
+pub(crate) fn after_fork_in_parent(_: Python<'_>) {
+    // SAFETY: this thread is attached to the interpreter, and has called PyOS_BeforeFork.
+    unsafe { pyo3::ffi::PyOS_AfterFork_Parent() };
+}
+
+/// After a fork, in the child (`PyOS_AfterFork_Child`).
+pub(crate) fn after_fork_in_child(_: Python<'_>) {
+    // SAFETY: this thread is the copy of one that was attached, and that has called PyOS_BeforeFork.
+    unsafe { pyo3::ffi::PyOS_AfterFork_Child() };
+}
+
+/// A string whose characters are these bytes: what PEP 3333 calls a native string.
+pub(crate) fn decode_latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    let (start, length) = (bytes.as_ptr().cast(), bytes.len().cast_signed());
+    // SAFETY: the bytes are live, and as many as `length` says.
+    let string = unsafe { pyo3::ffi::PyUnicode_DecodeLatin1(start, length, std::ptr::null()) };
+    // SAFETY: the call gives a new reference, or null with an exception.
+    let string = unsafe { Bound::from_owned_ptr_or_err(py, string) }?;
+    Ok(string.cast_into::<PyString>()?)
+}
+
+/// The bytes of a native string.
+pub(crate) fn encode_latin1(string: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
+    if let Ok(text) = string.to_str()
+        && text.is_ascii()
+    {
+        return Ok(text.as_bytes().to_vec());
+    }
+    // SAFETY: the argument is a string.
+    let bytes = unsafe { pyo3::ffi::PyUnicode_AsLatin1String(string.as_ptr()) };
+    // SAFETY: the call gives a new reference, or null with an exception.
+    let bytes = unsafe { Bound::from_owned_ptr_or_err(string.py(), bytes) }?;
+    Ok(bytes.extract::<Vec<u8>>()?)
+}
+
+/// Ends this process at once, without what Python and the C library do at an exit.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit touches no memory of this process and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Runs `action`, which uses nothing of Python, while other threads of Python may run.
+pub(crate) fn detached(_: Python<'_>, action: &mut dyn FnMut()) {
+    // SAFETY: this thread is attached to the interpreter, and `action` uses nothing of it.
+    let state = unsafe { pyo3::ffi::PyEval_SaveThread() };
+    action();
+    // SAFETY: the state is that of this thread.
+    unsafe { pyo3::ffi::PyEval_RestoreThread(state) };
+}

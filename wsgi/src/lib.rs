@@ -1,0 +1,46 @@
+//! What Python imports of lsbaws: the fork server of WSGI applications (PEP 3333). The interpreter loads the applications
+//! once; each connection gets a fork of it, with the session and the HTTP code of every other child of lsbaws.
+//!
+//! The supervisor executes the interpreter; src/forkserver/interpreter.rs of lsbaws says how.
+
+mod application;
+#[expect(unsafe_code, reason = "the doors to the C interface of Python, and to the request that is answered")]
+mod current;
+mod environ;
+mod file;
+#[expect(unsafe_code, reason = "the doors to the C interface of Python")]
+mod ffi;
+mod input;
+mod output;
+mod respond;
+mod runtime;
+mod start_response;
+
+use pyo3::exceptions::PySystemExit;
+use pyo3::prelude::*;
+
+use runtime::Interpreter;
+
+/// The version of lsbaws that this extension is a part of.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Serves the supervisor that has started this process, of this version and with the briefing in this descriptor. `search`:
+/// where modules are found.
+#[pyfunction]
+fn serve(py: Python<'_>, version: &str, briefing: i32, search: Vec<String>) -> PyResult<()> {
+    if version != VERSION {
+        let sentence = format!("lsbaws {version} cannot serve applications by the extension of lsbaws {VERSION}");
+        return Err(PySystemExit::new_err(sentence));
+    }
+    let outputs = output::replace_standard_streams(py)?;
+    application::set_search_path(py, search)?;
+    let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(outputs)));
+    lsbaws::serve_applications(briefing, interpreter).map_err(PySystemExit::new_err)
+}
+
+#[pymodule(name = "_lsbaws")]
+fn extension(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", VERSION)?;
+    module.add_function(wrap_pyfunction!(serve, module)?)?;
+    module.add_class::<file::FileWrapper>()
+}

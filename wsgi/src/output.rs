@@ -1,0 +1,120 @@
+//! Standard output and standard error of Python: lines for the journal, with the connection whose request is being answered.
+
+use std::io::Write;
+
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyBytes};
+
+use crate::current::use_current;
+
+/// Bytes of a line. A longer one is split.
+const LINE_MAX: usize = 2048;
+
+/// What a text stream of Python writes to: a raw binary stream.
+#[pyclass(module = "_lsbaws")]
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// A line whose end has not come.
+    line: Vec<u8>,
+}
+
+impl Output {
+    fn write_line(&mut self, py: Python<'_>) {
+        let line = std::mem::take(&mut self.line);
+        if line.is_empty() {
+            return;
+        }
+        use_current(py, move |current| match current {
+            Some((_, call)) => call.log_output(&line),
+            None => write_to_stderr(line),
+        });
+    }
+}
+
+/// While no request is being answered, as during an import: the log of programs of the service, or of the daemon.
+fn write_to_stderr(mut line: Vec<u8>) {
+    line.push(b'\n');
+    let _ = std::io::stderr().write_all(&line); // nothing else could be done
+}
+
+#[pymethods]
+impl Output {
+    fn write(&mut self, py: Python<'_>, bytes: &Bound<'_, PyBytes>) -> usize {
+        let bytes = bytes.as_bytes();
+        for &byte in bytes {
+            if byte == b'\n' || self.line.len() == LINE_MAX {
+                self.write_line(py);
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+        }
+        bytes.len()
+    }
+
+    /// Lines are written when they end. What has no end yet waits for it, or for the end of the request.
+    fn flush(&self) {}
+
+    fn finish(&mut self, py: Python<'_>) {
+        self.write_line(py);
+    }
+
+    fn readable(&self) -> bool {
+        false
+    }
+
+    fn writable(&self) -> bool {
+        true
+    }
+
+    fn seekable(&self) -> bool {
+        false
+    }
+
+    fn isatty(&self) -> bool {
+        false
+    }
+
+    fn fileno(&self) -> i32 {
+        2
+    }
+
+    fn close(&self) {}
+
+    #[getter]
+    fn closed(&self) -> bool {
+        false
+    }
+}
+
+/// The streams that Python writes to by default, and whose lines the journal gets.
+#[derive(Debug)]
+pub(crate) struct Outputs(Vec<Py<Output>>);
+
+impl Outputs {
+    /// Writes lines that have no end.
+    pub(crate) fn finish(&self, py: Python<'_>) {
+        for output in &self.0 {
+            if let Ok(mut output) = output.try_borrow_mut(py) {
+                output.write_line(py);
+            }
+        }
+    }
+}
+
+/// Replaces `sys.stdout` and `sys.stderr`.
+pub(crate) fn replace_standard_streams(py: Python<'_>) -> PyResult<Outputs> {
+    let (io, sys) = (py.import("io")?, py.import("sys")?);
+    let mut outputs = Vec::new();
+    for name in ["stdout", "stderr"] {
+        let output = Py::new(py, Output::default())?;
+        let terms = [("encoding", "utf-8"), ("errors", "backslashreplace")].into_py_dict(py)?;
+        terms.set_item("write_through", true)?;
+        let stream = io.getattr("TextIOWrapper")?.call((&output,), Some(&terms))?;
+        stream.setattr("mode", "w")?;
+        sys.setattr(name, &stream)?;
+        sys.setattr(format!("__{name}__"), stream)?;
+        outputs.push(output);
+    }
+    Ok(Outputs(outputs))
+}

@@ -1,0 +1,159 @@
+//! The interpreter, as the fork server uses it.
+
+use std::cell::OnceCell;
+use std::fmt;
+
+use lsbaws::runtime::{Call, Runtime};
+use pyo3::exceptions::PyBaseException;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::current::{enter_process, is_own_process, use_current, with_current};
+use crate::environ::Environ;
+use crate::input::Input;
+use crate::output::Outputs;
+use crate::respond::respond;
+use crate::{application, ffi};
+
+/// The interpreter of this process. It is attached to the thread that calls it.
+pub(crate) struct Interpreter {
+    outputs: Outputs,
+    loaded: OnceCell<Loaded>,
+}
+
+impl fmt::Debug for Interpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interpreter")
+    }
+}
+
+/// What all children have.
+struct Loaded {
+    applications: Vec<(String, Py<PyAny>)>,
+    environ: Environ,
+    /// `traceback.format_exception`
+    format_exception: Py<PyAny>,
+}
+
+impl Interpreter {
+    pub(crate) fn new(outputs: Outputs) -> Self {
+        Self { outputs, loaded: OnceCell::new() }
+    }
+
+    fn try_load(py: Python<'_>, names: &[&str]) -> PyResult<Loaded> {
+        py.import("faulthandler")?.call_method0("enable")?;
+        let format_exception = py.import("traceback")?.getattr("format_exception")?.unbind();
+        let mut applications = Vec::new();
+        for name in names {
+            applications.push(((*name).to_owned(), application::load(py, name)?.unbind()));
+        }
+        let environ = Environ::new(py)?;
+        Ok(Loaded { applications, environ, format_exception })
+    }
+
+    fn try_answer(&self, py: Python<'_>, name: &str, call: &mut dyn Call) -> Result<(), String> {
+        let Some(loaded) = self.loaded.get() else { return Err("no application is loaded".into()) };
+        let found = loaded.applications.iter().find(|(own, _)| own == name);
+        let Some((_, application)) = found else { return Err("the application is not loaded".into()) };
+        let environ = loaded.environ.describe(py, call);
+        let result = with_current(py, call, |request| {
+            let answer = || {
+                let environ = environ?;
+                Environ::set_input(&environ, Input::new(request))?;
+                respond(application.bind(py), environ, request)
+            };
+            let result = answer();
+            if !is_own_process() {
+                ffi::exit_now(0); // one that the application has forked, and that has come back from it
+            }
+            let result = result.map_err(|error| loaded.describe_failure(py, &error));
+            self.outputs.finish(py);
+            result
+        });
+        result
+    }
+}
+
+impl Loaded {
+    /// The last line of an exception; the others go to the journal, unless the client is to blame.
+    fn describe_failure(&self, py: Python<'_>, error: &PyErr) -> String {
+        let lines = format(py, &self.format_exception, error).unwrap_or_else(|_| vec![error.to_string()]);
+        let is_interrupted = use_current(py, |current| current.is_some_and(|(_, call)| call.is_interrupted()));
+        let (last, others) = lines.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+        if !is_interrupted {
+            use_current(py, |current| {
+                let Some((_, call)) = current else { return };
+                others.iter().for_each(|line| call.log_output(line.as_bytes()));
+            });
+        }
+        last.to_owned()
+    }
+}
+
+fn format(py: Python<'_>, format_exception: &Py<PyAny>, error: &PyErr) -> PyResult<Vec<String>> {
+    let value = error.value(py).cast::<PyBaseException>()?;
+    let parts = format_exception.bind(py).call1((value.get_type(), value, error.traceback(py)))?;
+    let text = parts.cast_into::<PyList>()?.iter().map(|part| part.extract::<String>());
+    let text = text.collect::<PyResult<Vec<_>>>()?.concat();
+    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// Collects what can be collected, and takes what is left out of later collections, which would copy its pages in every child.
+fn freeze(py: Python<'_>) -> PyResult<()> {
+    let gc = py.import("gc")?;
+    gc.call_method0("collect")?;
+    gc.call_method0("freeze").map(drop)
+}
+
+/// The threads beside this one, for a warning.
+fn find_threads(py: Python<'_>) -> PyResult<Vec<String>> {
+    let threads = py.import("threading")?.call_method0("enumerate")?.cast_into::<PyList>()?;
+    let names = threads.iter().skip(1).map(|thread| thread.getattr("name")?.extract::<String>());
+    names.collect()
+}
+
+impl Runtime for Interpreter {
+    fn load(&self, applications: &[&str]) -> Result<Vec<String>, String> {
+        Python::attach(|py| {
+            let loaded = Self::try_load(py, applications).map_err(|error| {
+                // With the traceback, to standard error.
+                error.display(py);
+                let value = error.value(py);
+                let kind = value.get_type().name().map_or_else(|_| String::new(), |name| name.to_string());
+                format!("unable to load {}: {kind}: {value}", applications.join(", "))
+            })?;
+            let threads = find_threads(py).unwrap_or_default();
+            freeze(py).map_err(|error| format!("unable to freeze the objects of Python: {error}"))?;
+            let _ = self.loaded.set(loaded); // called once
+            self.outputs.finish(py);
+            if threads.is_empty() {
+                return Ok(Vec::new());
+            }
+            Ok(vec![format!(
+                "the application has started threads, which its processes do not have: {}",
+                threads.join(", ")
+            )])
+        })
+    }
+
+    fn before_fork(&self) {
+        Python::attach(ffi::before_fork);
+    }
+
+    fn after_fork_in_parent(&self) {
+        Python::attach(ffi::after_fork_in_parent);
+    }
+
+    fn after_fork_in_child(&self) {
+        enter_process();
+        Python::attach(ffi::after_fork_in_child);
+    }
+
+    fn wait(&self, wait: &mut dyn FnMut()) {
+        Python::attach(|py| ffi::detached(py, wait));
+    }
+
+    fn answer(&self, application: &str, call: &mut dyn Call) -> Result<(), String> {
+        Python::attach(|py| self.try_answer(py, application, call))
+    }
+}

@@ -1,7 +1,7 @@
 //! What pyo3 has no safe name for.
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBytes, PyString};
 
 /// Before a fork (`PyOS_BeforeFork`).
 pub(crate) fn before_fork(_: Python<'_>) {
@@ -33,16 +33,11 @@ pub(crate) fn decode_latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Boun
 
 /// The bytes of a native string.
 pub(crate) fn encode_latin1(string: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
-    if let Ok(text) = string.to_str()
-        && text.is_ascii()
-    {
-        return Ok(text.as_bytes().to_vec());
-    }
     // SAFETY: the argument is a string.
     let bytes = unsafe { pyo3::ffi::PyUnicode_AsLatin1String(string.as_ptr()) };
     // SAFETY: the call gives a new reference, or null with an exception.
     let bytes = unsafe { Bound::from_owned_ptr_or_err(string.py(), bytes) }?;
-    Ok(bytes.extract::<Vec<u8>>()?)
+    Ok(bytes.cast_into::<PyBytes>()?.as_bytes().to_vec())
 }
 
 /// Ends this process at once, without what Python and the C library do at an exit.

@@ -6,7 +6,7 @@ use std::fmt;
 use lsbaws::runtime::{Call, Runtime};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyList;
 
 use crate::current::{enter_process, is_own_process, use_current, with_current};
 use crate::environ::Environ;

@@ -26,6 +26,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// A fork server that is to be started again.
 #[derive(Debug)]
 struct Restart {
+    /// The one that has exited.
+    server: u32,
     service: Arc<Service>,
     at: Instant,
 }
@@ -70,6 +72,7 @@ impl ForkServers {
         count: usize,
         shared: &mut Shared<'_>,
     ) -> Result<Vec<u32>, String> {
+        self.template.get_or_insert(template);
         let mut ids = Vec::new();
         for service in services.values() {
             for _ in 0..count {
@@ -100,9 +103,17 @@ impl ForkServers {
         Ok(id)
     }
 
-    /// All of these wait for connections.
+    /// All of these wait for connections, or have failed, as [`Self::find_failure`] and [`Self::tolerate_applications`] have it.
     pub(crate) fn are_ready(&self, ids: &[u32]) -> bool {
-        ids.iter().all(|&id| self.get(id).is_some_and(|server| server.state == State::Ready))
+        ids.iter().all(|&id| self.get(id).is_none_or(|server| server.state != State::Starting))
+    }
+
+    /// An application that cannot be loaded is no reason not to serve others: its fork server among these is started again
+    /// and again.
+    pub(crate) fn tolerate_applications(&mut self, ids: &[u32]) {
+        for server in self.servers.iter_mut().filter(|server| ids.contains(&server.id)) {
+            server.is_current = server.service.python().is_some();
+        }
     }
 
     /// Why one of these cannot start, if one cannot.
@@ -113,8 +124,9 @@ impl ForkServers {
 
     /// Lets these take the connections from now on, and retires all others.
     pub(crate) fn replace(&mut self, ids: &[u32]) {
-        self.restarts.clear();
-        self.failures.clear();
+        self.restarts.retain(|restart| ids.contains(&restart.server));
+        let is_kept = |name: &String| self.restarts.iter().any(|restart| restart.service.name == *name);
+        self.failures.retain(|failures| is_kept(&failures.service));
         self.broken.clear();
         let mut old = Vec::new();
         for server in &mut self.servers {
@@ -123,7 +135,8 @@ impl ForkServers {
                 false => old.push(server.id),
             }
         }
-        self.template = self.servers.iter().find(|server| server.is_current).map(|server| server.template);
+        let current = self.servers.iter().find(|server| server.is_current);
+        self.template = current.map(|server| server.template).or(self.template);
         self.retire(&old);
     }
 
@@ -322,7 +335,7 @@ impl ForkServers {
     fn plan_restart(&mut self, index: usize, reason: Option<String>, now: Instant) {
         let server = &self.servers[index];
         let failure = server.failure.clone().unwrap_or_default();
-        let (service, has_served) = (Arc::clone(&server.service), server.has_served);
+        let (id, service, has_served) = (server.id, Arc::clone(&server.service), server.has_served);
         let name = &service.name;
         let before = self.failures.iter().position(|failures| failures.service == *name);
         let before = before.map_or(0, |at| self.failures.swap_remove(at).count);
@@ -333,7 +346,7 @@ impl ForkServers {
             count => PAUSE.saturating_mul(1 << count.min(10) >> 1).min(PAUSE_MAX),
         };
         journal::log_fork_server_ended(name, &failure, pause);
-        self.restarts.push(Restart { service, at: now + pause });
+        self.restarts.push(Restart { server: id, service, at: now + pause });
     }
 
     /// Forgets those whose channel is closed, and whose processes are reaped. True: there were some.
@@ -355,7 +368,7 @@ impl ForkServers {
             server.order_spares(now);
         }
         while let Some(index) = self.restarts.iter().position(|restart| now >= restart.at) {
-            let Restart { service, .. } = self.restarts.swap_remove(index);
+            let Restart { server, service, .. } = self.restarts.swap_remove(index);
             let Some(template) = self.template else { return };
             let started = self.start(&service, template, shared);
             if let Ok(id) = started
@@ -369,7 +382,7 @@ impl ForkServers {
                     service.name
                 );
                 journal::log_warning(&sentence);
-                self.restarts.push(Restart { service, at: now + Duration::from_secs(1) });
+                self.restarts.push(Restart { server, service, at: now + Duration::from_secs(1) });
             }
         }
     }

@@ -73,6 +73,11 @@ impl Connections {
         }
     }
 
+    /// Lets the daemon start with applications among these that cannot be loaded.
+    pub(crate) fn tolerate_applications(&mut self, starting: &Starting) {
+        self.launcher.fork_servers.tolerate_applications(&starting.0);
+    }
+
     /// Waits until these fork servers are ready.
     ///
     /// # Errors

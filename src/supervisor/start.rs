@@ -78,6 +78,7 @@ pub(crate) fn run(
     connections.raise_open_files();
     connections.open_access_log(&settings).map_err(Error::AccessLog)?;
     let starting = connections.start_fork_servers(&settings).map_err(Error::ForkServer)?;
+    connections.tolerate_applications(&starting);
     connections.wait_for(&starting).map_err(Error::ForkServer)?;
     connections.switch_to(&starting, &settings);
     let listeners = Listeners::new(entries, unserved);

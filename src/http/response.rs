@@ -325,19 +325,23 @@ impl Framed {
         offset: u64,
         count: u64,
     ) -> Result<(), Interrupted> {
-        let sent = count.min(self.left);
-        self.left -= sent;
-        self.is_long |= sent < count;
-        if self.is_head || sent == 0 {
+        let count = count.min(self.left);
+        self.left -= count;
+        if self.is_head || count == 0 {
             return Ok(());
         }
         responder.flush(true)?;
-        responder.stream.send_file(file, offset, sent, &mut responder.budget)
+        responder.stream.send_file(file, offset, count, &mut responder.budget)
     }
 
     /// Whether the content was longer than announced.
     pub(crate) fn is_long(&self) -> bool {
         self.is_long
+    }
+
+    /// Bytes that may follow.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
     }
 
     /// Whether the client needs no further content.

@@ -76,3 +76,4 @@ mod titles;
 mod top;
 mod transfers;
 mod unserved;
+mod wsgi;

@@ -1,5 +1,9 @@
 //! What pyo3 has no safe name for.
 
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd, RawFd};
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -38,6 +42,13 @@ pub(crate) fn encode_latin1(string: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
     // SAFETY: the call gives a new reference, or null with an exception.
     let bytes = unsafe { Bound::from_owned_ptr_or_err(string.py(), bytes) }?;
     Ok(bytes.cast_into::<PyBytes>()?.as_bytes().to_vec())
+}
+
+/// The file with this descriptor, which belongs to an object of Python, and stays open as long as that does not close it.
+pub(crate) fn borrow_file(fd: RawFd) -> ManuallyDrop<File> {
+    // SAFETY: it is never closed here. One that is closed, or another one by then, is the fault of the application, which
+    // could do the same by itself.
+    ManuallyDrop::new(unsafe { File::from_raw_fd(fd) })
 }
 
 /// Ends this process at once, without what Python and the C library do at an exit.

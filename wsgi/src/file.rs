@@ -2,8 +2,13 @@
 //! File Handling").
 
 
+use std::fs::Metadata;
+use std::os::fd::RawFd;
+
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+
+use crate::ffi::borrow_file;
 
 /// Bytes of a block, if the application does not say how many.
 const BLOCK: usize = 8192;
@@ -14,6 +19,17 @@ const BLOCK: usize = 8192;
 pub(crate) struct FileWrapper {
     file: Py<PyAny>,
     block: usize,
+}
+
+impl FileWrapper {
+    /// The part of a regular file that is left, by its descriptor, position and length; `None` for other objects.
+    pub(crate) fn find_rest(&self, py: Python<'_>) -> Option<(RawFd, u64, u64)> {
+        let file = self.file.bind(py);
+        let number: RawFd = file.call_method0("fileno").ok()?.extract().ok()?;
+        let position: u64 = file.call_method0("tell").ok()?.extract().ok()?;
+        let metadata = borrow_file(number).metadata().ok().filter(Metadata::is_file)?;
+        Some((number, position, metadata.len().saturating_sub(position)))
+    }
 }
 
 #[pymethods]

@@ -24,6 +24,9 @@ use runtime::Interpreter;
 /// The version of lsbaws that this extension is a part of.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The exit code of sysexits.h for a fork server that cannot start, or go on.
+const EXIT_SYSTEM: i32 = 71;
+
 /// Serves the supervisor that has started this process, of this version and with the briefing in this descriptor. `search`:
 /// where modules are found.
 #[pyfunction]
@@ -35,7 +38,8 @@ fn serve(py: Python<'_>, version: &str, briefing: i32, search: Vec<String>) -> P
     let outputs = output::replace_standard_streams(py)?;
     application::set_search_path(py, search)?;
     let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(outputs)));
-    lsbaws::serve_applications(briefing, interpreter).map_err(PySystemExit::new_err)
+    // The supervisor has been informed why it fails.
+    lsbaws::serve_applications(briefing, interpreter).map_err(|_| PySystemExit::new_err(EXIT_SYSTEM))
 }
 
 #[pymodule(name = "_lsbaws")]

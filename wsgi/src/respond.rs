@@ -1,10 +1,14 @@
 //! Calls an application, and sends what it returns (PEP 3333, "Buffering and Streaming").
 
+use std::os::fd::AsFd;
+
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::current::{Number, use_call};
+use crate::ffi::borrow_file;
+use crate::file::FileWrapper;
 use crate::input::to_exception;
 use crate::start_response::StartResponse;
 
@@ -42,6 +46,15 @@ impl<'py> Response<'_, 'py> {
     fn send(&self, result: &Bound<'py, PyAny>) -> PyResult<()> {
         if let Some(parts) = to_parts(result)? {
             return self.send_parts(&parts);
+        }
+        if let Ok(wrapper) = result.cast_exact::<FileWrapper>()
+            && let Some((number, position, length)) = wrapper.borrow().find_rest(self.py)
+        {
+            self.check_started()?;
+            return use_call(self.py, self.request, |call| {
+                call.send_file(borrow_file(number).as_fd(), position, length)
+            })?
+            .map_err(to_exception);
         }
         for part in result.try_iter()? {
             let part = part?;

@@ -40,14 +40,26 @@ impl Interpreter {
         Self { outputs, loaded: OnceCell::new() }
     }
 
-    fn try_load(py: Python<'_>, names: &[&str]) -> PyResult<Loaded> {
-        py.import("faulthandler")?.call_method0("enable")?;
-        let format_exception = py.import("traceback")?.getattr("format_exception")?.unbind();
-        let mut applications = Vec::new();
+    /// Loads what children need, and applications: the error names the one that cannot be loaded.
+    fn try_load(py: Python<'_>, names: &[&str]) -> Result<Loaded, String> {
+        let fail = |name: &str, error: &PyErr| {
+            error.display(py); // with the traceback, to standard error
+            let kind = error.get_type(py).name().map_or_else(|_| String::new(), |name| name.to_string());
+            format!("unable to load {name}: {kind}: {}", error.value(py))
+        };
+        let prepare = || {
+            py.import("faulthandler")?.call_method0("enable")?;
+            let format_exception = py.import("traceback")?.getattr("format_exception")?.unbind();
+            Ok((Environ::new(py)?, format_exception))
+        };
+        let (environ, format_exception) = prepare().map_err(|error| fail("the modules of Python", &error))?;
+        let mut applications: Vec<(String, Py<PyAny>)> = Vec::new();
         for name in names {
-            applications.push(((*name).to_owned(), application::load(py, name)?.unbind()));
+            if applications.iter().all(|(own, _)| own != name) {
+                let application = application::load(py, name).map_err(|error| fail(name, &error))?;
+                applications.push(((*name).to_owned(), application.unbind()));
+            }
         }
-        let environ = Environ::new(py)?;
         Ok(Loaded { applications, environ, format_exception })
     }
 
@@ -115,13 +127,7 @@ fn find_threads(py: Python<'_>) -> PyResult<Vec<String>> {
 impl Runtime for Interpreter {
     fn load(&self, applications: &[&str]) -> Result<Vec<String>, String> {
         Python::attach(|py| {
-            let loaded = Self::try_load(py, applications).map_err(|error| {
-                // With the traceback, to standard error.
-                error.display(py);
-                let value = error.value(py);
-                let kind = value.get_type().name().map_or_else(|_| String::new(), |name| name.to_string());
-                format!("unable to load {}: {kind}: {value}", applications.join(", "))
-            })?;
+            let loaded = Self::try_load(py, applications)?;
             let threads = find_threads(py).unwrap_or_default();
             freeze(py).map_err(|error| format!("unable to freeze the objects of Python: {error}"))?;
             let _ = self.loaded.set(loaded); // called once

@@ -202,6 +202,8 @@ impl Call for Exchanged<'_, '_, '_> {
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<(), Interruption> {
         self.begin(Some(count))?;
         let Some(framed) = &mut self.framed else { return Ok(()) };
+        // Of a file that is longer, an application may announce a part.
+        let count = count.min(framed.left());
         let sent = framed.send_file(self.exchange.response, file, offset, count);
         sent.map_err(|interrupted| self.interrupt(interrupted))
     }

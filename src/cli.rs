@@ -31,6 +31,14 @@ const SERVE_EXAMPLES: &str = r#"Examples:
   As a service of systemd, on the sockets of lsbaws.socket:
     systemctl start lsbaws.socket"#;
 
+const WSGI_EXAMPLES: &str = r#"Examples:
+  Serve the callable app of hello.py, on port 8888 of this host:
+    lsbaws wsgi hello:app
+  Serve a Django project of another folder, by its virtual environment:
+    lsbaws wsgi mysite.wsgi:application -d ~/mysite --virtualenv ~/mysite/env
+  Serve what a factory returns, on another port:
+    lsbaws wsgi 'shop:create_app()' --listen 8000"#;
+
 const CHECK_EXAMPLES: &str = r#"Examples:
   Check the installed configuration as the user that serves by it:
     runuser -u lsbaws -- lsbaws check
@@ -135,11 +143,34 @@ pub(crate) struct ServeArgs {
     pub(crate) fallback: Option<String>,
 }
 
+/// The application that `wsgi` serves in place of the configuration.
+#[derive(Debug, Args)]
+pub(crate) struct WsgiArgs {
+    /// The module and the callable, such as hello:app or shop:create_app()
+    #[arg(value_name = "MODULE:CALLABLE")]
+    pub(crate) application: String,
+    /// Where its modules are; it may write there
+    #[arg(short, long, value_name = "FOLDER", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// The interpreter [default: that of the virtual environment, or /usr/bin/python3]
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "virtualenv")]
+    pub(crate) python: Option<PathBuf>,
+    /// The virtual environment [default: the active one, or .venv or venv in FOLDER]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) virtualenv: Option<PathBuf>,
+    /// Where: PORT on the loopback addresses, :PORT on all addresses, IP:PORT, or the /PATH of a Unix socket [default: 8888]
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve connections (the default), or the files of a folder
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Serve a Python application (WSGI)
+    #[command(after_help = WSGI_EXAMPLES)]
+    Wsgi(WsgiArgs),
     /// Check the configuration and exit
     #[command(after_help = CHECK_EXAMPLES)]
     Check {

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, ConfigArgs, ServeArgs, Shell};
-use crate::config::{self, Effective, Folder, Overrides, Reader, Sandbox};
+use crate::cli::{Cli, Command, ConfigArgs, ServeArgs, WsgiArgs, Shell};
+use crate::config::{self, Application, Effective, Folder, Overrides, Reader, Sandbox, Subject};
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
 use crate::{access, child, client, forkserver, journal, monitor, supervisor};
@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     journal::find_style();
     let is_daemon = matches!(
         cli.command,
-        None | Some(Command::Serve(_) | Command::ForkServer { .. } | Command::AccessWriter { .. })
+        None | Some(Command::Serve(_) | Command::Wsgi(_) | Command::ForkServer { .. } | Command::AccessWriter { .. })
     );
     match run(cli) {
         Ok(code) => ExitCode::from(code),
@@ -67,6 +67,7 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
             serve(Source::new(cli.source, find_folder(arguments)))
         }
         Command::Top { socket } => monitor::watch(&socket.socket).map(|()| 0).map_err(CommandError::from),
+        Command::Wsgi(arguments) => serve(Source::new(cli.source, Some(find_application(arguments)))),
         Command::Status { json, socket } => {
             monitor::show(&socket.socket, json).map(|()| 0).map_err(CommandError::from)
         }
@@ -101,19 +102,28 @@ fn complete(shell: Shell, written: &str) -> Cow<'static, str> {
 /// Where the configuration comes from. The environment is a copy: the supervisor wipes its own.
 struct Source {
     arguments: ConfigArgs,
-    folder: Option<Folder>,
+    subject: Option<Subject>,
     environment: Vec<(OsString, OsString)>,
 }
 
 /// The folder that `serve` names.
-fn find_folder(arguments: ServeArgs) -> Option<Folder> {
+fn find_folder(arguments: ServeArgs) -> Option<Subject> {
     let ServeArgs { folder, listen, listing, cgi, fallback } = arguments;
-    Some(Folder::new(&folder?).listen(listen).listing(listing).programs(cgi).fallback(fallback))
+    let folder = Folder::new(&folder?).listen(listen).listing(listing).programs(cgi).fallback(fallback);
+    Some(Subject::Folder(folder))
+}
+
+/// The application that `wsgi` names, with the environment of the terminal.
+fn find_application(arguments: WsgiArgs) -> Subject {
+    let WsgiArgs { application, directory, python, virtualenv, listen } = arguments;
+    let to_text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let environment = env::vars_os().filter_map(to_text).collect();
+    Subject::Application(Application { name: application, directory, python, virtualenv, listen, environment })
 }
 
 impl Source {
-    fn new(arguments: ConfigArgs, folder: Option<Folder>) -> Self {
-        Self { arguments, folder, environment: env::vars_os().collect() }
+    fn new(arguments: ConfigArgs, subject: Option<Subject>) -> Self {
+        Self { arguments, subject, environment: env::vars_os().collect() }
     }
 
     /// Reads the configuration.
@@ -122,7 +132,7 @@ impl Source {
         if self.arguments.verbose {
             set.push("log.verbose=true".into());
         }
-        let overrides = Overrides { file: self.find_file(), folder: self.folder.clone(), set };
+        let overrides = Overrides { file: self.find_file(), subject: self.subject.clone(), set };
         config::load(&overrides, &self.environment, reader)
             .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
     }
@@ -151,11 +161,11 @@ impl Source {
         let load_single = || self.load(Reader::Daemon).map(|(settings, _)| settings);
         let mut settings = children.map_or_else(load_single, |children| self.load_with_forecast(children))?;
         refuse(&settings)?;
-        if let Some(folder) = &self.folder {
+        if let Some(subject) = &self.subject {
             if let Some(sentence) = config::find_unreadable(&settings) {
                 return Err(CommandError(EXIT_CONFIG, sentence));
             }
-            settings.subject = Some(folder.describe(&settings));
+            settings.subject = Some(subject.describe(&settings));
         }
         Ok(settings)
     }

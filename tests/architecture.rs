@@ -39,6 +39,8 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["mod"],
             &["settings"],
             &["forecast", "layers", "limits", "listen", "log", "process", "reach", "service", "show"],
+            &["subject"],
+            &["application"],
             &["folder"],
             &["confine", "document", "permissions", "privileges", "outputs", "published", "route", "sandbox"],
             &["account", "error_pages", "exec", "rlimits"],

@@ -9,7 +9,6 @@ use toml::{Table, Value};
 use super::account::Accounts;
 use super::document::{Layer, read_pair, reject_key};
 use crate::escape::escape_for_journal;
-use crate::supervisor::settings::Settings;
 
 /// The port where a folder is served, unless the command line names another: that of the default listener.
 const PORT: &str = "8888";
@@ -52,53 +51,23 @@ impl Folder {
         Self { fallback, ..self }
     }
 
-    /// What is served, and as which user if not as that of this process.
-    pub(crate) fn describe(&self, settings: &Settings) -> String {
-        let users = settings.services.values().find_map(|service| service.confinement.user.as_ref());
-        let user = users.map_or(String::new(), |user| format!(" as the user {}", user.name));
-        format!("{}{user}", self.path.display())
+    /// What is served, for messages.
+    pub(super) fn describe(&self) -> String {
+        self.path.display().to_string()
     }
 
-    /// The layers below all others: the user that serves if root has started lsbaws. That is the owner of the folder, as if
-    /// the owner had started it, or nobody for a folder of root.
     pub(super) fn push_user(&self, is_root: bool, layers: &mut Vec<Layer>) {
-        let Ok(metadata) = fs::metadata(&self.path) else { return };
-        if !is_root {
-            return;
-        }
-        let accounts = Accounts::read();
-        let (uid, gid) = match metadata.uid() {
-            0 => (NOBODY.1, NOBODY.1),
-            uid => (uid, metadata.gid()),
-        };
-        let name = accounts.find_name(uid);
-        let mut push = |key: &str, value: String| {
-            layers.push(read_pair(
-                &format!("service.web.{key}"),
-                &quote(value),
-                &self.name_layer(),
-                layers.len(),
-            ));
-        };
-        push("user", name.map_or_else(|| uid.to_string(), str::to_owned));
-        if name.is_none() {
-            push("group", gid.to_string());
-        }
+        push_owner(&self.path, &self.name_layer(), is_root, layers);
     }
 
     /// The layers above the files and the environment: addresses and routes.
     pub(super) fn push_keys(&self, layers: &mut Vec<Layer>) {
-        let addresses = match self.listen.is_empty() {
-            true => read_address(PORT),
-            false => self.listen.iter().flat_map(|text| read_address(text)).collect(),
-        };
-        let options = self.listen.iter().map(|text| format!("--listen {text}")).collect::<Vec<_>>().join(" ");
-        let mut push = |key: &str, value: &Value, layer: &str| {
-            layers.push(read_pair(key, &value.to_string(), layer, layers.len()));
-        };
-        push("listen.web.address", &addresses.into(), &escape_for_journal(options.as_bytes()));
+        push_addresses(&self.listen, layers);
         match self.list_routes() {
-            Ok(routes) => push("service.web.route", &routes.into(), &self.name_layer()),
+            Ok(routes) => {
+                let routes = Value::from(routes).to_string();
+                layers.push(read_pair("service.web.route", &routes, &self.name_layer(), layers.len()));
+            }
             Err(problem) => layers.push(reject_key(&self.name_layer(), layers.len(), problem)),
         }
     }
@@ -130,6 +99,40 @@ impl Folder {
     fn name_layer(&self) -> String {
         escape_for_journal(format!("serve {}", self.path.display()).as_bytes())
     }
+}
+
+/// The layers of the user that serves if root has started lsbaws. That is the owner of the folder, as if the owner had started
+/// it, or nobody for a folder of root. `layer`: for messages.
+pub(super) fn push_owner(folder: &Path, layer: &str, is_root: bool, layers: &mut Vec<Layer>) {
+    let Ok(metadata) = fs::metadata(folder) else { return };
+    if !is_root {
+        return;
+    }
+    let accounts = Accounts::read();
+    let (uid, gid) = match metadata.uid() {
+        0 => (NOBODY.1, NOBODY.1),
+        uid => (uid, metadata.gid()),
+    };
+    let name = accounts.find_name(uid);
+    let mut push = |key: &str, value: String| {
+        layers.push(read_pair(&format!("service.web.{key}"), &quote(value), layer, layers.len()));
+    };
+    push("user", name.map_or_else(|| uid.to_string(), str::to_owned));
+    if name.is_none() {
+        push("group", gid.to_string());
+    }
+}
+
+/// The layer of the addresses that `--listen` names, or of the usual ones.
+pub(super) fn push_addresses(listen: &[String], layers: &mut Vec<Layer>) {
+    let addresses: Vec<_> = match listen.is_empty() {
+        true => read_address(PORT),
+        false => listen.iter().flat_map(|text| read_address(text)).collect(),
+    };
+    let options = listen.iter().map(|text| format!("--listen {text}")).collect::<Vec<_>>().join(" ");
+    let addresses = Value::from(addresses).to_string();
+    let options = escape_for_journal(options.as_bytes());
+    layers.push(read_pair("listen.web.address", &addresses, &options, layers.len()));
 }
 
 fn new_route(handler: &str, path: &str, root: &str) -> Table {

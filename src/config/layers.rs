@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::document::{Layer, continue_lists, read_document, read_pair, reject_key};
-use super::folder::Folder;
+use super::subject::Subject;
 use crate::escape::escape_for_journal;
 
 /// The configuration file, unless the command line names another.
@@ -30,7 +30,7 @@ pub(crate) struct Overrides {
     /// The file to read instead of [`DEFAULT_FILE`]; then it must exist.
     pub(crate) file: Option<PathBuf>,
     /// What to serve. Then [`DEFAULT_FILE`] and its drop-ins are not read.
-    pub(crate) folder: Option<Folder>,
+    pub(crate) subject: Option<Subject>,
     /// `KEY=VALUE` pairs, on top of everything.
     pub(crate) set: Vec<String>,
 }
@@ -41,10 +41,10 @@ pub(super) fn read_layers(
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<Layer> {
     let mut layers = Vec::new();
-    if let Some(folder) = &overrides.folder {
-        folder.push_user(geteuid().is_root(), &mut layers);
+    if let Some(subject) = &overrides.subject {
+        subject.push_user(geteuid().is_root(), &mut layers);
     }
-    match (&overrides.file, &overrides.folder) {
+    match (&overrides.file, &overrides.subject) {
         (Some(file), _) => read_files(file, true, &mut layers),
         // The default file may be missing: the daemon works without any.
         (None, None) => read_files(Path::new(DEFAULT_FILE), false, &mut layers),
@@ -52,8 +52,8 @@ pub(super) fn read_layers(
     }
     continue_lists(&mut layers);
     read_environment(environment, &mut layers);
-    if let Some(folder) = &overrides.folder {
-        folder.push_keys(&mut layers);
+    if let Some(subject) = &overrides.subject {
+        subject.push_keys(&mut layers);
     }
     read_pairs(&overrides.set, &mut layers);
     layers

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod application;
 mod confine;
 mod document;
 mod error;
@@ -14,6 +15,7 @@ mod error_pages;
 mod exec;
 mod findings;
 mod folder;
+mod subject;
 mod forecast;
 mod hidden;
 mod key;
@@ -51,7 +53,9 @@ use error::Error;
 pub(crate) use error::Errors;
 pub(crate) use findings::Reader;
 use findings::{Findings, Place};
+pub(crate) use application::Application;
 pub(crate) use folder::Folder;
+pub(crate) use subject::Subject;
 pub(crate) use forecast::find_warnings;
 use key::KeyPath;
 pub(crate) use layers::Overrides;

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, ConfigArgs, ServeArgs, WsgiArgs, Shell};
+use crate::cli::{Cli, Command, ConfigArgs, ServeArgs, Shell, WsgiArgs};
 use crate::config::{self, Application, Effective, Folder, Overrides, Reader, Sandbox, Subject};
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
@@ -49,7 +49,9 @@ pub fn main() -> ExitCode {
     journal::find_style();
     let is_daemon = matches!(
         cli.command,
-        None | Some(Command::Serve(_) | Command::Wsgi(_) | Command::ForkServer { .. } | Command::AccessWriter { .. })
+        None | Some(
+            Command::Serve(_) | Command::Wsgi(_) | Command::ForkServer { .. } | Command::AccessWriter { .. }
+        )
     );
     match run(cli) {
         Ok(code) => ExitCode::from(code),
@@ -116,9 +118,17 @@ fn find_folder(arguments: ServeArgs) -> Option<Subject> {
 /// The application that `wsgi` names, with the environment of the terminal.
 fn find_application(arguments: WsgiArgs) -> Subject {
     let WsgiArgs { application, directory, python, virtualenv, listen } = arguments;
-    let to_text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let to_text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let environment = env::vars_os().filter_map(to_text).collect();
-    Subject::Application(Application { name: application, directory, python, virtualenv, listen, environment })
+    Subject::Application(Application {
+        name: application,
+        directory,
+        python,
+        virtualenv,
+        listen,
+        environment,
+    })
 }
 
 impl Source {

@@ -49,13 +49,15 @@ impl Application {
         set("handler", "wsgi".into());
         set("application", self.name.clone().into());
         set("directory", directory.into());
-        let absolute = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string();
+        let absolute =
+            |path: &Path| path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string();
         match (&self.python, self.find_virtualenv()) {
             (Some(python), _) => _ = set("python", absolute(python).into()),
             (None, Some(virtualenv)) => _ = set("virtualenv", absolute(&virtualenv).into()),
             (None, None) => {}
         }
-        let is_passed = |(name, _): &&(String, String)| !name.starts_with(OWN) && !NOT_PASSED.contains(&name.as_str());
+        let is_passed =
+            |(name, _): &&(String, String)| !name.starts_with(OWN) && !NOT_PASSED.contains(&name.as_str());
         let environment = self.environment.iter().filter(is_passed);
         let environment: Table =
             environment.map(|(name, value)| (name.clone(), value.clone().into())).collect();

@@ -133,8 +133,7 @@ impl ConfineKeys {
             ("execute", !self.execute.0.is_empty()),
         ];
         for (name, _) in keys.into_iter().filter(|(_, is_set)| *is_set) {
-            let problem =
-                "expected only in a service that starts programs (handler \"cgi\" or \"wsgi\", protocol \"exec\")";
+            let problem = "expected only in a service that starts programs (handler \"cgi\" or \"wsgi\", protocol \"exec\")";
             place.key(name).reject(problem);
         }
     }

@@ -28,7 +28,8 @@ if sys.version_info < (3, 9):
 import sysconfig
 if sysconfig.get_config_var('Py_GIL_DISABLED'):
     sys.exit('lsbaws serves no applications with a free-threaded build of Python')
-import importlib.util
+import importlib.util, os
+os.environ.pop('LD_BIND_NOW', None)
 spec = importlib.util.spec_from_file_location('_lsbaws', sys.argv[1])
 module = sys.modules['_lsbaws'] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
@@ -72,6 +73,8 @@ fn execute(command: &mut Command, python: &Python, briefing: &Briefing<Service>)
         .current_dir(&python.directory)
         .env_clear()
         .env("PATH", PATH)
+        // Otherwise each child finds the functions again that it is the first to call (ld.so(8)).
+        .env("LD_BIND_NOW", "1")
         .envs(python.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null());
     // Where there is no journal, the log of the daemon is its standard error, and the log of its children.

@@ -18,8 +18,8 @@ pub(crate) mod root;
 pub(crate) mod site;
 pub(crate) mod status;
 pub(crate) mod users;
-pub(crate) mod watch;
 mod variables;
+pub(crate) mod watch;
 pub(crate) mod wsgi;
 
 use crate::http::error_content::ErrorPages;

@@ -19,8 +19,8 @@ mod wait;
 
 pub(crate) use address::{RemoteAddress, accept, remote_address};
 pub(crate) use descriptors::{
-    CONNECTION, adopt_fd, by_number, close_all_but, close_each, discard_input, move_above, option_by_number, replace_fd,
-    require_close_range,
+    CONNECTION, adopt_fd, by_number, close_all_but, close_each, discard_input, move_above, option_by_number,
+    replace_fd, require_close_range,
 };
 pub(crate) use fork::{accept_threads, exit_now, fork_child, fork_sibling};
 pub(crate) use memory::{PAGE, create_memory_file, map_shared_words, seal};
@@ -37,6 +37,8 @@ pub(crate) use process::{
 pub(crate) use tcp::{count_backlog, idle_time};
 pub(crate) use termination::{Escalation, GRACE};
 pub(crate) use text::{copy_text, run_from};
-pub(crate) use time::{instant_of, monotonic_nanoseconds_of, poll_timeout, wait_readable, wait_writable, whole_seconds};
+pub(crate) use time::{
+    instant_of, monotonic_nanoseconds_of, poll_timeout, wait_readable, wait_writable, whole_seconds,
+};
 pub(crate) use title::set_title_area;
 pub(crate) use wait::{Exit, Usage, own_usage, reap, wait_for};

@@ -72,9 +72,14 @@ fn environ_is_that_of_pep_3333() {
     ] {
         assert!(lines.contains(&expected), "{expected}: {answer}");
     }
-    assert!(!answer.contains("HTTP_PROXY") && !answer.contains("X_UNDER") && !answer.contains("LENGTH"), "{answer}");
+    assert!(
+        !answer.contains("HTTP_PROXY") && !answer.contains("X_UNDER") && !answer.contains("LENGTH"),
+        "{answer}"
+    );
     let answer = ask(server.connect(), "GET / HTTP/1.0\r\n\r\n");
-    for expected in ["SCRIPT_NAME=''", "PATH_INFO='/'", "SERVER_NAME='127.0.0.1'", "SERVER_PROTOCOL='HTTP/1.0'"] {
+    for expected in
+        ["SCRIPT_NAME=''", "PATH_INFO='/'", "SERVER_NAME='127.0.0.1'", "SERVER_PROTOCOL='HTTP/1.0'"]
+    {
         assert!(content(&answer).lines().any(|line| line == expected), "{expected}: {answer}");
     }
     assert!(content(&answer).contains(&format!("SERVER_PORT='{port}'")), "{answer}");
@@ -99,7 +104,10 @@ fn content_of_a_list_has_a_length_and_that_of_a_generator_chunks() {
     assert!(answer.contains("\r\nContent-Length: 6\r\n") && content(&answer) == "abcdef", "{answer}");
     let answer = server.get("/generator");
     let expected = "2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n";
-    assert!(answer.contains("\r\nTransfer-Encoding: chunked\r\n") && content(&answer) == expected, "{answer}");
+    assert!(
+        answer.contains("\r\nTransfer-Encoding: chunked\r\n") && content(&answer) == expected,
+        "{answer}"
+    );
     server.wait_line("generator closed");
     let answer = ask(server.connect(), "GET /generator HTTP/1.0\r\n\r\n");
     assert_eq!(content(&answer), "abcd");
@@ -149,7 +157,8 @@ fn input_is_a_file_that_ends_with_the_content() {
 #[test]
 fn one_process_serves_all_requests_of_a_connection() {
     let server = serve_application("identity");
-    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2) + "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2)
+        + "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let answer = ask(server.connect(), &request);
     let pids: Vec<_> = answer.split("process ").skip(1).map(|part| part.split(' ').next().unwrap()).collect();
     assert!(pids.len() == 3 && pids[0] == pids[1] && pids[1] == pids[2], "{answer}");
@@ -244,7 +253,10 @@ fn file_is_sent_as_it_is() {
     let mut stream = server.connect();
     stream.write_all(b"GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let answer = read_to_end(stream);
-    assert!(answer.ends_with(&std::fs::read_to_string(format!("{APPLICATIONS}/bare.py")).unwrap()), "{answer}");
+    assert!(
+        answer.ends_with(&std::fs::read_to_string(format!("{APPLICATIONS}/bare.py")).unwrap()),
+        "{answer}"
+    );
     server.wait_line("file closed");
 }
 
@@ -287,7 +299,8 @@ fn spares_have_the_application_loaded() {
 
 #[test]
 fn other_handlers_of_the_service_are_served_too() {
-    let files = format!("[[service.web.route]]\npath = '/files/'\nhandler = 'files'\nroot = '{APPLICATIONS}'\n");
+    let files =
+        format!("[[service.web.route]]\npath = '/files/'\nhandler = 'files'\nroot = '{APPLICATIONS}'\n");
     let server = serve(&(route("/", "bare:app") + &files));
     assert!(server.get("/files/bare.py").contains("def app"));
     assert_eq!(content(&server.get("/parts")), "abcdef");
@@ -311,7 +324,10 @@ fn configuration_is_checked() {
         ("application = 'bare'", "expected a module and a callable"),
         ("", "expected a module and a callable, such as \"hello:app\", found nothing"),
         ("application = 'a:b'\nvirtualenv = '/nowhere'", "expected a virtual environment"),
-        ("application = 'a:b'\npython = '/usr/bin/python3'\nvirtualenv = '/x'", "expected either python or virtualenv"),
+        (
+            "application = 'a:b'\npython = '/usr/bin/python3'\nvirtualenv = '/x'",
+            "expected either python or virtualenv",
+        ),
         ("application = 'a:b'\ndirectory = '/nowhere'", "expected a directory"),
     ] {
         let folder = crate::harness::make_folder();

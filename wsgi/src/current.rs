@@ -63,10 +63,13 @@ pub(crate) fn use_call<T: Send>(
     number: Number,
     action: impl FnOnce(&mut dyn Call) -> T + Send,
 ) -> PyResult<T> {
-    let used = use_current(py, |current| current.filter(|(own, _)| *own == number).map(|(_, call)| action(call)));
+    let used =
+        use_current(py, |current| current.filter(|(own, _)| *own == number).map(|(_, call)| action(call)));
     used.ok_or_else(|| match is_own_process() {
         true => PyRuntimeError::new_err("the request has been answered already"),
-        false => PyRuntimeError::new_err("a process that the application has forked cannot answer the request"),
+        false => {
+            PyRuntimeError::new_err("a process that the application has forked cannot answer the request")
+        }
     })
 }
 

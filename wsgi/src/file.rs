@@ -1,7 +1,6 @@
 //! `wsgi.file_wrapper`: a file as the content of a response, which the kernel sends (PEP 3333, "Optional Platform-Specific
 //! File Handling").
 
-
 use std::fs::Metadata;
 use std::os::fd::RawFd;
 

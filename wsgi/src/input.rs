@@ -100,7 +100,8 @@ impl Input {
     #[pyo3(signature = (hint=None, /))]
     fn readlines<'py>(&mut self, py: Python<'py>, hint: Option<isize>) -> PyResult<Bound<'py, PyList>> {
         let lines = PyList::empty(py);
-        let (limit, mut total) = (hint.filter(|&hint| hint > 0).map_or(usize::MAX, |hint| to_limit(Some(hint))), 0);
+        let (limit, mut total) =
+            (hint.filter(|&hint| hint > 0).map_or(usize::MAX, |hint| to_limit(Some(hint))), 0);
         while total < limit {
             let line = self.take_line(py, usize::MAX)?;
             match line.as_bytes().len() {

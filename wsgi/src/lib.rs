@@ -7,9 +7,9 @@ mod application;
 #[expect(unsafe_code, reason = "the doors to the C interface of Python, and to the request that is answered")]
 mod current;
 mod environ;
-mod file;
 #[expect(unsafe_code, reason = "the doors to the C interface of Python")]
 mod ffi;
+mod file;
 mod input;
 mod output;
 mod respond;
@@ -32,7 +32,8 @@ const EXIT_SYSTEM: i32 = 71;
 #[pyfunction]
 fn serve(py: Python<'_>, version: &str, briefing: i32, search: Vec<String>) -> PyResult<()> {
     if version != VERSION {
-        let sentence = format!("lsbaws {version} cannot serve applications by the extension of lsbaws {VERSION}");
+        let sentence =
+            format!("lsbaws {version} cannot serve applications by the extension of lsbaws {VERSION}");
         return Err(PySystemExit::new_err(sentence));
     }
     let outputs = output::replace_standard_streams(py)?;

@@ -34,12 +34,18 @@ pub(crate) fn respond<'py>(
     let response = Response { py, request, start: &start };
     let sent = response.send(&result);
     // In any case (PEP 3333): the application may have files to close.
-    let closed = match result.getattr_opt("close") {
-        Ok(Some(close)) => close.call0().map(drop),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
-    };
-    sent.and(closed)
+    sent.and(close(&result))
+}
+
+fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
+    // These have no such method, and to find that out takes an exception.
+    if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
+        return Ok(());
+    }
+    match result.getattr_opt("close")? {
+        Some(close) => close.call0().map(drop),
+        None => Ok(()),
+    }
 }
 
 impl<'py> Response<'_, 'py> {
@@ -115,7 +121,9 @@ fn to_bytes<'a>(part: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
         Ok(bytes) => Ok(bytes.as_bytes()),
         Err(_) => {
             let kind = part.get_type().name()?;
-            Err(PyTypeError::new_err(format!("the application has returned {kind} as content, expected bytes")))
+            Err(PyTypeError::new_err(format!(
+                "the application has returned {kind} as content, expected bytes"
+            )))
         }
     }
 }

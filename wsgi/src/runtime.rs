@@ -6,13 +6,14 @@ use std::fmt;
 use lsbaws::runtime::{Call, Runtime};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 use crate::current::{enter_process, is_own_process, use_current, with_current};
 use crate::environ::Environ;
 use crate::input::Input;
 use crate::output::Outputs;
 use crate::respond::respond;
+use crate::start_response::{StartResponse, Write};
 use crate::{application, ffi};
 
 /// The interpreter of this process. It is attached to the thread that calls it.
@@ -48,6 +49,7 @@ impl Interpreter {
             format!("unable to load {name}: {kind}: {}", error.value(py))
         };
         let prepare = || {
+            warm_up(py)?;
             py.import("faulthandler")?.call_method0("enable")?;
             let format_exception = py.import("traceback")?.getattr("format_exception")?.unbind();
             Ok((Environ::new(py)?, format_exception))
@@ -90,8 +92,10 @@ impl Loaded {
     /// The last line of an exception; the others go to the journal, unless the client is to blame.
     fn describe_failure(&self, py: Python<'_>, error: &PyErr) -> String {
         let lines = format(py, &self.format_exception, error).unwrap_or_else(|_| vec![error.to_string()]);
-        let is_interrupted = use_current(py, |current| current.is_some_and(|(_, call)| call.is_interrupted()));
-        let (last, others) = lines.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+        let is_interrupted =
+            use_current(py, |current| current.is_some_and(|(_, call)| call.is_interrupted()));
+        let (last, others) =
+            lines.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
         if !is_interrupted {
             use_current(py, |current| {
                 let Some((_, call)) = current else { return };
@@ -110,6 +114,14 @@ fn format(py: Python<'_>, format_exception: &Py<PyAny>, error: &PyErr) -> PyResu
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
+/// Makes what every child would make for itself otherwise: pyo3 makes a type when it is first used.
+fn warm_up(py: Python<'_>) -> PyResult<()> {
+    for kind in [py.get_type::<Input>(), py.get_type::<StartResponse>(), py.get_type::<Write>()] {
+        kind.getattr("__name__")?;
+    }
+    Ok(())
+}
+
 /// Collects what can be collected, and takes what is left out of later collections, which would copy its pages in every child.
 fn freeze(py: Python<'_>) -> PyResult<()> {
     let gc = py.import("gc")?;
@@ -119,7 +131,10 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
 
 /// The threads beside this one, for a warning.
 fn find_threads(py: Python<'_>) -> PyResult<Vec<String>> {
-    let threads = py.import("threading")?.call_method0("enumerate")?.cast_into::<PyList>()?;
+    // Not imported for that: each child would run what it does after a fork, for a hundred page faults.
+    let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
+    let Some(threading) = modules.get_item("threading")? else { return Ok(Vec::new()) };
+    let threads = threading.call_method0("enumerate")?.cast_into::<PyList>()?;
     let names = threads.iter().skip(1).map(|thread| thread.getattr("name")?.extract::<String>());
     names.collect()
 }

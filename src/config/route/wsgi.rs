@@ -86,14 +86,15 @@ fn check_application(application: Option<Text>) -> Result<String, String> {
 
 /// By its characters: Python knows more letters, and reports what it does not find.
 fn is_identifier(word: &str) -> bool {
-    word.chars().all(|c| c.is_alphanumeric() || c == '_') && !word.is_empty() && !word.starts_with(char::is_numeric)
+    word.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !word.is_empty()
+        && !word.starts_with(char::is_numeric)
 }
 
 /// The interpreter of a virtual environment.
 fn find_python(virtualenv: &Path) -> Result<PathBuf, String> {
-    check_program(&virtualenv.join("bin/python")).map_err(|problem| {
-        format!("expected a virtual environment, as python3 -m venv makes it: {problem}")
-    })
+    check_program(&virtualenv.join("bin/python"))
+        .map_err(|problem| format!("expected a virtual environment, as python3 -m venv makes it: {problem}"))
 }
 
 fn find_extension() -> Result<PathBuf, String> {
@@ -115,7 +116,9 @@ mod tests {
         for valid in ["hello:app", "a.b_c:d.e", "shop:create_app()", "größe:app"] {
             assert_eq!(check_application(Some(Text(valid.into()))).as_deref(), Ok(valid));
         }
-        for invalid in ["", "hello", "hello:", ":app", "a..b:app", "a/b:app", "hello:app(1)", "hello:app:x", "1:a"] {
+        for invalid in
+            ["", "hello", "hello:", ":app", "a..b:app", "a/b:app", "hello:app(1)", "hello:app:x", "1:a"]
+        {
             assert!(check_application(Some(Text(invalid.into()))).is_err(), "{invalid:?}");
         }
     }

@@ -35,7 +35,11 @@ impl<'e, 'r, 'c> Exchanged<'e, 'r, 'c> {
 
     /// Ends the response, when the application has returned or failed. One that is incomplete is left so, and the client
     /// detects it.
-    pub(super) fn conclude(mut self, application: &str, result: Result<(), String>) -> Result<Outcome, Failure> {
+    pub(super) fn conclude(
+        mut self,
+        application: &str,
+        result: Result<(), String>,
+    ) -> Result<Outcome, Failure> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
@@ -135,9 +139,9 @@ impl Call for Exchanged<'_, '_, '_> {
         set("SERVER_NAME", name.unwrap_or_default().as_bytes());
         let own_port = exchange.client.port.unwrap_or(if port == 0 { 80 } else { port });
         set("SERVER_PORT", named_port.parse().unwrap_or(own_port).to_string().as_bytes());
-        if let Some(length) = exchange.body.length().filter(|&length| {
-            length > 0 || !matches!(request.method, "GET" | "HEAD")
-        }) {
+        if let Some(length) =
+            exchange.body.length().filter(|&length| length > 0 || !matches!(request.method, "GET" | "HEAD"))
+        {
             set("CONTENT_LENGTH", length.to_string().as_bytes());
         }
         if let Some(content_type) = request.field("Content-Type").next() {

@@ -57,7 +57,7 @@ fn prepare_and_execute(mut briefing: Briefing<Service>) -> Result<Infallible, St
     let (file, inherited) =
         briefing.write().map_err(|error| format!("unable to write the briefing: {error}"))?;
     let service = &briefing.service;
-    service.confine().map_err(|error| error.describe(&service.name))?;
+    service.confine(sys::CONNECTION).map_err(|error| error.describe(&service.name))?;
     let Some(python) = service.python() else { return Err("no application".into()) };
     let mut command = Command::new(&python.program);
     command.arg("-c").arg(START).arg(&python.extension).arg(env!("CARGO_PKG_VERSION"));

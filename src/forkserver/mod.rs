@@ -176,7 +176,9 @@ impl ForkServer {
         self.supplies.keep_log();
         let gaps = match confined {
             Some(gaps) => gaps,
-            None => self.service.confine(sys::CONNECTION).map_err(|error| error.describe(&self.service.name))?,
+            None => {
+                self.service.confine(sys::CONNECTION).map_err(|error| error.describe(&self.service.name))?
+            }
         };
         if let Some(runtime) = self.runtime {
             for sentence in runtime.load(&self.service.applications())? {

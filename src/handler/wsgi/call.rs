@@ -131,8 +131,7 @@ impl Call for Exchanged<'_, '_, '_> {
             set("HTTP_HOST", request.authority.as_bytes());
         }
         let named = exchange.client.local.map(|local| (local.ip().to_string(), local.port()));
-        let (address, port) =
-            named.or_else(|| local_address(exchange.stream.socket())).unwrap_or_default();
+        let (address, port) = named.or_else(|| local_address(exchange.stream.socket())).unwrap_or_default();
         let (host, named_port) = split_authority(request.authority);
         // Neither may be empty.
         let name = [host, &address, "localhost"].into_iter().find(|name| !name.is_empty());

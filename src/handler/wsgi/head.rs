@@ -43,17 +43,17 @@ pub(super) fn check(status: &[u8], fields: &[(Vec<u8>, Vec<u8>)]) -> Result<Appl
             let value = value.escape_ascii();
             return Err(format!("the header {name} has a control character: '{value}'"));
         }
-        let is = |other: &&str| other.eq_ignore_ascii_case(name);
-        if HOP_BY_HOP.iter().any(|other| is(&other)) {
+        let is = |other: &str| other.eq_ignore_ascii_case(name);
+        if HOP_BY_HOP.iter().copied().any(is) {
             return Err(format!("the header {name} is of the connection, which only the server may set"));
         }
         let value = value.trim_ascii();
-        if is(&"Content-Length") {
+        if is("Content-Length") {
             let invalid = || format!("invalid Content-Length: '{}'", value.escape_ascii());
             head.length = Some(parse_length(value).ok_or_else(invalid)?);
-        } else if !is(&"Date") {
+        } else if !is("Date") {
             if is_single(name) {
-                head.fields.retain(|(other, _)| !is(&other.as_str()));
+                head.fields.retain(|(other, _)| !is(other));
             }
             head.fields.push((name.to_owned(), value.to_vec()));
         }

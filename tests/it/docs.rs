@@ -138,7 +138,11 @@ fn stand_in(value: &toml::Value, key: &str, folder: &Path) -> Vec<String> {
             fs::set_permissions(below(path), fs::Permissions::from_mode(0o755)).unwrap();
             vec![path.clone()]
         }
-        ("writable" | "read", toml::Value::Array(paths)) => {
+        ("virtualenv", toml::Value::String(path)) => {
+            stand_in(&format!("{path}/bin/python").into(), "program", folder);
+            vec![path.clone()]
+        }
+        ("writable" | "read" | "python_path", toml::Value::Array(paths)) => {
             paths.iter().flat_map(|path| stand_in(path, "root", folder)).collect()
         }
         ("command", toml::Value::Array(words)) => stand_in(&words[0], key, folder),

@@ -3,9 +3,10 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::confine::{Confinement, User};
+use crate::handler::wsgi::Python;
 use crate::supervisor::settings::Settings;
 
 /// What a user may do, as the bits of a mode.
@@ -36,6 +37,22 @@ pub(super) fn find_denied(name: &str, confinement: &Confinement) -> Vec<String> 
         )
     });
     roots.chain(writable).chain(spool).collect()
+}
+
+/// A sentence for each directory whose modules the user of the service `name` cannot load.
+pub(super) fn find_unloadable(name: &str, confinement: &Confinement, python: &Python) -> Vec<String> {
+    let Some(user) = &confinement.user else { return Vec::new() };
+    let folders = python.search.iter().map(PathBuf::as_path).chain(python.program.parent());
+    let denied = folders.filter_map(|folder| Some((folder, find_unsearchable(folder, user)?)));
+    let user_name = &user.name;
+    denied
+        .map(|(folder, denied)| {
+            format!(
+                "warning: service.{name}: user {user_name} may not search {denied}, so that its applications cannot use {}",
+                folder.display()
+            )
+        })
+        .collect()
 }
 
 /// A sentence about the first root that the user of a service may not search. The daemon has opened it, so that the way to it

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::Confinement;
 
 impl Confinement {
-    /// What the processes of the service can reach: one line, without the name of the service.
-    pub(crate) fn describe(&self) -> String {
+    /// What the processes of the service can reach: one line, without the name of the service. `programs` is what they start.
+    pub(crate) fn describe(&self, programs: &str) -> String {
         let user = self.user.as_ref().map_or(String::new(), |user| format!("as user {}, ", user.name));
         if !self.is_on {
             return format!(
@@ -23,7 +23,7 @@ impl Confinement {
         if self.core {
             parts.push("leave core files".into());
         }
-        let actor = if self.starts_programs { "programs" } else { "children" };
+        let actor = if self.starts_programs { programs } else { "children" };
         format!("{user}{actor} {}", parts.join(", "))
     }
 

@@ -152,6 +152,35 @@ fn check_names_what_each_service_reaches() {
     assert!(text.contains("service.b: not confined (confine = false): "), "{text}");
 }
 
+#[test]
+fn check_names_what_applications_do_not_reach() {
+    let folder = make_folder();
+    let file = folder.path().join("lsbaws.toml");
+    let application = folder.path().join("application");
+    fs::create_dir(&application).unwrap();
+    let route = format!(
+        "[[service.a.route]]\nhandler = 'wsgi'\napplication = 'hello:app'\ndirectory = '{}'\n",
+        application.display()
+    );
+    let check = |keys: &str| {
+        fs::write(&file, format!("[service.a.confine]\n{keys}\n{route}")).unwrap();
+        let (code, text, message) = run(&["check", "-c", file.to_str().unwrap()]);
+        assert_eq!(code, 0, "{message}");
+        text
+    };
+    let write =
+        format!("service.a: applications cannot write below {} (confine.writable)", application.display());
+    let network = "reach a database or another service at a TCP port (confine.network)";
+    let text = check("");
+    assert!(text.contains(&format!("{write}, nor {network}, unless")), "{text}");
+    let text = check("network = true");
+    assert!(text.contains(&write) && !text.contains(network), "{text}");
+    let text = check(&format!("writable = '{}'", folder.path().display()));
+    assert!(text.contains(&format!("service.a: applications cannot {network}, unless")), "{text}");
+    let text = check(&format!("network = true\nwritable = '{}'", application.display()));
+    assert!(!text.contains("cannot"), "{text}");
+}
+
 /// A script whose interpreter is neither below its root nor in a system directory.
 fn write_script_of_foreign_interpreter(folder: &Path) -> PathBuf {
     for name in ["venv", "cgi"] {

@@ -25,7 +25,10 @@ fn gaps_name_what_old_kernels_lack() {
 #[test]
 fn descriptions_name_what_is_reached() {
     let files = Confinement { roots: vec!["/srv/www".into()], ..children() };
-    assert_eq!(files.describe(), "children read /srv/www, write nothing, start no program, reach no network");
+    assert_eq!(
+        files.describe("programs"),
+        "children read /srv/www, write nothing, start no program, reach no network"
+    );
     let git = Confinement {
         execute: vec!["/usr/lib/git-core/git-http-backend".into()],
         writable: vec!["/srv/git".into()],
@@ -33,11 +36,11 @@ fn descriptions_name_what_is_reached() {
         ..programs()
     };
     assert_eq!(
-        git.describe(),
+        git.describe("programs"),
         "as user 33, programs read all files that their user may, write /tmp /var/tmp /srv/git, run \
          /usr/lib/git-core/git-http-backend and what system directories have, reach no network"
     );
-    assert!(Confinement::default().describe().starts_with("not confined (confine = false): "));
+    assert!(Confinement::default().describe("programs").starts_with("not confined (confine = false): "));
 }
 
 #[test]
@@ -51,7 +54,7 @@ fn each_half_alone_is_described() {
             seccomp,
             ..Confinement::default()
         };
-        confinement.describe()
+        confinement.describe("programs")
     };
     let files = "reach all files and processes that their user may (landlock = false)";
     let tcp = "reach no TCP port; UDP and other sockets are not confined";

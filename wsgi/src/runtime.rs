@@ -70,7 +70,7 @@ impl Interpreter {
         let found = loaded.applications.iter().find(|(own, _)| own == name);
         let Some((_, application)) = found else { return Err("the application is not loaded".into()) };
         let environ = loaded.environ.describe(py, call);
-        let result = with_current(py, call, |request| {
+        with_current(py, call, |request| {
             let answer = || {
                 let environ = environ?;
                 Environ::set_input(&environ, Input::new(request))?;
@@ -83,8 +83,7 @@ impl Interpreter {
             let result = result.map_err(|error| loaded.describe_failure(py, &error));
             self.outputs.finish(py);
             result
-        });
-        result
+        })
     }
 }
 

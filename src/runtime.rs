@@ -8,12 +8,12 @@ use std::os::fd::BorrowedFd;
 
 /// A runtime. One thread calls it.
 pub trait Runtime: Debug {
-    /// Loads the applications, by the names that the configuration has for them. Called once, in the confined fork server
-    /// before its first fork. Returns sentences that an administrator should know.
+    /// Loads applications. Called once, in the confined fork server before its first fork. Returns sentences that an
+    /// administrator should know.
     ///
     /// # Errors
-    /// A sentence.
-    fn load(&self, applications: &[&str]) -> Result<Vec<String>, String>;
+    /// The first that cannot be loaded.
+    fn load(&self, loading: &Loading<'_>) -> Result<Vec<String>, LoadError>;
 
     /// Called before each fork, in the fork server.
     fn before_fork(&self);
@@ -21,7 +21,7 @@ pub trait Runtime: Debug {
     /// Called after each fork, in the process that has forked.
     fn after_fork_in_parent(&self);
 
-    /// Called after each fork, in the child.
+    /// Called after each fork, in the child: also calls what [`Loading::on_fork`] names. If that fails, so do the requests.
     fn after_fork_in_child(&self);
 
     /// Calls `wait`, which waits for something else than the runtime. Other threads of the runtime may run meanwhile.
@@ -32,6 +32,32 @@ pub trait Runtime: Debug {
     /// # Errors
     /// The application has failed: a line for the journal.
     fn answer(&self, application: &str, call: &mut dyn Call) -> Result<(), String>;
+}
+
+/// What is loaded.
+#[derive(Debug)]
+pub struct Loading<'a> {
+    /// The applications, by the names that the configuration has for them.
+    pub applications: &'a [&'a str],
+    /// What each child calls before its first request, by its name.
+    pub on_fork: Option<&'a str>,
+    /// A connection carries one request.
+    pub is_once: bool,
+}
+
+/// Why an application cannot be loaded.
+#[derive(Debug)]
+pub struct LoadError {
+    /// One line.
+    pub sentence: String,
+    /// Further lines: a traceback.
+    pub details: String,
+}
+
+impl From<String> for LoadError {
+    fn from(sentence: String) -> Self {
+        Self { sentence, details: String::new() }
+    }
 }
 
 /// One request, and the response that an application makes.

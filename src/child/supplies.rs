@@ -61,6 +61,11 @@ impl Supplies {
         Self { limits, mask, date, memory, start, log, uplink, runtime, reports_requests }
     }
 
+    /// Whether a connection carries one request.
+    pub(crate) fn serves_once(&self) -> bool {
+        self.limits.max_requests == 1
+    }
+
     /// Lets children keep what [`journal::open_for_children`] has opened. (To ask it there would write to its page: it is
     /// behind a lock.)
     pub(crate) fn keep_log(&mut self) {

@@ -15,7 +15,7 @@ use super::service::ServiceTable;
 use super::table::{keys, table};
 use crate::child::supplies::ChildSettings;
 use crate::service::find_service;
-use crate::supervisor::settings::Settings;
+use crate::supervisor::settings::{Model, Settings};
 
 keys! {
     /// The whole configuration.
@@ -84,6 +84,7 @@ impl ConfigKeys {
             }
         }
         let status_socket = process.status_socket();
+        let model = place.key("process").key("model");
         let process = process.build(&place.key("process"), limits.max_connections.get());
         let build_service = |(name, table): (String, ServiceTable)| {
             let place = place.key("service").key(&name);
@@ -93,6 +94,13 @@ impl ConfigKeys {
         };
         // All of them, so that all errors are reported.
         let services: Vec<_> = service.0.into_iter().map(build_service).collect();
+        if process.model == Model::Iterative
+            && let Some((name, _)) = services.iter().flatten().find(|(_, service)| service.python().is_some())
+        {
+            model.reject(format!(
+                "service {name}: the handler \"wsgi\" needs a fork server: expected \"fork\" or \"double-fork\""
+            ));
+        }
         let access = log.build_access(&place.key("log"));
         Some(Settings {
             listen: listen_tables,

@@ -44,8 +44,9 @@ pub(super) fn become_interpreter(briefing: Briefing<Service>) -> Result<(), Stri
         Ok(never) => match never {},
         Err(sentence) => sentence,
     };
-    let report = Report::Failed { sentence: sentence.clone() };
-    channel.report(&report).map_err(|error| format!("unable to report to the supervisor: {error}"))?;
+    channel
+        .report(&Report::failed(&sentence, ""))
+        .map_err(|error| format!("unable to report to the supervisor: {error}"))?;
     Err(sentence)
 }
 

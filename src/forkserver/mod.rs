@@ -25,10 +25,10 @@ use crate::child::supplies::Supplies;
 use crate::confine;
 use crate::handover::briefing::Briefing;
 use crate::handover::leftovers;
-use crate::handover::{Channel, ORDER_MAX, Order, REPORT_MAX, Report};
+use crate::handover::{Channel, ORDER_MAX, Order, Report};
 use crate::journal::{self, Destination};
 use crate::outcome::Outcome;
-use crate::runtime::Runtime;
+use crate::runtime::{LoadError, Loading, Runtime};
 use crate::scoreboard::Slot;
 use crate::service::{Leftover, Protocol, Service, Watch};
 use crate::sys::{self, Exit};
@@ -58,9 +58,6 @@ struct ForkServer {
     /// The name of the listener of the last connection: children inherit it, and need not copy it.
     listener: Option<Arc<str>>,
 }
-
-/// Characters of a sentence: each may have four bytes, in a message of [`REPORT_MAX`].
-const SENTENCE_MAX: usize = REPORT_MAX / 4 - 16;
 
 /// Serves the supervisor that has started this process until it closes the channel. `number` is that of the briefing's
 /// descriptor. A service with applications has another program for that: this process becomes it when it is confined.
@@ -112,8 +109,8 @@ fn start(briefing: Briefing<Service>, runtime: Option<&'static dyn Runtime>) -> 
             server.report(&Report::Ready { gaps })?;
             server.serve()
         }
-        Err(sentence) => {
-            server.report(&Report::Failed { sentence: sentence.clone() })?;
+        Err(LoadError { sentence, details }) => {
+            server.report(&Report::failed(&sentence, &details))?;
             Err(sentence)
         }
     }
@@ -164,7 +161,7 @@ impl ForkServer {
     }
 
     /// Prepares this process for its children, and confines it. Returns what the kernel cannot do.
-    fn prepare(&mut self, preparation: Preparation) -> Result<Vec<confine::Gap>, String> {
+    fn prepare(&mut self, preparation: Preparation) -> Result<Vec<confine::Gap>, LoadError> {
         let Preparation { open_files, log, confined } = preparation;
         self.supplies.show_title("fork-server", &self.service.name);
         if confined.is_none() {
@@ -181,7 +178,9 @@ impl ForkServer {
             }
         };
         if let Some(runtime) = self.runtime {
-            for sentence in runtime.load(&self.service.applications())? {
+            let on_fork = self.service.python().and_then(|python| python.on_fork.as_deref());
+            let (applications, is_once) = (&self.service.applications()[..], self.supplies.serves_once());
+            for sentence in runtime.load(&Loading { applications, on_fork, is_once })? {
                 self.warn(&sentence)?;
             }
             sys::accept_threads();
@@ -239,8 +238,7 @@ impl ForkServer {
     }
 
     fn warn(&self, sentence: &str) -> Result<(), String> {
-        let sentence = sentence.chars().take(SENTENCE_MAX).collect();
-        self.report(&Report::Warning { sentence })
+        self.report(&Report::warning(sentence))
     }
 
     /// Forks a child for a connection. The error is the errno of clone(2).

@@ -22,6 +22,9 @@ use crate::sys::{self, Patience};
 
 /// Bytes of the longest report: that of a fork server that cannot start.
 pub(crate) const REPORT_MAX: usize = 4096;
+/// Bytes of a sentence in a report, and of the lines below it.
+const SENTENCE_MAX: usize = 1000;
+const DETAILS_MAX: usize = REPORT_MAX - SENTENCE_MAX - 16;
 /// Bytes of the longest order: the name of a listener has up to 255 bytes, and a path is not sent.
 pub(crate) const ORDER_MAX: usize = 512;
 
@@ -69,8 +72,8 @@ enum OrderMessage<'a> {
 pub(crate) enum Report {
     /// The fork server is confined, and waits for connections. `gaps`: what the kernel cannot do.
     Ready { gaps: Vec<Gap> },
-    /// The fork server cannot start, and exits.
-    Failed { sentence: String },
+    /// The fork server cannot start, and exits. `details`: lines of a traceback.
+    Failed { sentence: String, details: String },
     /// A child exists that waits for a connection. Its channel comes with the message.
     Spare { pid: i32 },
     /// No child could be forked that waits for a connection: the errno of clone(2).
@@ -84,6 +87,27 @@ pub(crate) enum Report {
     Outdated { slot: Option<u32> },
     /// An administrator should know this sentence.
     Warning { sentence: String },
+}
+
+impl Report {
+    /// A fork server that cannot start. Of lines that are too long together, the last ones are kept.
+    pub(crate) fn failed(sentence: &str, details: &str) -> Self {
+        let start = details.ceil_char_boundary(details.len().saturating_sub(DETAILS_MAX));
+        let details = match start {
+            0 => details,
+            start => details[start..].split_once('\n').map_or("", |(_, whole)| whole),
+        };
+        Self::Failed { sentence: cut(sentence), details: details.to_owned() }
+    }
+
+    /// What an administrator should know.
+    pub(crate) fn warning(sentence: &str) -> Self {
+        Self::Warning { sentence: cut(sentence) }
+    }
+}
+
+fn cut(sentence: &str) -> String {
+    sentence[..sentence.floor_char_boundary(SENTENCE_MAX)].to_owned()
 }
 
 /// One end of a channel between the supervisor and a fork server, or between a fork server and a spare.

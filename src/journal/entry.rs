@@ -22,6 +22,8 @@ pub(super) struct Entry {
     message: String,
     /// The end of the message, if it is of foreign origin: each encoding escapes it by its own rules.
     quote: Vec<u8>,
+    /// Further lines, of foreign origin.
+    details: String,
     fields: Vec<Field>,
     /// The values of all fields, one after another.
     values: String,
@@ -46,7 +48,8 @@ impl Entry {
     /// An entry without a MESSAGE_ID.
     pub(super) fn without_id(level: Level, message: impl Display) -> Self {
         let (values, fields) = (String::with_capacity(512), Vec::with_capacity(32));
-        Self { level, message: message.to_string(), quote: Vec::new(), fields, values, is_whole: false }
+        let (message, quote, details) = (message.to_string(), Vec::new(), String::new());
+        Self { level, message, quote, details, fields, values, is_whole: false }
     }
 
     /// Does not shorten the message for a terminal.
@@ -57,6 +60,12 @@ impl Entry {
     /// Ends the message with foreign text.
     pub(super) fn quote(mut self, text: &[u8]) -> Self {
         self.quote = text.to_vec();
+        self
+    }
+
+    /// Adds lines to the message.
+    pub(super) fn details(mut self, lines: &str) -> Self {
+        self.details = lines.to_owned();
         self
     }
 
@@ -130,10 +139,14 @@ impl Entry {
     pub(super) fn encode_for_journal(&self, out: &mut Vec<u8>) {
         push_field(out, "SYSLOG_IDENTIFIER", IDENTIFIER.as_bytes());
         push_field(out, "PRIORITY", self.level.priority().as_bytes());
-        if self.quote.is_empty() {
+        if self.quote.is_empty() && self.details.is_empty() {
             push_field(out, "MESSAGE", self.message.as_bytes());
         } else {
-            let message = format!("{}{}", self.message, escape_for_journal(&self.quote));
+            let mut message = format!("{}{}", self.message, escape_for_journal(&self.quote));
+            for line in self.details.lines() {
+                message.push('\n');
+                message.push_str(&escape_for_journal(line.as_bytes()));
+            }
             push_field(out, "MESSAGE", message.as_bytes());
         }
         for (field, value) in self.fields() {
@@ -142,7 +155,7 @@ impl Entry {
     }
 
     /// Appends the entry as one line: level, message, and the fields as `name=value`. Nothing in it ends the line,
-    /// and no foreign text poses as a field. For the eye, without the fields, and within so many columns; but a warning or an
+    /// and no foreign text poses as a field. Details follow as lines of their own, which are indented. For the eye, without the fields, and within so many columns; but a warning or an
     /// error is whole, since an administrator must know all of it.
     pub(super) fn encode_as_line(
         &self,
@@ -157,6 +170,9 @@ impl Entry {
         } else {
             style.begin_line(self.level, time, out);
             let _ = self.write_line(out); // into a String: never fails
+        }
+        for line in self.details.lines() {
+            style.continue_entry(self.level, &escape_for_line(line.as_bytes()), out);
         }
     }
 

@@ -65,15 +65,37 @@ pub(crate) fn log_accept_exhausted(listener: &str, error: &io::Error, limit: Opt
     log(entry.text("LSBAWS_ERROR", error).system_limit(limit));
 }
 
-/// A fork server has exited that was not to. `failure`: the end of a sentence about the service.
-pub(crate) fn log_fork_server_ended(service: &str, failure: &str, pause: Duration) {
+/// Why a fork server has exited.
+#[derive(Debug)]
+pub(crate) struct ForkServerFailure<'a> {
+    pub(crate) service: &'a str,
+    /// The end of a sentence about the service.
+    pub(crate) sentence: &'a str,
+    /// Further lines: a traceback.
+    pub(crate) details: &'a str,
+    /// How often it has happened since the last entry.
+    pub(crate) repeated: u32,
+    /// Until the next start.
+    pub(crate) pause: Duration,
+}
+
+/// A fork server has exited that was not to.
+pub(crate) fn log_fork_server_ended(failure: &ForkServerFailure<'_>) {
+    let ForkServerFailure { service, sentence, details, repeated, pause } = failure;
+    let often = if *repeated > 0 { format!(" ({repeated} more times)") } else { String::new() };
     let again = match pause.is_zero() {
         true => "starting it again".to_owned(),
-        false => format!("starting it again in {}", humantime::format_duration(pause)),
+        false => format!("starting it again in {}", humantime::format_duration(*pause)),
     };
-    let message = format_args!("service {service}: {failure}; {again}");
+    let message = format_args!("service {service}: {sentence}{often}; {again}");
     let entry = Entry::new(Level::Error, FORK_SERVER_ENDED, message).text("LSBAWS_SERVICE", service);
-    log(entry.text("LSBAWS_ERROR", failure));
+    log(entry.text("LSBAWS_ERROR", sentence).details(details));
+}
+
+/// A fork server has started after some that could not.
+pub(crate) fn log_started_again(service: &str, failures: u32) {
+    let message = format_args!("service {service}: its fork server has started after {failures} failures");
+    log(Entry::new(Level::Info, SHORTAGE_OVER, message).text("LSBAWS_SERVICE", service));
 }
 
 /// A program that a child of the service has become wrote a line to its standard error.

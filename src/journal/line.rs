@@ -75,6 +75,14 @@ impl LineStyle {
         }; // into a String: never fails
     }
 
+    /// Appends a further line of an entry, which no line that begins an entry looks like.
+    pub(super) fn continue_entry(self, level: Level, text: &str, out: &mut String) {
+        let _ = match self {
+            Self::Journal => writeln!(out, "<{}>      {text}", level.priority()),
+            _ => writeln!(out, "    {text}"),
+        }; // into a String: never fails
+    }
+
     /// Appends a message as a line for the eye. `is_whole`: it is not shortened, but continues on further rows.
     pub(super) fn write_short(
         self,

@@ -162,7 +162,11 @@ impl Connections {
             }
             Err(failed) => {
                 let (connection, error) = *failed;
-                self.defer(connection, service, error, now);
+                // An application that cannot be loaded now can hardly be loaded a moment later.
+                match self.launcher.fork_servers.find_reason(&service) {
+                    Some(_) => self.refuse(connection, &service, &Reason::NoProcess(error, None), now),
+                    None => self.defer(connection, service, error, now),
+                }
             }
         }
     }

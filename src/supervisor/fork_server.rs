@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::events::{Event, Events};
+use super::failures::Failure;
 use super::outputs::Outputs;
 use super::uplinks::Uplinks;
 use crate::child::supplies::ChildSettings;
@@ -23,6 +24,9 @@ use crate::journal::{self, Destination, LineStyle};
 use crate::scoreboard::Slot;
 use crate::service::Service;
 use crate::sys;
+
+/// How long a fork server may take to start, unless its service has another time.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every fork server is started with.
 #[derive(Debug, Clone, Copy)]
@@ -102,14 +106,14 @@ pub(crate) struct ForkServer {
     pub(crate) service: Arc<Service>,
     pub(crate) state: State,
     /// When it was started, or last killed for taking too long.
-    pub(crate) started: Instant,
+    started: Instant,
     pub(crate) template: Template,
     /// It takes the connections of its service, or will when it is ready.
     pub(crate) is_current: bool,
     /// It has forked for a connection.
     pub(crate) has_served: bool,
     /// Why it has exited, as far as that is known.
-    pub(crate) failure: Option<String>,
+    pub(crate) failure: Option<Failure>,
     /// Words for what the kernel cannot do to confine its children.
     pub(crate) gaps: Arc<str>,
     pub(crate) pid: Pid,
@@ -261,6 +265,28 @@ impl ForkServer {
         for pidfd in self.spares.iter().map(|spare| &spare.pidfd).chain(&self.pidfd) {
             let _ = sys::send_signal(pidfd.as_fd(), Signal::SIGKILL); // it has exited already
         }
+    }
+
+    /// When it has to be ready, if it is not.
+    pub(crate) fn latest_start(&self) -> Option<Instant> {
+        (self.state == State::Starting).then(|| self.started + self.start_timeout())
+    }
+
+    fn start_timeout(&self) -> Duration {
+        self.service.python().map_or(START_TIMEOUT, |python| python.start_timeout)
+    }
+
+    /// Kills it if it takes too long to start.
+    pub(crate) fn end_late_start(&mut self, now: Instant) {
+        if self.latest_start().is_none_or(|latest| now < latest) {
+            return;
+        }
+        let time = humantime::format_duration(self.start_timeout());
+        let key = if self.service.python().is_some() { " (start_timeout)" } else { "" };
+        let sentence = format!("its fork server has not started within {time}{key}");
+        self.failure.get_or_insert(Failure { sentence, details: String::new() });
+        self.kill();
+        self.started = now; // it may take a while, where it waits for a file system
     }
 
     /// Children that wait for a connection.

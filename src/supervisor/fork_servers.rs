@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use super::failures::{Failure, Failures};
 use super::fork_server::{ForkServer, Shared, State, Taker, Template};
 use crate::connection::Connection;
 use crate::handover::Supplements;
@@ -15,13 +16,8 @@ use crate::scoreboard::Slot;
 use crate::service::{Service, Services};
 use crate::sys::{self, Exit};
 
-/// From the second start on, doubled each time: the pause after a fork server has exited that has served nothing.
-const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Before the next spare is forked, when one could not be or has died.
 pub(super) const SPARE_PAUSE: Duration = Duration::from_secs(1);
-/// How long a fork server may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A fork server that is to be started again.
 #[derive(Debug)]
@@ -30,15 +26,6 @@ struct Restart {
     server: u32,
     service: Arc<Service>,
     at: Instant,
-}
-
-/// Fork servers that failed in a row before they had served anything, by service.
-#[derive(Debug)]
-struct Failures {
-    service: String,
-    count: u32,
-    /// What the last one has reported before it exited.
-    reason: Option<String>,
 }
 
 /// All fork servers.
@@ -50,15 +37,23 @@ pub(crate) struct ForkServers {
     restarts: Vec<Restart>,
     /// Those that have exited instead of taking over, and why.
     broken: Vec<(u32, String)>,
-    failures: Vec<Failures>,
+    failures: Failures,
     next_id: u32,
     round: usize,
 }
 
 impl ForkServers {
     pub(crate) fn new() -> Self {
-        let (servers, restarts, broken, failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { template: None, servers, restarts, broken, failures, next_id: 0, round: 0 }
+        let (servers, restarts, broken) = (Vec::new(), Vec::new(), Vec::new());
+        Self {
+            template: None,
+            servers,
+            restarts,
+            broken,
+            failures: Failures::default(),
+            next_id: 0,
+            round: 0,
+        }
     }
 
     /// Starts `count` fork servers for each of these services. They do not take connections before [`Self::replace`].
@@ -125,8 +120,7 @@ impl ForkServers {
     /// Lets these take the connections from now on, and retires all others.
     pub(crate) fn replace(&mut self, ids: &[u32]) {
         self.restarts.retain(|restart| ids.contains(&restart.server));
-        let is_kept = |name: &String| self.restarts.iter().any(|restart| restart.service.name == *name);
-        self.failures.retain(|failures| is_kept(&failures.service));
+        self.failures.retain(|name| self.restarts.iter().any(|restart| restart.service.name == name));
         self.broken.clear();
         let mut old = Vec::new();
         for server in &mut self.servers {
@@ -165,8 +159,13 @@ impl ForkServers {
 
     /// A fork server is ready.
     pub(crate) fn set_ready(&mut self, id: u32) {
-        if let Some(server) = self.get_mut(id).filter(|server| server.state == State::Starting) {
+        let Self { servers, failures, .. } = self;
+        let is_its = |server: &&mut ForkServer| server.id == id && server.state == State::Starting;
+        if let Some(server) = servers.iter_mut().find(is_its) {
             server.state = State::Ready;
+            if server.is_current {
+                failures.set_started(&server.service.name);
+            }
         }
     }
 
@@ -210,10 +209,10 @@ impl ForkServers {
                 && server.channel().is_some()
         };
         let ready = self.servers.iter().filter(|server| is_its(server)).count();
-        let mut last = io::Error::other(match self.find_reason(service) {
-            Some(reason) => format!("its fork server cannot start: {reason}"),
-            None => "its fork server is being started".into(),
-        });
+        let mut last = io::Error::other(self.find_reason(service).map_or_else(
+            || "its fork server is being started".to_owned(),
+            |reason| format!("its fork server cannot start: {reason}"),
+        ));
         for turn in 0..ready {
             let at = (self.round + turn) % ready;
             let Some(server) = self.servers.iter_mut().filter(|server| is_its(server)).nth(at) else { break };
@@ -228,10 +227,9 @@ impl ForkServers {
         Err(last)
     }
 
-    /// Why the last fork server of a service could not start.
-    fn find_reason(&self, service: &Service) -> Option<&str> {
-        let mut failures = self.failures.iter().filter(|failures| failures.service == service.name);
-        failures.next()?.reason.as_deref()
+    /// Why the last fork server of a service could not start, if the next one will not either.
+    pub(crate) fn find_reason(&self, service: &Service) -> Option<&str> {
+        self.failures.find_reason(&service.name)
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&ForkServer> {
@@ -319,33 +317,24 @@ impl ForkServers {
             return true;
         }
         server.state = State::Retiring;
-        let reason = server.failure.clone();
-        server.failure.get_or_insert_with(|| format!("its fork server {exit}"));
-        if server.is_current {
-            self.plan_restart(index, reason, now);
+        let is_current = server.is_current;
+        let unknown = || Failure { sentence: format!("its fork server {exit}"), ..Failure::default() };
+        let failure = server.failure.take().unwrap_or_else(unknown);
+        if is_current {
+            self.plan_restart(index, failure, now);
         } else {
             // One that was to replace another is not started again.
-            let failure = server.failure.as_deref().unwrap_or_default();
-            self.broken.push((server.id, format!("service {}: {failure}", server.service.name)));
+            self.broken.push((server.id, format!("service {}: {}", server.service.name, failure.sentence)));
         }
         true
     }
 
-    /// Plans to start a fork server that has exited again. `reason`: what it has reported.
-    fn plan_restart(&mut self, index: usize, reason: Option<String>, now: Instant) {
+    /// Plans to start a fork server that has exited again.
+    fn plan_restart(&mut self, index: usize, failure: Failure, now: Instant) {
         let server = &self.servers[index];
-        let failure = server.failure.clone().unwrap_or_default();
         let (id, service, has_served) = (server.id, Arc::clone(&server.service), server.has_served);
-        let name = &service.name;
-        let before = self.failures.iter().position(|failures| failures.service == *name);
-        let before = before.map_or(0, |at| self.failures.swap_remove(at).count);
-        let count = if has_served { 0 } else { before + 1 };
-        self.failures.push(Failures { service: name.clone(), count, reason });
-        let pause = match count {
-            0 => Duration::ZERO,
-            count => PAUSE.saturating_mul(1 << count.min(10) >> 1).min(PAUSE_MAX),
-        };
-        journal::log_fork_server_ended(name, &failure, pause);
+        let is_final = service.python().is_some() && !has_served;
+        let pause = self.failures.record(&service.name, failure, has_served, is_final, now);
         self.restarts.push(Restart { server: id, service, at: now + pause });
     }
 
@@ -359,12 +348,7 @@ impl ForkServers {
     /// Starts those again whose pause is over, and kills those that do not become ready.
     pub(crate) fn refresh(&mut self, shared: &mut Shared<'_>, now: Instant) {
         for server in &mut self.servers {
-            if server.state == State::Starting
-                && now.saturating_duration_since(server.started) >= START_TIMEOUT
-            {
-                server.kill();
-                server.started = now; // it may take a while, where it waits for a file system
-            }
+            server.end_late_start(now);
             server.order_spares(now);
         }
         while let Some(index) = self.restarts.iter().position(|restart| now >= restart.at) {
@@ -389,8 +373,7 @@ impl ForkServers {
 
     /// When [`Self::refresh`] has something to do.
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        let starting = self.servers.iter().filter(|server| server.state == State::Starting);
-        let timeouts = starting.map(|server| server.started + START_TIMEOUT);
+        let timeouts = self.servers.iter().filter_map(ForkServer::latest_start);
         let orders = self.servers.iter().filter_map(ForkServer::next_order);
         self.restarts.iter().map(|restart| restart.at).chain(timeouts).chain(orders).min()
     }

@@ -14,6 +14,7 @@ mod clients;
 mod connections;
 mod error;
 mod events;
+mod failures;
 mod fork_server;
 mod fork_servers;
 mod handover;

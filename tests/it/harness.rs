@@ -288,6 +288,17 @@ impl Server {
         }
     }
 
+    /// The same, where no line before it contains `other`.
+    pub fn wait_line_without(&self, part: &str, other: &str) -> String {
+        loop {
+            let line = self.wait_line("");
+            assert!(!line.contains(other), "{line}");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
     /// The next line on standard error that contains `part`, if it comes in time.
     #[allow(dead_code)] // for tests/attacks
     pub fn line_within(&self, part: &str, time: Duration) -> Option<String> {

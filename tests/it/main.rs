@@ -77,3 +77,4 @@ mod top;
 mod transfers;
 mod unserved;
 mod wsgi;
+mod wsgi_template;

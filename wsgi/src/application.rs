@@ -18,7 +18,7 @@ pub(crate) fn set_search_path(py: Python<'_>, search: Vec<String>) -> PyResult<(
     sys.setattr("argv", [""].as_slice())
 }
 
-/// Imports an application, by `MODULE:CALLABLE` or `MODULE:FACTORY()`.
+/// Imports an application, or what is called in each child, by `MODULE:CALLABLE` or `MODULE:FACTORY()`.
 pub(crate) fn load<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let (module, callable) = name.split_once(':').unwrap_or((name, "application"));
     let (path, is_factory) = match callable.strip_suffix("()") {

@@ -13,14 +13,15 @@ use crate::input::Input;
 pub(crate) struct Environ(Py<PyDict>);
 
 impl Environ {
-    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+    /// `is_once`: a process answers one request.
+    pub(crate) fn new(py: Python<'_>, is_once: bool) -> PyResult<Self> {
         let common = PyDict::new(py);
         common.set_item("SERVER_SOFTWARE", concat!("lsbaws/", env!("CARGO_PKG_VERSION")))?;
         common.set_item("wsgi.version", PyTuple::new(py, [1, 0])?)?;
         common.set_item("wsgi.errors", py.import("sys")?.getattr("stderr")?)?;
         common.set_item("wsgi.multithread", false)?;
         common.set_item("wsgi.multiprocess", true)?;
-        common.set_item("wsgi.run_once", false)?;
+        common.set_item("wsgi.run_once", is_once)?;
         // The input ends where the content ends, whatever CONTENT_LENGTH says.
         common.set_item("wsgi.input_terminated", true)?;
         common.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;

@@ -1,9 +1,9 @@
 //! The interpreter, as the fork server uses it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 
-use lsbaws::runtime::{Call, Runtime};
+use lsbaws::runtime::{Call, LoadError, Loading, Runtime};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -20,6 +20,8 @@ use crate::{application, ffi};
 pub(crate) struct Interpreter {
     outputs: Outputs,
     loaded: OnceCell<Loaded>,
+    /// Why this process, a child, cannot answer: `on_fork` has raised this.
+    failed: RefCell<Option<PyErr>>,
 }
 
 impl fmt::Debug for Interpreter {
@@ -31,6 +33,7 @@ impl fmt::Debug for Interpreter {
 /// What all children have.
 struct Loaded {
     applications: Vec<(String, Py<PyAny>)>,
+    on_fork: Option<Py<PyAny>>,
     environ: Environ,
     /// `traceback.format_exception`
     format_exception: Py<PyAny>,
@@ -38,31 +41,34 @@ struct Loaded {
 
 impl Interpreter {
     pub(crate) fn new(outputs: Outputs) -> Self {
-        Self { outputs, loaded: OnceCell::new() }
+        Self { outputs, loaded: OnceCell::new(), failed: RefCell::new(None) }
     }
 
     /// Loads what children need, and applications: the error names the one that cannot be loaded.
-    fn try_load(py: Python<'_>, names: &[&str]) -> Result<Loaded, String> {
+    fn try_load(py: Python<'_>, loading: &Loading<'_>) -> Result<Loaded, LoadError> {
         let fail = |name: &str, error: &PyErr| {
-            error.display(py); // with the traceback, to standard error
-            let kind = error.get_type(py).name().map_or_else(|_| String::new(), |name| name.to_string());
-            format!("unable to load {name}: {kind}: {}", error.value(py))
+            let lines = import_formatter(py).and_then(|formatter| format(py, &formatter, error));
+            let lines = lines.unwrap_or_else(|_| vec![error.to_string()]);
+            let (last, others) = lines.split_last().map_or(("", &[][..]), |(last, others)| (last, others));
+            LoadError { sentence: format!("unable to load {name}: {last}"), details: others.join("\n") }
         };
         let prepare = || {
             warm_up(py)?;
             py.import("faulthandler")?.call_method0("enable")?;
-            let format_exception = py.import("traceback")?.getattr("format_exception")?.unbind();
-            Ok((Environ::new(py)?, format_exception))
+            Ok((Environ::new(py, loading.is_once)?, import_formatter(py)?))
         };
         let (environ, format_exception) = prepare().map_err(|error| fail("the modules of Python", &error))?;
         let mut applications: Vec<(String, Py<PyAny>)> = Vec::new();
-        for name in names {
+        for name in loading.applications {
             if applications.iter().all(|(own, _)| own != name) {
                 let application = application::load(py, name).map_err(|error| fail(name, &error))?;
                 applications.push(((*name).to_owned(), application.unbind()));
             }
         }
-        Ok(Loaded { applications, environ, format_exception })
+        let on_fork = loading
+            .on_fork
+            .map(|name| application::load(py, name).map(Bound::unbind).map_err(|error| fail(name, &error)));
+        Ok(Loaded { applications, on_fork: on_fork.transpose()?, environ, format_exception })
     }
 
     fn try_answer(&self, py: Python<'_>, name: &str, call: &mut dyn Call) -> Result<(), String> {
@@ -72,6 +78,9 @@ impl Interpreter {
         let environ = loaded.environ.describe(py, call);
         with_current(py, call, |request| {
             let answer = || {
+                if let Some(error) = &*self.failed.borrow() {
+                    return Err(error.clone_ref(py));
+                }
                 let environ = environ?;
                 Environ::set_input(&environ, Input::new(request))?;
                 respond(application.bind(py), environ, request)
@@ -103,6 +112,10 @@ impl Loaded {
         }
         last.to_owned()
     }
+}
+
+fn import_formatter(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    Ok(py.import("traceback")?.getattr("format_exception")?.unbind())
 }
 
 fn format(py: Python<'_>, format_exception: &Py<PyAny>, error: &PyErr) -> PyResult<Vec<String>> {
@@ -139,9 +152,9 @@ fn find_threads(py: Python<'_>) -> PyResult<Vec<String>> {
 }
 
 impl Runtime for Interpreter {
-    fn load(&self, applications: &[&str]) -> Result<Vec<String>, String> {
+    fn load(&self, loading: &Loading<'_>) -> Result<Vec<String>, LoadError> {
         Python::attach(|py| {
-            let loaded = Self::try_load(py, applications)?;
+            let loaded = Self::try_load(py, loading).inspect_err(|_| self.outputs.finish(py))?;
             let threads = find_threads(py).unwrap_or_default();
             freeze(py).map_err(|error| format!("unable to freeze the objects of Python: {error}"))?;
             let _ = self.loaded.set(loaded); // called once
@@ -166,7 +179,14 @@ impl Runtime for Interpreter {
 
     fn after_fork_in_child(&self) {
         enter_process();
-        Python::attach(ffi::after_fork_in_child);
+        Python::attach(|py| {
+            ffi::after_fork_in_child(py);
+            if let Some(on_fork) = self.loaded.get().and_then(|loaded| loaded.on_fork.as_ref())
+                && let Err(error) = on_fork.call0(py)
+            {
+                self.failed.replace(Some(error));
+            }
+        });
     }
 
     fn wait(&self, wait: &mut dyn FnMut()) {

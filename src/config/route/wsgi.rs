@@ -1,11 +1,12 @@
 //! The keys of `handler = "wsgi"`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::exec::{check_directory, check_program};
 use crate::config::findings::Place;
 use crate::config::lists::List;
-use crate::config::quantity::{Size, TIB};
+use crate::config::quantity::{Size, TIB, Time};
 use crate::config::scalar::{FilePath, ProgramPath, Text};
 use crate::config::table::keys;
 use crate::config::variables::Variables;
@@ -28,12 +29,16 @@ keys! {
         directory: Option<FilePath> = None,
         environment: Variables = Variables::default(),
         max_body_size: Option<Size<1, TIB>> = None,
+        on_fork: Option<Text> = None,
+        start_timeout: Time = Time(Duration::from_secs(30)),
     }
 }
 
 impl WsgiKeys {
     pub(super) fn build(self, place: &Place<'_>) -> Option<Wsgi> {
         let application = place.key("application").check(check_application(self.application));
+        let on_fork = self.on_fork.map(|Text(name)| check_callable(&name)).transpose();
+        let on_fork = place.key("on_fork").check(on_fork);
         let environment = self.environment.build(&place.key("environment"));
         let program = match (self.python, self.virtualenv) {
             (Some(_), Some(_)) => {
@@ -62,6 +67,8 @@ impl WsgiKeys {
             search: directory.iter().cloned().chain(search?).collect(),
             directory: directory.unwrap_or_else(|| "/".into()),
             environment: environment?,
+            on_fork: on_fork?,
+            start_timeout: self.start_timeout.0,
         };
         let max_body_size = self.max_body_size.map(Size::get);
         Some(Wsgi { application: application?, max_body_size, python })
@@ -73,15 +80,27 @@ fn check_application(application: Option<Text>) -> Result<String, String> {
     let Some(Text(application)) = application else {
         return Err("expected a module and a callable, such as \"hello:app\", found nothing".into());
     };
-    let is_path = |text: &str| text.split('.').all(is_identifier);
-    let is_valid = application.split_once(':').is_some_and(|(module, callable)| {
-        is_path(module) && is_path(callable.strip_suffix("()").unwrap_or(callable))
-    });
-    if is_valid {
+    let called = application.strip_suffix("()").unwrap_or(&application);
+    if is_callable(called) {
         return Ok(application);
     }
     let examples = "\"hello:app\" or \"shop:create_app()\"";
     Err(format!("expected a module and a callable, such as {examples}, found {application:?}"))
+}
+
+/// `MODULE:CALLABLE`.
+fn check_callable(name: &str) -> Result<String, String> {
+    match is_callable(name) {
+        true => Ok(name.to_owned()),
+        false => {
+            Err(format!("expected a module and a callable, such as \"hello:reconnect\", found {name:?}"))
+        }
+    }
+}
+
+fn is_callable(name: &str) -> bool {
+    let is_path = |text: &str| text.split('.').all(is_identifier);
+    name.split_once(':').is_some_and(|(module, callable)| is_path(module) && is_path(callable))
 }
 
 /// By its characters: Python knows more letters, and reports what it does not find.

@@ -5,6 +5,7 @@ mod call;
 mod head;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use self::call::Exchanged;
 use super::exchange::{ALLOWED, Exchange};
@@ -33,6 +34,10 @@ pub(crate) struct Python {
     pub(crate) search: Vec<PathBuf>,
     pub(crate) directory: PathBuf,
     pub(crate) environment: Vec<(String, String)>,
+    /// What each child calls before its first request: `MODULE:CALLABLE`.
+    pub(crate) on_fork: Option<String>,
+    /// How long it may take to load the applications.
+    pub(crate) start_timeout: Duration,
 }
 
 impl Wsgi {

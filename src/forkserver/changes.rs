@@ -1,0 +1,242 @@
+//! Changes of the files that applications are made of: `reload = "watch"` (inotify(7)). The names of files decide: what an
+//! application writes beside its modules, such as a database, is no change, and what its processes read by themselves, such
+//! as templates, is new in each of them anyway.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+
+/// Changes that follow each other faster are one: those of an editor, of a checkout.
+const QUIET: Duration = Duration::from_millis(200);
+/// Folders that are watched. Each takes about a kilobyte of the kernel's memory.
+const FOLDERS_MAX: usize = 4096;
+/// The files of modules.
+const SUFFIXES: [&[u8]; 2] = [b".py", b".so"];
+/// Folders without modules of the application, beside hidden ones and virtual environments.
+const EXCLUDED: [&str; 2] = ["__pycache__", "node_modules"];
+
+/// Changes to wait for.
+#[derive(Debug)]
+pub(super) struct Changes {
+    inotify: Inotify,
+    folders: HashMap<WatchDescriptor, Folder>,
+    /// A change was found, and is reported when nothing has followed it until then.
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Of all that is in it, only this matters: it contains a folder of modules, which may be replaced as a whole.
+    only: Option<OsString>,
+}
+
+impl Changes {
+    /// Watches these folders and all below them. Also gives a warning if that is not possible for all.
+    ///
+    /// # Errors
+    /// Those of inotify_init1(2).
+    pub(super) fn watch(roots: &[PathBuf]) -> io::Result<(Self, Option<String>)> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let mut changes = Self { inotify, folders: HashMap::new(), due: None };
+        let mut failure = None;
+        for root in roots {
+            if let (Some(parent), Some(name)) = (root.parent(), root.file_name()) {
+                let _ = changes.add(parent, Some(name)); // it may be closed to this user
+            }
+            failure = changes.add_all(root).err().or(failure);
+        }
+        let warning = failure.map(|(folder, errno)| {
+            let cause = if errno == Errno::ENOSPC { " (fs.inotify.max_user_watches)" } else { "" };
+            format!("unable to watch {} for changes: {}{cause}", folder.display(), errno.desc())
+        });
+        Ok((changes, warning))
+    }
+
+    /// Takes what has happened. True: files have changed, and nothing has followed for a moment.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        while let Ok(events) = self.inotify.read_events() {
+            for event in events {
+                if self.is_change(&event) {
+                    self.due = Some(now + QUIET);
+                }
+            }
+        }
+        self.due.take_if(|due| now >= *due).is_some()
+    }
+
+    /// When [`Self::take`] may find that nothing has followed.
+    pub(super) fn next_event(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.inotify.as_fd().as_raw_fd()
+    }
+
+    fn is_change(&mut self, event: &InotifyEvent) -> bool {
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            return true; // something was lost
+        }
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            self.folders.remove(&event.wd);
+            return false;
+        }
+        let (Some(folder), Some(name)) = (self.folders.get(&event.wd), &event.name) else { return false };
+        match &folder.only {
+            Some(only) if only != name => return false,
+            // It is a folder, or a link to one.
+            Some(_) => {
+                let path = folder.path.join(name);
+                let _ = self.add_all(&path); // it may be gone
+                return true;
+            }
+            None => {}
+        }
+        if !event.mask.contains(AddWatchFlags::IN_ISDIR) {
+            return is_module(name);
+        }
+        if is_excluded(name) {
+            return false;
+        }
+        let path = folder.path.join(name);
+        match event.mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO) {
+            true => self.add_all(&path).unwrap_or(true),
+            false => event.mask.contains(AddWatchFlags::IN_MOVED_FROM), // of a deleted one the files were deleted
+        }
+    }
+
+    /// Watches a folder and those below it. True: it has modules already.
+    fn add_all(&mut self, root: &Path) -> Result<bool, (PathBuf, Errno)> {
+        let (mut left, mut has_modules) = (vec![root.to_owned()], false);
+        while let Some(folder) = left.pop() {
+            if folder.join("pyvenv.cfg").exists() {
+                continue; // a virtual environment
+            }
+            // First, so that nothing is missed in between.
+            self.add(&folder, None).map_err(|errno| (folder.clone(), errno))?;
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() && !is_excluded(&name) => left.push(entry.path()),
+                    Ok(kind) if !kind.is_dir() => has_modules |= is_module(&name),
+                    _ => {}
+                }
+            }
+        }
+        Ok(has_modules)
+    }
+
+    fn add(&mut self, folder: &Path, only: Option<&OsStr>) -> Result<(), Errno> {
+        if self.folders.len() >= FOLDERS_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        let flags = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVE
+            | AddWatchFlags::IN_ONLYDIR;
+        let watch = match self.inotify.add_watch(folder, flags) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()), // gone meanwhile, which is an event
+            watch => watch?,
+        };
+        let only = only.map(OsStr::to_owned);
+        let known = self.folders.entry(watch).or_insert_with(|| Folder { path: folder.into(), only: only.clone() });
+        if only.is_none() {
+            *known = Folder { path: folder.into(), only };
+        }
+        Ok(())
+    }
+}
+
+/// Readable when [`Changes::take`] has something to take.
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+fn is_module(name: &OsStr) -> bool {
+    SUFFIXES.iter().any(|suffix| name.as_bytes().ends_with(suffix))
+}
+
+fn is_excluded(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".") || EXCLUDED.iter().any(|excluded| name == *excluded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether this is a change.
+    fn makes_change(folder: &Path, action: impl FnOnce(&Path)) -> bool {
+        let (mut changes, warning) = Changes::watch(&[folder.to_owned()]).unwrap();
+        assert_eq!(warning, None);
+        action(folder);
+        let now = Instant::now();
+        assert!(!changes.take(now), "something may follow");
+        changes.take(now + QUIET)
+    }
+
+    #[test]
+    fn modules_are_changes_and_other_files_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("app");
+        fs::create_dir_all(folder.join("package")).unwrap();
+        let write = |name: &'static str| move |folder: &Path| fs::write(folder.join(name), "x").unwrap();
+        for name in ["a.py", "package/b.py", "package/c.cpython-311.so"] {
+            assert!(makes_change(&folder, write(name)), "{name}");
+        }
+        for name in ["db.sqlite3", "a.pyc", "page.html", ".hidden"] {
+            assert!(!makes_change(&folder, write(name)), "{name}");
+        }
+        assert!(makes_change(&folder, |folder| fs::rename(folder.join("a.py"), folder.join("d.txt")).unwrap()));
+        assert!(makes_change(&folder, |folder| fs::rename(folder.join("d.txt"), folder.join("e.py")).unwrap()));
+        assert!(makes_change(&folder, |folder| fs::remove_file(folder.join("e.py")).unwrap()));
+        assert!(makes_change(&folder, |folder| fs::rename(folder.join("package"), folder.join("p")).unwrap()));
+        assert!(!makes_change(&folder, |folder| fs::create_dir(folder.join("empty")).unwrap()));
+    }
+
+    #[test]
+    fn new_folders_are_watched_and_other_ones_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("app");
+        fs::create_dir(&folder).unwrap();
+        for name in [".git", "__pycache__", "venv"] {
+            fs::create_dir(folder.join(name)).unwrap();
+            fs::write(folder.join("venv/pyvenv.cfg"), "").unwrap_or_default();
+            assert!(!makes_change(&folder, |folder| fs::write(folder.join(name).join("a.py"), "").unwrap()), "{name}");
+        }
+        let (mut changes, _) = Changes::watch(&[folder.clone()]).unwrap();
+        fs::create_dir(folder.join("new")).unwrap();
+        let now = Instant::now();
+        assert!(!changes.take(now) && !changes.take(now + QUIET), "it is empty");
+        fs::write(folder.join("new/a.py"), "").unwrap();
+        assert!(!changes.take(now) && changes.take(now + QUIET));
+    }
+
+    #[test]
+    fn folder_that_is_replaced_as_a_whole_is_a_change() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["one", "two"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        let current = root.path().join("current");
+        std::os::unix::fs::symlink("one", &current).unwrap();
+        let (mut changes, _) = Changes::watch(&[current.clone()]).unwrap();
+        std::os::unix::fs::symlink("two", root.path().join("next")).unwrap();
+        fs::rename(root.path().join("next"), &current).unwrap();
+        let now = Instant::now();
+        assert!(!changes.take(now) && changes.take(now + QUIET));
+        fs::write(root.path().join("two/a.py"), "").unwrap();
+        assert!(!changes.take(now) && changes.take(now + QUIET));
+    }
+}

@@ -1,0 +1,134 @@
+//! The process that has loaded an application, and the forks of it: what they call, when it cannot be loaded, and how it is
+//! replaced.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cgi::status;
+use crate::harness::{LSBAWS, command, make_folder, serve, wait_until};
+
+const APPLICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wsgi");
+
+fn route(application: &str, keys: &str) -> String {
+    route_in(Path::new(APPLICATIONS), application, keys)
+}
+
+fn route_in(directory: &Path, application: &str, keys: &str) -> String {
+    let directory = directory.display();
+    format!(
+        "[[service.web.route]]\nhandler = 'wsgi'\napplication = '{application}'\npython = '/usr/bin/python3'\n\
+         directory = '{directory}'\n{keys}\n"
+    )
+}
+
+fn content(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}")).1
+}
+
+/// A module whose application answers this text.
+fn write_module(folder: &Path, text: &str) {
+    let module = format!(
+        "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n"
+    );
+    fs::write(folder.join("module.py"), module).unwrap();
+}
+
+#[test]
+fn broken_application_is_answered_at_once_and_logged_once() {
+    let folder = make_folder();
+    let module = "open(__file__ + '.starts', 'a').write('x')\ndef broken():\n    raise LookupError('no key')\nbroken()\n";
+    fs::write(folder.path().join("module.py"), module).unwrap();
+    let server = serve(&route_in(folder.path(), "module:app", ""));
+    let line = server.wait_line("unable to load module:app: LookupError: no key; starting it again in 100ms");
+    assert!(line.contains("ERROR service web: "), "{line}");
+    for part in ["Traceback (most recent call last)", "in <module>", "broken()"] {
+        server.wait_line(part);
+    }
+    let answer = server.get("/");
+    assert!(status(&answer) == "503" && answer.contains("\r\nRetry-After: "), "{answer}");
+    let record = server.record();
+    // It has not waited for a further start.
+    assert_eq!((record.get("outcome"), record.get("reason")), ("system-error", "no_process"));
+    let starts = folder.path().join("module.py.starts");
+    wait_until("the import is tried again", || fs::metadata(&starts).is_ok_and(|file| file.len() >= 3));
+    write_module(folder.path(), "mended");
+    let line = server.wait_line_without("its fork server has started after", "unable to load");
+    assert!(line.contains("service web: "), "{line}");
+    assert_eq!(content(&server.get("/")), "mended");
+}
+
+#[test]
+fn another_error_of_a_broken_application_is_logged() {
+    let folder = make_folder();
+    fs::write(folder.path().join("module.py"), "raise LookupError('one')\n").unwrap();
+    let server = serve(&route_in(folder.path(), "module:app", ""));
+    server.wait_line("LookupError: one");
+    fs::write(folder.path().join("module.py"), "raise LookupError('another')\n").unwrap();
+    server.wait_line("unable to load module:app: LookupError: another");
+}
+
+#[test]
+fn import_that_takes_too_long_names_the_key() {
+    let folder = make_folder();
+    fs::write(folder.path().join("module.py"), "import time\nwhile True: time.sleep(9)\n").unwrap();
+    let server = serve(&route_in(folder.path(), "module:app", "start_timeout = '300ms'"));
+    server.wait_line(
+        "service web: its fork server has not started within 300ms (start_timeout); starting it again",
+    );
+    assert_eq!(status(&server.get("/")), "503");
+}
+
+#[test]
+fn each_process_calls_on_fork_once_before_its_requests() {
+    let server = serve(&route("forks:app", "on_fork = 'forks:record'"));
+    for _ in 0..2 {
+        let request =
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = crate::harness::ask(server.connect(), request);
+        assert_eq!(answer.matches("True ").count(), 2, "{answer}");
+    }
+    let server = serve(&(route("forks:app", "on_fork = 'forks:record'") + "[process]\nspares = 1\n"));
+    assert!(content(&server.get("/")).starts_with("True "));
+}
+
+#[test]
+fn failure_of_on_fork_fails_the_requests_of_its_process() {
+    let server = serve(&route("forks:app", "on_fork = 'forks:fail'"));
+    assert_eq!(status(&server.get("/")), "500");
+    server.wait_line("Traceback (most recent call last)");
+    server.wait_line("forks:app failed: LookupError: no database");
+    assert_eq!(server.record().get("outcome"), "handler-error");
+    let server = serve(&route("forks:app", "on_fork = 'forks:missing'"));
+    server.wait_line("unable to load forks:missing: AttributeError");
+}
+
+#[test]
+fn run_once_is_true_where_a_connection_has_one_request() {
+    let server = serve(&route("forks:app", ""));
+    assert!(content(&server.get("/")).ends_with(" False"));
+    let server = serve(&(route("forks:app", "") + "[limits]\nmax_requests = 1\n"));
+    assert!(content(&server.get("/")).ends_with(" True"));
+}
+
+#[test]
+fn double_fork_serves_an_application() {
+    let config = route("forks:app", "on_fork = 'forks:record'") + "[process]\nmodel = 'double-fork'\n";
+    let server = serve(&config);
+    for _ in 0..3 {
+        assert_eq!(content(&server.get("/")), format!("True {} False", server.pid()));
+    }
+    assert_eq!(server.record().get("outcome"), "served");
+}
+
+#[test]
+fn iterative_model_is_refused_with_an_application() {
+    let folder = make_folder();
+    let file = folder.path().join("lsbaws.toml");
+    fs::write(&file, route("forks:app", "") + "[process]\nmodel = 'iterative'\n").unwrap();
+    let output = command(LSBAWS).arg("check").arg("-c").arg(&file).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("process.model") && text.contains("service web: the handler \"wsgi\" needs"),
+        "{text}"
+    );
+}

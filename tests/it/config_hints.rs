@@ -25,6 +25,11 @@ fn errors_name_the_remedy() {
             "[service.web]\nroot = '/srv'\n",
             "service.web.root: unknown key here, it is a key of [[service.NAME.route]]\n",
         ),
+        (
+            "[service.web]\nformat = 'json'\n",
+            "format: unknown key here, it is a key of [log.access], [[service.NAME.route]]\n",
+        ),
+        ("[service.web]\napplication = 'a:b'\n", "it is a key of [[service.NAME.route]]\n"),
         ("[[route]]\npath = '/'\n", "FILE:1: route: unknown key here, it is a key of [service.NAME]\n"),
         ("[log]\nspares = 1\n", "log.spares: unknown key here, it is a key of [process]\n"),
         // Addresses of which the kernel takes only one.

@@ -11,7 +11,7 @@ pub(super) mod status;
 pub(super) mod wsgi;
 
 use super::findings::Place;
-use super::keywords::{Variant, keywords, reject_foreign_keys};
+use super::keywords::{Keyword, Variant, keywords, reject_foreign_keys};
 use super::lists::{List, TextMap};
 use super::scalar::{FilePath, Text};
 use super::shape::Shape;
@@ -87,6 +87,22 @@ impl Variant for HandlerName {
     }
 }
 
+impl HandlerName {
+    /// The shapes of its further keys.
+    fn list_shapes(self) -> Vec<(&'static str, Shape)> {
+        match self {
+            Self::Respond => RespondKeys::list_shapes(),
+            Self::Files => FilesKeys::list_shapes(),
+            Self::Redirect => RedirectKeys::list_shapes(),
+            Self::Cgi => CgiKeys::list_shapes(),
+            Self::Status => StatusKeys::list_shapes(),
+            Self::Wsgi => WsgiKeys::list_shapes(),
+            #[cfg(feature = "attacks")]
+            Self::Probe => Vec::new(),
+        }
+    }
+}
+
 /// The key by which content is compressed on its way, for messages.
 const COMPRESS: &str = "compress is set";
 
@@ -117,9 +133,8 @@ impl Default for RouteTable {
 
 impl KeyType for RouteTable {
     fn shape() -> Shape {
-        let handlers = [RespondKeys::list_shapes(), FilesKeys::list_shapes(), RedirectKeys::list_shapes()];
-        let keys = [RouteKeys::list_shapes(), CgiKeys::list_shapes()];
-        Shape::Table(handlers.into_iter().chain(keys).flatten().collect())
+        let of_handlers = HandlerName::ALL.iter().flat_map(|handler| handler.list_shapes());
+        Shape::Table(RouteKeys::list_shapes().into_iter().chain(of_handlers).collect())
     }
 
     fn read(raw: &RawValue<'_>) -> Option<Self> {

@@ -218,6 +218,8 @@ pub(crate) enum Command {
     AccessWriter {
         /// Descriptor of the channel to the daemon
         channel: i32,
+        /// Descriptor of the memory file that counts lines
+        progress: i32,
         /// The file
         path: PathBuf,
     },

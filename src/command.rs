@@ -81,7 +81,7 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::ForkServer { briefing, .. } => {
             forkserver::run(briefing).map(|()| 0).map_err(|sentence| CommandError(EXIT_SYSTEM, sentence))
         }
-        Command::AccessWriter { channel, path } => access::writer::run(channel, &path)
+        Command::AccessWriter { channel, progress, path } => access::writer::run(channel, progress, &path)
             .map(|()| 0)
             .map_err(|sentence| CommandError(EXIT_SYSTEM, sentence)),
         Command::Client { arguments } => Err(match client::become_client(&arguments) {

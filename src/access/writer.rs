@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::sys::prctl;
@@ -28,18 +29,25 @@ pub(crate) enum WriterReport {
     Lost { lines: u64, errno: i32 },
 }
 
-/// Body of the process: appends to the file at `path` what comes by the channel with this number.
+/// Whole lines in this text.
+pub(crate) fn count_lines(text: &[u8]) -> u64 {
+    text.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+/// Body of the process: appends to the file at `path` what comes by the channel with this number, and counts the lines that
+/// it is done with in the memory file with the number `progress`, which the supervisor reads when this process has exited.
 ///
 /// # Errors
 /// A sentence; the supervisor has been informed, if that was possible.
-pub(crate) fn run(channel: RawFd, path: &Path) -> Result<(), String> {
+pub(crate) fn run(channel: RawFd, progress: RawFd, path: &Path) -> Result<(), String> {
     // It ends with the supervisor, whatever is sent to the processes of a terminal or a unit.
     SigSet::all().thread_set_mask().map_err(|errno| errno.desc().to_owned())?;
     let _ = prctl::set_name(c"lsbaws-access"); // not that of /proc/self/exe
     let _ = prctl::set_dumpable(false); // cannot fail
     umask(Mode::from_bits_truncate(0o027));
-    let channel = sys::adopt_fd(channel)
-        .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
+    let adopt =
+        |fd| sys::adopt_fd(fd).map_err(|error| format!("this command is for the supervisor alone: {error}"));
+    let (channel, progress) = (adopt(channel)?, File::from(adopt(progress)?));
     // A file system may not answer: the process that waits for it ends with the supervisor.
     let _ = prctl::set_pdeathsig(Signal::SIGKILL); // cannot fail
     let mut buffer = vec![0; BATCH_MAX];
@@ -58,12 +66,15 @@ pub(crate) fn run(channel: RawFd, path: &Path) -> Result<(), String> {
             return Ok(());
         }
     };
+    let mut done = 0_u64;
     loop {
         match sys::receive_message(channel.as_fd(), &mut buffer, Patience::Wait) {
             Ok(Some((length, _))) => {
                 if let Err((lines, error)) = file.append(&buffer[..length]) {
                     report(channel.as_fd(), WriterReport::Lost { lines, errno: errno_of(&error) });
                 }
+                done += count_lines(&buffer[..length]);
+                let _ = progress.write_all_at(&done.to_ne_bytes(), 0); // no memory: more count as lost
             }
             Ok(None) => return Ok(()),
             Err(error) => return Err(format!("unable to receive access lines: {error}")),
@@ -81,21 +92,20 @@ impl Appender {
     /// Appends whole lines. A torn line is ended first, so that the next one is whole. The error has the number of lines that
     /// are not written.
     fn append(&mut self, lines: &[u8]) -> Result<(), (u64, io::Error)> {
-        let count = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
         if self.is_torn {
-            self.file.write_all(b"\n").map_err(|error| (count(lines), error))?;
+            self.file.write_all(b"\n").map_err(|error| (count_lines(lines), error))?;
             self.is_torn = false;
         }
         let mut rest = lines;
         while !rest.is_empty() {
             match self.file.write(rest) {
-                Ok(0) => return Err((count(rest), io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Err((count_lines(rest), io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     self.is_torn = rest[written - 1] != b'\n';
                     rest = &rest[written..];
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err((count(rest), error)),
+                Err(error) => return Err((count_lines(rest), error)),
             }
         }
         Ok(())

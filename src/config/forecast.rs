@@ -2,6 +2,7 @@
 
 use super::outputs::find_missing;
 use super::published::{find_public_status, find_published};
+use crate::access::{self, Target};
 use crate::capacity::{System, SystemLimit, Unit, Warning};
 use crate::handler::Handler;
 use crate::limits::RlimitKey;
@@ -24,7 +25,7 @@ pub(super) struct Demand {
     pub(super) connections: u64,
     /// Processes of each connection: the child, and its program if the service has any.
     pub(super) processes_each: u64,
-    /// Fork servers and spares.
+    /// Fork servers, spares and writers of access lines.
     pub(super) other_processes: u64,
     /// Of the supervisor, for each connection.
     pub(super) descriptors_each: u64,
@@ -51,16 +52,19 @@ impl Demand {
             }
         };
         let spares = process.spares * fork_servers;
+        let has_file = |access: &access::Settings| matches!(access.target, Target::File(_));
+        // The second one opens the file again.
+        let writers = if fork_servers > 0 && settings.access.as_ref().is_some_and(has_file) { 2 } else { 0 };
         Self {
             connections: connections as u64,
             processes_each: 1 + u64::from(has_program),
-            other_processes: (fork_servers + spares) as u64,
+            other_processes: (fork_servers + spares + writers) as u64,
             // Its process, and a copy of its socket where the supervisor looks whether bytes move.
             descriptors_each: 1 + u64::from(
                 settings.services.values().any(|service| service.idle_timeout.is_some()),
             ),
-            // A channel and a process each.
-            descriptors: DESCRIPTORS_OF_SUPERVISOR + (2 * fork_servers + spares) as u64,
+            // A channel and a process each; a writer has a file in addition.
+            descriptors: DESCRIPTORS_OF_SUPERVISOR + (2 * fork_servers + spares + 3 * writers) as u64,
             children: children as u64,
         }
     }

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::access_writer::{Writer, WriterState};
 use super::events::Events;
-use crate::access::writer::{BATCH_MAX, WriterReport};
+use crate::access::writer::{BATCH_MAX, WriterReport, count_lines};
 use crate::access::{self, AccessLine, Settings, Target};
 use crate::connection::Identity;
 use crate::journal;
@@ -167,7 +167,7 @@ impl AccessLog {
         }
         self.next_try = None;
         let mut sent = 0;
-        while let Some(writer) = self.writers.iter().rfind(|writer| writer.state == WriterState::Open)
+        while let Some(writer) = self.writers.iter_mut().rfind(|writer| writer.state == WriterState::Open)
             && let Some(end) = find_batch(&self.waiting[sent..])
         {
             match writer.send(&self.waiting[sent..sent + end]) {
@@ -206,6 +206,8 @@ impl AccessLog {
         {
             self.act_on(index, report, now);
         }
+        // What a killed writer has not written.
+        journal::add_lost_lines(self.writers.iter_mut().map(Writer::take_unwritten).sum());
         self.forget_ended();
     }
 
@@ -287,8 +289,7 @@ impl AccessLog {
             self.flush(Instant::now());
             self.wait_for_writers(PollFlags::POLLOUT, deadline.min(Instant::now() + RETRY));
         }
-        let lost = self.waiting.iter().filter(|&&byte| byte == b'\n').count();
-        journal::add_lost_lines(lost as u64);
+        journal::add_lost_lines(count_lines(&self.waiting));
         self.writers.iter_mut().for_each(Writer::retire);
         while self.writers.iter().any(|writer| writer.channel().is_some()) && Instant::now() < deadline {
             self.wait_for_writers(PollFlags::POLLIN, deadline);

@@ -370,7 +370,8 @@ impl Connections {
 
     /// Processes of the daemon, as far as they are known: a program may have started others.
     pub(super) fn count_processes(&self) -> usize {
-        1 + self.children.pids().chain(self.launcher.fork_servers.pids()).chain(self.orphans.pids()).count()
+        let of_services = self.children.pids().chain(self.launcher.fork_servers.pids());
+        1 + of_services.chain(self.orphans.pids()).chain(self.access_log.pids()).count()
     }
 
     pub(super) fn count_penalized(&self, now: Instant) -> usize {

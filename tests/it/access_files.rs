@@ -99,6 +99,11 @@ fn all(lines: &Lines) -> Vec<String> {
         .collect()
 }
 
+/// The lost lines that a message counts.
+fn find_lost(line: &str) -> Option<u32> {
+    Some(line.split_once("lost ")?.1.strip_suffix(" access lines")?.parse().unwrap())
+}
+
 #[test]
 fn full_disk_costs_lines_alone() {
     let mut server =
@@ -109,10 +114,7 @@ fn full_disk_costs_lines_alone() {
     server.wait_line("unable to write access lines to /dev/full: No space left on device");
     server.signal(Signal::SIGTERM);
     let rest = server.lines_to_end();
-    let lost = |line: &String| {
-        Some(line.split_once("lost ")?.1.strip_suffix(" access lines")?.parse::<u32>().unwrap())
-    };
-    assert_eq!(rest.iter().filter_map(lost).sum::<u32>(), 3, "{rest:?}");
+    assert_eq!(rest.iter().filter_map(|line| find_lost(line)).sum::<u32>(), 3, "{rest:?}");
     assert!(!rest.iter().any(|line| line.contains("unable to write")), "logged once: {rest:?}");
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -158,6 +160,29 @@ fn killed_writer_is_started_again() {
     // Lines wait for the next one.
     server.get("/b");
     assert_eq!(lines.read(2), ["/a", "/b"]);
+}
+
+#[test]
+fn lines_of_a_killed_writer_are_counted() {
+    let lines = Lines::new();
+    let server = serve(&format!("{}{RESPOND}", lines.table("{target}")));
+    server.get("/a");
+    lines.read(1);
+    let writer = find_writer(&server).unwrap();
+    kill(writer, Signal::SIGSTOP).unwrap();
+    for _ in 0..5 {
+        server.get("/lost");
+        server.record(); // the line went before it
+    }
+    kill(writer, Signal::SIGKILL).unwrap();
+    server.wait_line("the writer of access lines was killed by SIGKILL; starting it again in 1s");
+    server.get("/b");
+    let written = lines.read(2);
+    server.signal(Signal::SIGTERM);
+    let rest = server.lines_to_end();
+    let lost: u32 = rest.iter().filter_map(|line| find_lost(line)).sum();
+    assert!(lost > 0, "{rest:?}");
+    assert_eq!(written.len() + lost as usize, 7, "{written:?} {rest:?}");
 }
 
 #[test]

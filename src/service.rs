@@ -18,7 +18,6 @@ use crate::handler::login::LoginLimit;
 use crate::handler::root::Root;
 use crate::handler::site::{Route, Site};
 use crate::handler::users::{UserFile, UserList};
-use crate::handler::watch;
 use crate::handler::wsgi::{Python, Wsgi};
 use crate::http::canned;
 use crate::journal;
@@ -179,8 +178,8 @@ impl Service {
         routes.filter_map(|route| Some(&route.access.as_ref()?.auth.as_ref()?.users))
     }
 
-    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed, or may
-    /// have. Looks at most once a second; `warn` gets a sentence about a path that leads nowhere.
+    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed. Looks at most
+    /// once a second; `warn` gets a sentence about a path that leads nowhere.
     pub(crate) fn is_outdated(&self, watch: &mut Watch, now: Instant, warn: impl FnMut(String)) -> bool {
         watch.finds_change(self.roots(), self.user_files(), now, warn)
     }
@@ -195,24 +194,12 @@ impl Service {
     /// After an error, the users that were read before stay.
     fn read_changed_users(&self) -> bool {
         // Several routes may have the same file.
-        let (mut lists, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        let mut lists = BTreeMap::new();
         for users in self.user_files() {
-            let change = match users.find_change() {
-                Ok(Some(change)) => change,
-                Ok(None) => continue,
-                Err(errno) => {
-                    if users.set_missing() {
-                        missing.insert(users.path(), errno);
-                    }
-                    continue;
-                }
-            };
+            // The process that has found the change warns of a file that is missing.
+            let Ok(Some(change)) = users.find_change() else { continue };
             let list = lists.entry(users.path()).or_insert_with(|| self.read_users(users.path()));
             users.set_list(change, list.as_ref());
-        }
-        for (path, errno) in missing {
-            let sentence = watch::describe_missing_users(path, errno.desc());
-            journal::log_service_warning(&self.name, &sentence);
         }
         lists.values().any(Option::is_some)
     }

@@ -23,11 +23,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed, or may have:
-    /// this process may not look. Looks at most once a second.
+    /// Whether the path of a root leads to another directory than the open one, or a file of users has changed. Looks at most
+    /// once a second.
     ///
     /// A path that leads nowhere is no change: what is open, or was read, stays in use, and `warn` gets a sentence that names
-    /// it.
+    /// it. The same holds for a file of users that the user of the service may not look at: the supervisor may, but it must not
+    /// wait for a file system.
     pub(crate) fn finds_change<'s>(
         &mut self,
         roots: impl Iterator<Item = &'s Root>,
@@ -45,16 +46,21 @@ impl Watch {
             let describe = |error: &str| {
                 describe_missing("root", path, error, "the directory that is open is still served")
             };
-            is_changed |= self.look(path, root.has_moved(), describe, &mut warn).unwrap_or(false);
+            // The user of the service need not find what the daemon has opened.
+            let has_moved = match root.has_moved() {
+                Err(Errno::EACCES) => continue,
+                result => result,
+            };
+            is_changed |= self.look(path, has_moved, describe, &mut warn).unwrap_or(false);
         }
         for users in users {
             let path = users.path();
             let change = users.find_change();
-            if change == Err(Errno::EACCES) {
-                is_changed = true; // it may have: the supervisor looks
-                continue;
-            }
-            let describe = |error: &str| describe_missing_users(path, error);
+            let consequence = match change {
+                Err(Errno::EACCES) => "a change takes effect at a reload",
+                _ => "those that were read are still accepted",
+            };
+            let describe = |error: &str| describe_missing("users", path, error, consequence);
             let change = self.look(path, change, describe, &mut warn).flatten();
             if let Some(change) = change.filter(|change| !self.has_found(path, *change)) {
                 self.found.retain(|(own, _)| own != path);
@@ -82,8 +88,6 @@ impl Watch {
                 self.missing.retain(|missing| missing != path);
                 return Some(found);
             }
-            // The user of the service need not find what the daemon has opened.
-            Err(Errno::EACCES) => {}
             Err(errno) => {
                 if !self.missing.iter().any(|missing| missing == path) {
                     self.missing.push(path.to_owned());
@@ -93,10 +97,6 @@ impl Watch {
         }
         None
     }
-}
-
-pub(crate) fn describe_missing_users(path: &Path, error: &str) -> String {
-    describe_missing("users", path, error, "those that were read are still accepted")
 }
 
 fn describe_missing(what: &str, path: &Path, error: &str, consequence: &str) -> String {

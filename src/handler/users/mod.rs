@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
 use nix::errno::Errno;
@@ -80,9 +79,6 @@ pub(crate) struct UserFile {
     /// The only users that count; empty for all.
     required: Vec<String>,
     list: RwLock<UserList>,
-    /// The last look failed.
-    #[serde(skip)]
-    is_missing: AtomicBool,
 }
 
 /// Which users a file has, whichever route uses it.
@@ -110,7 +106,7 @@ impl UserFile {
             return Err(format!("{}: no user {missing:?}", path.display()));
         }
         list.retain(&required);
-        Ok(Self { path, required, list: RwLock::new(list), is_missing: AtomicBool::new(false) })
+        Ok(Self { path, required, list: RwLock::new(list) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -125,13 +121,7 @@ impl UserFile {
         let to_errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
         let stamp = FileStamp::new(&fs::metadata(&self.path).map_err(to_errno)?);
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        self.is_missing.store(false, Relaxed);
         Ok((stamp != list.stamp).then_some(stamp))
-    }
-
-    /// A look has failed. True: the one before had not.
-    pub(crate) fn set_missing(&self) -> bool {
-        !self.is_missing.swap(true, Relaxed)
     }
 
     /// Sets what was read of the file, which has changed. Without, the users stay as they are until the file changes again.

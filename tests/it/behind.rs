@@ -1,13 +1,17 @@
-//! Behind nginx and HAProxy, with the files of examples/proxies. Only addresses and paths are replaced in them.
+//! Behind nginx, HAProxy and Caddy, with the files of examples/proxies. Only addresses and paths are replaced in them.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, setsockopt, socket,
+    sockopt,
+};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -135,6 +139,47 @@ fn start_haproxy(server: SocketAddr, time: SocketAddr) -> Option<Proxy> {
     Some(start(&program, &["-q", "-db", "-f", &file], Signal::SIGKILL, folder, sockets))
 }
 
+fn start_caddy(server: SocketAddr) -> Option<Proxy> {
+    let (program, folder) = (find_program("caddy")?, make_folder());
+    let certificate = make_certificate(folder.path())?;
+    // Caddy takes no sockets. It shares ports (SO_REUSEPORT), so that these keep two for it without listening.
+    let reserved = [(); 2].map(|()| reserve_port());
+    let addresses = reserved.each_ref().map(|socket| {
+        let address: SockaddrIn = getsockname(socket.as_raw_fd()).unwrap();
+        SocketAddr::V4(address.into())
+    });
+    let [http, https] = addresses;
+    let site =
+        example("Caddyfile", &[("example.org {", "(site) {".into()), ("127.0.0.1:8888", server.to_string())]);
+    // Its own authority must not become one of this host.
+    let options = format!(
+        "admin off\nauto_https off\nskip_install_trust\ndefault_bind 127.0.0.1\ndefault_sni example.org\n\
+         storage file_system {}\nservers {{\nprotocols h1\n}}\n",
+        folder.path().display()
+    );
+    let text = format!(
+        "{{\n{options}}}\n{site}\nhttp://{http} {{\nimport site\n}}\n\
+         https://{https} {{\ntls {certificate} {certificate}\nimport site\n}}\n"
+    );
+    let file = folder.path().join("Caddyfile");
+    fs::write(&file, text).unwrap();
+    let mut caddy = command(&program);
+    caddy.args(["run", "--adapter", "caddyfile", "--config"]).arg(&file).env("HOME", folder.path());
+    caddy.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let (process, addresses) = (caddy.spawn().unwrap(), addresses.to_vec());
+    let proxy = Proxy { process, end: Signal::SIGKILL, addresses, _folder: folder };
+    wait_until("Caddy listens", || proxy.addresses.iter().all(|address| TcpStream::connect(address).is_ok()));
+    Some(proxy)
+}
+
+/// A socket that has a port to itself, and shares it with those that ask for it.
+fn reserve_port() -> OwnedFd {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&socket, sockopt::ReusePort, &true).unwrap();
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    socket
+}
+
 /// The response to a request by curl from 127.0.0.`client`.
 fn curl(client: u8, url: &str, arguments: &[&str]) -> String {
     let mut curl = command("curl");
@@ -233,4 +278,14 @@ fn haproxy_names_its_clients() {
     };
     assert!(from(9).starts_with("127.0.0.9, it is "));
     assert_eq!(from(66), "");
+}
+
+#[test]
+fn caddy_names_its_clients() {
+    let folder = make_folder();
+    let socket = open_socket();
+    let address = socket.local_addr().unwrap();
+    let Some(proxy) = start_caddy(address) else { return };
+    let server = serve(&folder, vec![socket], LIMITS);
+    check_http(&server, &proxy, &folder);
 }

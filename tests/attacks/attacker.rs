@@ -101,6 +101,11 @@ impl Attacker {
         i32::try_from(self.run(&steps).get(&pid).expect("the attacker answers")).unwrap()
     }
 
+    /// Its end of the connection, as the daemon names it.
+    pub fn address(&mut self) -> SocketAddr {
+        self.stream().expect("a connection").get_ref().local_addr().unwrap()
+    }
+
     /// Makes a process of this kind that stays, and returns its PID.
     pub fn hold(&mut self) -> i32 {
         if !matches!(self.kind, Kind::Cgi | Kind::Free) {

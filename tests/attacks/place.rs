@@ -36,13 +36,25 @@ pub fn prepare_folder(folder: &Path) {
     }
 }
 
+/// Where the daemon reports its status: the unit has a directory for it.
+pub fn status_socket(folder: &Path) -> String {
+    match std::env::var_os("ATTACKS_UNIT") {
+        Some(_) => "/run/lsbaws/status.sock".into(),
+        None => folder.join("out/status.sock").display().to_string(),
+    }
+}
+
 /// The configuration of the daemon.
 pub fn config(folder: &Path) -> String {
+    let status_socket = status_socket(folder);
     let folder = folder.display();
     let unconfined = std::env::var("ATTACKS_WITHOUT_CONFINE").is_err();
     let free = if unconfined { "confine = false" } else { "" };
     format!(
         r#"
+[process]
+status_socket = "{status_socket}"
+
 [limits]
 max_connections = 200
 keepalive_timeout = "1h"

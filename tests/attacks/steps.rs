@@ -42,6 +42,7 @@ impl std::fmt::Display for Arg {
 }
 
 /// A part of a buffer.
+#[derive(Clone)]
 pub enum Part<'a> {
     Bytes(&'a [u8]),
     Zeros(usize),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::messages::read_status;
 use super::slow_clients::{
     flood_log, hide_request, hold_other_service, hold_places, rename_race, slow_content, slow_head, vanish,
 };
@@ -48,6 +49,7 @@ pub const ROWS: &[ClientRow] = &[
     row("hold every place by slow heads", || hold_places(b"GET / HTTP/1.1\r\nHos")),
     row("hold every place of one service, and so those of others", hold_other_service),
     row("a peer that vanishes without a FIN", vanish),
+    row("read the status as another user of the host", read_status),
     row("flood the log through a program's standard error", flood_log),
     ClientRow {
         name: "run a script outside the root: renames between lookup and start",

@@ -4,6 +4,7 @@ pub mod clients;
 pub mod endings;
 pub mod files;
 pub mod kernel;
+pub mod messages;
 pub mod network;
 pub mod processes;
 mod slow_clients;
@@ -77,7 +78,7 @@ impl Row {
 
 /// Every row.
 pub fn all() -> Vec<&'static Row> {
-    [files::ROWS, processes::ROWS, kernel::ROWS, network::ROWS, state::ROWS, endings::ROWS]
+    [files::ROWS, processes::ROWS, kernel::ROWS, network::ROWS, state::ROWS, endings::ROWS, messages::ROWS]
         .into_iter()
         .flatten()
         .collect()

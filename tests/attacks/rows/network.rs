@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{CONFINED, LOOSE, Row, Scene, row};
 use crate::arena::Kind;
-use crate::steps::{Arg, Part, Seen, Steps};
+use crate::place::status_socket;
+use crate::steps::{Arg, Part, Seen, Steps, name_error};
 use crate::{call, goal};
 
 use libc::{AF_INET, AF_UNIX, SOCK_DGRAM, SOCK_STREAM};
@@ -82,6 +83,7 @@ pub const ROWS: &[Row] = &[
         })
     })
     .open(LOOSE, UNIX),
+    row("read the status of the daemon from its socket", read_status),
     row("a pair of sockets", |scene| {
         scene.attempt(|s, _| {
             let pair = s.zeros(8);
@@ -198,4 +200,21 @@ fn count_listeners() -> usize {
         .iter()
         .map(|path| std::fs::read_to_string(path).unwrap().lines().filter(is_own).count())
         .sum()
+}
+
+/// The answer is a message and a descriptor. A process that gets none can connect as well.
+fn read_status(scene: &mut Scene<'_>) -> Seen {
+    let path = status_socket(scene.arena.folder());
+    let mut steps = Steps::default();
+    let (address, length) = unix(&mut steps, &path);
+    let socket = call!(steps, SYS_socket, AF_UNIX, SOCK_STREAM, 0);
+    let connected = call!(steps, SYS_connect, &socket, &address, length);
+    let buffer = steps.zeros(64);
+    let received = call!(steps, SYS_recvfrom, &socket, &buffer, 64, 0, 0, 0);
+    let answer = scene.attacker.run(&steps);
+    match [socket, connected, received].map(|result| answer.get(&result).unwrap_or(-1)) {
+        [error @ ..0, ..] | [_, error @ ..0, _] | [.., error @ ..0] => Seen::Denied(name_error(error)),
+        [_, _, 0] => Seen::Denied("closed without an answer".into()),
+        _ => Seen::Open("read".into()),
+    }
 }

@@ -68,7 +68,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// The numbers of open descriptors, and what they lead to.
-fn list_descriptors(pid: i32) -> Vec<(i32, String)> {
+pub(super) fn list_descriptors(pid: i32) -> Vec<(i32, String)> {
     let mut list: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
         .filter_map(|entry| {

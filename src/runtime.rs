@@ -6,6 +6,9 @@
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 
+/// The build of this library, as in `0.1.0-6f1e0c4b2a9d8375`: a runtime of another one cannot read what the daemon sends.
+pub const BUILD: &str = env!("LSBAWS_BUILD");
+
 /// A runtime. One thread calls it.
 pub trait Runtime: Debug {
     /// Loads applications. Called once, in the confined fork server before its first fork. Returns sentences that an

@@ -3,6 +3,7 @@
 //! start.
 
 use std::convert::Infallible;
+use std::env;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
@@ -17,6 +18,7 @@ use crate::handler::wsgi::Python;
 use crate::handover::briefing::Briefing;
 use crate::handover::{Channel, Report};
 use crate::journal::Destination;
+use crate::runtime::BUILD;
 use crate::service::Service;
 use crate::sys;
 
@@ -33,7 +35,11 @@ os.environ.pop('LD_BIND_NOW', None)
 spec = importlib.util.spec_from_file_location('_lsbaws', sys.argv[1])
 module = sys.modules['_lsbaws'] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-sys.exit(module.serve(sys.argv[2], int(sys.argv[3]), sys.argv[4:]))
+extension, daemon, build, briefing = sys.argv[1:5]
+if module.__build__ != build:
+    sys.exit('%s (build %s) cannot use %s (build %s): install lsbaws and lsbaws-wsgi of one version,'
+        ' or build both from one source (packaging/build-wsgi)' % (daemon, build, extension, module.__build__))
+sys.exit(module.serve(int(briefing), sys.argv[5:]))
 ";
 
 /// Turns this process into the interpreter. Returns only when that fails, after a report to the supervisor.
@@ -61,7 +67,8 @@ fn prepare_and_execute(mut briefing: Briefing<Service>) -> Result<Infallible, St
     service.confine(sys::CONNECTION).map_err(|error| error.describe(&service.name))?;
     let Some(python) = service.python() else { return Err("no application".into()) };
     let mut command = Command::new(&python.program);
-    command.arg("-c").arg(START).arg(&python.extension).arg(env!("CARGO_PKG_VERSION"));
+    let daemon = env::current_exe().unwrap_or_default();
+    command.arg("-c").arg(START).arg(&python.extension).arg(daemon).arg(BUILD);
     command.arg(file.as_raw_fd().to_string()).args(&python.search);
     sys::keep_for_program(&mut command, inherited);
     let error = execute(&mut command, python, &briefing).unwrap_or_else(|error| error);

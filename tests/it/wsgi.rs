@@ -1,7 +1,11 @@
 //! The handler `wsgi` (PEP 3333), with applications that need nothing but Python: tests/wsgi/bare.py.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::cgi::{post, status};
 use crate::harness::{LSBAWS, Server, ask, command, read_to_end, serve};
@@ -316,6 +320,36 @@ fn files_outside_the_application_are_out_of_reach() {
     assert_eq!(content(&server.get(&format!("/write-to{APPLICATIONS}/new"))), "PermissionError");
     assert_eq!(content(&server.get(&format!("/open{APPLICATIONS}/bare.py"))), "opened");
     assert_eq!(content(&server.get("/connect")), "OSError");
+}
+
+#[test]
+fn extension_of_another_build_is_refused() {
+    // A daemon and beside it the extension, in which the build has another name.
+    let folder = crate::harness::make_folder();
+    let (daemon, extension) = (folder.path().join("lsbaws"), folder.path().join("_lsbaws.abi3.so"));
+    // By cp, as in tests/it/client.rs.
+    assert!(command("cp").arg(LSBAWS).arg(&daemon).status().unwrap().success());
+    let script = r"open(sys.argv[2], 'wb').write(open(sys.argv[1], 'rb').read().replace(*map(str.encode, sys.argv[3:])))";
+    let built = std::path::Path::new(LSBAWS).with_file_name("_lsbaws.abi3.so");
+    let build = env!("LSBAWS_BUILD");
+    let other = "x".repeat(build.len());
+    let mut python = command("/usr/bin/python3");
+    python.args(["-c", &format!("import sys; {script}")]).arg(built).arg(&extension).args([build, &other]);
+    assert!(python.status().unwrap().success());
+    let mut command = command("timeout"); // so that there is an end if the sentence does not come
+    command.arg("60").arg(&daemon);
+    command.args(["wsgi", "bare:app", "--directory", APPLICATIONS, "--python", "/usr/bin/python3"]);
+    let mut process = command.args(["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+    let expected = format!(
+        "{} (build {build}) cannot use {} (build {other}): install lsbaws and lsbaws-wsgi of one version",
+        daemon.display(),
+        extension.display()
+    );
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let found = lines.any(|line| line.contains(&expected));
+    kill(Pid::from_raw(process.id().cast_signed()), Signal::SIGTERM).unwrap();
+    process.wait().unwrap();
+    assert!(found);
 }
 
 #[test]

@@ -21,21 +21,13 @@ use pyo3::prelude::*;
 
 use runtime::Interpreter;
 
-/// The version of lsbaws that this extension is a part of.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// The exit code of sysexits.h for a fork server that cannot start, or go on.
 const EXIT_SYSTEM: i32 = 71;
 
-/// Serves the supervisor that has started this process, of this version and with the briefing in this descriptor. `search`:
-/// where modules are found.
+/// Serves the supervisor that has started this process, of the same build and with the briefing in this descriptor.
+/// `search`: where modules are found.
 #[pyfunction]
-fn serve(py: Python<'_>, version: &str, briefing: i32, search: Vec<String>) -> PyResult<()> {
-    if version != VERSION {
-        let sentence =
-            format!("lsbaws {version} cannot serve applications by the extension of lsbaws {VERSION}");
-        return Err(PySystemExit::new_err(sentence));
-    }
+fn serve(py: Python<'_>, briefing: i32, search: Vec<String>) -> PyResult<()> {
     let outputs = output::replace_standard_streams(py)?;
     application::set_search_path(py, search)?;
     let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(outputs)));
@@ -45,7 +37,8 @@ fn serve(py: Python<'_>, version: &str, briefing: i32, search: Vec<String>) -> P
 
 #[pymodule(name = "_lsbaws")]
 fn extension(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", VERSION)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("__build__", lsbaws::runtime::BUILD)?;
     module.add_function(wrap_pyfunction!(serve, module)?)?;
     module.add_class::<file::FileWrapper>()
 }

@@ -1,5 +1,6 @@
 //! `lsbaws wsgi MODULE:CALLABLE`: what the command line says about one application, as layers of the configuration.
 
+use std::env;
 use std::path::{self, Path, PathBuf};
 
 use toml::{Table, Value};
@@ -74,13 +75,13 @@ impl Application {
         path::absolute(&self.directory).unwrap_or_else(|_| self.directory.clone())
     }
 
-    /// The one that was named, that is active, or that is where most are.
+    /// The one that was named, that is active, that is where most are, or that this program is installed in.
     fn find_virtualenv(&self) -> Option<PathBuf> {
         let active = self.environment.iter().find(|(name, _)| name == "VIRTUAL_ENV");
         let named = self.virtualenv.clone().or_else(|| active.map(|(_, path)| path.into()));
         named.or_else(|| {
             let mut usual = USUAL.iter().map(|name| self.find_directory().join(name));
-            usual.find(|path| path.join("bin/python").exists())
+            usual.find(|path| path.join("bin/python").exists()).or_else(find_own_virtualenv)
         })
     }
 
@@ -88,4 +89,11 @@ impl Application {
     fn name_layer(&self) -> String {
         escape_for_journal(format!("wsgi {}", self.name).as_bytes())
     }
+}
+
+/// The one in whose `bin` pip has installed this program.
+fn find_own_virtualenv() -> Option<PathBuf> {
+    let own = env::current_exe().ok()?;
+    let folder = own.parent()?.parent()?;
+    folder.join("pyvenv.cfg").exists().then(|| folder.to_owned())
 }

@@ -16,8 +16,8 @@ use crate::handler::wsgi::{Python, Wsgi};
 const SYSTEM_PYTHON: &str = "/usr/bin/python3";
 /// The extension, beside the daemon as a build has it.
 const EXTENSION: &str = "_lsbaws.abi3.so";
-/// Where the package installs it.
-const INSTALLED: &str = "/usr/lib/lsbaws";
+/// Where packages install it, from the parent of the daemon's folder: in /usr, or in a virtual environment.
+const INSTALLED: &str = "lib/lsbaws";
 
 keys! {
     /// The further keys of a route with the handler `wsgi`.
@@ -119,10 +119,11 @@ fn find_python(virtualenv: &Path) -> Result<PathBuf, String> {
 fn find_extension() -> Result<PathBuf, String> {
     let own = std::env::current_exe().unwrap_or_default();
     let beside = own.with_file_name(EXTENSION);
-    let installed = Path::new(INSTALLED).join(EXTENSION);
+    let prefix = own.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+    let installed = prefix.join(INSTALLED).join(EXTENSION);
     [&beside, &installed].into_iter().find(|path| path.exists()).cloned().ok_or_else(|| {
         let (beside, installed) = (beside.display(), installed.display());
-        format!("the handler wsgi needs the package lsbaws-wsgi: neither {beside} nor {installed} exists")
+        format!("the handler wsgi needs the package lsbaws-wsgi (or packaging/build-wsgi): neither {beside} nor {installed} exists")
     })
 }
 

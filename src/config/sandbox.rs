@@ -273,6 +273,16 @@ mod tests {
             ("confine.network = true", "confine.network: lsbaws.service has no network", "network.conf"),
             ("route = [{ root = '/home/a' }]", "route[0].root: lsbaws.service hides /home", "home.conf"),
             ("route = [{ root = '/root' }]", "route[0].root: lsbaws.service hides /root", "home.conf"),
+            (
+                "route = [{ virtualenv = '/home/a/venv' }]",
+                "route[0].virtualenv: lsbaws.service hides /home",
+                "home.conf",
+            ),
+            (
+                "route = [{ python = '/home/a/python' }]",
+                "route[0].python: lsbaws.service hides /home",
+                "home.conf",
+            ),
             ("directory = '/run/user/1'", "directory: lsbaws.service hides /run/user", "home.conf"),
             ("environment.A.file = '/home/a'", "environment.A: lsbaws.service hides /home", "home.conf"),
         ] {

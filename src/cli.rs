@@ -161,6 +161,9 @@ pub(crate) struct WsgiArgs {
     /// Where: PORT on the loopback addresses, :PORT on all addresses, IP:PORT, or the /PATH of a Unix socket [default: 8888]
     #[arg(short, long, value_name = "ADDRESS")]
     pub(crate) listen: Vec<String>,
+    /// Load it again when one of its files changes
+    #[arg(long)]
+    pub(crate) reload: bool,
 }
 
 #[derive(Debug, Subcommand)]

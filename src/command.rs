@@ -117,7 +117,7 @@ fn find_folder(arguments: ServeArgs) -> Option<Subject> {
 
 /// The application that `wsgi` names, with the environment of the terminal.
 fn find_application(arguments: WsgiArgs) -> Subject {
-    let WsgiArgs { application, directory, python, virtualenv, listen } = arguments;
+    let WsgiArgs { application, directory, python, virtualenv, listen, reload } = arguments;
     let to_text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let environment = env::vars_os().filter_map(to_text).collect();
@@ -127,6 +127,7 @@ fn find_application(arguments: WsgiArgs) -> Subject {
         python,
         virtualenv,
         listen,
+        watches: reload,
         environment,
     })
 }

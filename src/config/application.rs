@@ -27,6 +27,8 @@ pub(crate) struct Application {
     pub(crate) virtualenv: Option<PathBuf>,
     /// Ports and addresses.
     pub(crate) listen: Vec<String>,
+    /// It is loaded again when its files change.
+    pub(crate) watches: bool,
     /// It gets those of the terminal.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -50,6 +52,9 @@ impl Application {
         set("handler", "wsgi".into());
         set("application", self.name.clone().into());
         set("directory", directory.into());
+        if self.watches {
+            set("reload", "watch".into());
+        }
         let absolute =
             |path: &Path| path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string();
         match (&self.python, self.find_virtualenv()) {

@@ -259,8 +259,8 @@ fn check_interpreters(routes: &[Route], place: &Place<'_>) -> Option<()> {
     for (index, route) in routes.iter().enumerate() {
         let Handler::Wsgi(Wsgi { python, .. }) = &route.handler else { continue };
         if python != *first.get_or_insert(python) {
-            let problem = "expected the same python, virtualenv, python_path, directory, environment, on_fork and start_timeout as in \
-                           the other routes with handler = \"wsgi\": the applications of a service share an interpreter";
+            let problem = "expected the same python, virtualenv, python_path, directory, environment, reload, on_fork and \
+                           start_timeout as in the other routes with handler = \"wsgi\": the applications of a service share an interpreter";
             place.element(index).reject(problem);
             return None;
         }

@@ -27,13 +27,13 @@ const EXCLUDED: [&str; 2] = ["__pycache__", "node_modules"];
 #[derive(Debug)]
 pub(super) struct Changes {
     inotify: Inotify,
-    folders: HashMap<WatchDescriptor, Folder>,
+    folders: HashMap<WatchDescriptor, WatchedFolder>,
     /// A change was found, and is reported when nothing has followed it until then.
     due: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Folder {
+struct WatchedFolder {
     path: PathBuf,
     /// Of all that is in it, only this matters: it contains a folder of modules, which may be replaced as a whole.
     only: Option<OsString>,
@@ -55,8 +55,13 @@ impl Changes {
             failure = changes.add_all(root).err().or(failure);
         }
         let warning = failure.map(|(folder, errno)| {
-            let cause = if errno == Errno::ENOSPC { " (fs.inotify.max_user_watches)" } else { "" };
-            format!("unable to watch {} for changes: {}{cause}", folder.display(), errno.desc())
+            let (folder, error) = (folder.display(), errno.desc());
+            match errno {
+                Errno::ENOSPC => format!(
+                    "unable to watch {folder} for changes: {error} (at most {FOLDERS_MAX} folders, and fs.inotify.max_user_watches)"
+                ),
+                _ => format!("unable to watch {folder} for changes: {error}"),
+            }
         });
         Ok((changes, warning))
     }
@@ -149,9 +154,12 @@ impl Changes {
             watch => watch?,
         };
         let only = only.map(OsStr::to_owned);
-        let known = self.folders.entry(watch).or_insert_with(|| Folder { path: folder.into(), only: only.clone() });
+        let known = self
+            .folders
+            .entry(watch)
+            .or_insert_with(|| WatchedFolder { path: folder.into(), only: only.clone() });
         if only.is_none() {
-            *known = Folder { path: folder.into(), only };
+            *known = WatchedFolder { path: folder.into(), only };
         }
         Ok(())
     }
@@ -198,8 +206,12 @@ mod tests {
         for name in ["db.sqlite3", "a.pyc", "page.html", ".hidden"] {
             assert!(!makes_change(&folder, write(name)), "{name}");
         }
-        assert!(makes_change(&folder, |folder| fs::rename(folder.join("a.py"), folder.join("d.txt")).unwrap()));
-        assert!(makes_change(&folder, |folder| fs::rename(folder.join("d.txt"), folder.join("e.py")).unwrap()));
+        assert!(
+            makes_change(&folder, |folder| fs::rename(folder.join("a.py"), folder.join("d.txt")).unwrap())
+        );
+        assert!(
+            makes_change(&folder, |folder| fs::rename(folder.join("d.txt"), folder.join("e.py")).unwrap())
+        );
         assert!(makes_change(&folder, |folder| fs::remove_file(folder.join("e.py")).unwrap()));
         assert!(makes_change(&folder, |folder| fs::rename(folder.join("package"), folder.join("p")).unwrap()));
         assert!(!makes_change(&folder, |folder| fs::create_dir(folder.join("empty")).unwrap()));
@@ -213,9 +225,12 @@ mod tests {
         for name in [".git", "__pycache__", "venv"] {
             fs::create_dir(folder.join(name)).unwrap();
             fs::write(folder.join("venv/pyvenv.cfg"), "").unwrap_or_default();
-            assert!(!makes_change(&folder, |folder| fs::write(folder.join(name).join("a.py"), "").unwrap()), "{name}");
+            assert!(
+                !makes_change(&folder, |folder| fs::write(folder.join(name).join("a.py"), "").unwrap()),
+                "{name}"
+            );
         }
-        let (mut changes, _) = Changes::watch(&[folder.clone()]).unwrap();
+        let (mut changes, _) = Changes::watch(std::slice::from_ref(&folder)).unwrap();
         fs::create_dir(folder.join("new")).unwrap();
         let now = Instant::now();
         assert!(!changes.take(now) && !changes.take(now + QUIET), "it is empty");
@@ -231,7 +246,7 @@ mod tests {
         }
         let current = root.path().join("current");
         std::os::unix::fs::symlink("one", &current).unwrap();
-        let (mut changes, _) = Changes::watch(&[current.clone()]).unwrap();
+        let (mut changes, _) = Changes::watch(std::slice::from_ref(&current)).unwrap();
         std::os::unix::fs::symlink("two", root.path().join("next")).unwrap();
         fs::rename(root.path().join("next"), &current).unwrap();
         let now = Instant::now();

@@ -67,6 +67,10 @@ fn prepare_and_execute(mut briefing: Briefing<Service>) -> Result<Infallible, St
     service.confine(sys::CONNECTION).map_err(|error| error.describe(&service.name))?;
     let Some(python) = service.python() else { return Err("no application".into()) };
     let mut command = Command::new(&python.program);
+    if python.watches {
+        // It would not find a change within a second that leaves the size as it is: the compiled file has both.
+        command.arg("-B");
+    }
     let daemon = env::current_exe().unwrap_or_default();
     command.arg("-c").arg(START).arg(&python.extension).arg(daemon).arg(BUILD);
     command.arg(file.as_raw_fd().to_string()).args(&python.search);

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod changes;
 mod interpreter;
 mod spares;
 mod start;
@@ -16,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Pid, setsid};
@@ -33,6 +35,7 @@ use crate::scoreboard::Slot;
 use crate::service::{Leftover, Protocol, Service, Watch};
 use crate::sys::{self, Exit};
 use crate::uplink::Uplink;
+use changes::Changes;
 use start::Start;
 
 /// Descriptors that children do not keep are above this number, if there are not too many roots.
@@ -47,6 +50,8 @@ struct ForkServer {
     supplies: Supplies,
     /// What it has loaded the applications of the service into.
     runtime: Option<&'static dyn Runtime>,
+    /// Of the files of the applications, if they are watched.
+    changes: Option<Changes>,
     /// Which process has started this one.
     supervisor: Pid,
     /// Children that wait for a connection from the start on.
@@ -111,9 +116,19 @@ fn start(briefing: Briefing<Service>, runtime: Option<&'static dyn Runtime>) -> 
         }
         Err(LoadError { sentence, details }) => {
             server.report(&Report::failed(&sentence, &details))?;
+            server.wait_for_change();
             Err(sentence)
         }
     }
+}
+
+/// What a fork server waits for.
+enum Awaited {
+    /// An order, or the end of the channel.
+    Order,
+    /// Files of applications have changed.
+    Change,
+    None,
 }
 
 /// How a fork server prepares its process.
@@ -140,6 +155,7 @@ impl ForkServer {
             program_output,
             supplies: Supplies::new(children, uplink.map(Uplink::new), runtime),
             runtime,
+            changes: None,
             supervisor: Pid::parent(),
             spares,
             forks_twice,
@@ -178,6 +194,7 @@ impl ForkServer {
             }
         };
         if let Some(runtime) = self.runtime {
+            self.watch_for_changes()?; // before anything is loaded
             let on_fork = self.service.python().and_then(|python| python.on_fork.as_deref());
             let (applications, is_once) = (&self.service.applications()[..], self.supplies.serves_once());
             for sentence in runtime.load(&Loading { applications, on_fork, is_once })? {
@@ -188,6 +205,55 @@ impl ForkServer {
         Ok(gaps)
     }
 
+    /// Watches the files of applications, if that is configured.
+    fn watch_for_changes(&mut self) -> Result<(), String> {
+        let Some(python) = self.service.python().filter(|python| python.watches) else { return Ok(()) };
+        let (changes, warning) =
+            Changes::watch(&python.search).map_err(|error| format!("unable to use inotify(7): {error}"))?;
+        self.changes = Some(changes);
+        warning.map_or(Ok(()), |sentence| self.warn(&sentence))
+    }
+
+    /// Applications that cannot be loaded are loaded by another fork server when their files change.
+    fn wait_for_change(&mut self) {
+        while self.changes.is_some() && !matches!(self.wait_for_event(), Awaited::Order | Awaited::Change) {}
+    }
+
+    /// Waits for an order, while threads of the runtime may run, or for a change. The supervisor learns of changes.
+    fn wait_for_order(&mut self) -> Result<(), String> {
+        while self.runtime.is_some() {
+            match self.wait_for_event() {
+                Awaited::Order => break,
+                Awaited::Change => self.report(&Report::Changed)?,
+                Awaited::None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_event(&mut self) -> Awaited {
+        let Self { channel, changes, runtime, .. } = self;
+        let due = changes.as_ref().and_then(Changes::next_event);
+        let timeout = due.map_or(PollTimeout::NONE, |due| sys::poll_timeout(due, Instant::now()));
+        let watched = changes.as_ref().map(AsFd::as_fd);
+        let mut fds: Vec<_> = [Some(channel.as_fd()), watched]
+            .into_iter()
+            .flatten()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let mut wait = || _ = poll(&mut fds, timeout); // interrupted: as if nothing had come
+        match runtime {
+            Some(runtime) => runtime.wait(&mut wait),
+            None => wait(),
+        }
+        let has_order = fds[0].any().unwrap_or(false);
+        match changes.as_mut().is_some_and(|changes| changes.take(Instant::now())) {
+            true => Awaited::Change,
+            false if has_order => Awaited::Order,
+            false => Awaited::None,
+        }
+    }
+
     fn fork_first_spares(&mut self) -> Result<(), String> {
         (0..self.spares).try_for_each(|_| self.fork_spare())
     }
@@ -196,9 +262,7 @@ impl ForkServer {
     fn serve(&mut self) -> Result<(), String> {
         let mut buffer = [0; ORDER_MAX];
         loop {
-            if let Some(runtime) = self.runtime {
-                runtime.wait(&mut || sys::wait_readable(&self.channel));
-            }
+            self.wait_for_order()?;
             match self.channel.receive_order(&mut buffer) {
                 Ok(Some(Order::ForkSpare)) => {
                     // Its connections do not come to this process.

@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use super::ForkServer;
+use super::changes::Changes;
 use crate::child;
 use crate::child::work::Work;
 use crate::clients::Gate;
@@ -76,8 +77,9 @@ impl ForkServer {
     /// A child of a runtime gives up the descriptors of the fork server. (Others close all but their own.)
     fn close_own(&self) {
         if self.runtime.is_some() {
-            let own = [self.channel.as_fd(), self.scoreboard.as_fd()];
-            let _ = sys::close_each(own.map(|fd| fd.as_raw_fd())); // cannot fail
+            let own = [self.channel.as_fd(), self.scoreboard.as_fd()].map(|fd| fd.as_raw_fd());
+            let watched = self.changes.as_ref().map(Changes::descriptor);
+            let _ = sys::close_each(own.into_iter().chain(watched)); // cannot fail
         }
     }
 }

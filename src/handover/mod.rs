@@ -85,6 +85,8 @@ pub(crate) enum Report {
     /// The path of a root leads to another directory now, or a file of users has changed: another fork server is needed. The
     /// connection with this slot was not forked for.
     Outdated { slot: Option<u32> },
+    /// The files of the applications have changed.
+    Changed,
     /// An administrator should know this sentence.
     Warning { sentence: String },
 }

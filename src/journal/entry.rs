@@ -172,7 +172,7 @@ impl Entry {
             let _ = self.write_line(out); // into a String: never fails
         }
         for line in self.details.lines() {
-            style.continue_entry(self.level, &escape_for_line(line.as_bytes()), out);
+            style.continue_entry(self.level, &escape_for_journal(line.as_bytes()), out);
         }
     }
 

@@ -75,17 +75,25 @@ pub(crate) struct ForkServerFailure<'a> {
     pub(crate) details: &'a str,
     /// How often it has happened since the last entry.
     pub(crate) repeated: u32,
-    /// Until the next start.
-    pub(crate) pause: Duration,
+    pub(crate) next: NextStart,
+}
+
+/// When a fork server is started again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NextStart {
+    After(Duration),
+    /// When the files of its applications change.
+    OnChange,
 }
 
 /// A fork server has exited that was not to.
 pub(crate) fn log_fork_server_ended(failure: &ForkServerFailure<'_>) {
-    let ForkServerFailure { service, sentence, details, repeated, pause } = failure;
+    let ForkServerFailure { service, sentence, details, repeated, next } = failure;
     let often = if *repeated > 0 { format!(" ({repeated} more times)") } else { String::new() };
-    let again = match pause.is_zero() {
-        true => "starting it again".to_owned(),
-        false => format!("starting it again in {}", humantime::format_duration(*pause)),
+    let again = match next {
+        NextStart::After(Duration::ZERO) => "starting it again".to_owned(),
+        NextStart::After(pause) => format!("starting it again in {}", humantime::format_duration(*pause)),
+        NextStart::OnChange => "trying again when a file changes".to_owned(),
     };
     let message = format_args!("service {service}: {sentence}{often}; {again}");
     let entry = Entry::new(Level::Error, FORK_SERVER_ENDED, message).text("LSBAWS_SERVICE", service);
@@ -94,7 +102,8 @@ pub(crate) fn log_fork_server_ended(failure: &ForkServerFailure<'_>) {
 
 /// A fork server has started after some that could not.
 pub(crate) fn log_started_again(service: &str, failures: u32) {
-    let message = format_args!("service {service}: its fork server has started after {failures} failures");
+    let count = if failures == 1 { "a failure".to_owned() } else { format!("{failures} failures") };
+    let message = format_args!("service {service}: its fork server has started after {count}");
     log(Entry::new(Level::Info, SHORTAGE_OVER, message).text("LSBAWS_SERVICE", service));
 }
 
@@ -152,10 +161,23 @@ pub(crate) fn log_reloaded(listeners: &str) {
     log(Entry::new(Level::Info, RELOADED, message));
 }
 
-/// The new configuration is invalid.
-pub(crate) fn log_reload_failed(error: &str) {
+/// The new configuration is invalid. `details`: further lines.
+pub(crate) fn log_reload_failed(error: &str, details: &str) {
     let message = format_args!("reload failed, keeping the running configuration: {error}");
-    log(Entry::new(Level::Error, RELOAD_FAILED, message).text("LSBAWS_ERROR", error));
+    log(Entry::new(Level::Error, RELOAD_FAILED, message).text("LSBAWS_ERROR", error).details(details));
+}
+
+/// The applications of a service are loaded again, since their files have changed.
+pub(crate) fn log_applications_reloaded(service: &str) {
+    let message = format_args!("service {service}: application reloaded");
+    log(Entry::new(Level::Info, RELOADED, message).text("LSBAWS_SERVICE", service));
+}
+
+/// They cannot be loaded again. `details`: a traceback.
+pub(crate) fn log_applications_not_reloaded(service: &str, error: &str, details: &str) {
+    let message = format_args!("service {service}: reload failed, keeping the running application: {error}");
+    let entry = Entry::new(Level::Error, RELOAD_FAILED, message).text("LSBAWS_SERVICE", service);
+    log(entry.text("LSBAWS_ERROR", error).details(details));
 }
 
 /// Anything else that an administrator should know of a service.

@@ -252,6 +252,7 @@ impl Connections {
         self.orphans.refresh(now);
         let (fork_servers, mut shared) = self.share();
         fork_servers.refresh(&mut shared, now);
+        self.advance_renewals();
         self.access_log.refresh(&self.events, now);
         self.hand_over_late(now);
         self.reap_again(now);

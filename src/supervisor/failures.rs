@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::journal::{self, ForkServerFailure};
+use crate::journal::{self, ForkServerFailure, NextStart};
 
 /// From the second start on, doubled each time: the pause after a fork server has exited that has served nothing.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -12,44 +12,46 @@ const REMINDER: Duration = Duration::from_secs(600);
 
 /// Why a fork server has exited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct StartFailure {
     pub(crate) sentence: String,
     /// Further lines of the entry.
     pub(crate) details: String,
 }
 
-/// Failures in a row, before anything was served.
+/// StartFailures in a row, before anything was served.
 #[derive(Debug)]
-struct Row {
+struct FailureRow {
     service: String,
     count: u32,
     /// Connections need not wait for the next start.
     reason: Option<String>,
     /// The last one that was logged, and when.
-    logged: Option<(Failure, Instant)>,
+    logged: Option<(StartFailure, Instant)>,
     suppressed: u32,
 }
 
 /// All rows.
 #[derive(Debug, Default)]
-pub(crate) struct Failures(Vec<Row>);
+pub(crate) struct StartFailures(Vec<FailureRow>);
 
-impl Failures {
+impl StartFailures {
     /// Counts and logs a failure; the same one again only now and then. `has_served`: a new row begins. `is_final`: the next
-    /// start will fail too, as far as can be seen. Returns how long to wait before the next start.
+    /// start will fail too, as far as can be seen. `is_watched`: it comes when files change. Returns how long to wait before
+    /// the next start.
     pub(crate) fn record(
         &mut self,
         service: &str,
-        failure: Failure,
+        failure: StartFailure,
         has_served: bool,
         is_final: bool,
+        is_watched: bool,
         now: Instant,
     ) -> Duration {
         let index = match self.0.iter().position(|row| row.service == service) {
             Some(index) => index,
             None => {
                 let service = service.to_owned();
-                self.0.push(Row { service, count: 0, reason: None, logged: None, suppressed: 0 });
+                self.0.push(FailureRow { service, count: 0, reason: None, logged: None, suppressed: 0 });
                 self.0.len() - 1
             }
         };
@@ -61,7 +63,7 @@ impl Failures {
             count => PAUSE.saturating_mul(1 << count.min(10) >> 1).min(PAUSE_MAX),
         };
         let is_known = row.logged.as_ref().is_some_and(|(last, at)| {
-            *last == failure && now.saturating_duration_since(*at) < REMINDER && row.count > 1
+            *last == failure && now.saturating_duration_since(*at) < REMINDER && row.count > 1 && !is_watched
         });
         if is_known {
             row.suppressed += 1;
@@ -69,7 +71,8 @@ impl Failures {
         }
         let (sentence, details) = (&failure.sentence, &failure.details);
         let repeated = std::mem::take(&mut row.suppressed);
-        journal::log_fork_server_ended(&ForkServerFailure { service, sentence, details, repeated, pause });
+        let next = if is_watched { NextStart::OnChange } else { NextStart::After(pause) };
+        journal::log_fork_server_ended(&ForkServerFailure { service, sentence, details, repeated, next });
         row.logged = Some((failure, now));
         pause
     }
@@ -77,8 +80,8 @@ impl Failures {
     /// A fork server of the service has started.
     pub(crate) fn set_started(&mut self, service: &str) {
         let Some(row) = self.0.iter_mut().find(|row| row.service == service) else { return };
-        row.reason = None;
-        if row.logged.take().is_some() && row.count > 1 {
+        let was_final = row.reason.take().is_some();
+        if row.logged.take().is_some() && (was_final || row.count > 1) {
             journal::log_started_again(service, row.count);
         }
         row.suppressed = 0;
@@ -99,14 +102,14 @@ impl Failures {
 mod tests {
     use super::*;
 
-    fn failure(sentence: &str) -> Failure {
-        Failure { sentence: sentence.into(), ..Failure::default() }
+    fn failure(sentence: &str) -> StartFailure {
+        StartFailure { sentence: sentence.into(), ..StartFailure::default() }
     }
 
     #[test]
     fn pauses_grow_until_something_is_served() {
-        let (mut failures, now) = (Failures::default(), Instant::now());
-        let mut record = |has_served| failures.record("web", failure("a"), has_served, true, now);
+        let (mut failures, now) = (StartFailures::default(), Instant::now());
+        let mut record = |has_served| failures.record("web", failure("a"), has_served, true, false, now);
         let pauses: Vec<_> = (0..12).map(|_| record(false)).collect();
         assert!(pauses.is_sorted() && pauses[0] == PAUSE && pauses[11] == PAUSE_MAX, "{pauses:?}");
         assert_eq!(record(true), Duration::ZERO);
@@ -118,9 +121,9 @@ mod tests {
 
     #[test]
     fn same_failure_is_logged_once_and_another_one_at_once() {
-        let (mut failures, now) = (Failures::default(), Instant::now());
+        let (mut failures, now) = (StartFailures::default(), Instant::now());
         let mut record = |sentence, after| {
-            failures.record("web", failure(sentence), false, true, now + after);
+            failures.record("web", failure(sentence), false, true, false, now + after);
             failures.0[0].suppressed
         };
         assert_eq!(record("a", Duration::ZERO), 0);

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::events::{Event, Events};
-use super::failures::Failure;
+use super::failures::StartFailure;
 use super::outputs::Outputs;
 use super::uplinks::Uplinks;
 use crate::child::supplies::ChildSettings;
@@ -76,6 +76,8 @@ impl Shared<'_> {
 pub(crate) enum State {
     /// It prepares itself.
     Starting,
+    /// It cannot load its applications, and exits when their files change.
+    Broken,
     /// It takes connections.
     Ready,
     /// It takes none any more, and exits.
@@ -112,8 +114,10 @@ pub(crate) struct ForkServer {
     pub(crate) is_current: bool,
     /// It has forked for a connection.
     pub(crate) has_served: bool,
+    /// The files of its applications have changed.
+    pub(crate) has_changed: bool,
     /// Why it has exited, as far as that is known.
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<StartFailure>,
     /// Words for what the kernel cannot do to confine its children.
     pub(crate) gaps: Arc<str>,
     pub(crate) pid: Pid,
@@ -181,6 +185,7 @@ impl ForkServer {
             template,
             is_current: false,
             has_served: false,
+            has_changed: false,
             failure: None,
             gaps: "".into(),
             pid,
@@ -284,7 +289,7 @@ impl ForkServer {
         let time = humantime::format_duration(self.start_timeout());
         let key = if self.service.python().is_some() { " (start_timeout)" } else { "" };
         let sentence = format!("its fork server has not started within {time}{key}");
-        self.failure.get_or_insert(Failure { sentence, details: String::new() });
+        self.failure.get_or_insert(StartFailure { sentence, details: String::new() });
         self.kill();
         self.started = now; // it may take a while, where it waits for a file system
     }

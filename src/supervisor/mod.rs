@@ -26,6 +26,7 @@ mod outputs;
 mod reap;
 mod refusal;
 mod reload;
+mod renewal;
 mod replacement;
 mod report;
 mod reports;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Supervisor;
+use super::failures::StartFailure;
 use super::listeners::{Fate, Listeners, ServedListener};
 use super::replacement::Starting;
 use super::settings::{Process, Settings};
@@ -29,7 +30,7 @@ impl Supervisor {
             let children = self.connections.children().count();
             match (self.load_settings)(children).and_then(|settings| self.begin_reload(settings)) {
                 Ok(reloading) => self.reloading = Some(reloading),
-                Err(error) => self.end_reload(Err(error)),
+                Err(sentence) => self.end_reload(Err(StartFailure { sentence, details: String::new() })),
             }
         }
         let Some(reloading) = self.reloading.take() else { return };
@@ -54,15 +55,15 @@ impl Supervisor {
         }
     }
 
-    fn end_reload(&mut self, result: Result<(), String>) {
+    fn end_reload(&mut self, result: Result<(), StartFailure>) {
         match result {
             Ok(()) => {
                 self.reloads.0 += 1;
                 journal::log_reloaded(&self.listeners.describe());
             }
-            Err(error) => {
+            Err(StartFailure { sentence, details }) => {
                 self.reloads.1 += 1;
-                journal::log_reload_failed(&error);
+                journal::log_reload_failed(&sentence, &details);
             }
         }
         self.notifier.ready(self.counts());

@@ -8,6 +8,7 @@ use nix::sys::epoll::EpollTimeout;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::connections::Connections;
+use super::failures::StartFailure;
 use super::fork_server::{Shared, Template};
 use super::fork_servers::ForkServers;
 use super::handover::Launcher;
@@ -21,7 +22,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fork servers that are to replace those that exist, once they are ready.
 #[derive(Debug)]
-pub(crate) struct Starting(Vec<u32>);
+pub(crate) struct Starting(pub(super) Vec<u32>);
 
 impl Connections {
     /// Raises the limit of descriptors as far as this process may: it holds one for each connection.
@@ -66,7 +67,7 @@ impl Connections {
     ///
     /// # Errors
     /// Why one of them cannot start.
-    pub(crate) fn are_ready(&self, starting: &Starting) -> Result<bool, String> {
+    pub(crate) fn are_ready(&self, starting: &Starting) -> Result<bool, StartFailure> {
         match self.launcher.fork_servers.find_failure(&starting.0) {
             Some(failure) => Err(failure),
             None => Ok(self.launcher.fork_servers.are_ready(&starting.0)),
@@ -83,7 +84,7 @@ impl Connections {
     /// # Errors
     /// Why one of them cannot start.
     pub(crate) fn wait_for(&mut self, starting: &Starting) -> Result<(), String> {
-        while !self.are_ready(starting)? {
+        while !self.are_ready(starting).map_err(|failure| failure.sentence)? {
             let second = EpollTimeout::try_from(Duration::from_secs(1)).unwrap_or(EpollTimeout::ZERO);
             let events = self.events.take(second).map_err(|errno| errno.desc().to_owned())?;
             self.act_on_events(events, Instant::now());

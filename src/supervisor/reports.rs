@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::child::Child;
 use super::connections::Connections;
 use super::events::Event;
-use super::failures::Failure;
+use super::failures::StartFailure;
 use super::fork_server::{ForkServer, State};
 use super::fork_servers::SPARE_PAUSE;
 use crate::handover::Report;
@@ -52,7 +52,12 @@ impl Connections {
                 self.launcher.fork_servers.set_ready(id);
                 self.backpressure.expect_fork(now);
             }
-            Report::Failed { sentence, details } => server.failure = Some(Failure { sentence, details }),
+            Report::Failed { sentence, details } => {
+                let failure = StartFailure { sentence, details };
+                self.launcher.fork_servers.set_failed(id, failure, now);
+                self.backpressure.expect_fork(now);
+            }
+            Report::Changed => server.has_changed = true,
             Report::Spare { pid } => {
                 let (pid, until) = (Pid::from_raw(pid), now + SPARE_PAUSE);
                 match (self.watch(pid, Event::Process(pid)), fd) {

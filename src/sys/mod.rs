@@ -37,8 +37,6 @@ pub(crate) use process::{
 pub(crate) use tcp::{count_backlog, idle_time};
 pub(crate) use termination::{Escalation, GRACE};
 pub(crate) use text::{copy_text, run_from};
-pub(crate) use time::{
-    instant_of, monotonic_nanoseconds_of, poll_timeout, wait_readable, wait_writable, whole_seconds,
-};
+pub(crate) use time::{instant_of, monotonic_nanoseconds_of, poll_timeout, wait_writable, whole_seconds};
 pub(crate) use title::set_title_area;
 pub(crate) use wait::{Exit, Usage, own_usage, reap, wait_for};

@@ -40,11 +40,6 @@ pub(crate) fn wait_writable(fd: &impl AsFd, deadline: Instant) -> bool {
     poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], timeout).is_ok_and(|ready| ready > 0)
 }
 
-/// Waits until something can be read from `fd`, or the other end is closed, or a signal interrupts the wait.
-pub(crate) fn wait_readable(fd: &impl AsFd) {
-    let _ = poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE); // the read has the error
-}
-
 /// A time in whole seconds, rounded up.
 pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)

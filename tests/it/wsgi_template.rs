@@ -2,7 +2,12 @@
 //! replaced.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::cgi::status;
 use crate::harness::{LSBAWS, command, make_folder, serve, wait_until};
@@ -131,4 +136,102 @@ fn iterative_model_is_refused_with_an_application() {
         text.contains("process.model") && text.contains("service web: the handler \"wsgi\" needs"),
         "{text}"
     );
+}
+
+/// Serves a module of this folder, and loads it again when it changes.
+fn serve_watched(folder: &Path) -> crate::harness::Server {
+    serve(&route_in(folder, "module:app", "reload = 'watch'"))
+}
+
+#[test]
+fn changed_application_is_loaded_again() {
+    let folder = make_folder();
+    write_module(folder.path(), "one");
+    let server = serve_watched(folder.path());
+    assert_eq!(content(&server.get("/")), "one");
+    write_module(folder.path(), "two");
+    server.wait_line("service web: application reloaded");
+    assert_eq!(content(&server.get("/")), "two");
+    // As many editors do it, in the very second, with a text of the same length.
+    fs::write(folder.path().join(".module.py.swp"), fs::read(folder.path().join("module.py")).unwrap())
+        .unwrap();
+    write_module(folder.path(), "six");
+    fs::rename(folder.path().join(".module.py.swp"), folder.path().join("module.py")).unwrap();
+    server.wait_line("application reloaded");
+    assert_eq!(content(&server.get("/")), "two");
+}
+
+#[test]
+fn many_changes_at_once_are_one_reload() {
+    let folder = make_folder();
+    write_module(folder.path(), "one");
+    let server = serve_watched(folder.path());
+    fs::create_dir(folder.path().join("package")).unwrap();
+    for number in 0..100 {
+        fs::write(folder.path().join(format!("package/m{number}.py")), "x = 1\n").unwrap();
+    }
+    write_module(folder.path(), "new");
+    server.wait_line("application reloaded");
+    assert_eq!(content(&server.get("/")), "new");
+    // A further reload would come before that of the next change.
+    fs::write(folder.path().join("module.py"), "raise LookupError('broken')\n").unwrap();
+    server.wait_line_without("reload failed", "application reloaded");
+}
+
+#[test]
+fn broken_change_keeps_the_running_application() {
+    let folder = make_folder();
+    write_module(folder.path(), "one");
+    let server = serve_watched(folder.path());
+    fs::write(folder.path().join("module.py"), "def app(:\n").unwrap();
+    let line = server.wait_line("service web: reload failed, keeping the running application: ");
+    assert!(line.contains("unable to load module:app: SyntaxError: "), "{line}");
+    server.wait_line("def app(:");
+    assert_eq!(content(&server.get("/")), "one");
+    write_module(folder.path(), "two");
+    server.wait_line("application reloaded");
+    assert_eq!(content(&server.get("/")), "two");
+}
+
+#[test]
+fn application_that_is_broken_at_the_start_is_loaded_when_it_is_mended() {
+    let folder = make_folder();
+    fs::write(folder.path().join("module.py"), "import missing_module\n").unwrap();
+    let server = serve_watched(folder.path());
+    server
+        .wait_line("ModuleNotFoundError: No module named 'missing_module'; trying again when a file changes");
+    assert_eq!(status(&server.get("/")), "503");
+    fs::write(folder.path().join("missing_module.py"), "").unwrap();
+    server.wait_line("unable to load module:app: AttributeError");
+    write_module(folder.path(), "mended");
+    server.wait_line("its fork server has started after 2 failures");
+    assert_eq!(content(&server.get("/")), "mended");
+}
+
+#[test]
+fn watch_needs_a_directory() {
+    let folder = make_folder();
+    let file = folder.path().join("lsbaws.toml");
+    fs::write(&file, route_in(folder.path(), "module:app", "").replace("directory", "reload = 'watch'\n#"))
+        .unwrap();
+    let output = command(LSBAWS).arg("check").arg("-c").arg(&file).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("\"watch\" needs a directory to watch"), "{text}");
+}
+
+#[test]
+fn reload_option_of_the_command_line_watches() {
+    let folder = make_folder();
+    write_module(folder.path(), "one");
+    let arguments =
+        ["wsgi", "module:app", "--python", "/usr/bin/python3", "--listen", "127.0.0.1:0", "--reload"];
+    let mut lsbaws = command(LSBAWS);
+    let mut lsbaws = lsbaws.args(arguments).current_dir(&folder).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(lsbaws.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut wait_line = |part: &str| assert!(lines.any(|line| line.contains(part)), "{part}");
+    wait_line("serving module:app in ");
+    write_module(folder.path(), "two");
+    wait_line("application reloaded");
+    kill(Pid::from_raw(lsbaws.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert!(lsbaws.wait().unwrap().success());
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::exec::{check_directory, check_program};
 use crate::config::findings::Place;
+use crate::config::keywords::keywords;
 use crate::config::lists::List;
 use crate::config::quantity::{Size, TIB, Time};
 use crate::config::scalar::{FilePath, ProgramPath, Text};
@@ -29,10 +30,22 @@ keys! {
         directory: Option<FilePath> = None,
         environment: Variables = Variables::default(),
         max_body_size: Option<Size<1, TIB>> = None,
+        reload: ReloadOn = ReloadOn::Signal,
         on_fork: Option<Text> = None,
         start_timeout: Time = Time(Duration::from_secs(30)),
     }
 }
+
+/// What lets applications be loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReloadOn {
+    /// SIGHUP.
+    Signal,
+    /// A change of their files, too.
+    Watch,
+}
+
+keywords!(ReloadOn { Signal = "signal", Watch = "watch" });
 
 impl WsgiKeys {
     pub(super) fn build(self, place: &Place<'_>) -> Option<Wsgi> {
@@ -61,6 +74,10 @@ impl WsgiKeys {
         let extension = place.key("handler").check(find_extension());
         let search = search.into_iter().collect::<Option<Vec<_>>>();
         let directory = directory?;
+        if self.reload == ReloadOn::Watch && directory.is_none() && search.as_ref().is_some_and(Vec::is_empty)
+        {
+            place.key("reload").reject("\"watch\" needs a directory to watch: set directory or python_path");
+        }
         let python = Python {
             program: program?,
             extension: extension?,
@@ -68,6 +85,7 @@ impl WsgiKeys {
             directory: directory.unwrap_or_else(|| "/".into()),
             environment: environment?,
             on_fork: on_fork?,
+            watches: self.reload == ReloadOn::Watch,
             start_timeout: self.start_timeout.0,
         };
         let max_body_size = self.max_body_size.map(Size::get);

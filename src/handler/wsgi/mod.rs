@@ -36,6 +36,8 @@ pub(crate) struct Python {
     pub(crate) environment: Vec<(String, String)>,
     /// What each child calls before its first request: `MODULE:CALLABLE`.
     pub(crate) on_fork: Option<String>,
+    /// The applications are loaded again when their files change.
+    pub(crate) watches: bool,
     /// How long it may take to load the applications.
     pub(crate) start_timeout: Duration,
 }

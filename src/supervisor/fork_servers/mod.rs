@@ -1,5 +1,7 @@
 //! The fork servers of all services: which takes a connection, and when one that has exited is started again.
 
+mod renewal;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -7,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use super::failures::{Failure, Failures};
+pub(crate) use renewal::Renewal;
+
+use super::failures::{StartFailure, StartFailures};
 use super::fork_server::{ForkServer, Shared, State, Taker, Template};
 use crate::connection::Connection;
 use crate::handover::Supplements;
@@ -36,24 +40,18 @@ pub(crate) struct ForkServers {
     servers: Vec<ForkServer>,
     restarts: Vec<Restart>,
     /// Those that have exited instead of taking over, and why.
-    broken: Vec<(u32, String)>,
-    failures: Failures,
+    broken: Vec<(u32, StartFailure)>,
+    failures: StartFailures,
+    pub(crate) renewals: Vec<Renewal>,
     next_id: u32,
     round: usize,
 }
 
 impl ForkServers {
     pub(crate) fn new() -> Self {
-        let (servers, restarts, broken) = (Vec::new(), Vec::new(), Vec::new());
-        Self {
-            template: None,
-            servers,
-            restarts,
-            broken,
-            failures: Failures::default(),
-            next_id: 0,
-            round: 0,
-        }
+        let (servers, restarts, broken, renewals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let failures = StartFailures::default();
+        Self { template: None, servers, restarts, broken, failures, renewals, next_id: 0, round: 0 }
     }
 
     /// Starts `count` fork servers for each of these services. They do not take connections before [`Self::replace`].
@@ -112,15 +110,22 @@ impl ForkServers {
     }
 
     /// Why one of these cannot start, if one cannot.
-    pub(crate) fn find_failure(&self, ids: &[u32]) -> Option<String> {
+    pub(crate) fn find_failure(&self, ids: &[u32]) -> Option<StartFailure> {
         let failed = self.broken.iter().find(|(id, _)| ids.contains(id));
-        failed.map(|(_, sentence)| sentence.clone())
+        failed.map(|(_, failure)| failure.clone())
     }
 
     /// Lets these take the connections from now on, and retires all others.
     pub(crate) fn replace(&mut self, ids: &[u32]) {
         self.restarts.retain(|restart| ids.contains(&restart.server));
-        self.failures.retain(|name| self.restarts.iter().any(|restart| restart.service.name == name));
+        let Self { servers, restarts, failures, .. } = self;
+        let is_broken = |server: &ForkServer, name: &str| {
+            server.state == State::Broken && server.service.name == name && ids.contains(&server.id)
+        };
+        failures.retain(|name| {
+            restarts.iter().any(|restart| restart.service.name == name)
+                || servers.iter().any(|server| is_broken(server, name))
+        });
         self.broken.clear();
         let mut old = Vec::new();
         for server in &mut self.servers {
@@ -134,16 +139,20 @@ impl ForkServers {
         self.retire(&old);
     }
 
+    /// Those that take the connections of a service.
+    fn current_of(&self, service: &str) -> impl Iterator<Item = &ForkServer> {
+        self.servers.iter().filter(move |server| {
+            server.is_current && server.state != State::Retiring && server.service.name == service
+        })
+    }
+
     /// Starts others in place of the fork servers of a service. Its connections wait until they are ready.
     ///
     /// # Errors
     /// A sentence. Those that are not replaced yet stay.
     pub(crate) fn restart(&mut self, service: &Arc<Service>, shared: &mut Shared<'_>) -> Result<(), String> {
         let Some(template) = self.template else { return Ok(()) };
-        let current = self.servers.iter().filter(|server| {
-            server.is_current && server.state != State::Retiring && server.service.name == service.name
-        });
-        let old: Vec<_> = current.map(|server| server.id).collect();
+        let old: Vec<_> = self.current_of(&service.name).map(|server| server.id).collect();
         for id in old {
             let started = self.start(service, template, shared);
             let new = started.map_err(|error| {
@@ -316,25 +325,33 @@ impl ForkServers {
         if server.state == State::Retiring {
             return true;
         }
+        let is_broken = server.state == State::Broken;
         server.state = State::Retiring;
+        if is_broken {
+            let service = Arc::clone(&server.service);
+            self.restarts.push(Restart { server: server.id, service, at: now }); // a file has changed
+            return true;
+        }
         let is_current = server.is_current;
-        let unknown = || Failure { sentence: format!("its fork server {exit}"), ..Failure::default() };
+        let unknown =
+            || StartFailure { sentence: format!("its fork server {exit}"), ..StartFailure::default() };
         let failure = server.failure.take().unwrap_or_else(unknown);
         if is_current {
             self.plan_restart(index, failure, now);
         } else {
             // One that was to replace another is not started again.
-            self.broken.push((server.id, format!("service {}: {}", server.service.name, failure.sentence)));
+            let sentence = format!("service {}: {}", server.service.name, failure.sentence);
+            self.broken.push((server.id, StartFailure { sentence, ..failure }));
         }
         true
     }
 
     /// Plans to start a fork server that has exited again.
-    fn plan_restart(&mut self, index: usize, failure: Failure, now: Instant) {
+    fn plan_restart(&mut self, index: usize, failure: StartFailure, now: Instant) {
         let server = &self.servers[index];
         let (id, service, has_served) = (server.id, Arc::clone(&server.service), server.has_served);
         let is_final = service.python().is_some() && !has_served;
-        let pause = self.failures.record(&service.name, failure, has_served, is_final, now);
+        let pause = self.failures.record(&service.name, failure, has_served, is_final, false, now);
         self.restarts.push(Restart { server: id, service, at: now + pause });
     }
 

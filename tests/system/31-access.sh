@@ -41,6 +41,12 @@ await_entry "$since" LSBAWS_OUTCOME=served "LSBAWS_CONNECTION=$connection"
 journalctl --sync
 [[ $(journalctl "$since" --output=json $access "LSBAWS_CONNECTION=$connection" | wc -l) == 2 ]]
 
+# The query of lsbaws(8).
+curl --silent --output /dev/null "$web/missing"
+await_entry "$since" $access LSBAWS_TARGET=/missing
+journalctl --sync
+[[ $(journalctl "$since" $access LSBAWS_STATUS=404 -o cat) == '127.0.0.1 - - ['*'] "GET /missing HTTP/1.1" 404 '* ]]
+
 # The client is that of a trusted proxy.
 curl --silent --output /dev/null --header 'X-Forwarded-For: 192.0.2.7' 'http://[::1]:8888/hello?proxied'
 line=$(await_entry "$since" $access 'LSBAWS_TARGET=/hello?proxied')

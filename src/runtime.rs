@@ -94,6 +94,9 @@ pub trait Call {
     /// See [`Self::read`].
     fn begin(&mut self, length: Option<u64>) -> Result<(), Interruption>;
 
+    /// The connection is closed after this request, as far as that is known.
+    fn is_last(&self) -> bool;
+
     /// Sends content; `more` follows at once, and may be sent together with it.
     ///
     /// # Errors
@@ -105,6 +108,12 @@ pub trait Call {
     /// # Errors
     /// See [`Self::read`].
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<(), Interruption>;
+
+    /// Ends the content, and sends what is queued. What the application does afterwards delays no client.
+    ///
+    /// # Errors
+    /// See [`Self::read`].
+    fn end(&mut self) -> Result<(), Interruption>;
 
     /// The connection has failed, as an earlier call has reported: the application is not to blame for what follows.
     fn is_interrupted(&self) -> bool;

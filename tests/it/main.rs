@@ -77,4 +77,6 @@ mod top;
 mod transfers;
 mod unserved;
 mod wsgi;
+mod wsgi_protocol;
+mod wsgi_response;
 mod wsgi_template;

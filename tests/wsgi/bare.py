@@ -183,20 +183,6 @@ def output(environ, start_response):
     return [b""]
 
 
-class ClosedFile:
-    def __init__(self, environ):
-        self.environ, self.file = environ, open(__file__, "rb")
-        self.read, self.fileno, self.tell = self.file.read, self.file.fileno, self.file.tell
-
-    def close(self):
-        print("file closed")
-
-
-def file(environ, start_response):
-    start_response("200 OK", PLAIN)
-    return environ["wsgi.file_wrapper"](ClosedFile(environ), 100)
-
-
 def attempt(action):
     def answer(environ, start_response):
         start_response("200 OK", PLAIN)
@@ -259,7 +245,6 @@ ROUTES = {
     "/fork": fork,
     "/thread": thread,
     "/print": output,
-    "/file": file,
     "/open*": attempt(lambda path: open(path).close()),
     "/write-to*": attempt(lambda path: open(path, "x").close()),
     "/connect": attempt(lambda path: socket.create_connection(("127.0.0.1", 9))),

@@ -4,6 +4,7 @@ use lsbaws::runtime::Call;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use crate::current::is_first;
 use crate::ffi::decode_latin1;
 use crate::file::FileWrapper;
 use crate::input::Input;
@@ -38,7 +39,12 @@ impl Environ {
                 result = set();
             }
         });
-        result.map(|()| environ)
+        result?;
+        // This process serves one connection: the application is called once if that has one request.
+        if call.is_last() && is_first() {
+            environ.set_item("wsgi.run_once", true)?;
+        }
+        Ok(environ)
     }
 
     pub(crate) fn set_input(environ: &Bound<'_, PyDict>, input: Input) -> PyResult<()> {

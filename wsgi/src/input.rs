@@ -35,25 +35,32 @@ impl Input {
         Self { request, ahead: Vec::new(), start: 0, is_ended: false }
     }
 
-    /// Reads ahead until `is_enough`, or the content ends.
-    fn fill(&mut self, py: Python<'_>, is_enough: impl Fn(&[u8]) -> bool + Send) -> PyResult<()> {
+    /// Reads ahead until there are `limit` bytes, the content ends, or `is_enough`, which is called with what each read adds.
+    fn fill(
+        &mut self,
+        py: Python<'_>,
+        limit: usize,
+        is_enough: impl Fn(&[u8]) -> bool + Send,
+    ) -> PyResult<()> {
         if self.start > 0 {
             self.ahead.drain(..self.start);
             self.start = 0;
         }
         let (ahead, is_ended) = (&mut self.ahead, &mut self.is_ended);
-        if *is_ended || is_enough(ahead) {
+        if *is_ended || ahead.len() >= limit {
             return Ok(());
         }
         use_call(py, self.request, move |call| {
-            while !*is_ended && !is_enough(ahead) {
+            loop {
                 let filled = ahead.len();
                 ahead.resize(filled + PART, 0);
                 let read = call.read(&mut ahead[filled..]);
                 ahead.truncate(filled + read.unwrap_or(0));
                 *is_ended = read? == 0;
+                if *is_ended || ahead.len() >= limit || is_enough(&ahead[filled..]) {
+                    return Ok(());
+                }
             }
-            Ok(())
         })?
         .map_err(to_exception)
     }
@@ -68,10 +75,12 @@ impl Input {
     /// The next line, of at most `limit` bytes.
     fn take_line<'py>(&mut self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyBytes>> {
         let find = |bytes: &[u8]| bytes.iter().take(limit).position(|&byte| byte == b'\n').map(|at| at + 1);
-        if find(&self.ahead[self.start..]).is_none() {
-            self.fill(py, |bytes| bytes.len() >= limit || find(bytes).is_some())?;
+        let mut end = find(&self.ahead[self.start..]);
+        if end.is_none() {
+            self.fill(py, limit, |added| added.contains(&b'\n'))?;
+            end = find(&self.ahead[self.start..]);
         }
-        let length = find(&self.ahead[self.start..]).unwrap_or(limit);
+        let length = end.unwrap_or(limit);
         Ok(self.take(py, length))
     }
 }
@@ -87,7 +96,7 @@ impl Input {
     fn read<'py>(&mut self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
         let limit = to_limit(size);
         if self.ahead.len() - self.start < limit {
-            self.fill(py, |bytes| bytes.len() >= limit)?;
+            self.fill(py, limit, |_| false)?;
         }
         Ok(self.take(py, limit))
     }

@@ -1,6 +1,7 @@
 //! Standard output and standard error of Python: lines for the journal, with the connection whose request is being answered.
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyBytes};
@@ -10,25 +11,43 @@ use crate::current::use_current;
 /// Bytes of a line. A longer one is split.
 const LINE_MAX: usize = 2048;
 
-/// What a text stream of Python writes to: a raw binary stream.
-#[pyclass(module = "_lsbaws")]
+/// What a text stream of Python writes to: a raw binary stream. Any thread of the application may write.
+#[pyclass(module = "_lsbaws", frozen)]
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    /// A line whose end has not come.
-    line: Vec<u8>,
+    /// A line whose end has not come. The lock is held while the thread has the interpreter, and by no thread that waits.
+    line: Mutex<Vec<u8>>,
 }
 
 impl Output {
-    fn write_line(&mut self, py: Python<'_>) {
-        let line = std::mem::take(&mut self.line);
-        if line.is_empty() {
-            return;
+    /// Adds bytes. Returns the lines that have ended.
+    fn add(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = Vec::new();
+        for &byte in bytes {
+            if byte == b'\n' || line.len() == LINE_MAX {
+                lines.push(std::mem::take(&mut *line));
+            }
+            if byte != b'\n' {
+                line.push(byte);
+            }
         }
-        use_current(py, move |current| match current {
-            Some((_, call)) => call.log_output(&line),
-            None => write_to_stderr(line),
-        });
+        lines
     }
+
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn write_line(py: Python<'_>, line: Vec<u8>) {
+    if line.is_empty() {
+        return;
+    }
+    use_current(py, move |current| match current {
+        Some((_, call)) => call.log_output(&line),
+        None => write_to_stderr(line),
+    });
 }
 
 /// While no request is being answered, as during an import: the log of programs of the service, or of the daemon.
@@ -39,24 +58,17 @@ fn write_to_stderr(mut line: Vec<u8>) {
 
 #[pymethods]
 impl Output {
-    fn write(&mut self, py: Python<'_>, bytes: &Bound<'_, PyBytes>) -> usize {
+    fn write(&self, py: Python<'_>, bytes: &Bound<'_, PyBytes>) -> usize {
         let bytes = bytes.as_bytes();
-        for &byte in bytes {
-            if byte == b'\n' || self.line.len() == LINE_MAX {
-                self.write_line(py);
-            }
-            if byte != b'\n' {
-                self.line.push(byte);
-            }
-        }
+        self.add(bytes).into_iter().for_each(|line| write_line(py, line));
         bytes.len()
     }
 
     /// Lines are written when they end. What has no end yet waits for it, or for the end of the request.
     fn flush(&self) {}
 
-    fn finish(&mut self, py: Python<'_>) {
-        self.write_line(py);
+    fn finish(&self, py: Python<'_>) {
+        write_line(py, self.take());
     }
 
     fn readable(&self) -> bool {
@@ -95,9 +107,7 @@ impl Outputs {
     /// Writes lines that have no end.
     pub(crate) fn finish(&self, py: Python<'_>) {
         for output in &self.0 {
-            if let Ok(mut output) = output.try_borrow_mut(py) {
-                output.write_line(py);
-            }
+            output.get().finish(py);
         }
     }
 }

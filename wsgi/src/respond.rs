@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use pyo3::exceptions::{PyAssertionError, PyTypeError};
+use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -10,7 +10,7 @@ use crate::current::{Number, use_call};
 use crate::ffi::borrow_file;
 use crate::file::FileWrapper;
 use crate::input::to_exception;
-use crate::start_response::StartResponse;
+use crate::start_response::{StartResponse, expect};
 
 /// The response of an application to one request.
 struct Response<'a, 'py> {
@@ -34,7 +34,14 @@ pub(crate) fn respond<'py>(
     let response = Response { py, request, start: &start };
     let sent = response.send(&result);
     // In any case (PEP 3333): the application may have files to close.
-    sent.and(close(&result))
+    let closed = close(&result);
+    match (sent, closed) {
+        (Err(error), Err(other)) => {
+            other.write_unraisable(py, Some(&result));
+            Err(error)
+        }
+        (sent, closed) => sent.and(closed),
+    }
 }
 
 fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -49,12 +56,18 @@ fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 impl<'py> Response<'_, 'py> {
+    /// Sends the whole response: the client waits for nothing that the application does afterwards.
     fn send(&self, result: &Bound<'py, PyAny>) -> PyResult<()> {
+        self.send_content(result)?;
+        use_call(self.py, self.request, |call| call.end())?.map_err(to_exception)
+    }
+
+    fn send_content(&self, result: &Bound<'py, PyAny>) -> PyResult<()> {
         if let Some(parts) = to_parts(result)? {
             return self.send_parts(&parts);
         }
         if let Ok(wrapper) = result.cast_exact::<FileWrapper>()
-            && let Some((number, position, length)) = wrapper.borrow().find_rest(self.py)
+            && let Some((number, position, length)) = wrapper.get().find_rest(self.py)
         {
             self.check_started()?;
             return use_call(self.py, self.request, |call| {
@@ -93,7 +106,7 @@ impl<'py> Response<'_, 'py> {
     }
 
     fn check_started(&self) -> PyResult<()> {
-        match self.start.borrow().is_called() {
+        match self.start.get().is_called() {
             true => Ok(()),
             false => Err(PyAssertionError::new_err("the application has not called start_response")),
         }
@@ -117,13 +130,5 @@ fn to_parts<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, P
 }
 
 fn to_bytes<'a>(part: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
-    match part.cast::<PyBytes>() {
-        Ok(bytes) => Ok(bytes.as_bytes()),
-        Err(_) => {
-            let kind = part.get_type().name()?;
-            Err(PyTypeError::new_err(format!(
-                "the application has returned {kind} as content, expected bytes"
-            )))
-        }
-    }
+    Ok(expect::<PyBytes>(part, "content", "bytes")?.as_bytes())
 }

@@ -21,64 +21,50 @@ const QUEUE_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Exchanged<'e, 'r, 'c> {
     exchange: &'e mut Exchange<'r, 'c>,
+    /// Its name, for messages.
+    application: &'e str,
     head: Option<ApplicationHead>,
     /// Of the content, once the response has begun, unless its status excludes content.
     framed: Option<Framed>,
+    /// The whole content has been sent.
+    is_complete: bool,
     /// The connection has failed.
     failure: Option<Failure>,
 }
 
 impl<'e, 'r, 'c> Exchanged<'e, 'r, 'c> {
-    pub(super) fn new(exchange: &'e mut Exchange<'r, 'c>) -> Self {
-        Self { exchange, head: None, framed: None, failure: None }
+    pub(super) fn new(exchange: &'e mut Exchange<'r, 'c>, application: &'e str) -> Self {
+        Self { exchange, application, head: None, framed: None, is_complete: false, failure: None }
     }
 
     /// Ends the response, when the application has returned or failed. One that is incomplete is left so, and the client
     /// detects it.
-    pub(super) fn conclude(
-        mut self,
-        application: &str,
-        result: Result<(), String>,
-    ) -> Result<Outcome, Failure> {
+    pub(super) fn conclude(self, result: Result<(), String>) -> Result<Outcome, Failure> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        let result = match (result, self.exchange.response.has_begun()) {
-            (Ok(()), true) => self.end_content(application),
-            (Ok(()), false) => Err("returned without a response".to_owned()),
-            (Err(error), _) => Err(error),
+        let error = match result {
+            Err(error) => error,
+            Ok(()) if self.is_complete => return Ok(Outcome::Served),
+            Ok(()) if self.exchange.response.has_begun() => "sent less than its Content-Length".to_owned(),
+            Ok(()) => "returned without a response".to_owned(),
         };
+        self.log_fault(&error);
         let exchange = self.exchange;
-        match result {
-            Ok(()) => {
-                exchange.response.flush(false)?;
-                Ok(Outcome::Served)
-            }
-            Err(error) => {
-                exchange.journal.log_program_fault(exchange.request.target, Path::new(application), &error);
-                if !exchange.response.has_begun() {
-                    return exchange.fail(500, "the application failed", Outcome::HandlerError);
-                }
-                exchange.response.close_after();
-                exchange.response.flush(false)?;
-                Ok(Outcome::HandlerError)
-            }
+        if !exchange.response.has_begun() {
+            return exchange.fail(500, "the application failed", Outcome::HandlerError);
         }
+        // One that fails after its content, in `close`, has spoilt nothing for the client.
+        if !self.is_complete {
+            exchange.response.close_after();
+            exchange.response.flush(false)?;
+        }
+        Ok(Outcome::HandlerError)
     }
 
-    fn end_content(&mut self, application: &str) -> Result<(), String> {
-        let Some(framed) = self.framed.take() else { return Ok(()) };
-        if framed.is_long() {
-            let reason = "sent more than its Content-Length";
-            self.exchange.journal.log_program_fault(
-                self.exchange.request.target,
-                Path::new(application),
-                reason,
-            );
-        }
-        let is_short = framed.is_short();
-        framed.end(self.exchange.response);
-        if is_short { Err("sent less than its Content-Length".to_owned()) } else { Ok(()) }
+    fn log_fault(&self, error: &str) {
+        let exchange = &*self.exchange;
+        exchange.journal.log_program_fault(exchange.request.target, Path::new(self.application), error);
     }
 
     /// Remembers a failure of the connection.
@@ -209,6 +195,24 @@ impl Call for Exchanged<'_, '_, '_> {
         let count = count.min(framed.left());
         let sent = framed.send_file(self.exchange.response, file, offset, count);
         sent.map_err(|interrupted| self.interrupt(interrupted))
+    }
+
+    fn is_last(&self) -> bool {
+        !self.exchange.response.keeps_alive()
+    }
+
+    fn end(&mut self) -> Result<(), Interruption> {
+        self.check()?;
+        if let Some(framed) = self.framed.take() {
+            if framed.is_long() {
+                self.log_fault("sent more than its Content-Length");
+            }
+            self.is_complete = !framed.is_short();
+            framed.end(self.exchange.response);
+        } else {
+            self.is_complete = self.exchange.response.has_begun();
+        }
+        self.exchange.response.flush(false).map_err(|interrupted| self.interrupt(interrupted))
     }
 
     fn is_interrupted(&self) -> bool {

@@ -58,8 +58,8 @@ impl Wsgi {
             exchange.body.set_limit(limit);
         }
         exchange.body.check_length()?;
-        let mut call = Exchanged::new(exchange);
+        let mut call = Exchanged::new(exchange, &self.application);
         let result = runtime.answer(&self.application, &mut call);
-        call.conclude(&self.application, result)
+        call.conclude(result)
     }
 }

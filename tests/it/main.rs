@@ -77,6 +77,8 @@ mod top;
 mod transfers;
 mod unserved;
 mod wsgi;
+mod wsgi_faults;
 mod wsgi_protocol;
 mod wsgi_response;
 mod wsgi_template;
+mod wsgi_transfers;

@@ -78,6 +78,8 @@ mod transfers;
 mod unserved;
 mod wsgi;
 mod wsgi_faults;
+mod wsgi_frameworks;
+mod wsgi_programs;
 mod wsgi_protocol;
 mod wsgi_response;
 mod wsgi_template;

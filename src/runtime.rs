@@ -94,9 +94,6 @@ pub trait Call {
     /// See [`Self::read`].
     fn begin(&mut self, length: Option<u64>) -> Result<(), Interruption>;
 
-    /// The connection is closed after this request, as far as that is known.
-    fn is_last(&self) -> bool;
-
     /// Sends content; `more` follows at once, and may be sent together with it.
     ///
     /// # Errors

@@ -123,7 +123,7 @@ fn script_name_and_path_info_follow_the_route() {
 fn variables_without_a_value_are_absent_or_empty() {
     let server = serve(&route("/", "app"));
     let lines = show(&server, "GET /show HTTP/1.0\r\n\r\n");
-    let empty = ["QUERY_STRING=''", "SCRIPT_NAME=''", "SERVER_PROTOCOL='HTTP/1.0'", "wsgi.run_once=True"];
+    let empty = ["QUERY_STRING=''", "SCRIPT_NAME=''", "SERVER_PROTOCOL='HTTP/1.0'"];
     let absent = ["CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_HOST", "HTTPS", "REMOTE_USER", "AUTH_TYPE"];
     assert_shown(&lines, &empty, &absent);
     let request = "POST /show?a=b+%20 HTTP/1.1\r\nHost: a\r\nContent-Type: x/y\r\nContent-Length: 0\r\n\
@@ -142,22 +142,6 @@ fn variables_without_a_value_are_absent_or_empty() {
     let chunked =
         "POST /show HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n";
     assert_shown(&show(&server, chunked), &[], &["CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"]);
-}
-
-#[test]
-fn run_once_is_true_where_the_process_serves_one_request() {
-    let server = serve(&route("/", "app"));
-    let first = "GET /show HTTP/1.1\r\nHost: a\r\n\r\n";
-    let last = "GET /show HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let runs = |request: &str| {
-        let answer = ask(server.connect(), request);
-        let values = answer.lines().filter_map(|line| line.strip_prefix("wsgi.run_once="));
-        values.collect::<Vec<_>>().join(" ")
-    };
-    assert_eq!(runs(last), "True");
-    assert_eq!(runs(&[first, last].concat()), "False False");
-    let server = serve(&format!("[limits]\nmax_requests = 1\n{}", route("/", "app")));
-    assert_shown(&show(&server, first), &["wsgi.run_once=True"], &[]);
 }
 
 #[test]

@@ -28,18 +28,12 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 /// This process answers from now on.
 pub(crate) fn enter_process() {
-    LAST.store(0, Relaxed);
     PROCESS.store(process::id(), Relaxed);
 }
 
 /// Whether this is the process that answers, and not one that the application has forked.
 pub(crate) fn is_own_process() -> bool {
     PROCESS.load(Relaxed) == process::id()
-}
-
-/// No request has been answered in this process.
-pub(crate) fn is_first() -> bool {
-    LAST.load(Relaxed) == 0
 }
 
 /// Makes a request the current one while `answer` runs.

@@ -4,7 +4,6 @@ use lsbaws::runtime::Call;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::current::is_first;
 use crate::ffi::decode_latin1;
 use crate::file::FileWrapper;
 use crate::input::Input;
@@ -39,12 +38,7 @@ impl Environ {
                 result = set();
             }
         });
-        result?;
-        // This process serves one connection: the application is called once if that has one request.
-        if call.is_last() && is_first() {
-            environ.set_item("wsgi.run_once", true)?;
-        }
-        Ok(environ)
+        result.map(|()| environ)
     }
 
     pub(crate) fn set_input(environ: &Bound<'_, PyDict>, input: Input) -> PyResult<()> {

@@ -197,10 +197,6 @@ impl Call for Exchanged<'_, '_, '_> {
         sent.map_err(|interrupted| self.interrupt(interrupted))
     }
 
-    fn is_last(&self) -> bool {
-        !self.exchange.response.keeps_alive()
-    }
-
     fn end(&mut self) -> Result<(), Interruption> {
         self.check()?;
         if let Some(framed) = self.framed.take() {

@@ -260,7 +260,7 @@ fn pipelined_requests_are_answered_in_order() {
     let requests: String = (0..20)
         .map(|number| {
             let end = if number == 19 { "Connection: close\r\n" } else { "" };
-            format!("POST /input?i.read() HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n{end}\r\n{:02}", number)
+            format!("POST /input?i.read() HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n{end}\r\n{number:02}")
         })
         .collect();
     stream.write_all(requests.as_bytes()).unwrap();

@@ -10,7 +10,12 @@ impl fmt::Display for StatusReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let daemon = &self.daemon;
         let uptime = show_seconds(daemon.uptime);
-        writeln!(f, "lsbaws {}, process {}: {} for {uptime}", daemon.version, daemon.pid, daemon.state)?;
+        let host = escape_for_line(daemon.host.as_bytes());
+        writeln!(
+            f,
+            "lsbaws {} on {host}, process {}: {} for {uptime}",
+            daemon.version, daemon.pid, daemon.state
+        )?;
         let counts = [
             (daemon.reloads, "reloads"),
             (daemon.failed_reloads, "failed reloads"),
@@ -39,7 +44,7 @@ impl fmt::Display for StatusReport {
         write_table(f, ["SOURCE", "<NOW", "PENALIZED"], sources)?;
         write_table(f, ["LIMIT", "<USED", "<MAX", "", "RAISE"], self.limits.iter().map(limit_row))?;
         let heading =
-            ["SERVICE", "PEER", "<PID", "<AGE", "PHASE", "<REQUESTS", "<SENT", "<STATUS", "REQUEST"];
+            ["SERVICE", "<PID", "<AGE", "PHASE", "<REQUESTS", "<SENT", "<STATUS", "CLIENT", "REQUEST"];
         write_table(f, heading, self.oldest.iter().map(connection_row))?;
         match self.omitted {
             0 => Ok(()),
@@ -80,8 +85,8 @@ fn limit_row(limit: &LimitStatus) -> [String; 5] {
         "bytes" => show_size(amount as f64),
         _ => amount.to_string(),
     };
-    let (near, raise) = if limit.is_near() { ("near", &*limit.raise) } else { ("", "") };
-    [limit.name.clone(), show(limit.used), show(limit.max), near.into(), raise.into()]
+    let (mark, raise) = limit.mark().map_or(("", ""), |mark| (mark, &*limit.raise));
+    [limit.name.clone(), show(limit.used), show(limit.max), mark.into(), raise.into()]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a person reads it")]
@@ -92,13 +97,13 @@ fn connection_row(connection: &ConnectionStatus) -> [String; 9] {
     };
     [
         connection.service.clone(),
-        connection.client.as_ref().unwrap_or(&connection.peer).clone(),
         connection.pid.map_or_else(|| "-".into(), |pid| pid.to_string()),
         show_seconds(connection.age),
         connection.phase.clone(),
         connection.requests.to_string(),
         show_size(connection.bytes_out as f64),
         connection.status.map_or_else(|| "-".into(), |status| status.to_string()),
+        connection.client().to_owned(),
         request,
     ]
 }

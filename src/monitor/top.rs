@@ -8,7 +8,7 @@ use super::screen::{Input, Screen, next_refresh};
 use super::{Error, fetch};
 use crate::escape::escape_for_line;
 use crate::status::format::{show_rate, show_seconds, show_size, show_time};
-use crate::status::{ConnectionStatus, Rate, StatusReport};
+use crate::status::{ConnectionStatus, LimitStatus, Rate, StatusReport};
 
 /// Rows of services; more are counted.
 const SERVICES_MAX: usize = 5;
@@ -46,7 +46,7 @@ impl Order {
             Self::Sent => connections.sort_by_key(|connection| Reverse(connection.bytes_out)),
             Self::Phase => connections.sort_by(|one, other| one.phase.cmp(&other.phase)),
             Self::Service => connections.sort_by(|one, other| one.service.cmp(&other.service)),
-            Self::Client => connections.sort_by(|one, other| one.peer.cmp(&other.peer)),
+            Self::Client => connections.sort_by(|one, other| one.client().cmp(other.client())),
         }
     }
 }
@@ -84,8 +84,9 @@ fn render(report: &mut StatusReport, order: Order, columns: usize, rows: usize) 
     let (daemon, places) = (&report.daemon, &report.connections);
     let mut lines = vec![
         format!(
-            "lsbaws {}: {} for {}, {}/{} connections, {} spares  {}",
+            "lsbaws {} on {}: {} for {}, {}/{} connections, {} spares  {}",
             daemon.version,
+            daemon.host,
             daemon.state,
             show_seconds(daemon.uptime),
             places.now,
@@ -158,14 +159,15 @@ fn describe_phases(report: &StatusReport) -> String {
     if shown.is_empty() { "no connections".into() } else { shown.join(", ") }
 }
 
-/// Those that are near, with what raises them; otherwise all, the fullest first.
+/// Those that are full or nearly so, with what raises them; otherwise all, the fullest first.
 fn describe_limits(report: &StatusReport) -> String {
-    let near: Vec<_> = report.limits.iter().filter(|limit| limit.is_near()).collect();
+    let describe = |limit: &LimitStatus| {
+        let LimitStatus { name, used, max, raise, .. } = limit;
+        Some(format!("{}: {name} {used}/{max}, raise {raise}", limit.mark()?.to_uppercase()))
+    };
+    let near: Vec<_> = report.limits.iter().filter_map(describe).collect();
     if !near.is_empty() {
-        let shown = near
-            .iter()
-            .map(|limit| format!("NEAR: {} {}/{}, raise {}", limit.name, limit.used, limit.max, limit.raise));
-        return shown.collect::<Vec<_>>().join("; ");
+        return near.join("; ");
     }
     let mut limits: Vec<_> = report.limits.iter().collect();
     limits.sort_by_key(|limit| Reverse(limit.used.saturating_mul(1000) / limit.max.max(1)));
@@ -196,7 +198,7 @@ fn describe_connection(connection: &ConnectionStatus) -> String {
         connection.phase,
         connection.requests,
         connection.service,
-        connection.peer,
+        connection.client(),
         target.trim_end()
     )
 }

@@ -22,6 +22,18 @@ pub(crate) fn show_seconds(seconds: f64) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
+/// A duration in seconds, with three digits, such as `8.1 ms` or `11.4 s`.
+pub(crate) fn show_duration(seconds: f64) -> String {
+    if seconds < 0.9995 {
+        let digits = if seconds < 0.09995 { 1 } else { 0 };
+        format!("{:.digits$} ms", seconds * 1000.0)
+    } else if seconds < 99.95 {
+        format!("{seconds:.1} s")
+    } else {
+        show_seconds(seconds.round())
+    }
+}
+
 /// A time in seconds since the epoch, such as `2026-11-26T18:00:00Z`.
 pub(crate) fn show_time(seconds: f64) -> String {
     // A year of four digits.
@@ -58,6 +70,9 @@ mod tests {
         assert_eq!(sizes, ["0 B", "999 B", "1.0 KiB", "1.4 MiB", "1.8 TiB"]);
         let times = [0.9, 59.0, 60.0, 3725.0, 90_061.0, f64::MAX].map(show_seconds);
         assert_eq!(times, ["0s", "59s", "1m 0s", "1h 2m", "1d 1h", "0s"]);
+        let durations = [0.0, 0.0081, 0.25, 0.9996, 11.4396, 99.94, 99.96, 3725.0].map(show_duration);
+        let expected = ["0.0 ms", "8.1 ms", "250 ms", "1.0 s", "11.4 s", "99.9 s", "1m 40s", "1h 2m"];
+        assert_eq!(durations, expected);
         assert_eq!([0, 999, 1000, 1_234_567].map(show_count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(show_time(784_111_777.9), "1994-11-06T08:49:37Z");
         assert_eq!([0.04, 99.9, 99.96, 12345.6].map(show_rate), ["0.0", "99.9", "100", "12346"]);

@@ -45,6 +45,8 @@ pub(crate) struct StatusReport {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DaemonStatus {
+    /// The name of the host.
+    pub(crate) host: String,
     pub(crate) version: String,
     pub(crate) pid: u32,
     /// `serving`, `draining` or `stopping`.
@@ -154,9 +156,10 @@ pub(crate) struct LimitStatus {
 }
 
 impl LimitStatus {
-    /// Four fifths are used.
-    pub(crate) fn is_near(&self) -> bool {
-        u128::from(self.used) * 5 >= u128::from(self.max) * 4
+    /// `full`, or `near` if four fifths are used.
+    pub(crate) fn mark(&self) -> Option<&'static str> {
+        let is_near = u128::from(self.used) * 5 >= u128::from(self.max) * 4;
+        if self.used >= self.max { Some("full") } else { is_near.then_some("near") }
     }
 }
 
@@ -185,6 +188,13 @@ pub(crate) struct ConnectionStatus {
     pub(crate) status: Option<u16>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+}
+
+impl ConnectionStatus {
+    /// The client that a trusted proxy has named, or the peer.
+    pub(crate) fn client(&self) -> &str {
+        self.client.as_ref().unwrap_or(&self.peer)
+    }
 }
 
 impl StatusReport {
@@ -259,6 +269,7 @@ pub(crate) mod tests {
         StatusReport {
             time: 1_800_000_000.0,
             daemon: DaemonStatus {
+                host: hostile.clone(),
                 version: "1.2.3".into(),
                 pid: 1,
                 state: "serving".into(),

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gethostname};
 
 use super::child::Child;
 use super::connections::Connections;
@@ -76,9 +76,11 @@ impl Reporter {
         let uptime = now.saturating_duration_since(started);
         let children = connections.children().by_age();
         let shown = children.iter().take(CONNECTIONS_MAX);
+        let described = describe_services(connections, services, &children);
         StatusReport {
             time: time.as_secs_f64(),
             daemon: DaemonStatus {
+                host: gethostname().unwrap_or_default().to_string_lossy().into_owned(),
                 version: env!("CARGO_PKG_VERSION").into(),
                 pid: Pid::this().as_raw().unsigned_abs(),
                 state: state.into(),
@@ -92,30 +94,39 @@ impl Reporter {
             },
             connections: connections.places(),
             rates: connections.statistics.rates(now),
-            services: describe_services(connections, services, &children),
             listeners: listeners.iter().map(super::listeners::ServedListener::report).collect(),
-            limits: self.find_limits(connections, now),
+            limits: self.find_limits(connections, &described, now),
+            services: described,
             sources: find_sources(connections, &children, now),
             oldest: shown.map(|child| describe(child, now)).collect(),
             omitted: children.len().saturating_sub(CONNECTIONS_MAX),
         }
     }
 
-    fn find_limits(&mut self, connections: &Connections, now: Instant) -> Vec<LimitStatus> {
+    fn find_limits(
+        &mut self,
+        connections: &Connections,
+        services: &[ServiceStatus],
+        now: Instant,
+    ) -> Vec<LimitStatus> {
         let is_old = |(at, _): &(Instant, _)| now.saturating_duration_since(*at) >= LIMITS_AGE;
         if self.limits.as_ref().is_none_or(is_old) {
             self.limits = Some((now, self.system.find_limits_of(connections.count_processes())));
         }
         let Places { now, max, .. } = connections.places();
-        let places = LimitStatus {
-            name: "limits.max_connections".into(),
+        let of_key = |key: String, used, max| LimitStatus {
+            name: key.clone(),
             unit: "connections".into(),
-            used: now as u64,
+            used: used as u64,
             max: max as u64,
-            raise: "limits.max_connections".into(),
+            raise: key,
         };
+        let all = of_key("limits.max_connections".into(), now, max);
+        let own = services.iter().filter_map(|service| {
+            Some(of_key(format!("service.{}.max_connections", service.name), service.now, service.max?))
+        });
         let limits = self.limits.iter().flat_map(|(_, limits)| limits);
-        [places].into_iter().chain(limits.map(describe_limit)).collect()
+        [all].into_iter().chain(own).chain(limits.map(describe_limit)).collect()
     }
 }
 

@@ -126,6 +126,38 @@ fn status_shows_connections_and_services() {
 }
 
 #[test]
+fn service_at_its_own_limit_is_marked() {
+    let folder = make_folder();
+    let path = socket(&folder);
+    let server = setup(&folder, "[service.web]\nmax_connections = 5\n").serve();
+    let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    let wait_row = |count: usize, row: &str| {
+        wait_report(&path, row, |status| status["services"][0]["now"] == count);
+        let (_, text, _) = run(&["status", "--socket", &path]);
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.lines().any(|line| words(line) == row), "{row}: {text}");
+    };
+    wait_row(4, "service.web.max_connections 4 5 near service.web.max_connections");
+    clients.push(server.connect());
+    wait_row(5, "service.web.max_connections 5 5 full service.web.max_connections");
+}
+
+#[test]
+fn client_that_a_proxy_names_is_shown_before_its_request() {
+    let folder = make_folder();
+    let path = socket(&folder);
+    let server = setup(&folder, "[service.web]\ntrusted_proxies = ['127.0.0.1']\n").serve();
+    let mut proxy = server.connect();
+    let request = "GET /a HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: 198.51.100.7\r\n\r\n";
+    proxy.write_all(request.as_bytes()).unwrap();
+    read_hello(&mut proxy);
+    wait_report(&path, "it is idle", |status| status["services"][0]["phases"]["idle"] == 1);
+    let (_, text, _) = run(&["status", "--socket", &path]);
+    let row = text.lines().find(|line| line.contains("GET /a")).unwrap();
+    assert!(row.ends_with(" 198.51.100.7  GET /a"), "{text}");
+}
+
+#[test]
 fn refusals_and_failures_have_counters() {
     let folder = make_folder();
     let path = socket(&folder);

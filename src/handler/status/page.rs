@@ -3,7 +3,7 @@
 use std::fmt::{Arguments, Write};
 
 use crate::http::page::{self, escape};
-use crate::status::format::{show_count, show_rate, show_seconds, show_size, show_time};
+use crate::status::format::{show_count, show_duration, show_rate, show_seconds, show_size, show_time};
 use crate::status::{ConnectionStatus, LimitStatus, ServiceStatus, StatusReport};
 
 const STYLE: &str = include_str!("page.css");
@@ -16,7 +16,7 @@ pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; 
 
 /// Renders a report.
 pub(super) fn render(report: &StatusReport) -> String {
-    let mut page = page::begin("lsbaws: status", STYLE);
+    let mut page = page::begin(&format!("{}: lsbaws", report.daemon.host), STYLE);
     push_summary(&mut page, report);
     push_connections(&mut page, report);
     push_services(&mut page, &report.services);
@@ -42,9 +42,10 @@ fn push(page: &mut String, text: Arguments<'_>) {
 
 fn push_summary(page: &mut String, report: &StatusReport) {
     let (daemon, places) = (&report.daemon, &report.connections);
-    let [state, version, model] = [&daemon.state, &daemon.version, &daemon.model].map(|text| escape(text));
+    let [host, state] = [&daemon.host, &daemon.state].map(|text| escape(text));
+    let [version, model] = [&daemon.version, &daemon.model].map(|text| escape(text));
     let (pid, uptime) = (daemon.pid, show_seconds(daemon.uptime));
-    push(page, format_args!("<h1>lsbaws <small>{state}</small></h1>\n<p class=\"facts\">"));
+    push(page, format_args!("<h1>lsbaws on {host} <small>{state}</small></h1>\n<p class=\"facts\">"));
     push(page, format_args!("Version {version}, process {pid}, model {model}, up for {uptime}"));
     let counts = [
         (daemon.reloads, "reloads"),
@@ -96,7 +97,7 @@ fn push_connections(page: &mut String, report: &StatusReport) {
         "#Request",
         "<Status",
         "Phase",
-        "<For",
+        "<Age",
         "<Requests",
         "<Received",
         "<Sent",
@@ -119,7 +120,7 @@ fn connection_row(connection: &ConnectionStatus) -> [String; 10] {
         (_, target) => target.clone().unwrap_or_default(),
     };
     [
-        connection.peer.clone(),
+        connection.client().to_owned(),
         connection.service.clone(),
         request,
         connection.status.map_or_else(String::new, |status| status.to_string()),
@@ -166,8 +167,8 @@ fn service_row(service: &ServiceStatus) -> [String; 11] {
         show_count(service.requests),
         show_size(service.bytes_in as f64),
         show_size(service.bytes_out as f64),
-        format!("{:.1} s", service.cpu),
-        if durations.count > 0 { format!("{:.1} ms", average * 1000.0) } else { String::new() },
+        show_duration(service.cpu),
+        if durations.count > 0 { show_duration(average) } else { String::new() },
     ]
 }
 
@@ -178,7 +179,7 @@ fn push_limits(page: &mut String, limits: &[LimitStatus]) {
     page.push_str(
         "<th scope=\"col\" class=\"number\">Used</th><th scope=\"col\" class=\"number\">Maximum</th>",
     );
-    page.push_str("<th scope=\"col\">Near</th></tr>\n</thead>\n<tbody>\n");
+    page.push_str("<th scope=\"col\">State</th></tr>\n</thead>\n<tbody>\n");
     for limit in limits {
         #[expect(clippy::cast_precision_loss, reason = "a person reads it")]
         let show = |amount: u64| match &*limit.unit {
@@ -186,16 +187,14 @@ fn push_limits(page: &mut String, limits: &[LimitStatus]) {
             _ => show_count(amount),
         };
         let (name, used, max) = (escape(&limit.name), show(limit.used), show(limit.max));
-        let near = match limit.is_near() {
-            true => format!("raise {}", escape(&limit.raise)),
-            false => String::new(),
-        };
+        let mark = limit.mark().map(|mark| format!("{mark}: raise {}", escape(&limit.raise)));
+        let mark = mark.unwrap_or_default();
         push(page, format_args!("<tr><th scope=\"row\" class=\"name\">{name}</th><td data-name=\"Use\">"));
         let (value, most, high) = (limit.used, limit.max, limit.max / 5 * 4);
         push(page, format_args!("<meter value=\"{value}\" max=\"{most}\" high=\"{high}\"></meter></td>"));
         push(page, format_args!("<td data-name=\"Used\" class=\"number\">{used}</td>"));
         push(page, format_args!("<td data-name=\"Maximum\" class=\"number\">{max}</td>"));
-        push(page, format_args!("<td data-name=\"Near\" class=\"near\">{near}</td></tr>\n"));
+        push(page, format_args!("<td data-name=\"State\" class=\"near\">{mark}</td></tr>\n"));
     }
     page.push_str("</tbody>\n</table>\n");
 }

@@ -24,6 +24,8 @@ pub(crate) struct ChildSettings {
     pub(crate) http: Limits,
     /// Each request is reported when it is answered.
     pub(crate) reports_requests: bool,
+    /// The title of the process names the client and the request.
+    pub(crate) names_requests: bool,
 }
 
 /// Everything but the connection and the slot: a child allocates nothing of its own on its way to the first byte.
@@ -41,6 +43,7 @@ pub(crate) struct Supplies {
     uplink: Option<Uplink>,
     runtime: Option<&'static dyn Runtime>,
     reports_requests: bool,
+    names_requests: bool,
 }
 
 impl Supplies {
@@ -51,14 +54,14 @@ impl Supplies {
         uplink: Option<Uplink>,
         runtime: Option<&'static dyn Runtime>,
     ) -> Self {
-        let ChildSettings { http: limits, reports_requests } = settings;
+        let ChildSettings { http: limits, reports_requests, names_requests } = settings;
         request::warm_up();
         let mut mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty()); // cannot fail
         mask.remove(WAKE_UP);
         let memory = vec![0; sys::PAGE + title::ROOM + limits.max_head_size + RESPONSE_ROOM];
         let start = memory.as_ptr().align_offset(sys::PAGE).min(sys::PAGE);
         let (date, log) = (Date::now(), journal::child_descriptor());
-        Self { limits, mask, date, memory, start, log, uplink, runtime, reports_requests }
+        Self { limits, mask, date, memory, start, log, uplink, runtime, reports_requests, names_requests }
     }
 
     /// Whether a connection carries one request.
@@ -92,7 +95,7 @@ impl Supplies {
 
     /// Changes it.
     pub(crate) fn set_title(&mut self, what: &str, service: &str) {
-        Title::new(&mut self.memory[self.start..][..title::ROOM]).set(what, service);
+        Title::new(&mut self.memory[self.start..][..title::ROOM], true).set(what, service);
     }
 
     /// The kit of the next child. `program_output`: standard error of the program that it becomes. `status`: see [`Kit`].
@@ -106,7 +109,7 @@ impl Supplies {
         let mut date = self.date;
         date.refresh();
         let (room, buffer) = self.memory[self.start..].split_at_mut(title::ROOM);
-        let title = Title::new(room);
+        let title = Title::new(room, self.names_requests);
         let Self { limits, mask, log, uplink, runtime, reports_requests, .. } = self;
         let uplink = uplink.as_ref().map(AsFd::as_fd);
         let (mask, log, runtime, reports_requests) = (*mask, *log, *runtime, *reports_requests);

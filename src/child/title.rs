@@ -5,6 +5,8 @@
 use std::fmt::Display;
 use std::io::{Cursor, Write};
 
+use crate::connection::Peer;
+
 /// Bytes of a title, of the NUL behind it, and of the mark at the end.
 pub(crate) const ROOM: usize = 256;
 /// The last byte of the room.
@@ -14,15 +16,25 @@ const MARK: u8 = b' ';
 #[derive(Debug)]
 pub(crate) struct Title<'a> {
     room: &'a mut [u8],
+    /// It has the client and the request of a connection: `process.titles`.
+    names_requests: bool,
     /// Bytes that stay when a request replaces another.
     base: usize,
 }
 
 impl<'a> Title<'a> {
     /// `room`: of [`ROOM`] bytes.
-    pub(crate) fn new(room: &'a mut [u8]) -> Self {
+    pub(crate) fn new(room: &'a mut [u8], names_requests: bool) -> Self {
         room[ROOM - 1] = MARK;
-        Self { room, base: 0 }
+        Self { room, names_requests, base: 0 }
+    }
+
+    /// Shows the service and the client of a connection.
+    pub(crate) fn set_client(&mut self, service: &str, peer: Peer) {
+        match self.names_requests {
+            true => self.set(service, peer),
+            false => self.set("child", service),
+        }
     }
 
     /// Shows `lsbaws: FIRST SECOND`. What follows is appended to it.
@@ -36,6 +48,9 @@ impl<'a> Title<'a> {
 
     /// Shows a request behind that. The path only: what follows a `?` may be secret.
     pub(crate) fn set_request(&mut self, method: &str, target: &str) {
+        if !self.names_requests {
+            return;
+        }
         let mut end = self.base;
         let path = target.split_once('?');
         let parts = [
@@ -65,9 +80,9 @@ mod tests {
     #[test]
     fn title_has_the_last_request_without_its_query() {
         let mut room = [b'x'; ROOM];
-        Title::new(&mut room).set("web", "[::1]:80");
+        Title::new(&mut room, true).set("web", "[::1]:80");
         assert_eq!(shown(&room), "lsbaws: web [::1]:80");
-        let mut title = Title::new(&mut room);
+        let mut title = Title::new(&mut room, true);
         title.set("web", "[::1]:80");
         title.set_request("GET", "/long/path/that/is/replaced");
         title.set_request("POST", "/a\x1b[2J\u{e9}?secret=1");
@@ -77,11 +92,11 @@ mod tests {
     #[test]
     fn long_titles_are_cut_before_the_end_of_the_room() {
         let mut room = [b'x'; ROOM];
-        let mut title = Title::new(&mut room);
+        let mut title = Title::new(&mut room, true);
         title.set("web", "1");
         title.set_request("GET", &"/y".repeat(500));
         assert_eq!((shown(&room).len(), room[ROOM - 1]), (ROOM - 2, MARK));
-        Title::new(&mut room).set(&"z".repeat(500), "1");
+        Title::new(&mut room, true).set(&"z".repeat(500), "1");
         assert_eq!((shown(&room).len(), room[ROOM - 1]), (ROOM - 2, MARK));
     }
 }

@@ -24,6 +24,7 @@ keys! {
         idle_timeout: Option<Time> = None,
         allow_root: Flag = Flag(false),
         status_socket: Option<SocketFile> = None,
+        titles: Flag = Flag(true),
     }
 }
 
@@ -63,6 +64,11 @@ impl ProcessKeys {
     /// Where the status socket is, if there is one.
     pub(super) fn status_socket(&self) -> Option<PathBuf> {
         self.status_socket.as_ref()?.0.clone()
+    }
+
+    /// Whether the title of a child names its client and its request.
+    pub(super) fn has_titles(&self) -> bool {
+        self.titles.0
     }
 
     pub(super) fn build(&self, place: &Place<'_>, max_connections: usize) -> Process {

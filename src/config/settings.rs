@@ -83,7 +83,7 @@ impl ConfigKeys {
                 listeners.key(name).check(find_service(&service.0, name));
             }
         }
-        let status_socket = process.status_socket();
+        let (status_socket, names_requests) = (process.status_socket(), process.has_titles());
         let model = place.key("process").key("model");
         let process = process.build(&place.key("process"), limits.max_connections.get());
         let build_service = |(name, table): (String, ServiceTable)| {
@@ -106,7 +106,11 @@ impl ConfigKeys {
             listen: listen_tables,
             peer_timeout: limits.peer_timeout.0,
             admission: limits.build_admission(),
-            children: ChildSettings { http: limits.build_http(), reports_requests: access.is_some() },
+            children: ChildSettings {
+                http: limits.build_http(),
+                reports_requests: access.is_some(),
+                names_requests,
+            },
             process,
             log: log.build(),
             status_socket,

@@ -1,7 +1,7 @@
 //! The titles of processes, as ps(1) shows them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 
 use crate::harness::{Server, serve, wait_until};
 
@@ -36,5 +36,24 @@ fn titles_name_service_peer_and_request() {
         wait_title(&server, &format!("lsbaws: web {peer} GET /slow?..."));
         wait_title(&server, "lsbaws: fork-server web");
         assert!(titles(&server).iter().all(|title| !title.contains("secret")));
+    }
+}
+
+#[test]
+fn titles_without_clients_and_requests() {
+    for model in ["fork", "double-fork"] {
+        let server = serve(&format!("process = {{ model = '{model}', titles = false }}\n"));
+        let mut client = server.connect();
+        wait_title(&server, "lsbaws: child web");
+        client.write_all(b"GET /a/path HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        let mut some = [0; 512];
+        assert!(client.read(&mut some).unwrap() > 0);
+        let peer = client.local_addr().unwrap().to_string();
+        let titles = titles(&server);
+        assert!(titles.contains(&"lsbaws: child web\0".to_owned()), "{titles:?}");
+        assert!(
+            titles.iter().all(|title| !title.contains("/a/path") && !title.contains(&peer)),
+            "{titles:?}"
+        );
     }
 }

@@ -48,6 +48,61 @@ impl Refusal {
     }
 }
 
+/// Why a child has refused a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestRefusal {
+    /// By the access lists of its route.
+    Denied,
+    UnknownUser,
+    WrongPassword,
+    /// The user is not in `auth_require`.
+    NotRequired,
+    /// Too many passwords are being verified.
+    Logins,
+    /// See [`Cause::Undecided`].
+    Undecided,
+    /// It is no valid request.
+    Invalid,
+    /// It did not arrive in time.
+    Late,
+}
+
+impl RequestRefusal {
+    const ALL: [Self; 8] = [
+        Self::Denied,
+        Self::UnknownUser,
+        Self::WrongPassword,
+        Self::NotRequired,
+        Self::Logins,
+        Self::Undecided,
+        Self::Invalid,
+        Self::Late,
+    ];
+
+    /// Never 0, which stands for none.
+    pub(crate) fn to_number(self) -> u64 {
+        self as u64 + 1
+    }
+
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.to_number() == number)
+    }
+
+    /// The value of `LSBAWS_REASON`.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::NotRequired => "auth_require",
+            Self::Logins => "logins",
+            Self::Undecided => "undecided",
+            Self::Invalid => "invalid_request",
+            Self::Late => "timeout",
+        }
+    }
+}
+
 /// Why a connection has no valid header of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeaderError {

@@ -43,6 +43,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) agent: &'a [u8],
     /// The authenticated user.
     pub(crate) user: &'a [u8],
+    /// Why lsbaws itself has answered with an error.
+    pub(crate) reason: &'a [u8],
     pub(crate) status: u16,
     /// Bytes of content that were sent.
     pub(crate) content: u64,
@@ -62,7 +64,8 @@ impl Answered<'_> {
             host: cut(self.host, 256),
             referer: cut(self.referer, 768),
             agent: cut(self.agent, 640),
-            user: cut(self.user, 128),
+            user: cut(self.user, 64),
+            reason: cut(self.reason, 128),
             ..self
         }
     }
@@ -210,6 +213,7 @@ mod tests {
         let text = &[b'x'; 10_000];
         let (method, target, host, referer, agent, user) = (text, text, text, text, text, text);
         let answered = Answered { method, target, host, referer, agent, user, ..Answered::default() };
+        let answered = Answered { reason: text, ..answered };
         let answered = Answered { status: u16::MAX, content: u64::MAX, duration: u64::MAX, ..answered };
         send(uplink.as_fd(), u32::MAX, Message::Access(answered.cut())).unwrap();
         let mut buffer = [0; MESSAGE_MAX];

@@ -23,6 +23,7 @@ pub(super) fn write(line: &AccessLine<'_>, out: &mut String) {
     object.number("duration", format_args!("{:.6}", line.duration().as_secs_f64()));
     object.text("referer", answered.referer);
     object.text("user_agent", answered.agent);
+    object.text("reason", answered.reason);
     object.text("service", line.service.as_bytes());
     object.text("listener", line.identity.listener.as_bytes());
     object.text("connection", line.identity.id.to_string().as_bytes());

@@ -44,8 +44,9 @@ impl<'c> Reporter<'c> {
     pub(super) fn report(&self, seen: Seen<'_>, content: u64, start: Instant) {
         let Some(status) = self.slot.status() else { return };
         let duration = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let user = self.slot.user_name();
-        let sent = Answered { status, content, duration, user: &user, ..Answered::default() };
+        let (user, reason) = (self.slot.user_name(), self.slot.error_reason());
+        let sent =
+            Answered { status, content, duration, user: &user, reason: &reason, ..Answered::default() };
         let answered = match seen {
             Seen::Valid(request, is_https) => {
                 let field = |name| request.field(name).next().unwrap_or_default();

@@ -27,7 +27,7 @@ use crate::http::stream::Stream;
 use crate::http::terms::Terms;
 use crate::journal::ChildLog;
 use crate::outcome::Outcome;
-use crate::refusal::Refusal;
+use crate::refusal::{Cause, Refusal, RequestRefusal};
 use crate::runtime::Runtime;
 use crate::scoreboard::{Phase, Slot};
 use crate::service::{Leftover, Service};
@@ -122,7 +122,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             asked: Cell::new(connection.identity.named_client()),
         }),
     };
-    title.set(&service.name, connection.identity.peer);
+    title.set_client(&service.name, connection.identity.peer);
     let outcome = session.run(date, buffer, title);
     session.stream.limit_unread(session.limits.write_timeout);
     outcome
@@ -206,7 +206,7 @@ impl Session<'_> {
                             self.forget_client();
                             self.refuse(&mut response, failure)
                         }
-                        Unmet::Refused(refusal) => turn_away(&mut response, refusal),
+                        Unmet::Refused(refusal) => self.turn_away(&mut response, refusal),
                     };
                     self.report(Seen::Valid(&request, false), &response, context);
                     return next;
@@ -347,6 +347,8 @@ impl Session<'_> {
             Failure::TimedOut => (408, "the request did not arrive in time"),
             Failure::Refused(status, reason) => (status, reason),
         };
+        let is_late = failure == Failure::TimedOut;
+        self.slot.set_refusal(if is_late { RequestRefusal::Late } else { RequestRefusal::Invalid });
         let phase = self.slot.phase();
         response.close_after();
         let _ = response.error(status, reason); // the outcome is the same if the client does not read it
@@ -369,20 +371,23 @@ impl Session<'_> {
         matches!(self.stream.wait_for_request(now + self.limits.keepalive_timeout), Ok(true))
     }
 
+    /// Answers a request whose client is refused.
+    #[cold]
+    fn turn_away(&self, response: &mut Responder<'_>, refusal: Refusal) -> Next {
+        if refusal.cause == Cause::Undecided {
+            self.slot.set_refusal(RequestRefusal::Undecided); // the supervisor knows the others
+        }
+        response.close_after();
+        let retry_after = refusal.retry_after.map(|seconds| seconds.to_string()).unwrap_or_default();
+        let name = if retry_after.is_empty() { "" } else { "Retry-After" };
+        let _ = response.error_with(refusal.status(), refusal.sentence(), name, &retry_after); // the client may have gone
+        Next::Close { outcome: Outcome::Refused, unread: true }
+    }
+
     fn linger(&self, outcome: Outcome, scratch: &mut [u8]) {
         if outcome == Outcome::Served {
             self.slot.enter(Phase::Closing); // otherwise the record shows the phase of the error
         }
         self.stream.close_lingering(scratch, LINGER_TIME, LINGER_BYTES);
     }
-}
-
-/// Answers a request whose client is refused.
-#[cold]
-fn turn_away(response: &mut Responder<'_>, refusal: Refusal) -> Next {
-    response.close_after();
-    let retry_after = refusal.retry_after.map(|seconds| seconds.to_string()).unwrap_or_default();
-    let name = if retry_after.is_empty() { "" } else { "Retry-After" };
-    let _ = response.error_with(refusal.status(), refusal.sentence(), name, &retry_after); // the client may have gone
-    Next::Close { outcome: Outcome::Refused, unread: true }
 }

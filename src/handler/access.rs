@@ -8,6 +8,7 @@ use super::exchange::Exchange;
 use super::login::LoginLimit;
 use crate::http::failure::Failure;
 use crate::outcome::Outcome;
+use crate::refusal::RequestRefusal;
 use crate::source::AccessList;
 
 /// The conditions of a route that does not answer every client.
@@ -31,6 +32,7 @@ impl Access {
     ) -> Result<Option<Outcome>, Failure> {
         if !self.clients.admits(exchange.client_peer()) {
             let reason = "this address is not allowed here";
+            exchange.slot.set_refusal(RequestRefusal::Denied);
             return exchange.fail(403, reason, Outcome::Refused).map(Some);
         }
         match (&self.auth, limit) {

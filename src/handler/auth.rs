@@ -11,6 +11,7 @@ use super::users::{PASSWORD_MAX, UserFile};
 use crate::http::failure::Failure;
 use crate::http::request::Request;
 use crate::outcome::Outcome;
+use crate::refusal::RequestRefusal;
 use crate::scoreboard::Phase;
 
 /// How long a request waits until its password can be verified.
@@ -29,7 +30,10 @@ pub(crate) struct BasicAuth {
 /// What a user and a password are accepted as.
 enum Verdict {
     Accepted(String),
-    Wrong,
+    /// The name that the client has sent, if it has sent one.
+    UnknownUser(Option<String>),
+    /// The password of this user is another.
+    WrongPassword(String),
     /// Too many passwords are being verified.
     Busy,
 }
@@ -52,7 +56,7 @@ impl BasicAuth {
     ) -> Result<Option<Outcome>, Failure> {
         let Some(credentials) = find_credentials(exchange.request) else {
             // How a client begins: no failure.
-            let reason = "this resource requires a user and a password";
+            let reason = "the request has no credentials";
             exchange.response.error_with(401, reason, "WWW-Authenticate", &self.challenge)?;
             return Ok(Some(Outcome::Served));
         };
@@ -65,22 +69,24 @@ impl BasicAuth {
             Verdict::Accepted(user) => {
                 exchange.login.set(&self.users, credentials, &user);
                 exchange.slot.set_user(user.as_bytes());
+                if !self.users.permits(&user) {
+                    exchange.slot.set_refusal(RequestRefusal::NotRequired);
+                    let reason = "this user has no access to this resource";
+                    let sent = exchange.fail(403, reason, Outcome::Refused);
+                    exchange.slot.set_error(format!("user {user} is not in auth_require").as_bytes());
+                    return sent.map(Some);
+                }
                 exchange.user = Some(user);
                 Ok(None)
             }
-            Verdict::Wrong => {
-                exchange.response.close_after();
-                let reason = "the user or the password is wrong";
-                let sent = exchange.response.error_with(401, reason, "WWW-Authenticate", &self.challenge);
-                // A failure of the client, whether it waits for the response or not.
-                exchange.slot.enter(Phase::Handling);
-                if let Some((claimed, _)) = decode(credentials) {
-                    exchange.slot.set_user(claimed.as_bytes()); // for the access line: see `Slot::read`
-                }
-                sent?;
-                Ok(Some(Outcome::ClientError))
+            Verdict::UnknownUser(claimed) => {
+                self.refuse_login(exchange, RequestRefusal::UnknownUser, claimed.as_deref())
+            }
+            Verdict::WrongPassword(user) => {
+                self.refuse_login(exchange, RequestRefusal::WrongPassword, Some(&user))
             }
             Verdict::Busy => {
+                exchange.slot.set_refusal(RequestRefusal::Logins);
                 exchange.response.close_after();
                 let reason = "too many passwords are being verified";
                 exchange.response.error_with(503, reason, "Retry-After", RETRY_AFTER)?;
@@ -89,18 +95,48 @@ impl BasicAuth {
         }
     }
 
+    /// Answers a login that has failed, for the name that the client has claimed.
+    fn refuse_login<'c>(
+        &'c self,
+        exchange: &mut Exchange<'_, 'c>,
+        refusal: RequestRefusal,
+        claimed: Option<&str>,
+    ) -> Result<Option<Outcome>, Failure> {
+        exchange.response.close_after();
+        let reason = "the user or the password is wrong";
+        let sent = exchange.response.error_with(401, reason, "WWW-Authenticate", &self.challenge);
+        // A failure of the client, whether it waits for the response or not.
+        exchange.slot.enter(Phase::Handling);
+        exchange.slot.set_refusal(refusal);
+        // More than the client reads.
+        let reason = match (refusal, claimed) {
+            (RequestRefusal::WrongPassword, Some(user)) => format!("wrong password of user {user}"),
+            (_, Some(user)) => format!("no user {user}"),
+            (_, None) => "malformed credentials".to_owned(),
+        };
+        exchange.slot.set_error(reason.as_bytes());
+        if let Some(claimed) = claimed {
+            exchange.slot.set_user(claimed.as_bytes()); // for the access line: see `Slot::read`
+        }
+        sent?;
+        Ok(Some(Outcome::ClientError))
+    }
+
     fn verify(&self, exchange: &Exchange<'_, '_>, credentials: &[u8], limit: &LoginLimit) -> Verdict {
-        let Some((name, password)) = decode(credentials) else { return Verdict::Wrong };
-        let Some((hash, is_known)) = self.users.find(&name) else { return Verdict::Wrong };
+        let Some((name, password)) = decode(credentials) else { return Verdict::UnknownUser(None) };
+        let Some((hash, is_known)) = self.users.find(&name) else {
+            return Verdict::UnknownUser(Some(name));
+        };
         let stream = exchange.stream;
         let wait_end = Instant::now() + WAIT_MAX;
         let wait_end = stream.end().map_or(wait_end, |end| end.min(wait_end));
         stream.set_waited();
         let may_wait = || !stream.is_hurried() && !stream.is_gone() && Instant::now() < wait_end;
         let Some(_place) = limit.enter(exchange.client_peer(), may_wait) else { return Verdict::Busy };
-        match hash.verify(&password) && is_known {
-            true => Verdict::Accepted(name),
-            false => Verdict::Wrong,
+        match (hash.verify(&password), is_known) {
+            (true, true) => Verdict::Accepted(name),
+            (false, true) => Verdict::WrongPassword(name),
+            (_, false) => Verdict::UnknownUser(Some(name)),
         }
     }
 }

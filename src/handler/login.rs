@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use super::users::{UserFile, UserFileId};
+use super::users::UserFile;
 use crate::connection::Peer;
 use crate::source::{Prefixes, Source, WiderPrefix};
 use crate::sys;
@@ -36,7 +37,8 @@ pub(crate) struct LastLogin(RefCell<Option<Accepted>>);
 
 #[derive(Debug)]
 struct Accepted {
-    users: UserFileId,
+    /// Of the file of users, whichever route uses it.
+    file: PathBuf,
     credentials: Vec<u8>,
     user: String,
 }
@@ -45,7 +47,7 @@ impl LastLogin {
     /// The user, if these credentials were accepted for these users.
     pub(super) fn find(&self, users: &UserFile, credentials: &[u8]) -> Option<String> {
         let last = self.0.borrow();
-        let last = last.as_ref().filter(|last| last.users.is_of(users))?;
+        let last = last.as_ref().filter(|last| last.file == users.path())?;
         // A proxy may send the requests of several clients on one connection.
         let is_same: bool = last.credentials.as_slice().ct_eq(credentials).into();
         is_same.then(|| last.user.clone())
@@ -53,7 +55,7 @@ impl LastLogin {
 
     pub(super) fn set(&self, users: &UserFile, credentials: &[u8], user: &str) {
         let (credentials, user) = (credentials.to_vec(), user.to_owned());
-        *self.0.borrow_mut() = Some(Accepted { users: users.id(), credentials, user });
+        *self.0.borrow_mut() = Some(Accepted { file: users.path().to_owned(), credentials, user });
     }
 }
 

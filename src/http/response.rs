@@ -140,6 +140,7 @@ impl<'a> Responder<'a> {
     ) -> Result<(), Interrupted> {
         let errors = self.terms.errors;
         let content = errors.content(status, reason);
+        self.stream.record_error(status, reason);
         let mut head = self.head(status);
         head.field("Content-Type", &*content.media_type).no_sniff();
         for (name, value) in content.fields {

@@ -80,6 +80,14 @@ impl<'a> Stream<'a> {
         self.slot.enter(Phase::Writing);
     }
 
+    /// Records why a response is an error, for a status from 400 on.
+    #[cold]
+    pub(super) fn record_error(&self, status: u16, reason: &str) {
+        if status >= 400 {
+            self.slot.set_error(reason.as_bytes());
+        }
+    }
+
     /// Receives what has arrived. `None`: nothing yet. 0 is the end of input.
     pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Interrupted> {
         loop {

@@ -16,6 +16,7 @@ use crate::capacity::SystemLimit;
 use crate::connection::Identity;
 use crate::limits::Rlimit;
 use crate::outcome::{Outcome, TerminatedBy};
+use crate::refusal::RequestRefusal;
 use crate::scoreboard::{ProgramEnd, Snapshot};
 use crate::source::Source;
 use crate::sys::{Exit, Usage};
@@ -92,19 +93,11 @@ impl Record<'_> {
         }
     }
 
-    /// Why a child has refused a request.
-    fn find_reason(&self, outcome: Option<Outcome>) -> Option<&'static str> {
-        match (outcome, self.snapshot.status) {
-            (Some(Outcome::Refused), Some(503)) => Some("logins"),
-            (Some(Outcome::Refused), _) => Some("denied"),
-            _ => None,
-        }
-    }
-
-    fn reason(&self, outcome: Option<Outcome>) -> Option<&'static str> {
+    /// Why the connection, or its last request, was refused.
+    fn reason(&self) -> Option<&'static str> {
         let refused = self.refusal.as_ref().map(|refusal| refusal.word);
         let header = self.snapshot.header_error.map(|_| "proxy_protocol");
-        refused.or(header).or_else(|| self.find_reason(outcome))
+        refused.or(header).or_else(|| self.snapshot.refusal.map(RequestRefusal::word))
     }
 
     fn to_entry(&self, outcome: Option<Outcome>, kind: Kind, level: Level) -> Entry {
@@ -137,7 +130,8 @@ impl Record<'_> {
             .field("LSBAWS_SYSTEM_USEC", usage.system.as_micros())
             .field("LSBAWS_MAXRSS_KIB", usage.max_rss_kib)
             .field("LSBAWS_MINOR_FAULTS", usage.minor_faults)
-            .optional_text("LSBAWS_REASON", self.reason(outcome))
+            .optional_text("LSBAWS_REASON", self.reason())
+            .optional_text("LSBAWS_ERROR", snapshot.error.as_ref())
             .optional("LSBAWS_SOURCE", self.refusal.as_ref().and_then(|refusal| refusal.source))
             .snapshot(snapshot, self.is_program)
             .optional_text("LSBAWS_PROGRAM_END", snapshot.program.map(describe_program))
@@ -188,11 +182,11 @@ impl fmt::Display for Sentence<'_> {
 impl Sentence<'_> {
     fn write_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { snapshot, limit, terminated_by, has_orphans, .. } = self.record;
-        if let Some(RefusalNote { sentence, .. }) = &self.record.refusal {
-            write!(f, " ({sentence})")?;
-        }
-        if let Some(error) = snapshot.header_error {
-            write!(f, " ({error})")?;
+        match (&self.record.refusal, snapshot.header_error, &snapshot.error) {
+            (Some(RefusalNote { sentence, .. }), ..) => write!(f, " ({sentence})")?,
+            (_, Some(error), _) => write!(f, " ({error})")?,
+            (_, _, Some(error)) => write!(f, " ({error})")?,
+            (None, None, None) => {}
         }
         f.write_str(if snapshot.is_client_gone { " (the client has gone)" } else { "" })?;
         if let Some(end) = snapshot.program.filter(|&end| end != ProgramEnd::Exited(0)) {

@@ -9,7 +9,7 @@ mod slot;
 
 use std::fmt;
 
-use crate::refusal::HeaderError;
+use crate::refusal::{HeaderError, RequestRefusal};
 
 pub(crate) use board::Scoreboard;
 pub(crate) use slot::{Slot, describe_target};
@@ -117,6 +117,10 @@ pub(crate) struct Snapshot {
     pub(crate) target: Option<String>,
     /// The user whose credentials were accepted for it.
     pub(crate) user: Option<String>,
+    /// Why lsbaws has answered it with an error.
+    pub(crate) error: Option<String>,
+    /// Why the child has refused it.
+    pub(crate) refusal: Option<RequestRefusal>,
     /// Messages of the child that its log did not accept.
     pub(crate) lost_messages: u64,
     /// Access lines that the child could not send.

@@ -9,13 +9,14 @@ use nix::unistd::Pid;
 
 use super::{Phase, ProgramEnd, Snapshot};
 use crate::escape::escape_ascii;
-use crate::refusal::HeaderError;
+use crate::refusal::{HeaderError, RequestRefusal};
 use crate::sys::{self, PAGE};
 
-/// Bytes of a method, a target and a user that a slot has room for.
+/// Bytes of a method, a target, a user and the reason of an error that a slot has room for.
 const METHOD_MAX: usize = 16;
 const TARGET_MAX: usize = 256;
 const USER_MAX: usize = 64;
+const ERROR_MAX: usize = 128;
 
 /// More messages than a child can lose in its life: a slot may hold anything.
 const LOST_MESSAGES_MAX: u64 = 1 << 20;
@@ -47,6 +48,9 @@ enum Number {
     MethodLength,
     TargetLength,
     UserLength,
+    ErrorLength,
+    /// Why the child has refused the request.
+    Refusal,
     /// Messages of the child that its log did not accept.
     LostMessages,
     /// Access lines that the child could not send.
@@ -164,23 +168,35 @@ impl Slot {
     /// The record of a request must not show anything of an earlier one.
     fn forget_request(self) {
         use Number::*;
-        for number in [Status, Program, Route, MethodLength, TargetLength, UserLength] {
+        for number in [Status, Program, Route, MethodLength, TargetLength, UserLength, ErrorLength, Refusal] {
             self.store(number, 0);
         }
     }
 
     /// See [`Self::set_user`]: up to 64 bytes. Empty: none.
     pub(crate) fn user_name(self) -> Vec<u8> {
-        let mut bytes: Vec<u8> =
-            self.user().iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
-        bytes.truncate(usize::try_from(self.load(Number::UserLength)).unwrap_or(usize::MAX));
-        bytes
+        load_bytes(self.user(), self.load(Number::UserLength))
+    }
+
+    /// See [`Self::set_error`]: up to 128 bytes. Empty: none.
+    pub(crate) fn error_reason(self) -> Vec<u8> {
+        load_bytes(self.error(), self.load(Number::ErrorLength))
     }
 
     /// The user whose credentials were accepted for the request, or the name of those that were not: with the status 401. A
     /// long name is cut.
     pub(crate) fn set_user(self, user: &[u8]) {
         self.store(Number::UserLength, self.store_text(self.user(), user));
+    }
+
+    /// The reason for the status of an error response that lsbaws itself makes. A long one is cut.
+    pub(crate) fn set_error(self, reason: &[u8]) {
+        self.store(Number::ErrorLength, self.store_text(self.error(), reason));
+    }
+
+    /// The child refuses the request.
+    pub(crate) fn set_refusal(self, refusal: RequestRefusal) {
+        self.store(Number::Refusal, refusal.to_number());
     }
 
     pub(crate) fn set_program(self, end: ProgramEnd) {
@@ -290,6 +306,8 @@ impl Slot {
             // With 401, it is a name that the client has claimed.
             user: load_text(self.user(), self.load(Number::UserLength))
                 .filter(|_| self.status() != Some(401)),
+            error: load_text(self.error(), self.load(Number::ErrorLength)),
+            refusal: RequestRefusal::from_number(self.load(Number::Refusal)),
             lost_messages: self.load(Number::LostMessages).min(LOST_MESSAGES_MAX),
             lost_lines: self.load(Number::LostLines).min(LOST_MESSAGES_MAX),
             has_orphans: self.load(Number::Orphans) != 0,
@@ -311,6 +329,11 @@ impl Slot {
         &self.words[start..start + USER_MAX / 8]
     }
 
+    fn error(self) -> &'static [AtomicU64] {
+        let start = TEXT + (METHOD_MAX + TARGET_MAX + USER_MAX) / 8;
+        &self.words[start..start + ERROR_MAX / 8]
+    }
+
     /// Stores what there is room for. Returns the whole length.
     fn store_text(self, words: &[AtomicU64], text: &[u8]) -> u64 {
         for (word, bytes) in words.iter().zip(text.chunks(8)) {
@@ -329,11 +352,16 @@ impl Slot {
     }
 }
 
+fn load_bytes(words: &[AtomicU64], length: u64) -> Vec<u8> {
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+    bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+    bytes
+}
+
 /// Text of a slot as a record shows it.
 fn load_text(words: &[AtomicU64], length: u64) -> Option<String> {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    (length > 0).then(|| describe(&bytes[..length.min(bytes.len())], length > bytes.len()))
+    let bytes = load_bytes(words, length);
+    (length > 0).then(|| describe(&bytes, length > bytes.len() as u64))
 }
 
 fn describe(text: &[u8], is_cut: bool) -> String {
@@ -346,49 +374,4 @@ pub(crate) fn describe_target(target: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scoreboard::Scoreboard;
-
-    #[test]
-    fn a_slot_is_cleared_when_it_is_taken_again() {
-        let mut scoreboard = Scoreboard::new(1).unwrap();
-        let slot = scoreboard.take().unwrap();
-        assert!(scoreboard.is_full() && scoreboard.take().is_none());
-        slot.set_request(b"GET", b"/a\n\xff\\\"b");
-        slot.set_route(2);
-        slot.set_status(200);
-        slot.add_bytes_in(7);
-        slot.set_orphans();
-        slot.set_client_gone();
-        slot.set_header_error(HeaderError::Late);
-        slot.enter(Phase::Writing);
-        let snapshot = slot.read();
-        assert_eq!(snapshot.method.as_deref(), Some("GET"));
-        assert_eq!(snapshot.target.as_deref(), Some("/a\\x0a\\xff\\x5c\\x22b"));
-        assert_eq!(
-            (snapshot.phase, snapshot.status, snapshot.route, snapshot.bytes_in),
-            (Phase::Writing, Some(200), Some(2), 7)
-        );
-        assert!(snapshot.has_orphans && snapshot.is_client_gone);
-        assert_eq!(snapshot.header_error, Some(HeaderError::Late));
-        scoreboard.give_back(slot);
-        let snapshot = scoreboard.take().unwrap().read();
-        assert!(!snapshot.is_client_gone && snapshot.header_error.is_none());
-        assert_eq!(
-            (snapshot.phase, snapshot.requests, snapshot.method, snapshot.status, snapshot.has_orphans),
-            (Phase::Starting, 0, None, None, false)
-        );
-    }
-
-    #[test]
-    fn long_requests_are_cut() {
-        let mut scoreboard = Scoreboard::new(2).unwrap();
-        let slot = scoreboard.take().unwrap();
-        slot.set_request(&[b'M'; 40], &[b'/'; 5000]);
-        let snapshot = slot.read();
-        assert_eq!(snapshot.method.map(|m| m.len()), Some(METHOD_MAX + 3));
-        assert_eq!(snapshot.target, Some(describe_target(&[b'/'; 5000])));
-        assert_eq!(snapshot.target.map(|t| t.len()), Some(TARGET_MAX + 3));
-    }
-}
+mod tests;

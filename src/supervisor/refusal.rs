@@ -168,7 +168,7 @@ impl Refusals {
             access_log.write(
                 &connection.identity,
                 &service.name,
-                &Answered { status, content, ..Answered::default() },
+                &Answered { status, content, reason: why.as_bytes(), ..Answered::default() },
             );
         }
         if !answer.is_empty() {

@@ -84,8 +84,41 @@ fn users_of_the_file_are_answered() {
 fn only_required_users_are_answered() {
     let (_folder, users) = make_users(&format!("{ALICE_LINE}{BOB_LINE}"));
     let server = serve(&route("/", &users, "auth_require = ['bob']"));
-    assert_eq!(status(&get(&server, "/", ALICE)), "401");
-    assert_eq!(status(&get(&server, "/", BOB)), "200");
+    // With another password, alice is a client that guesses.
+    for (credentials, expected) in [
+        (ALICE, ["403", "refused", "auth_require", "user alice is not in auth_require", "alice"]),
+        ("YWxpY2U6Z2VoZWlt", ["401", "client-error", "wrong_password", "wrong password of user alice", ""]),
+        (BOB, ["200", "served", "", "", "bob"]),
+    ] {
+        assert_eq!(status(&get(&server, "/", credentials)), expected[0]);
+        let record = server.record();
+        let fields = ["status", "outcome", "reason", "error", "user"].map(|name| record.get(name).to_owned());
+        assert_eq!(fields, expected);
+    }
+    // A user that another route of the connection accepts is none of this one.
+    let others = route("/all", &users, "").split_once('\n').unwrap().1.to_owned();
+    let config = format!("{}[[service.web.route]]\n{others}", route("/", &users, "auth_require = ['bob']"));
+    let server = serve(&config);
+    let kept = |path| request("GET", path, ALICE).replace("Connection: close\r\n", "");
+    let answers = ask(server.connect(), &format!("{}{}", kept("/all"), kept("/")));
+    assert!(answers.contains("HTTP/1.1 200 ") && answers.contains("HTTP/1.1 403 "), "{answers}");
+}
+
+#[test]
+fn record_says_why_a_login_failed() {
+    let (_folder, users) = make_users(ALICE_LINE);
+    let server = serve(&route("/", &users, ""));
+    for (credentials, reason, error) in [
+        ("", "", "the request has no credentials"),
+        (MALLORY, "unknown_user", "no user mallory"),
+        ("YWxpY2U6Z2VoZWlt", "wrong_password", "wrong password of user alice"),
+        ("%%%", "unknown_user", "malformed credentials"),
+    ] {
+        assert_eq!(status(&get(&server, "/", credentials)), "401");
+        let record = server.record();
+        assert_eq!((record.get("reason"), record.get("error")), (reason, error));
+        assert!(record.line.contains(&format!(" ({error}), after ")), "{}", record.line);
+    }
 }
 
 #[test]

@@ -65,6 +65,7 @@ mod process;
 mod proxies;
 mod proxy_protocol;
 mod real;
+mod reasons;
 mod reload;
 mod rlimits;
 mod route_access;

@@ -64,34 +64,15 @@ impl UserList {
         let (text, stamp) = read_text(path)?;
         Ok(Self { entries: parse(&text, path)?, stamp })
     }
-
-    fn retain(&mut self, required: &[String]) {
-        if !required.is_empty() {
-            self.entries.retain(|entry| required.contains(&entry.name));
-        }
-    }
 }
 
 /// A file, and the users that were read from it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct UserFile {
     path: PathBuf,
-    /// The only users that count; empty for all.
+    /// The only users that may use the route; empty for all.
     required: Vec<String>,
     list: RwLock<UserList>,
-}
-
-/// Which users a file has, whichever route uses it.
-#[derive(Debug)]
-pub(super) struct UserFileId {
-    path: PathBuf,
-    required: Vec<String>,
-}
-
-impl UserFileId {
-    pub(super) fn is_of(&self, file: &UserFile) -> bool {
-        self.path == file.path && self.required == file.required
-    }
 }
 
 impl UserFile {
@@ -100,12 +81,11 @@ impl UserFile {
     /// # Errors
     /// A sentence with the path, the line and the remedy.
     pub(crate) fn read(path: PathBuf, required: Vec<String>) -> Result<Self, String> {
-        let mut list = UserList::read(&path)?;
+        let list = UserList::read(&path)?;
         let is_missing = |name: &&String| list.entries.iter().all(|entry| entry.name != **name);
         if let Some(missing) = required.iter().find(is_missing) {
             return Err(format!("{}: no user {missing:?}", path.display()));
         }
-        list.retain(&required);
         Ok(Self { path, required, list: RwLock::new(list) })
     }
 
@@ -130,12 +110,12 @@ impl UserFile {
         list.stamp = change;
         if let Some(new) = new {
             list.clone_from(new);
-            list.retain(&self.required);
         }
     }
 
-    pub(super) fn id(&self) -> UserFileId {
-        UserFileId { path: self.path.clone(), required: self.required.clone() }
+    /// Whether a user of the file may use the route.
+    pub(super) fn permits(&self, name: &str) -> bool {
+        self.required.is_empty() || self.required.iter().any(|required| required == name)
     }
 
     /// The hash to verify the password of a user by, and whether it is that of the user. For an unknown name it is that of

@@ -25,6 +25,22 @@ pub(crate) fn escape_for_json(bytes: &[u8]) -> String {
     escape(bytes, |c| is_printable(c) && c != '\\')
 }
 
+/// Leaves out the numbers that Rust adds to the words of an error of the system, such as ` (os error 2)`.
+pub(crate) fn remove_error_numbers(mut text: String) -> String {
+    const START: &str = " (os error ";
+    let mut from = 0;
+    while let Some(at) = text[from..].find(START) {
+        let start = from + at;
+        let rest = text[start + START.len()..].trim_start_matches(|c: char| c.is_ascii_digit());
+        from = start;
+        match rest.strip_prefix(')').map(str::len) {
+            Some(left) => text.replace_range(start..text.len() - left, ""),
+            None => from += START.len(),
+        }
+    }
+    text
+}
+
 fn escape(bytes: &[u8], may_stay: impl Fn(char) -> bool) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -77,5 +93,15 @@ mod tests {
     fn journal_keeps_quotes_and_backslashes() {
         assert_eq!(escape_for_json(b"\"a\\xff\xff\t"), "\"a\\x5cxff\\xff\\x09");
         assert_eq!(escape_for_journal(b"\"a\\b\"\t\x1b[0m"), "\"a\\b\"\t\\x1b[0m");
+    }
+
+    #[test]
+    fn words_of_errors_stay_without_their_numbers() {
+        let error = std::io::Error::from_raw_os_error(libc::ENOENT);
+        let shown = remove_error_numbers(format!("a: {error}; b: {error}"));
+        assert_eq!(shown, "a: No such file or directory; b: No such file or directory");
+        for text in ["", " (os error ", " (os error x)", " (os error 2"] {
+            assert_eq!(remove_error_numbers(text.to_owned()), text);
+        }
     }
 }

@@ -24,7 +24,7 @@ use super::stderr::Stderr;
 use crate::capacity::Watch;
 use crate::confine::Confinement;
 use crate::connection::Identity;
-use crate::escape::{escape_ascii, escape_for_line};
+use crate::escape::{escape_ascii, escape_for_line, remove_error_numbers};
 use crate::interpreter;
 use crate::scoreboard::{Slot, describe_target};
 use crate::sys;
@@ -94,7 +94,7 @@ impl<'a> ChildLog<'a> {
         let limit = Watch::default().find_reached(error);
         let is_denied = error.raw_os_error() == Some(libc::EACCES);
         let denied = is_denied.then(|| confinement.find_not_executable(program)).flatten();
-        let mut error = error.to_string();
+        let mut error = remove_error_numbers(error.to_string());
         if error.starts_with("No such file")
             && let Some((interpreter, has_return)) = read_interpreter(program)
         {
@@ -139,7 +139,7 @@ impl<'a> ChildLog<'a> {
 
     /// A system call for the connection failed, for example to read a file.
     pub(crate) fn log_system_error(&self, target: Option<&str>, what: &str, error: &io::Error) {
-        let error = error.to_string();
+        let error = remove_error_numbers(error.to_string());
         let entry = self.error(SYSTEM_ERROR, format_args!("unable to {what}: "), &error);
         self.write(
             entry

@@ -7,7 +7,7 @@ use super::line::LineStyle;
 use super::settings::Level;
 use crate::capacity::SystemLimit;
 use crate::connection::Identity;
-use crate::escape::{escape_char, escape_for_journal, escape_for_line, is_printable};
+use crate::escape::{escape_char, escape_for_journal, escape_for_line, is_printable, remove_error_numbers};
 use crate::scoreboard::Snapshot;
 
 /// What `journalctl -t` filters by.
@@ -48,7 +48,8 @@ impl Entry {
     /// An entry without a MESSAGE_ID.
     pub(super) fn without_id(level: Level, message: impl Display) -> Self {
         let (values, fields) = (String::with_capacity(512), Vec::with_capacity(32));
-        let (message, quote, details) = (message.to_string(), Vec::new(), String::new());
+        let message = remove_error_numbers(message.to_string());
+        let (quote, details) = (Vec::new(), String::new());
         Self { level, message, quote, details, fields, values, is_whole: false }
     }
 
@@ -96,7 +97,11 @@ impl Entry {
     }
 
     fn add(mut self, name: &'static str, value: impl Display, is_text: bool) -> Self {
-        let _ = write!(self.values, "{value}"); // into a String: never fails
+        // Into a String: never fails.
+        let _ = match name {
+            "LSBAWS_ERROR" => self.values.write_str(&remove_error_numbers(value.to_string())),
+            _ => write!(self.values, "{value}"),
+        };
         self.fields.push(Field { name, end: self.values.len(), is_text });
         self
     }

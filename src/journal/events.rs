@@ -25,8 +25,9 @@ pub(crate) fn log_ready(listeners: &str) {
 }
 
 /// The same for what the command line names to serve, at these URLs. All of them matter to the user of a terminal.
-pub(crate) fn log_serving(subject: &str, urls: &[String]) {
-    let message = format_args!("serving {subject} on {}", urls.join(", "));
+pub(crate) fn log_serving(subject: &str, urls: &[String], note: Option<&str>) {
+    let note = note.map_or_else(String::new, |note| format!(" ({note})"));
+    let message = format_args!("serving {subject} on {}{note}", urls.join(", "));
     log(Entry::new(Level::Info, READY, message).whole());
 }
 

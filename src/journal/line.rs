@@ -10,11 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Level;
 
-/// The width of a terminal that does not say its own, and the least that is believed.
+/// The width of a terminal that reports none, and the least width that is used.
 const COLUMNS: usize = 80;
 const COLUMNS_MIN: usize = 20;
 /// What is left of a message on a terminal that is narrower than its time and label.
 const MESSAGE_MIN: usize = 10;
+/// What is left of a request: its method, and the beginning of its target.
+const REQUEST_MIN: usize = 9;
+/// Stands for what is left out.
+const MARK: &str = "...";
 
 /// What reads standard error, and so how lines look. Children have it from the supervisor, since fork servers have no
 /// environment to find it by.
@@ -161,19 +165,43 @@ fn width_of(c: char) -> usize {
     if c < '\u{1100}' { 1 } else { 2 }
 }
 
-/// Leaves out the middle of a text that is too wide: of a record, something before the status and the outcome.
+/// Leaves out the middle of a text that is too wide. Of a record, the beginning of the request stays, and of what follows it
+/// as many parts as fit: the status first.
 fn shorten(text: &str, columns: usize) -> String {
-    const MARK: &str = "...";
     if width(text) <= columns {
         return text.to_owned();
     }
     let room = columns - MARK.len();
-    let tail = match text.rfind(" -> ") {
-        Some(at) => take(text[at..].chars(), room.saturating_sub(MESSAGE_MIN)),
-        None => take(text.chars().rev(), room / 2).chars().rev().collect(),
+    let Some(at) = text.rfind(" -> ") else {
+        let tail: String = take(text.chars().rev(), room / 2).chars().rev().collect();
+        return format!("{}{MARK}{tail}", take(text.chars(), room - width(&tail)));
     };
-    let head = take(text.chars(), room - width(&tail));
-    format!("{head}{MARK}{tail}")
+    let (head, tail) = text.split_at(at);
+    let (client, request) = head.split_at(head.find(": ").map_or(0, |at| at + 2));
+    let needed = width(request).min(REQUEST_MIN);
+    let tail = take_parts(tail, room.saturating_sub(width(client) + needed));
+    match room.checked_sub(width(client) + width(tail)) {
+        Some(left) if left >= needed => format!("{client}{}{MARK}{tail}", take(request.chars(), left)),
+        // The client has a long address.
+        _ => {
+            let tail = take_parts(tail, room.saturating_sub(needed));
+            format!("{MARK}{}{tail}", take(request.chars(), room.saturating_sub(width(tail))))
+        }
+    }
+}
+
+/// The parts of a sentence, which end at a comma or before a parenthesis, that fit: at least the first one.
+fn take_parts(text: &str, columns: usize) -> &str {
+    let ends =
+        text.match_indices([',', '(']).map(|(at, end)| if end == "(" { at.saturating_sub(1) } else { at });
+    let (mut end, mut is_first) = (0, true);
+    for at in ends.chain([text.len()]) {
+        if !is_first && width(&text[..at]) > columns {
+            break;
+        }
+        (end, is_first) = (at, false);
+    }
+    &text[..end]
 }
 
 /// The first characters that fit.
@@ -241,7 +269,11 @@ mod tests {
         let text = format!("a: GET /{} -> 200, served", "x".repeat(99));
         assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xxxx... -> 200, served\n");
         let text = format!("a: GET /{} -> 400, client error while reading", "x".repeat(99));
-        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xx... -> 400, client e\n");
+        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xxxxxxxxxx... -> 400\n");
+        let text = "127.0.0.1:51620: GET /nope?q=1 -> 404, served, after 8.080 ms";
+        assert_eq!(short(Level::Info, text, false, false), "01:01:01Z ...GET /nope?q=1 -> 404, served\n");
+        let text = format!("[2001:db8::1]:51620: GET /{} -> 404", "x".repeat(40));
+        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z ...GET /xxxxxxxxxxxxxxx -> 404\n");
         // Each of these is two columns wide.
         let line = short(Level::Warn, &"\u{6f22}".repeat(40), false, false);
         assert_eq!(

@@ -12,6 +12,7 @@ use super::line::{LineStyle, count_columns, wrap};
 use super::settings::Level;
 use super::socket::JournalSocket;
 use super::style::style;
+use crate::escape::remove_error_numbers;
 use crate::sys;
 
 /// How long [`report_failure`] waits for the journal.
@@ -20,7 +21,7 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Writes these sentences, one a line, to standard error. `is_daemon`: they are read among lines of the log.
 pub(crate) fn print_failure(sentences: &str, is_daemon: bool) {
     let (style, mut out) = (style(), String::new());
-    for sentence in sentences.lines() {
+    for sentence in remove_error_numbers(sentences.to_owned()).lines() {
         let line = format!("{IDENTIFIER}: {sentence}");
         let _ = match style {
             LineStyle::Journal => writeln!(out, "<{}>{line}", Level::Error.priority()),

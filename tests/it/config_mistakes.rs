@@ -128,7 +128,7 @@ fn every_error_names_file_line_key_and_what_was_expected() {
         ),
         (
             "[service.web]\nprotocol = 'exec'\ncommand = '/bin/cat -n'\n",
-            "No such file or directory (os error 2); write a program and its arguments as a list: [",
+            "No such file or directory; write a program and its arguments as a list: [",
         ),
         (
             "[[service.web.route]]\nhandler = 'files'\nroot = '/'\nprecompressed = true\nheaders = { vary = 'Cookie' }\n",

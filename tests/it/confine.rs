@@ -209,16 +209,13 @@ fn denied_interpreter_is_named_with_its_key() {
     let server = serve(&route);
     assert!(server.get("/script").starts_with("HTTP/1.1 403 "));
     let line = server.wait_line("unable to run ");
-    assert!(
-        line.contains(&format!("{}: Permission denied (os error 13){cause}", script.display())),
-        "{line}"
-    );
+    assert!(line.contains(&format!("{}: Permission denied{cause}", script.display())), "{line}");
     // Its mode is another cause.
     let plain = cgi.join("plain");
     fs::write(&plain, "#!/bin/sh\n").unwrap();
     server.get("/plain");
     let line = server.wait_line("unable to run ");
-    assert!(line.contains(&format!("{}: Permission denied (os error 13)", plain.display())), "{line}");
+    assert!(line.contains(&format!("{}: Permission denied", plain.display())), "{line}");
     assert!(!line.contains("confine"), "{line}");
     drop(server);
     let server = serve(&format!("[service.web.confine]\nexecute = '{}'\n{route}", venv.display()));

@@ -34,7 +34,7 @@ lsbaws check
 (! grep --quiet text/x-lsbaws-probe /usr/bin/lsbaws)
 runuser -u lsbaws -- lsbaws check
 (! runuser -u nobody -- lsbaws check 2>/tmp/message)
-[[ $(cat /tmp/message) == "lsbaws: /etc/lsbaws.toml: unable to read: Permission denied (os error 13); as installed, only root"* ]]
+[[ $(cat /tmp/message) == "lsbaws: /etc/lsbaws.toml: unable to read: Permission denied; as installed, only root"* ]]
 [[ $(lsbaws --version) == "lsbaws $(dpkg-query --show --showformat '${Version}' lsbaws | sed 's/-[^-]*$//')" ]]
 
 # All entries of the catalog are compiled into that of the journal.

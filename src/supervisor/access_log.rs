@@ -44,6 +44,8 @@ pub(crate) struct AccessLog {
     restart_at: Option<Instant>,
     /// The file is to be opened once more, after the writer that opens it now.
     reopens: bool,
+    /// The daemon has started: a failure is logged, and does not end it.
+    is_serving: bool,
     /// Why the file could not be opened at the start.
     failure: Option<String>,
     /// The last error that was logged, and until when it is not logged again.
@@ -126,6 +128,11 @@ impl AccessLog {
                 self.restart_at = Some(now + RESTART);
             }
         }
+    }
+
+    /// The daemon serves from now on, whether the file is open or not.
+    pub(crate) fn begin(&mut self) {
+        self.is_serving = true;
     }
 
     /// Whether the file is being opened.
@@ -228,8 +235,10 @@ impl AccessLog {
                 let error = io::Error::from_raw_os_error(errno);
                 let sentence = access::describe_failure(&self.writers[index].path, &error);
                 self.writers[index].retire();
-                self.log_error(&sentence, now);
-                self.failure.get_or_insert(sentence);
+                match self.is_serving {
+                    true => self.log_error(&sentence, now),
+                    false => self.failure = Some(sentence),
+                }
                 self.restart_at = Some(now + RESTART);
             }
             WriterReport::Lost { lines, errno } => {

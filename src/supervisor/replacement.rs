@@ -113,6 +113,7 @@ impl Connections {
                 "serving without access lines until their file is open: its disk does not answer",
             );
         }
+        self.access_log.begin();
         Ok(())
     }
 

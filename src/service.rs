@@ -173,7 +173,7 @@ impl Service {
     }
 
     /// The files of users of its routes.
-    fn user_files(&self) -> impl Iterator<Item = &UserFile> {
+    pub(crate) fn user_files(&self) -> impl Iterator<Item = &UserFile> {
         let routes = self.site().into_iter().flat_map(Site::routes);
         routes.filter_map(|route| Some(&route.access.as_ref()?.auth.as_ref()?.users))
     }

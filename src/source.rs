@@ -32,13 +32,13 @@ pub(crate) struct WiderPrefix {
 /// A source, or a wider network around it, and the factor of its limits.
 pub(crate) type Counted = (Source, u32);
 
-/// How the client of a connection is known. What a proxy says, or a child invents, must harm no client whose address the
-/// kernel knows: the two are counted apart.
+/// How the address of a client is known. An address that a proxy reports, or a child makes up, must harm no client whose
+/// address the kernel knows: the two are counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
     /// The kernel knows it: it is the peer.
     ByKernel,
-    /// A child has reported it, by the words of a trusted proxy.
+    /// A child has reported it, as a trusted proxy has named it.
     ByProxy,
 }
 
@@ -119,6 +119,11 @@ pub(crate) enum Network {
 }
 
 impl Network {
+    /// It has more addresses than the largest networks of one owner, such as 10.0.0.0/8.
+    pub(crate) fn is_wide(&self) -> bool {
+        matches!(self, Self::Inet(network) if network.prefix_len() < 8)
+    }
+
     /// How specific the entry is for that peer, such as the length of its prefix. `None`: it does not match.
     fn specificity(&self, peer: &Peer) -> Option<u8> {
         match (self, peer) {

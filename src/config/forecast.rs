@@ -1,7 +1,7 @@
 //! Compares the settings with the limits of the system, and warns of limits that are too low.
 
 use super::outputs::find_missing;
-use super::published::{find_public_status, find_published};
+use super::published::{find_open_users, find_public_status, find_published, find_wide_proxies};
 use crate::access::{self, Target};
 use crate::capacity::{System, SystemLimit, Unit, Warning};
 use crate::handler::Handler;
@@ -135,8 +135,10 @@ pub(crate) fn find_warnings(settings: &Settings, children: usize) -> Vec<Warning
         }
         if let Protocol::Http(site) = &service.protocol {
             let shown = find_published(&service.name, site).into_iter();
-            warnings.extend(shown.chain(find_public_status(service, site)).map(warn));
+            let users = find_open_users(service);
+            warnings.extend(shown.chain(find_public_status(service, site)).chain(users).map(warn));
         }
+        warnings.extend(find_wide_proxies(service).into_iter().map(warn));
         let is_http = matches!(service.protocol, Protocol::Http(_));
         if settings.process.model == Model::Iterative && is_http && !service.rlimits.is_empty() {
             let first = service.rlimits.name_first();

@@ -3,14 +3,32 @@
 use std::fs;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, geteuid};
+
+use super::account::Accounts;
+
 /// Directories that `ProtectHome=` hides (systemd.exec(5)).
 pub(super) const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 /// Directories in place of which `PrivateTmp=` mounts new ones.
 pub(super) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 
-/// The end of an error about a path that does not work: the setting of the unit that hides it, or nothing.
+/// The end of an error about a path that does not work: the setting of the unit that hides it, the folder that this user may not
+/// enter, or nothing.
 pub(super) fn describe_hidden(path: &Path) -> String {
-    find_hiding(path, &fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()).unwrap_or_default()
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    find_hiding(path, &mounts).or_else(|| find_closed(path)).unwrap_or_default()
+}
+
+fn find_closed(path: &Path) -> Option<String> {
+    let is_closed = |folder: &&Path| access(*folder, AccessFlags::X_OK) == Err(Errno::EACCES);
+    let closed = path.ancestors().filter(is_closed).last()?;
+    if fs::metadata(closed).is_ok_and(|metadata| !metadata.is_dir()) {
+        return None;
+    }
+    let (uid, accounts) = (geteuid().as_raw(), Accounts::read());
+    let user = accounts.find_name(uid).map_or_else(|| uid.to_string(), str::to_owned);
+    Some(format!("; the user {user} may not enter {}", closed.display()))
 }
 
 /// `mounts`: /proc/self/mountinfo (proc_pid_mountinfo(5)).

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::document::{Layer, continue_lists, read_document, read_pair, reject_key};
+use super::provenance::ConfigFiles;
 use super::subject::Subject;
 use crate::escape::escape_for_journal;
 
@@ -29,6 +30,8 @@ const DEPTH_MAX: usize = 8;
 pub(crate) struct Overrides {
     /// The file to read instead of [`DEFAULT_FILE`]; then it must exist.
     pub(crate) file: Option<PathBuf>,
+    /// [`FILE_VARIABLE`] names it.
+    pub(crate) is_variable: bool,
     /// What to serve. Then [`DEFAULT_FILE`] and its drop-ins are not read.
     pub(crate) subject: Option<Subject>,
     /// `KEY=VALUE` pairs, on top of everything.
@@ -39,15 +42,18 @@ pub(crate) struct Overrides {
 pub(super) fn read_layers(
     overrides: &Overrides,
     environment: impl Iterator<Item = (OsString, OsString)>,
-) -> Vec<Layer> {
-    let mut layers = Vec::new();
+) -> (Vec<Layer>, ConfigFiles) {
+    let (mut layers, mut files) = (Vec::new(), ConfigFiles::default());
     if let Some(subject) = &overrides.subject {
         subject.push_user(geteuid().is_root(), &mut layers);
     }
     match (&overrides.file, &overrides.subject) {
-        (Some(file), _) => read_files(file, true, &mut layers),
+        (Some(file), _) => {
+            let hint = if overrides.is_variable { "; LSBAWS_CONFIG names it" } else { "" };
+            read_files(file, Some(hint), &mut layers, &mut files);
+        }
         // The default file may be missing: the daemon works without any.
-        (None, None) => read_files(Path::new(DEFAULT_FILE), false, &mut layers),
+        (None, None) => read_files(Path::new(DEFAULT_FILE), None, &mut layers, &mut files),
         (None, Some(_)) => {}
     }
     continue_lists(&mut layers);
@@ -56,29 +62,33 @@ pub(super) fn read_layers(
         subject.push_keys(&mut layers);
     }
     read_pairs(&overrides.set, &mut layers);
-    layers
+    (layers, files)
 }
 
-/// A file and its drop-ins.
-fn read_files(file: &Path, must_exist: bool, layers: &mut Vec<Layer>) {
+/// A file and its drop-ins. `hint`: the end of the error if the file is missing; None: it may be.
+fn read_files(file: &Path, hint: Option<&str>, layers: &mut Vec<Layer>, files: &mut ConfigFiles) {
     let number = layers.len();
     match read_file(file) {
-        Ok(text) => layers.push(read_document(&text, &show_path(file), number)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {}
-        Err(error) => layers.push(fail(file, &error, number)),
+        Ok(text) => {
+            layers.push(read_document(&text, &show_path(file), number));
+            files.read.push(show_path(file));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && hint.is_none() => {}
+        Err(error) => layers.push(fail(file, &error, hint.unwrap_or_default(), number)),
     }
     let folder = file.with_extension("d");
-    match list_drop_ins(&folder) {
-        Ok(files) => {
-            for file in files {
+    match list_drop_ins(&folder, files) {
+        Ok(drop_ins) => {
+            for file in drop_ins {
                 let number = layers.len();
                 layers.push(match read_file(&file) {
                     Ok(text) => read_document(&text, &show_path(&file), number),
-                    Err(error) => fail(&file, &error, number),
+                    Err(error) => fail(&file, &error, "", number),
                 });
+                files.read.push(show_path(&file));
             }
         }
-        Err(error) => layers.push(fail(&folder, &error, layers.len())),
+        Err(error) => layers.push(fail(&folder, &error, "", layers.len())),
     }
 }
 
@@ -86,10 +96,10 @@ fn show_path(path: &Path) -> String {
     escape_for_journal(path.as_os_str().as_encoded_bytes())
 }
 
-fn fail(path: &Path, error: &io::Error, number: usize) -> Layer {
+fn fail(path: &Path, error: &io::Error, hint: &str, number: usize) -> Layer {
     let is_default = [DEFAULT_FILE, DEFAULT_FOLDER].iter().any(|default| path == Path::new(default));
     let is_denied = error.kind() == io::ErrorKind::PermissionDenied && is_default;
-    let hint = if is_denied { "; as installed, only root and the group lsbaws may read it" } else { "" };
+    let hint = if is_denied { "; as installed, only root and the group lsbaws may read it" } else { hint };
     Layer {
         is_complete: false,
         ..reject_key(&show_path(path), number, format!("unable to read: {error}{hint}"))
@@ -107,8 +117,9 @@ fn read_file(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
-/// The `*.toml` files of a drop-in folder in the order of their names.
-fn list_drop_ins(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// The `*.toml` files of a drop-in folder in the order of their names. Adds the names of other files that an administrator may
+/// take for drop-ins.
+fn list_drop_ins(folder: &Path, all: &mut ConfigFiles) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -119,13 +130,26 @@ fn list_drop_ins(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') {
+            continue;
+        }
+        if path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);
+        } else if path.is_file() && !is_put_aside(&name) {
+            all.ignored.push(show_path(&path));
         }
     }
     files.sort();
+    all.ignored.sort();
     Ok(files)
+}
+
+/// Whether a name is that of a note, or of a file that an editor, a package manager or an administrator has put aside.
+fn is_put_aside(name: &str) -> bool {
+    let endings = ["~", ".bak", ".orig", ".old", ".disabled", ".off", ".rpmnew", ".rpmsave", ".rpmorig"];
+    let is_dpkg = name.contains(".dpkg-") || name.contains(".ucf-");
+    name.starts_with("README") || is_dpkg || endings.iter().any(|ending| name.ends_with(ending))
 }
 
 /// `LSBAWS_LIMITS__MAX_CONNECTIONS=10` sets `limits.max_connections`. A layer for each variable, in the order

@@ -84,7 +84,8 @@ pub(crate) fn load(
         credentials: folders(variables::CREDENTIALS_VARIABLE),
         runtime: folders("RUNTIME_DIRECTORY"),
     };
-    merge(layers::read_layers(overrides, environment.iter().cloned()), reader, unit)
+    let (layers, files) = layers::read_layers(overrides, environment.iter().cloned());
+    merge(layers, reader, unit).map(|(settings, effective)| (settings, effective.with_files(files)))
 }
 
 /// The same for the text of one file alone, without reading anything else.

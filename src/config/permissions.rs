@@ -62,8 +62,9 @@ pub(crate) fn find_unreadable(settings: &Settings) -> Option<String> {
         let user = service.confinement.user.as_ref()?;
         let root = service.confinement.roots.iter().find(|root| !may(root, user, SEARCH))?;
         let (name, root, user_name) = (&service.name, root.display(), &user.name);
+        let hint = if user.uid == 0 { ": a service of root has no capabilities" } else { "" };
         Some(format!(
-            "service.{name}: user {user_name} may not search {root}; chmod o+rx, or --set service.{name}.user=NAME for another user"
+            "service.{name}: user {user_name} may not search {root}{hint}; chmod o+rx, or --set service.{name}.user=NAME for another user"
         ))
     })
 }

@@ -70,6 +70,13 @@ impl Provenance {
     }
 }
 
+/// The files of a configuration, and those in the folder of its drop-ins that are none.
+#[derive(Debug, Default)]
+pub(super) struct ConfigFiles {
+    pub(super) read: Vec<String>,
+    pub(super) ignored: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::handler::Handler;
@@ -45,6 +46,41 @@ pub(super) fn find_public_status(service: &Service, site: &Site) -> Vec<String> 
         )
     };
     site.routes().iter().filter(is_public).map(describe).collect()
+}
+
+/// A sentence for each network of proxies that is so wide that it has clients.
+pub(super) fn find_wide_proxies(service: &Service) -> Vec<String> {
+    let networks = service.trusted_proxies.0.iter().filter(|network| network.is_wide());
+    let describe = |network| {
+        format!(
+            "service.{}.trusted_proxies: each client in {network} can choose its own address for access lists, limits and \
+             records; name the addresses of the proxies",
+            service.name
+        )
+    };
+    networks.map(describe).collect()
+}
+
+/// A sentence for each file of users that lets no user log in, or that every process of the host can change.
+pub(super) fn find_open_users(service: &Service) -> Vec<String> {
+    let mut files: Vec<_> = service.user_files().collect();
+    files.sort_by_key(|file| file.path());
+    files.dedup_by_key(|file| file.path());
+    let (mut sentences, service) = (Vec::new(), &service.name);
+    for file in files {
+        let path = file.path().display();
+        if file.is_empty() {
+            sentences.push(format!(
+                "service.{service}.route: {path} has no users: every login fails; htpasswd -B {path} NAME"
+            ));
+        }
+        if fs::metadata(file.path()).is_ok_and(|metadata| metadata.mode() & 0o002 != 0) {
+            sentences.push(format!(
+                "service.{service}.route: every user of this host may write {path}, and so add users; chmod o-w {path}"
+            ));
+        }
+    }
+    sentences
 }
 
 /// Whether requests for programs go to `files`, and to no other route of their extension.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::key::{KeyPath, quote_name, quote_text};
-use super::provenance::Provenance;
+use super::provenance::{ConfigFiles, Provenance};
 use super::sandbox::{Sandbox, find_denied};
 use crate::capacity::Warning;
 
@@ -12,11 +12,29 @@ use crate::capacity::Warning;
 pub(crate) struct Effective {
     values: toml::Table,
     provenance: Provenance,
+    files: ConfigFiles,
 }
 
 impl Effective {
     pub(super) fn new(values: toml::Table, provenance: Provenance) -> Self {
-        Self { values, provenance }
+        Self { values, provenance, files: ConfigFiles::default() }
+    }
+
+    pub(super) fn with_files(self, files: ConfigFiles) -> Self {
+        Self { files, ..self }
+    }
+
+    /// The files that were read, as a line; None: there was none.
+    pub(crate) fn describe_files(&self) -> Option<String> {
+        (!self.files.read.is_empty()).then(|| format!("read {}", self.files.read.join(", ")))
+    }
+
+    /// The warnings about files that were not read.
+    pub(crate) fn find_ignored(&self) -> impl Iterator<Item = Warning> {
+        self.files.ignored.iter().map(|file| {
+            let sentence = format!("{file} is not read: the names of drop-ins end in .toml");
+            Warning { sentence, limit: None }
+        })
     }
 
     /// The warnings about what the sandbox of the daemon denies to it.

@@ -59,7 +59,8 @@ fn layers_override_each_other_and_show_their_provenance() {
     fs::remove_dir_all(&drop_ins).unwrap();
     let (_, again, _) = run(&["check", "--show", "-c", file.to_str().unwrap()]);
     let values = |text: &str| {
-        text.lines().map(|line| line.split(" #").next().unwrap().trim().to_owned()).collect::<Vec<_>>()
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.split(" #").next().unwrap().trim().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(values(&again), values(&shown));
 }
@@ -220,10 +221,7 @@ fn table_made_by_a_single_key_has_its_provenance() {
 fn missing_configuration_file_is_an_error() {
     let (code, _, stderr) = run(&["check", "-c", "/nonexistent/lsbaws.toml"]);
     assert_eq!(code, 78);
-    assert_eq!(
-        stderr,
-        "lsbaws: /nonexistent/lsbaws.toml: unable to read: No such file or directory (os error 2)\n"
-    );
+    assert_eq!(stderr, "lsbaws: /nonexistent/lsbaws.toml: unable to read: No such file or directory\n");
 }
 
 /// Keys without a default. The shipped file has examples of them.

@@ -89,6 +89,11 @@ impl UserFile {
         Ok(Self { path, required, list: RwLock::new(list) })
     }
 
+    /// It has no user.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).entries.is_empty()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -5,7 +5,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -82,9 +82,8 @@ impl Cli {
         Self::try_parse_within_columns().map_err(|mut error| {
             let stray = error.get(ContextKind::InvalidArg).or(error.get(ContextKind::InvalidSubcommand));
             if let Some(ContextValue::String(word)) = stray
-                && word.ends_with(".toml")
+                && let Some(tip) = find_tip(word)
             {
-                let tip = format!("a configuration file is given with -c: '-c {word}'");
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
             }
             error
@@ -247,6 +246,18 @@ pub(crate) enum Shell {
     /// What `--set` takes: for the scripts of the shells.
     #[value(hide = true)]
     Pairs,
+}
+
+/// What the user may have meant by an argument that is none.
+fn find_tip(word: &str) -> Option<String> {
+    let is_folder = word.starts_with('.') || word.contains('/') || Path::new(word).is_dir();
+    let option = word.split_once('=').map_or(word, |(option, _)| option);
+    match option {
+        _ if word.ends_with(".toml") => Some(format!("a configuration file is given with -c: '-c {word}'")),
+        "-p" | "--port" => Some("a port is given with --listen: 'lsbaws serve FOLDER --listen 8000'".into()),
+        _ if is_folder => Some(format!("the files of a folder are served by: 'lsbaws serve {word}'")),
+        _ => None,
+    }
 }
 
 fn parse_pair(text: &str) -> Result<String, String> {

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, ConfigArgs, ServeArgs, Shell, WsgiArgs};
 use crate::config::{self, Application, Effective, Folder, Overrides, Reader, Sandbox, Subject};
+use crate::escape::remove_error_numbers;
 use crate::listen::activation::{self, Activation};
 use crate::supervisor::settings::Settings;
 use crate::{access, child, client, forkserver, journal, monitor, supervisor};
@@ -143,7 +144,8 @@ impl Source {
         if self.arguments.verbose {
             set.push("log.verbose=true".into());
         }
-        let overrides = Overrides { file: self.find_file(), subject: self.subject.clone(), set };
+        let is_variable = self.arguments.config.is_none();
+        let overrides = Overrides { file: self.find_file(), is_variable, subject: self.subject.clone(), set };
         config::load(&overrides, &self.environment, reader)
             .map_err(|error| CommandError(EXIT_CONFIG, error.to_string()))
     }
@@ -162,6 +164,7 @@ impl Source {
         let (mut settings, effective) = self.load(Reader::Daemon)?;
         settings.warnings = config::find_warnings(&settings, children);
         settings.warnings.extend(effective.find_denied(&Sandbox::observe()));
+        settings.warnings.extend(effective.find_ignored());
         Ok(settings)
     }
 
@@ -177,6 +180,8 @@ impl Source {
                 return Err(CommandError(EXIT_CONFIG, sentence));
             }
             settings.subject = Some(subject.describe(&settings));
+            settings.note = subject.find_note();
+            settings.listen.iter_mut().for_each(|table| table.is_option = true);
         }
         Ok(settings)
     }
@@ -234,12 +239,14 @@ fn check(source: &Source, show: bool, quiet: bool) -> Result<u8, CommandError> {
     let sandbox = of_unit().unwrap_or_else(Sandbox::observe);
     let mut warnings = config::find_warnings(&settings, 0);
     warnings.extend(effective.find_denied(&sandbox));
+    warnings.extend(effective.find_ignored());
     let mut text = if show { effective.to_string() } else { "configuration OK\n".to_owned() };
     let warnings = warnings.iter().map(|warning| format!("warning: {}", warning.sentence));
-    for line in config::describe_reach(&settings).into_iter().chain(warnings) {
+    let files = effective.describe_files().into_iter();
+    for line in files.chain(config::describe_reach(&settings)).chain(warnings) {
         // What `--show` prints is TOML.
         let comment = if show { "# " } else { "" };
-        text.push_str(&format!("{comment}{line}\n"));
+        text.push_str(&format!("{comment}{}\n", remove_error_numbers(line)));
     }
     let _ = std::io::stdout().write_all(text.as_bytes()); // a closed pipe
     Ok(0)

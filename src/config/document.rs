@@ -117,7 +117,18 @@ pub(super) fn read_pair(key: &str, value: &str, layer: &str, number: usize) -> L
             let start = error.span().map_or(0, |span| span.start);
             let position = 1 + value.char_indices().take_while(|(at, _)| *at < start).count();
             let problem = describe_syntax(&error);
-            reader.reject(path, 0, format!("invalid TOML at character {position} of the value: {problem}"));
+            // A template begins like a table.
+            let hint = match value.trim_start().strip_prefix('{').map(|rest| rest.split('}').next()) {
+                Some(Some(name)) if !name.contains(['=', '"', '\'']) => {
+                    format!("; a text that begins with {{ needs quotes: --set {key}='\"{value}\"'")
+                }
+                _ => String::new(),
+            };
+            reader.reject(
+                path,
+                0,
+                format!("invalid TOML at character {position} of the value: {problem}{hint}"),
+            );
             ValueKind::Nil
         }
         Err(_) => ValueKind::String(value.to_owned()),

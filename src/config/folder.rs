@@ -1,6 +1,7 @@
-//! `lsbaws serve FOLDER`: what the command line says about one folder, as layers of the configuration.
+//! `lsbaws serve FOLDER`: what the command line sets for one folder, as layers of the configuration.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Component, Path, PathBuf};
 
@@ -8,10 +9,13 @@ use toml::{Table, Value};
 
 use super::account::Accounts;
 use super::document::{Layer, read_pair, reject_key};
+use super::hidden::describe_hidden;
 use crate::escape::escape_for_journal;
 
 /// The port where a folder is served, unless the command line names another: that of the default listener.
 const PORT: &str = "8888";
+/// What the folder itself shows.
+const INDEX: &str = "index.html";
 /// The user that serves in the place of root, by its name, or by its number where it has no name.
 const NOBODY: (&str, u32) = ("nobody", 65_534);
 
@@ -54,6 +58,12 @@ impl Folder {
     /// What is served, for messages.
     pub(super) fn describe(&self) -> String {
         self.path.display().to_string()
+    }
+
+    /// What a user should know who opens the URL: a folder without an index has no page.
+    pub(super) fn find_note(&self) -> Option<String> {
+        let has_page = self.listing || self.fallback.is_some() || self.path.join(INDEX).exists();
+        (!has_page).then(|| format!("no {INDEX}: / is answered 404; --listing lists the folder"))
     }
 
     pub(super) fn push_user(&self, is_root: bool, layers: &mut Vec<Layer>) {
@@ -125,10 +135,16 @@ pub(super) fn push_owner(folder: &Path, layer: &str, is_root: bool, layers: &mut
 
 /// The layer of the addresses that `--listen` names, or of the usual ones.
 pub(super) fn push_addresses(listen: &[String], layers: &mut Vec<Layer>) {
-    let addresses: Vec<_> = match listen.is_empty() {
-        true => read_address(PORT),
-        false => listen.iter().flat_map(|text| read_address(text)).collect(),
-    };
+    let mut addresses: Vec<String> = Vec::new();
+    let default = [PORT.to_owned()];
+    for text in if listen.is_empty() { &default } else { listen } {
+        if let Some(problem) = find_mistake(text) {
+            let option = escape_for_journal(format!("--listen {text}").as_bytes());
+            return layers.push(reject_key(&option, layers.len(), problem));
+        }
+        let new = read_address(text).into_iter().filter(|address| !addresses.contains(address));
+        addresses.extend(new.collect::<Vec<_>>());
+    }
     let options = listen.iter().map(|text| format!("--listen {text}")).collect::<Vec<_>>().join(" ");
     let addresses = Value::from(addresses).to_string();
     let options = escape_for_journal(options.as_bytes());
@@ -143,7 +159,7 @@ fn new_route(handler: &str, path: &str, root: &str) -> Table {
 fn check_folder(path: &Path) -> Result<(), String> {
     let metadata = fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "no such folder".to_owned(),
-        _ => error.to_string(),
+        _ => format!("{error}{}", describe_hidden(path)),
     })?;
     let hint = match path.extension() {
         Some(extension) if extension == "toml" => "; a configuration file is given with -c",
@@ -164,10 +180,34 @@ fn read_address(text: &str) -> Vec<String> {
         None if is_port(text) => pair(["127.0.0.1", "[::1]"], text),
         Some(("localhost", port)) => pair(["127.0.0.1", "[::1]"], port),
         Some(("", port)) => pair(["0.0.0.0", "[::]"], port),
+        // As nginx writes it.
+        Some(("unix", path)) if !path.is_empty() => read_address(&format!("./{path}").replace(".//", "/")),
         _ if text.contains('/') && !text.starts_with(['/', '@']) => {
             vec![path::absolute(text).map_or(text.to_owned(), |path| path.display().to_string())]
         }
         _ => vec![text.to_owned()],
+    }
+}
+
+/// What is wrong with an address of the command line. Names of hosts are left to the check of the key.
+fn find_mistake(text: &str) -> Option<String> {
+    const FORMS: &str = "expected PORT, :PORT, localhost:PORT, IP:PORT or the path of a Unix socket";
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if text.contains('/') || text.starts_with('@') {
+        return None;
+    }
+    let port = match text.rsplit_once(':') {
+        _ if is_number(text) => text,
+        Some((_, port)) if text.parse::<IpAddr>().is_err() => port,
+        _ if text == "localhost" || text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() => {
+            return Some(format!("the port is missing, such as {text}:8000"));
+        }
+        _ => return Some(FORMS.into()),
+    };
+    match port.parse::<u16>() {
+        Ok(_) => None, // 0: the kernel chooses
+        Err(_) if is_number(port) => Some(format!("a port is a number from 1 to 65535, found {port}")),
+        Err(_) => Some(FORMS.into()),
     }
 }
 
@@ -188,6 +228,27 @@ mod tests {
         for text in ["10.0.0.1:80", "[::1]:80", "/run/a.sock", "@a/b", "example.org:80", "", "80 80"] {
             assert_eq!(read(text), text);
         }
+        assert_eq!(read("unix:/run/a.sock"), "/run/a.sock");
+        assert_eq!(read("unix:a.sock"), read("./a.sock"));
         assert!(read("./a.sock").ends_with("/a.sock") && read("./a.sock").starts_with('/'));
+    }
+
+    #[test]
+    fn mistakes_in_addresses_are_named() {
+        for text in ["8080", ":80", "localhost:80", "10.0.0.1:80", "[::1]:80", "./a.sock", "unix:/a", "@a"] {
+            assert_eq!(find_mistake(text), None, "{text}");
+        }
+        for (text, words) in [
+            ("70000", "a port is a number from 1 to 65535, found 70000"),
+            ("10.0.0.1:70000", "a port is a number from 1 to 65535, found 70000"),
+            ("0.0.0.0", "the port is missing, such as 0.0.0.0:8000"),
+            ("localhost", "the port is missing, such as localhost:8000"),
+            ("[::1]", "the port is missing, such as [::1]:8000"),
+            ("here", "expected PORT, "),
+            ("localhost:", "expected PORT, "),
+            ("", "expected PORT, "),
+        ] {
+            assert!(find_mistake(text).is_some_and(|mistake| mistake.starts_with(words)), "{text}");
+        }
     }
 }

@@ -75,7 +75,8 @@ pub(super) fn build_listeners(tables: &BTreeMap<String, ListenKeys>, place: &Pla
             None => {
                 let (name, backlog) = (name.clone(), keys.backlog.get());
                 let may_lack = is_pair(&addresses);
-                listeners.push(ListenTable { name, addresses, backlog, mode: keys.mode, may_lack });
+                let mode = keys.mode;
+                listeners.push(ListenTable { name, addresses, backlog, mode, may_lack, is_option: false });
             }
         }
         place.check(check_name(name));

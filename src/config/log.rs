@@ -25,7 +25,7 @@ keys! {
     /// `[log.access]`
     AccessKeys {
         target: Option<AccessTarget> = None,
-        format: Text = Text(COMBINED.into()),
+        format: FormatText = FormatText(COMBINED.into()),
     }
 }
 
@@ -44,7 +44,7 @@ impl LogKeys {
 
     /// Access lines are written if they have a target.
     pub(super) fn build_access(&self, place: &Place<'_>) -> Option<access::Settings> {
-        let AccessKeys { target, format: Text(format) } = &self.access;
+        let AccessKeys { target, format: FormatText(format) } = &self.access;
         let place = place.key("access");
         let format = place.key("format").check(match &**format {
             COMBINED => Ok(Format::Combined),
@@ -64,6 +64,25 @@ impl LogKeys {
     }
 }
 
+/// The format of access lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FormatText(String);
+
+impl Scalar for FormatText {
+    fn expected() -> String {
+        Text::expected()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.into()))
+    }
+    fn to_toml(&self) -> toml::Value {
+        self.0.as_str().into()
+    }
+    fn words() -> Vec<&'static str> {
+        vec![COMBINED, "json"]
+    }
+}
+
 /// Where access lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AccessTarget(access::Target);
@@ -78,6 +97,9 @@ impl Scalar for AccessTarget {
             "stderr" => access::Target::Stderr,
             path => access::Target::File(FilePath::from_text(path)?.0),
         }))
+    }
+    fn words() -> Vec<&'static str> {
+        vec!["journal", "stderr"]
     }
     fn to_toml(&self) -> toml::Value {
         match &self.0 {

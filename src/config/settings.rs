@@ -118,6 +118,7 @@ impl ConfigKeys {
             services: services.into_iter().collect::<Option<_>>()?,
             warnings: Vec::new(),
             subject: None,
+            note: None,
         })
     }
 }

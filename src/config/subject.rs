@@ -24,6 +24,14 @@ impl Subject {
         format!("{what}{user}")
     }
 
+    /// What follows the URLs where it is served.
+    pub(crate) fn find_note(&self) -> Option<String> {
+        match self {
+            Self::Folder(folder) => folder.find_note(),
+            Self::Application(_) => None,
+        }
+    }
+
     /// The layers below all others.
     pub(super) fn push_user(&self, is_root: bool, layers: &mut Vec<Layer>) {
         match self {

@@ -47,7 +47,7 @@ pub(crate) fn bind_missing(tables: &[ListenTable], held: &[&Address]) -> Result<
                 }
                 Err(source) if table.may_lack && is_unavailable(&source) => {}
                 Err(source) => {
-                    let hint = hint::describe(&table.name, address, &source);
+                    let hint = hint::describe(table, address, &source);
                     let (name, address) = (table.name.clone(), address.to_string());
                     return Err(Error::Bind { name, address, source, hint });
                 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::sys::socket::UnixAddr;
 use nix::unistd::{AccessFlags, access, geteuid};
 
+use super::ListenTable;
 use super::address::Address;
 use super::holder;
 
@@ -16,31 +17,35 @@ const LOOPBACK: &str = "127.0.0.1:8080";
 
 /// The rest of a sentence about an error of socket(2), bind(2) or listen(2) for this address of `listen.NAME`. Empty for errors
 /// that need no more words.
-pub(super) fn describe(name: &str, address: &Address, error: &io::Error) -> String {
+pub(super) fn describe(table: &ListenTable, address: &Address, error: &io::Error) -> String {
     let hint = match address {
-        Address::Tcp(tcp) => describe_tcp(name, *tcp, error),
-        Address::Path(path) => describe_path(name, path, error),
+        Address::Tcp(tcp) => describe_tcp(table, *tcp, error),
+        Address::Path(path) => describe_path(table, path, error),
         Address::Abstract(text) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
             UnixAddr::new_abstract(text.as_bytes())
                 .ok()
-                .map(|address| describe_held(name, &address, "@lsbaws"))
+                .map(|address| describe_held(table, &address, "@lsbaws"))
         }
         Address::Abstract(_) => None,
     };
     hint.map_or_else(String::new, |hint| format!(": {hint}"))
 }
 
-fn choose_another(name: &str, example: &str) -> String {
-    format!(
-        "to choose another address, set listen.{name}.address, for example --set listen.{name}.address={example}"
-    )
+fn choose_another(table: &ListenTable, example: &str) -> String {
+    let name = &table.name;
+    match table.is_option {
+        true => format!("to choose another address, use --listen, for example --listen {example}"),
+        false => format!(
+            "to choose another address, set listen.{name}.address, for example --set listen.{name}.address={example}"
+        ),
+    }
 }
 
-fn describe_held(name: &str, address: &UnixAddr, example: &str) -> String {
-    format!("{}; {}", holder::describe_unix(address), choose_another(name, example))
+fn describe_held(table: &ListenTable, address: &UnixAddr, example: &str) -> String {
+    format!("{}; {}", holder::describe_unix(address), choose_another(table, example))
 }
 
-fn describe_tcp(name: &str, address: SocketAddr, error: &io::Error) -> Option<String> {
+fn describe_tcp(table: &ListenTable, address: SocketAddr, error: &io::Error) -> Option<String> {
     let port = address.port();
     Some(match error.raw_os_error()? {
         libc::EADDRINUSE => match holder::describe_tcp(address) {
@@ -48,15 +53,16 @@ fn describe_tcp(name: &str, address: SocketAddr, error: &io::Error) -> Option<St
                 format!("{holder} itself; restart it to exchange an address for one that contains it")
             }
             (holder, false) => {
-                format!("{holder}; {}", choose_another(name, LOOPBACK))
+                format!("{holder}; {}", choose_another(table, LOOPBACK))
             }
         },
         libc::EACCES if port < first_unprivileged_port() => format!(
             "ports below {} need a privilege; let systemd listen (ListenStream={port} of lsbaws.socket, then \
-             systemctl start lsbaws.socket), or start lsbaws as root with service.{name}.user, or set AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit of your own, or \
+             systemctl start lsbaws.socket), or start lsbaws as root with service.{}.user, or set AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit of your own, or \
              sysctl net.ipv4.ip_unprivileged_port_start={port}; {}",
             first_unprivileged_port(),
-            choose_another(name, LOOPBACK),
+            table.name,
+            choose_another(table, LOOPBACK),
         ),
         libc::EACCES | libc::EPERM => {
             let modules = "Landlock, SELinux or AppArmor";
@@ -86,11 +92,11 @@ fn describe_tcp(name: &str, address: SocketAddr, error: &io::Error) -> Option<St
     })
 }
 
-fn describe_path(name: &str, path: &Path, error: &io::Error) -> Option<String> {
+fn describe_path(table: &ListenTable, path: &Path, error: &io::Error) -> Option<String> {
     let folder = path.parent()?;
     let user = geteuid();
     Some(match error.raw_os_error()? {
-        libc::EADDRINUSE => describe_held(name, &UnixAddr::new(path).ok()?, "/run/lsbaws/other.sock"),
+        libc::EADDRINUSE => describe_held(table, &UnixAddr::new(path).ok()?, "/run/lsbaws/other.sock"),
         libc::ENOENT => {
             let missing =
                 folder.ancestors().take_while(|folder| fs::symlink_metadata(folder).is_err()).last();

@@ -37,6 +37,8 @@ pub(crate) struct ListenTable {
     pub(crate) mode: Mode,
     /// The addresses are those of both families, of which this host may lack one: it is left out.
     pub(crate) may_lack: bool,
+    /// The option `--listen` sets them.
+    pub(crate) is_option: bool,
 }
 
 /// A listening socket and the name that leads to its service.

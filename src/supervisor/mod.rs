@@ -147,7 +147,10 @@ impl Supervisor {
     /// Serves until the daemon has stopped. The steps of a round have their order for a reason each.
     fn run(&mut self) -> Result<(), Error> {
         match &self.settings.subject {
-            Some(subject) => journal::log_serving(subject, &self.listeners.list_urls()),
+            Some(subject) => {
+                let note = self.settings.note.as_deref();
+                journal::log_serving(subject, &self.listeners.list_urls(), note);
+            }
             None => journal::log_ready(&self.listeners.describe()),
         }
         self.open_status_socket(Instant::now());

@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) warnings: Vec<Warning>,
     /// What the command line names to serve: a folder. Then messages have URLs.
     pub(crate) subject: Option<String>,
+    /// What follows the URLs in the message.
+    pub(crate) note: Option<String>,
 }
 
 /// How a connection gets its process: `process.model`.

@@ -180,11 +180,31 @@ fn mistakes_with_a_folder_are_explained() {
             78,
             "--listen a:80: listen.web.address[0]: expected an address such as ".into(),
         ),
-        (&[&public, "-l", "99999"], 78, "--listen 99999: listen.web.address[0]: expected an address".into()),
+        (
+            &[&public, "-l", "99999"],
+            78,
+            "--listen 99999: a port is a number from 1 to 65535, found 99999".into(),
+        ),
         (&[&public, "--fallback", "x"], 78, "service.web.route[0].fallback: no such file: \"/x\"".into()),
         (&["--listing"], 64, "<FOLDER>".into()),
     ] {
         let (found, _, message) = run(&[&["serve"], arguments].concat());
         assert!(found == code && message.contains(&expected), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn folder_without_a_page_has_a_note_at_start() {
+    let place = make_public();
+    let note = "(no index.html: / is answered 404; --listing lists the folder)";
+    for (arguments, is_noted) in [
+        (&["public/sub"][..], true),
+        (&["public/sub", "--listing"], false),
+        (&["public/sub", "--fallback", "file2.txt"], false),
+        (&["public"], false),
+    ] {
+        let folder = Folder::serve(place.path(), &[arguments, &["--listen", "127.0.0.1:0"]].concat());
+        assert_eq!(folder.line.contains(note), is_noted, "{}", folder.line);
+        folder.stop();
     }
 }

@@ -15,6 +15,7 @@ mod access_open;
 mod access_tools;
 mod activation;
 mod admission;
+mod advice;
 mod argv0;
 mod auth;
 mod auth_limit;

@@ -132,7 +132,7 @@ fn stand_in(value: &toml::Value, key: &str, folder: &Path) -> Vec<String> {
             fs::create_dir_all(below(path)).unwrap();
             vec![path.clone()]
         }
-        ("program" | "interpreter" | "command", toml::Value::String(path)) => {
+        ("program" | "interpreter" | "command" | "auth_users", toml::Value::String(path)) => {
             fs::create_dir_all(below(path).parent().unwrap()).unwrap();
             fs::write(below(path), "").unwrap();
             fs::set_permissions(below(path), fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,4 +1,4 @@
-//! The clients of trusted proxies. A child reads what the proxy says of a client, reports the client to the supervisor, and
+//! The clients of trusted proxies. A child reads which client the proxy names, reports the client to the supervisor, and
 //! serves it or refuses it as the supervisor answers: limits and access lists are the supervisor's.
 //!
 //! Each connection of a trusted proxy has a channel of its own, so that the supervisor knows which connection a report is
@@ -103,7 +103,7 @@ impl Gate<'_> {
     #[inline(never)]
     pub(crate) fn forget(&self) {
         if let Self::Supervisor(channel) = self {
-            let _ = ask_supervisor(*channel, Report::Unknown); // its answer says nothing
+            let _ = ask_supervisor(*channel, Report::Unknown); // its answer is not needed
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Answered<'a> {
     /// The version of a valid request is HTTP/1.`minor`.
     pub(crate) minor: u8,
     pub(crate) host: &'a [u8],
-    /// A trusted proxy says that the client uses TLS.
+    /// The client uses TLS, as a trusted proxy reports.
     pub(crate) is_https: bool,
     pub(crate) referer: &'a [u8],
     pub(crate) agent: &'a [u8],

@@ -76,7 +76,7 @@ struct Session<'c> {
     proxy: Option<Proxy<'c>>,
 }
 
-/// A trusted proxy, and what it says.
+/// A trusted proxy, and its header of the PROXY protocol.
 struct Proxy<'c> {
     service: &'c Service,
     gate: &'c Gate<'c>,
@@ -86,8 +86,8 @@ struct Proxy<'c> {
 }
 
 /// Why the client of a request is not served.
-enum Unmet {
-    /// What the proxy says of it is invalid.
+enum ClientRefusal {
+    /// The proxy describes it by invalid fields.
     Invalid(Failure),
     Refused(Refusal),
 }
@@ -198,15 +198,15 @@ impl Session<'_> {
         title.set_request(request.method, request.target);
         let client = match &self.proxy {
             None => ClientSide::new(self.identity.peer),
-            Some(proxy) => match self.meet_client(proxy, &mut request) {
+            Some(proxy) => match self.find_client(proxy, &mut request) {
                 Ok(client) => client,
-                Err(unmet) => {
-                    let next = match unmet {
-                        Unmet::Invalid(failure) => {
+                Err(refusal) => {
+                    let next = match refusal {
+                        ClientRefusal::Invalid(failure) => {
                             self.forget_client();
                             self.refuse(&mut response, failure)
                         }
-                        Unmet::Refused(refusal) => self.turn_away(&mut response, refusal),
+                        ClientRefusal::Refused(refusal) => self.turn_away(&mut response, refusal),
                     };
                     self.report(Seen::Valid(&request, false), &response, context);
                     return next;
@@ -261,26 +261,30 @@ impl Session<'_> {
     /// replaces that of the request.
     #[cold]
     #[inline(never)]
-    fn meet_client<'r>(&self, proxy: &Proxy<'_>, request: &mut Request<'r>) -> Result<ClientSide, Unmet> {
+    fn find_client<'r>(
+        &self,
+        proxy: &Proxy<'_>,
+        request: &mut Request<'r>,
+    ) -> Result<ClientSide, ClientRefusal> {
         let peer = self.identity.peer;
         let mut client = ClientSide::of_connection(client_of(&proxy.header, peer), &proxy.header);
-        // A client that the PROXY protocol has named may be a proxy as well. One that it does not name is not believed.
+        // A client that the PROXY protocol has named may be a proxy as well. The fields of a client that it does not name are not read.
         if client.address == peer && !proxy.header.hides_client
             || client.address != peer && proxy.service.trusts(&client.address)
         {
-            let said = forwarded::read(request.fields, |peer| proxy.service.trusts(peer));
-            let said = said.map_err(|failure| {
+            let fields = forwarded::read(request.fields, |peer| proxy.service.trusts(peer));
+            let fields = fields.map_err(|failure| {
                 self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
-                Unmet::Invalid(failure)
+                ClientRefusal::Invalid(failure)
             })?;
-            client.hear(&said);
-            request.authority = said.authority.unwrap_or(request.authority);
+            client.add_forwarded(&fields);
+            request.authority = fields.authority.unwrap_or(request.authority);
         }
         self.identity.set_client(client.address);
         if proxy.asked.get().is_none_or(|asked| !asked.is_same_host(&client.address)) {
             proxy.gate.ask(client.address, peer).map_err(|refusal| {
                 self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
-                Unmet::Refused(refusal)
+                ClientRefusal::Refused(refusal)
             })?;
             proxy.asked.set(Some(client.address));
         }

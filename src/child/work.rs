@@ -49,7 +49,7 @@ pub(crate) struct Work<'a> {
     pub(crate) kit: Kit<'a>,
     /// Where the process asks about the clients that a trusted proxy names.
     pub(crate) gate: Gate<'a>,
-    /// What the PROXY protocol says of the connection, once its header is read.
+    /// The header of the PROXY protocol, once it is read.
     pub(crate) header: Option<ProxyHeader>,
 }
 

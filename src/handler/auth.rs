@@ -1,4 +1,4 @@
-//! Basic authentication (RFC 7617): who may use a route, by a file of users.
+//! Basic authentication (RFC 7617): the users of a route, by a file.
 
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,7 @@ use crate::outcome::Outcome;
 use crate::runtime::Runtime;
 use crate::scoreboard::Slot;
 
-/// What the client of a request sees: as the connection shows it, or as trusted proxies say. The host is that of the
+/// What the client of a request sees: as the connection shows it, or as trusted proxies report. The host is that of the
 /// request's authority.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientSide {
@@ -30,9 +30,9 @@ pub(crate) struct ClientSide {
     pub(crate) address: Peer,
     /// It speaks TLS with a proxy.
     pub(crate) is_https: bool,
-    /// The port that it has connected to, if a proxy says that, or the scheme by which it is known.
+    /// The port that it has connected to, if a proxy reports it, or the scheme by which it is known.
     pub(crate) port: Option<u16>,
-    /// The address that it has connected to, if the PROXY protocol says that.
+    /// The address that it has connected to, if the PROXY protocol has it.
     pub(crate) local: Option<SocketAddr>,
 }
 
@@ -48,12 +48,12 @@ impl ClientSide {
         Self { address, is_https: header.is_tls, port: local.map(|local| local.port()), local }
     }
 
-    /// Adds what the fields of a request say.
-    pub(crate) fn hear(&mut self, said: &Forwarded<'_>) {
-        self.address = said.client.unwrap_or(self.address);
-        self.is_https = said.is_https.unwrap_or(self.is_https);
-        let default = said.is_https.map(|is_https| if is_https { 443 } else { 80 });
-        self.port = said.port.or(default).or(self.port);
+    /// Adds what the fields of a request report.
+    pub(crate) fn add_forwarded(&mut self, fields: &Forwarded<'_>) {
+        self.address = fields.client.unwrap_or(self.address);
+        self.is_https = fields.is_https.unwrap_or(self.is_https);
+        let default = fields.is_https.map(|is_https| if is_https { 443 } else { 80 });
+        self.port = fields.port.or(default).or(self.port);
     }
 
     pub(crate) fn scheme(&self) -> &'static str {

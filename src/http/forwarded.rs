@@ -1,9 +1,9 @@
-//! What proxies say of a request: `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`, and `Forwarded` (RFC 7239).
+//! The fields in which proxies describe the client of a request: `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`, and `Forwarded` (RFC 7239).
 //!
-//! A client can send these fields as well, and a proxy adds its own words to those on the right. So they are read from the
-//! right, over the addresses of trusted proxies: the first other one is the client. What stands on the left of it is not
-//! looked at. What is looked at and makes no sense, and two kinds of fields that differ, are errors of the proxy's
-//! configuration, or an attempt to deceive it: the request is invalid.
+//! A client can send these fields as well, and a proxy appends its own values on the right. So they are read from the right,
+//! over the addresses of trusted proxies: the first other address is the client's. What is on the left of it is not read. An
+//! invalid value that is read, and two kinds of fields that differ, are errors of the proxy's configuration, or an attempt to
+//! deceive it: the request is invalid.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -14,7 +14,7 @@ use super::fields::field;
 use super::{is_token, target};
 use crate::connection::Peer;
 
-/// What trusted proxies say of a request. What they do not say is not set.
+/// What trusted proxies report about the client of a request. What they do not report is not set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Forwarded<'a> {
     pub(crate) client: Option<Peer>,
@@ -32,9 +32,9 @@ enum Node {
     Hidden,
 }
 
-/// What one kind of fields says.
+/// The values of one kind of fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Said<'a> {
+struct ForwardedFields<'a> {
     client: Option<Node>,
     is_https: Option<bool>,
     authority: Option<&'a str>,
@@ -105,7 +105,7 @@ fn walk<T>(
 fn read_x_forwarded<'a>(
     fields: &'a [Header<'a>],
     is_trusted: impl Fn(&Peer) -> bool,
-) -> Result<Said<'a>, Failure> {
+) -> Result<ForwardedFields<'a>, Failure> {
     let nodes = list(fields, "X-Forwarded-For");
     let Ok(found) = walk(&nodes, |text| parse_node(text), is_trusted) else {
         return refuse("invalid X-Forwarded-For");
@@ -117,7 +117,7 @@ fn read_x_forwarded<'a>(
         values.get((values.len().saturating_sub(1)).saturating_sub(hops)).copied()
     };
     let port = |text: &str| parse_port(text.as_bytes()).filter(|&port| port > 0);
-    Ok(Said {
+    Ok(ForwardedFields {
         client: found.map(|(node, _)| node),
         is_https: pick("X-Forwarded-Proto")
             .map(|text| parse_scheme(text).ok_or(INVALID_PROTO))
@@ -152,7 +152,7 @@ struct Element<'a> {
 fn read_forwarded<'a>(
     fields: &'a [Header<'a>],
     is_trusted: impl Fn(&Peer) -> bool,
-) -> Result<Said<'a>, Failure> {
+) -> Result<ForwardedFields<'a>, Failure> {
     let mut elements = Vec::new();
     for value in field(fields, "Forwarded") {
         let value = std::str::from_utf8(value).map_err(|_| INVALID_FORWARDED)?;
@@ -166,7 +166,7 @@ fn read_forwarded<'a>(
     let last = elements.len().saturating_sub(1);
     let Element { proto, host, .. } =
         elements.get(found.map_or(last, |(_, index)| index)).copied().unwrap_or_default();
-    Ok(Said {
+    Ok(ForwardedFields {
         client: found.map(|(node, _)| node),
         is_https: proto.map(|proto| parse_scheme(proto).ok_or(INVALID_FORWARDED)).transpose()?,
         authority: host.map(|host| parse_authority(host).ok_or(INVALID_FORWARDED)).transpose()?,
@@ -174,7 +174,7 @@ fn read_forwarded<'a>(
     })
 }
 
-/// Splits one field (RFC 7239, section 4). `None`: it is malformed, so that no part of it can be believed.
+/// Splits one field (RFC 7239, section 4). `None`: it is malformed, so that no part of it is used.
 fn split_elements<'a>(value: &'a str, elements: &mut Vec<Element<'a>>) -> Option<()> {
     let mut rest = value;
     let mut element = Element::default();

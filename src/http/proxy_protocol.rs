@@ -18,7 +18,7 @@ const V2_START: usize = 16;
 /// Bytes of the longest header that is accepted.
 const HEADER_MAX: usize = 4096;
 
-/// What a proxy says of a connection.
+/// The header with which a proxy describes the client of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ProxyHeader {
     /// The client, and the address that it has connected to. `None`: the connection is the proxy's own, or the proxy does not

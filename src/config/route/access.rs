@@ -12,7 +12,7 @@ use crate::source::{AccessList, Network, Networks};
 /// What clients see if no realm is configured.
 const DEFAULT_REALM: &str = "restricted";
 
-/// The keys of a route that limit who may use it.
+/// The keys of a route that limit its clients and users.
 #[derive(Debug)]
 pub(super) struct AccessKeys {
     pub(super) allow: List<Network>,

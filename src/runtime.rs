@@ -18,6 +18,12 @@ pub trait Runtime: Debug {
     /// The first that cannot be loaded.
     fn load(&self, loading: &Loading<'_>) -> Result<Vec<String>, LoadError>;
 
+    /// Called once before the first fork, after [`Self::load`] and the requests of `warm_up`.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn settle(&self) -> Result<(), String>;
+
     /// Called before each fork, in the fork server.
     fn before_fork(&self);
 
@@ -30,7 +36,7 @@ pub trait Runtime: Debug {
     /// Calls `wait`, which waits for something else than the runtime. Other threads of the runtime may run meanwhile.
     fn wait(&self, wait: &mut dyn FnMut());
 
-    /// Lets an application answer a request.
+    /// Lets an application answer a request: in a child, or in the fork server before its first fork.
     ///
     /// # Errors
     /// The application has failed: a line for the journal.

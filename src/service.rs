@@ -22,6 +22,7 @@ use crate::handler::wsgi::{Python, Wsgi};
 use crate::http::canned;
 use crate::journal;
 use crate::limits::Rlimits;
+use crate::runtime::Runtime;
 use crate::source::{AccessList, Networks};
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,11 @@ impl Service {
     /// The names of its applications.
     pub(crate) fn applications(&self) -> Vec<&str> {
         self.wsgi().map(|wsgi| wsgi.application.as_str()).collect()
+    }
+
+    /// Lets its applications answer the requests of `warm_up`. Returns warnings.
+    pub(crate) fn warm_up(&self, runtime: &dyn Runtime) -> Vec<String> {
+        self.wsgi().flat_map(|wsgi| wsgi.warm_up(runtime)).collect()
     }
 
     fn route_roots(&self) -> impl Iterator<Item = &Root> + Clone {

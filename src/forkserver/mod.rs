@@ -200,6 +200,10 @@ impl ForkServer {
             for sentence in runtime.load(&Loading { applications, on_fork, is_once })? {
                 self.warn(&sentence)?;
             }
+            for sentence in self.service.warm_up(runtime) {
+                self.warn(&sentence)?;
+            }
+            runtime.settle()?;
             sys::accept_threads();
         }
         Ok(gaps)

@@ -281,6 +281,21 @@ fn threads_at_the_import_are_named_in_a_warning() {
 }
 
 #[test]
+fn warm_up_calls_the_application_before_the_forks() {
+    let keys = "warm_up = ['/app/calls?q', 'https://example.org/app/calls', '/app/raise', '/app/missing']\n";
+    let server = serve(&(route("/app", "bare:app") + keys));
+    server.wait_line("warm_up of bare:app with /app/raise: ValueError: before");
+    server.wait_line("warm_up of bare:app with /app/missing: the application answered 404");
+    let answer = server.get("/app/calls");
+    let lines: Vec<_> = content(&answer).lines().collect();
+    assert!(lines.contains(&"loader localhost /app /calls q"), "{answer}");
+    assert!(lines.contains(&"loader example.org /app /calls "), "{answer}");
+    // Those of the fork server, and the own one.
+    assert_eq!(lines.iter().filter(|line| line.starts_with("child")).count(), 1, "{answer}");
+    assert_eq!(server.get("/app/calls").lines().count(), answer.lines().count());
+}
+
+#[test]
 fn spares_have_the_application_loaded() {
     let server = serve(&(route("/", "bare:identity") + "[process]\nspares = 2\n"));
     let first = server.get("/");
@@ -352,6 +367,7 @@ fn configuration_is_checked() {
             "expected either python or virtualenv",
         ),
         ("application = 'a:b'\ndirectory = '/nowhere'", "expected a directory"),
+        ("application = 'a:b'\nwarm_up = ['hello']", "expected a path such as \"/\", or a URL"),
     ] {
         let folder = crate::harness::make_folder();
         let file = folder.path().join("lsbaws.toml");

@@ -19,6 +19,16 @@ def identity(environ, start_response):
     return [text.encode()]
 
 
+CALLS = []
+
+
+def calls(environ, start_response):
+    process = "loader" if os.getpid() == LOADER else "child"
+    CALLS.append(" ".join([process] + [environ[name] for name in ("HTTP_HOST", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING")]))
+    start_response("200 OK", PLAIN)
+    return ["\n".join(CALLS).encode()]
+
+
 def environ(environ, start_response):
     start_response("200 OK", PLAIN)
     lines = ["%s=%r" % pair for pair in sorted(environ.items())] + ["greeting=%r" % os.environ["GREETING"]]
@@ -227,6 +237,7 @@ ROUTES = {
     "/": plain(b"Hello, World!\n"),
     "/parts": plain(b"abc", b"def"),
     "/empty": plain(),
+    "/calls": calls,
     "/echo": echo,
     "/generator": generator,
     "/steps": steps,

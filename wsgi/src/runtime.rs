@@ -153,10 +153,10 @@ fn find_threads(py: Python<'_>) -> PyResult<Vec<String>> {
 
 impl Runtime for Interpreter {
     fn load(&self, loading: &Loading<'_>) -> Result<Vec<String>, LoadError> {
+        enter_process(); // for the requests before the first fork
         Python::attach(|py| {
             let loaded = Self::try_load(py, loading).inspect_err(|_| self.outputs.finish(py))?;
             let threads = find_threads(py).unwrap_or_default();
-            freeze(py).map_err(|error| format!("unable to freeze the objects of Python: {error}"))?;
             let _ = self.loaded.set(loaded); // called once
             self.outputs.finish(py);
             if threads.is_empty() {
@@ -167,6 +167,10 @@ impl Runtime for Interpreter {
                 threads.join(", ")
             )])
         })
+    }
+
+    fn settle(&self) -> Result<(), String> {
+        Python::attach(freeze).map_err(|error| format!("unable to freeze the objects of Python: {error}"))
     }
 
     fn before_fork(&self) {

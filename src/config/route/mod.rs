@@ -218,13 +218,14 @@ impl RouteTable {
         };
         let access = access.build(place);
         let extension = requests.as_ref().and_then(|requests| requests.extension.clone());
+        let route_path = requests.as_ref().map(|requests| requests.path.as_str());
         let handler = match self.handler {
             HandlerKeys::Respond(keys) => keys.build(place).map(Handler::Respond),
             HandlerKeys::Files(keys) => keys.build(place).map(|files| Handler::Files(Box::new(files))),
             HandlerKeys::Redirect(keys) => keys.build(place).map(Handler::Redirect),
             HandlerKeys::Cgi(keys) => keys.build(place, extension).map(Handler::Cgi),
             HandlerKeys::Status(keys) => Some(Handler::Status(keys.build())),
-            HandlerKeys::Wsgi(keys) => keys.build(place).map(Handler::Wsgi),
+            HandlerKeys::Wsgi(keys) => keys.build(place, route_path).map(Handler::Wsgi),
             #[cfg(feature = "attacks")]
             HandlerKeys::Probe => Some(Handler::Probe(crate::handler::probe::Probe)),
         };

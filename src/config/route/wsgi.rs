@@ -11,7 +11,7 @@ use crate::config::quantity::{Size, TIB, Time};
 use crate::config::scalar::{FilePath, ProgramPath, Text};
 use crate::config::table::keys;
 use crate::config::variables::Variables;
-use crate::handler::wsgi::{Python, Wsgi};
+use crate::handler::wsgi::{Python, WarmUp, Wsgi};
 
 /// The interpreter of the system.
 const SYSTEM_PYTHON: &str = "/usr/bin/python3";
@@ -33,6 +33,7 @@ keys! {
         reload: ReloadOn = ReloadOn::Signal,
         on_fork: Option<Text> = None,
         start_timeout: Time = Time(Duration::from_secs(30)),
+        warm_up: List<Text> = List(Vec::new()),
     }
 }
 
@@ -48,7 +49,13 @@ pub(super) enum ReloadOn {
 keywords!(ReloadOn { Signal = "signal", Watch = "watch" });
 
 impl WsgiKeys {
-    pub(super) fn build(self, place: &Place<'_>) -> Option<Wsgi> {
+    /// `route_path`: that of the route, if it is valid.
+    pub(super) fn build(self, place: &Place<'_>, route_path: Option<&str>) -> Option<Wsgi> {
+        let List(targets) = self.warm_up;
+        let warm_up = targets.iter().enumerate().map(|(index, Text(target))| {
+            place.key("warm_up").element(index).check(WarmUp::new(target, route_path?))
+        });
+        let warm_up = warm_up.collect::<Vec<_>>().into_iter().collect::<Option<_>>();
         let application = place.key("application").check(check_application(self.application));
         let on_fork = self.on_fork.map(|Text(name)| check_callable(&name)).transpose();
         let on_fork = place.key("on_fork").check(on_fork);
@@ -89,7 +96,7 @@ impl WsgiKeys {
             start_timeout: self.start_timeout.0,
         };
         let max_body_size = self.max_body_size.map(Size::get);
-        Some(Wsgi { application: application?, max_body_size, python })
+        Some(Wsgi { application: application?, max_body_size, warm_up: warm_up?, python })
     }
 }
 

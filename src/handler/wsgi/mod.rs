@@ -3,6 +3,7 @@
 
 mod call;
 mod head;
+mod warm_up;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +12,10 @@ use self::call::Exchanged;
 use super::exchange::{ALLOWED, Exchange};
 use crate::http::failure::Failure;
 use crate::outcome::Outcome;
+use crate::runtime::Runtime;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::warm_up::WarmUp;
 
 /// The settings of the handler.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,6 +24,8 @@ pub(crate) struct Wsgi {
     pub(crate) application: String,
     /// Bytes of content. `None`: the limit of the service.
     pub(crate) max_body_size: Option<u64>,
+    /// Made before the first fork.
+    pub(crate) warm_up: Vec<WarmUp>,
     /// The same for all applications of a service.
     pub(crate) python: Python,
 }
@@ -43,6 +49,11 @@ pub(crate) struct Python {
 }
 
 impl Wsgi {
+    /// Makes the requests of `warm_up`, in the fork server. Returns warnings.
+    pub(crate) fn warm_up(&self, runtime: &dyn Runtime) -> impl Iterator<Item = String> {
+        self.warm_up.iter().filter_map(move |request| request.run(&self.application, runtime).err())
+    }
+
     /// # Errors
     /// The client has gone, is too slow, or sends malformed content. An application that fails is an outcome.
     pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {

@@ -204,6 +204,7 @@ impl ForkServer {
                 self.warn(&sentence)?;
             }
             runtime.settle()?;
+            let _ = sys::gather_heap(); // slower, without
             sys::accept_threads();
         }
         Ok(gaps)

@@ -4,6 +4,7 @@
 mod address;
 mod descriptors;
 mod fork;
+mod heap;
 mod memory;
 mod passing;
 mod privileges;
@@ -23,6 +24,7 @@ pub(crate) use descriptors::{
     replace_fd, require_close_range,
 };
 pub(crate) use fork::{accept_threads, exit_now, fork_child, fork_sibling};
+pub(crate) use heap::gather_heap;
 pub(crate) use memory::{PAGE, create_memory_file, map_shared_words, seal};
 pub(crate) use passing::{
     FromSender, Patience, open_channel, receive_from_sender, receive_message, send_message,

@@ -19,12 +19,12 @@ use crate::harness::{Record, Server, Setup, command, find_program, make_folder, 
 use crate::proxies::environment_route;
 
 /// A proxy, which ends with this.
-struct Proxy {
+pub struct Proxy {
     process: Child,
     /// What ends the process, and those that it has started. HAProxy ignores SIGTERM if its caller does.
     end: Signal,
     /// Of HTTP, HTTPS and what else it listens for.
-    addresses: Vec<SocketAddr>,
+    pub addresses: Vec<SocketAddr>,
     _folder: TempDir,
 }
 
@@ -81,13 +81,13 @@ fn start(
     Proxy { process: proxy.spawn().unwrap(), end, addresses, _folder: folder }
 }
 
-fn open_socket() -> TcpListener {
+pub fn open_socket() -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listen(&listener, Backlog::new(64).unwrap()).unwrap();
     listener
 }
 
-fn start_nginx(server: SocketAddr) -> Option<Proxy> {
+pub fn start_nginx(server: SocketAddr) -> Option<Proxy> {
     let (program, folder) = (find_program("nginx")?, make_folder());
     let certificate = make_certificate(folder.path())?;
     let sockets = vec![open_socket(), open_socket()];
@@ -116,7 +116,7 @@ fn start_nginx(server: SocketAddr) -> Option<Proxy> {
     Some(start(&program, &["-e", "stderr", "-c", &file], Signal::SIGTERM, folder, sockets))
 }
 
-fn start_haproxy(server: SocketAddr, time: SocketAddr) -> Option<Proxy> {
+pub fn start_haproxy(server: SocketAddr, time: SocketAddr) -> Option<Proxy> {
     let (program, folder) = (find_program("haproxy")?, make_folder());
     let certificate = make_certificate(folder.path())?;
     let sockets = vec![open_socket(), open_socket(), open_socket()];
@@ -181,7 +181,7 @@ fn reserve_port() -> OwnedFd {
 }
 
 /// The response to a request by curl from 127.0.0.`client`.
-fn curl(client: u8, url: &str, arguments: &[&str]) -> String {
+pub fn curl(client: u8, url: &str, arguments: &[&str]) -> String {
     let mut curl = command("curl");
     curl.args(["-sS", "-k", "-i", "--http1.1", "--interface", &format!("127.0.0.{client}"), url]);
     let output = curl.args(arguments).output().unwrap();

@@ -83,6 +83,7 @@ mod wsgi_faults;
 mod wsgi_frameworks;
 mod wsgi_programs;
 mod wsgi_protocol;
+mod wsgi_proxies;
 mod wsgi_response;
 mod wsgi_template;
 mod wsgi_transfers;

@@ -13,7 +13,7 @@ use crate::harness::{LSBAWS, Server, ask, command, serve};
 /// The folder of the applications.
 pub const APPLICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wsgi");
 
-fn route(path: &str, application: &str) -> String {
+pub fn route(path: &str, application: &str) -> String {
     format!(
         "[[service.web.route]]\npath = '{path}'\nhandler = 'wsgi'\napplication = '{application}'\n\
          python = '/usr/bin/python3'\ndirectory = '{APPLICATIONS}'\nenvironment = {{ GREETING = 'Hi' }}\n"

@@ -122,3 +122,25 @@ fn dead_child_does_not_end_the_fork_server() {
     assert!(rest.is_empty());
     assert_serves(&server);
 }
+
+#[test]
+fn python_that_cannot_serve_is_refused_with_a_reason() {
+    for (lie, sentence) in [
+        (
+            "sysconfig.get_config_var = lambda name: name == 'Py_GIL_DISABLED'",
+            "no applications with a free-threaded",
+        ),
+        ("sys.version_info = (3, 8, 1)", "with Python 3.9 or later; this is Python 3.8"),
+    ] {
+        let folder = make_folder();
+        let path = folder.path().display();
+        std::fs::write(folder.path().join("sitecustomize.py"), format!("import sys, sysconfig\n{lie}\n"))
+            .unwrap();
+        let server = serve(&format!(
+            "[[service.web.route]]\nhandler = 'wsgi'\napplication = 'a:b'\npython = '/usr/bin/python3'\n\
+             directory = '{path}'\nenvironment = {{ PYTHONPATH = '{path}' }}\n"
+        ));
+        server.wait_line(sentence);
+        assert_eq!(status(&server.get("/")), "503");
+    }
+}

@@ -8,13 +8,13 @@ use crate::wsgi::{APPLICATIONS, content};
 
 /// The virtualenv. `None` if it is missing: the test is skipped.
 pub fn find_virtualenv() -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let found = target.join("wsgi-venv");
-    if !found.join("requirements.txt").exists() {
+    let above = Path::new(env!("CARGO_TARGET_TMPDIR")).ancestors();
+    let mut places = above.map(|folder| folder.join("wsgi-venv"));
+    let found = places.find(|place| place.join("requirements.txt").exists());
+    if found.is_none() {
         skip("target/wsgi-venv is missing; run: tests/wsgi/make-virtualenv");
-        return None;
     }
-    Some(found)
+    found
 }
 
 pub fn route(virtualenv: &Path, application: &str, keys: &str) -> String {
@@ -65,8 +65,8 @@ fn django_is_served() {
     assert_eq!(content(&server.get("/hello")), "Hello world from Django!\n");
     let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
     assert_eq!(dechunk(&server.get("/stream")), expected);
+    // Django logs the exception with DEBUG or a logging configuration only.
     assert_eq!(status(&server.get("/fail")), "500");
-    server.wait_line("ValueError: a view has failed");
 }
 
 #[test]

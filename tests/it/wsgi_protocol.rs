@@ -287,3 +287,15 @@ fn objects_of_a_request_are_of_no_use_after_it() {
         "read: the request has been answered already\nwrite: the request has been answered already";
     assert!(answer.ends_with(expected), "{answer}");
 }
+
+#[test]
+fn table_of_the_document_names_tests_that_exist() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let document = std::fs::read_to_string(format!("{root}/docs/wsgi.md")).unwrap();
+    let names: Vec<_> = document.split('`').filter_map(|part| part.split_once("::")).collect();
+    assert!(names.len() > 30);
+    for (module, test) in names {
+        let source = std::fs::read_to_string(format!("{root}/tests/it/{module}.rs")).unwrap();
+        assert!(source.contains(&format!("#[test]\nfn {test}()")), "{module}::{test}");
+    }
+}

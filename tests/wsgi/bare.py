@@ -35,6 +35,11 @@ def environ(environ, start_response):
     return ["\n".join(lines).encode()]
 
 
+def client(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return [("%d %s" % (os.getpid(), environ["REMOTE_ADDR"])).encode()]
+
+
 def other(environ, start_response):
     start_response("200 OK", PLAIN)
     return [b"the other\n"]

@@ -26,6 +26,9 @@ pub(crate) enum Message<'a> {
     /// A request has been answered.
     #[serde(borrow)]
     Access(Answered<'a>),
+    /// Something for the log, of a child that does not have it.
+    #[serde(borrow)]
+    Note(Note<'a>),
 }
 
 /// A request that has been answered. What the client did not send is empty.
@@ -68,6 +71,50 @@ impl Answered<'_> {
             reason: cut(self.reason, 128),
             ..self
         }
+    }
+}
+
+/// Bytes of the texts of a note that is sent. Together they fit a message.
+const WHAT_MAX: usize = 512;
+const TEXT_MAX: usize = 2048;
+
+/// What a note is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NoteKind {
+    /// A line that a program has written.
+    Output,
+    /// A program cannot be run, or did not do what it should.
+    ProgramFailed,
+    /// A limit of the service cannot be set.
+    LimitNotSet,
+    /// A system call has failed.
+    SystemError,
+}
+
+/// A note. What is empty has no field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note<'a> {
+    pub(crate) kind: NoteKind,
+    /// The begin of the sentence.
+    pub(crate) what: &'a str,
+    /// Its end, which may be of foreign origin.
+    pub(crate) text: &'a [u8],
+    /// As a record shows it.
+    pub(crate) target: &'a str,
+    /// The key of the limit.
+    pub(crate) limit: &'a str,
+}
+
+impl<'a> Note<'a> {
+    /// A line that a program has written, while it answered a request for `target`.
+    pub(crate) fn output(target: &'a str, line: &'a [u8]) -> Self {
+        Self { kind: NoteKind::Output, what: "", text: line, target, limit: "" }
+    }
+
+    /// The same with texts that fit a message together.
+    pub(crate) fn cut(self) -> Self {
+        let what = &self.what[..self.what.floor_char_boundary(WHAT_MAX)];
+        Self { what, text: &self.text[..self.text.len().min(TEXT_MAX)], ..self }
     }
 }
 

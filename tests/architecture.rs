@@ -100,7 +100,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["child", "events", "record", "report"],
             &["global"],
             &["log"],
-            &["queue", "ratelimit", "stderr"],
+            &["note", "queue", "ratelimit", "stderr"],
             &["entry", "socket", "style"],
             &["line"],
             &["message_id", "settings"],

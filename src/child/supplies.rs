@@ -1,6 +1,7 @@
 //! What children start with, made ahead of their forks.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::signal::SigSet;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,14 @@ impl Supplies {
         let start = memory.as_ptr().align_offset(sys::PAGE).min(sys::PAGE);
         let (date, log) = (Date::now(), journal::child_descriptor());
         Self { limits, mask, date, memory, start, log, uplink, runtime, reports_requests, names_requests }
+    }
+
+    /// Another descriptor of the uplink, if there is one.
+    ///
+    /// # Errors
+    /// Those of dup(2).
+    pub(crate) fn clone_uplink(&self) -> io::Result<Option<OwnedFd>> {
+        self.uplink.as_ref().map(|uplink| uplink.as_fd().try_clone_to_owned()).transpose()
     }
 
     /// Whether a connection carries one request.

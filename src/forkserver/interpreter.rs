@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::env;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -17,7 +17,6 @@ use crate::environment::PATH;
 use crate::handler::wsgi::Python;
 use crate::handover::briefing::Briefing;
 use crate::handover::{Channel, Report};
-use crate::journal::Destination;
 use crate::runtime::BUILD;
 use crate::service::Service;
 use crate::sys;
@@ -87,17 +86,11 @@ fn execute(command: &mut Command, python: &Python, briefing: &Briefing<Service>)
         .env("PATH", PATH)
         // Otherwise each child finds the functions again that it is the first to call (ld.so(8)).
         .env("LD_BIND_NOW", "1")
+        // Libraries that compute start threads when they are imported (OpenBLAS, OpenMP), and no fork has these.
+        .env("OMP_NUM_THREADS", "1")
         .envs(python.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null());
-    // Where there is no journal, the log of the daemon is its standard error, and the log of its children.
-    let output = match briefing.log {
-        Destination::Journal => briefing.program_output.try_clone()?,
-        Destination::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
-    };
-    command.stdout(output.try_clone()?);
-    if briefing.log == Destination::Journal {
-        command.stderr(output);
-    }
+    command.stdout(briefing.program_output.try_clone()?).stderr(briefing.program_output.try_clone()?);
     sys::reset_signal(Signal::SIGXFSZ);
     SigSet::empty().thread_set_mask()?;
     Ok(command.exec())

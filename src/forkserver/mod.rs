@@ -183,10 +183,7 @@ impl ForkServer {
         if confined.is_none() {
             prepare_process(&self.service, open_files)?;
         }
-        // A child that starts programs may open sockets.
-        journal::open_for_children(log, self.service.confinement.starts_programs)
-            .map_err(|error| format!("unable to open the journal: {error}"))?;
-        self.supplies.keep_log();
+        self.open_log(log).map_err(|error| format!("unable to open the journal: {error}"))?;
         let gaps = match confined {
             Some(gaps) => gaps,
             None => {
@@ -205,9 +202,21 @@ impl ForkServer {
             }
             runtime.settle()?;
             let _ = sys::gather_heap(); // slower, without
-            sys::accept_threads();
+            sys::accept_foreign_code();
         }
         Ok(gaps)
+    }
+
+    /// Opens what children write to.
+    fn open_log(&mut self, log: Destination) -> io::Result<()> {
+        match self.supplies.clone_uplink()?.filter(|_| self.runtime.is_some() && log == Destination::Stderr) {
+            // An application could write anything to the standard error of the daemon.
+            Some(uplink) => journal::send_for_children(uplink),
+            // A child that starts programs may open sockets.
+            None => journal::open_for_children(log, self.service.confinement.starts_programs)?,
+        }
+        self.supplies.keep_log();
+        Ok(())
     }
 
     /// Watches the files of applications, if that is configured.

@@ -2,9 +2,10 @@
 //! socket gets one from the process that forks it; others open one when there is something to write. What the log does not
 //! accept is counted in the slot of the child, and the supervisor adds it to its own count.
 
+use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -17,8 +18,7 @@ use nix::unistd::{AccessFlags, access, geteuid};
 use super::entry::Entry;
 use super::global::{add_lost_message, destination};
 use super::line::Destination;
-use super::message_id::{LIMIT_NOT_SET, PROGRAM_FAILED, PROGRAM_OUTPUT, SYSTEM_ERROR};
-use super::settings::Level;
+use super::note::to_entry;
 use super::socket::{JournalSocket, SendError};
 use super::stderr::Stderr;
 use crate::capacity::Watch;
@@ -28,6 +28,7 @@ use crate::escape::{escape_ascii, escape_for_line, remove_error_numbers};
 use crate::interpreter;
 use crate::scoreboard::{Slot, describe_target};
 use crate::sys;
+use crate::uplink::{self, Message, Note, NoteKind};
 
 /// Where the children of this process, or this process itself, write.
 static SINK: Mutex<ChildSink> = Mutex::new(ChildSink::AsParent);
@@ -46,11 +47,18 @@ pub(crate) fn open_for_children(destination: Destination, each: bool) -> io::Res
     Ok(())
 }
 
+/// The same for children that run foreign code, and so do not have the log: they send to the supervisor, which knows the
+/// sender of each message.
+pub(crate) fn send_for_children(uplink: OwnedFd) {
+    *SINK.lock().unwrap_or_else(PoisonError::into_inner) = ChildSink::Supervisor(uplink);
+}
+
 /// The descriptor of what [`open_for_children`] has opened, which children keep.
 pub(crate) fn child_descriptor() -> Option<RawFd> {
     match &*SINK.lock().unwrap_or_else(PoisonError::into_inner) {
         ChildSink::Journal(socket, _) => Some(socket.as_arc().as_raw_fd()),
         ChildSink::Stderr(stderr) => stderr.descriptor(),
+        ChildSink::Supervisor(uplink) => Some(uplink.as_raw_fd()),
         ChildSink::AsParent | ChildSink::Later(_) => None,
     }
 }
@@ -76,6 +84,8 @@ enum ChildSink {
     /// And for how much longer the child may wait for it.
     Journal(JournalSocket, Duration),
     Stderr(Stderr),
+    /// The uplink.
+    Supervisor(OwnedFd),
 }
 
 impl<'a> ChildLog<'a> {
@@ -110,73 +120,56 @@ impl<'a> ChildLog<'a> {
             error = format!("{error}: {limit}");
         }
         let what = format_args!("unable to run {}: ", escape_path(program));
-        let entry = self.error(PROGRAM_FAILED, what, &error);
-        let target = target.map(|target| describe_target(target.as_bytes()));
-        self.write(entry.optional_text("LSBAWS_TARGET", target).text("LSBAWS_ERROR", &error));
+        self.write_error(NoteKind::ProgramFailed, what, &error, target);
     }
 
     /// A program did not send a valid response, or not in time.
     pub(crate) fn log_program_fault(&self, target: &str, program: &Path, error: &str) {
         let what = format_args!("{} failed: ", escape_path(program));
-        let entry = self.error(PROGRAM_FAILED, what, error);
-        self.write(
-            entry.text("LSBAWS_TARGET", describe_target(target.as_bytes())).text("LSBAWS_ERROR", error),
-        );
+        self.write_error(NoteKind::ProgramFailed, what, error, Some(target));
     }
 
     /// A program wrote a line to its standard error.
     pub(crate) fn log_program_output(&self, target: &str, line: &[u8]) {
-        let entry = self.entry(Level::Info, PROGRAM_OUTPUT, format_args!(""), line);
-        self.write(entry.text("LSBAWS_TARGET", describe_target(target.as_bytes())));
+        self.write(Note::output(&describe_target(target.as_bytes()), line));
     }
 
     /// A limit of the service could not be set.
     pub(crate) fn log_limit_not_set(&self, key: &str, error: &str) {
-        let what = format_args!("unable to set {key} of the service {}: ", self.service);
-        let entry = self.error(LIMIT_NOT_SET, what, error);
-        self.write(entry.text("LSBAWS_LIMIT", key).text("LSBAWS_ERROR", error));
+        let what = format!("unable to set {key} of the service {}: ", self.service);
+        let (kind, text) = (NoteKind::LimitNotSet, error.as_bytes());
+        self.write(Note { kind, what: &what, text, target: "", limit: key });
     }
 
     /// A system call for the connection failed, for example to read a file.
     pub(crate) fn log_system_error(&self, target: Option<&str>, what: &str, error: &io::Error) {
-        let error = remove_error_numbers(error.to_string());
-        let entry = self.error(SYSTEM_ERROR, format_args!("unable to {what}: "), &error);
-        self.write(
-            entry
-                .optional_text("LSBAWS_TARGET", target.map(|target| describe_target(target.as_bytes())))
-                .text("LSBAWS_ERROR", &error),
-        );
+        let what = format_args!("unable to {what}: ");
+        self.write_error(NoteKind::SystemError, what, &remove_error_numbers(error.to_string()), target);
     }
 
-    fn error(&self, message_id: &'static str, what: std::fmt::Arguments<'_>, error: &str) -> Entry {
-        self.entry(Level::Error, message_id, what, error.as_bytes())
+    fn write_error(&self, kind: NoteKind, what: fmt::Arguments<'_>, error: &str, target: Option<&str>) {
+        let (what, text) = (what.to_string(), error.as_bytes());
+        let target = target.map(|target| describe_target(target.as_bytes())).unwrap_or_default();
+        self.write(Note { kind, what: &what, text, target: &target, limit: "" });
     }
 
-    /// The message ends with `quote`, which is of foreign origin.
-    fn entry(
-        &self,
-        level: Level,
-        message_id: &'static str,
-        what: std::fmt::Arguments<'_>,
-        quote: &[u8],
-    ) -> Entry {
-        let message = format_args!("{}: {what}", self.identity.describe_client());
-        let entry = Entry::new(level, message_id, message).quote(quote);
-        entry.connection(self.identity, self.service, None)
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "an entry is written once")]
-    fn write(&self, entry: Entry) {
+    fn write(&self, note: Note<'_>) {
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
         let destination = match *sink {
             ChildSink::AsParent => Some(destination()),
             ChildSink::Later(destination) => Some(destination),
-            ChildSink::Journal(..) | ChildSink::Stderr(_) => None,
+            ChildSink::Journal(..) | ChildSink::Stderr(_) | ChildSink::Supervisor(_) => None,
         };
         if let Some(Ok(open)) = destination.map(ChildSink::open) {
             *sink = open;
         }
-        if !sink.write(&entry) {
+        let is_accepted = match (&mut *sink, self.slot) {
+            (ChildSink::Supervisor(uplink), Some(slot)) => {
+                uplink::send(uplink.as_fd(), slot.index(), Message::Note(note.cut())).is_ok()
+            }
+            (sink, _) => sink.write(&to_entry(note, self.identity, self.service, false)),
+        };
+        if !is_accepted {
             match self.slot {
                 Some(slot) => slot.add_lost_message(),
                 None => add_lost_message(),
@@ -202,7 +195,7 @@ impl ChildSink {
                 send(socket, &bytes, time_left)
             }
             Self::Stderr(stderr) => stderr.write_entry(entry).is_ok(),
-            Self::AsParent | Self::Later(_) => false,
+            Self::AsParent | Self::Later(_) | Self::Supervisor(_) => false,
         }
     }
 }

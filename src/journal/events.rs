@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::entry::Entry;
 use super::global::with_log;
 use super::message_id::*;
+use super::note::to_entry;
 use super::settings::Level;
 use crate::capacity::{SystemLimit, Warning};
 use crate::connection::Identity;
 use crate::scoreboard::{Phase, Snapshot};
 use crate::source::Source;
+use crate::uplink::Note;
 
 /// Writes a message, or counts it.
 #[expect(clippy::needless_pass_by_value, reason = "an entry is written once")]
@@ -112,6 +114,11 @@ pub(crate) fn log_started_again(service: &str, failures: u32) {
 pub(crate) fn log_program_line(service: &str, line: &[u8]) {
     let entry = Entry::new(Level::Info, PROGRAM_OUTPUT, format_args!("{service}: ")).quote(line);
     log(entry.text("LSBAWS_SERVICE", service));
+}
+
+/// Writes what a child has sent about its connection.
+pub(crate) fn log_note(identity: &Identity, service: &str, note: Note<'_>) {
+    log(to_entry(note, identity, service, true));
 }
 
 /// The kernel cannot do a part of the confinement of a service.

@@ -15,6 +15,7 @@ mod global;
 mod line;
 mod log;
 mod message_id;
+mod note;
 mod queue;
 mod ratelimit;
 mod record;
@@ -26,7 +27,7 @@ mod stream;
 mod style;
 
 pub(crate) use access::{AccessEntry, add_lost_lines, log_access, print_access};
-pub(crate) use child::{ChildLog, child_descriptor, open_for_children};
+pub(crate) use child::{ChildLog, child_descriptor, open_for_children, send_for_children};
 pub(crate) use events::*;
 pub(crate) use global::{change, close, destination, flush, next_event, open, writable};
 pub(crate) use line::{Destination, LineStyle};

@@ -134,6 +134,8 @@ impl Record<'_> {
             .optional_text("LSBAWS_ERROR", snapshot.error.as_ref())
             .optional("LSBAWS_SOURCE", self.refusal.as_ref().and_then(|refusal| refusal.source))
             .snapshot(snapshot, self.is_program)
+            .optional("LSBAWS_FIRST_BYTE_USEC", snapshot.first_byte.map(|time| time.as_micros()))
+            .optional_text("LSBAWS_EXCEPTION", snapshot.exception.as_ref())
             .optional_text("LSBAWS_PROGRAM_END", snapshot.program.map(describe_program))
     }
 }
@@ -182,7 +184,9 @@ impl fmt::Display for Sentence<'_> {
 impl Sentence<'_> {
     fn write_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { snapshot, limit, terminated_by, has_orphans, .. } = self.record;
-        match (&self.record.refusal, snapshot.header_error, &snapshot.error) {
+        // The exception of an application says more than the error that is answered.
+        let exception = snapshot.exception.as_ref().filter(|_| self.outcome == Some(Outcome::HandlerError));
+        match (&self.record.refusal, snapshot.header_error, exception.or(snapshot.error.as_ref())) {
             (Some(RefusalNote { sentence, .. }), ..) => write!(f, " ({sentence})")?,
             (_, Some(error), _) => write!(f, " ({error})")?,
             (_, _, Some(error)) => write!(f, " ({error})")?,

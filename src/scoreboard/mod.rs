@@ -6,13 +6,16 @@
 
 mod board;
 mod slot;
+mod text;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::refusal::{HeaderError, RequestRefusal};
 
 pub(crate) use board::Scoreboard;
-pub(crate) use slot::{Slot, describe_target};
+pub(crate) use slot::Slot;
+pub(crate) use text::describe_target;
 
 /// What a child is doing with its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,4 +134,8 @@ pub(crate) struct Snapshot {
     pub(crate) is_client_gone: bool,
     /// Why the connection has no valid header of the PROXY protocol.
     pub(crate) header_error: Option<HeaderError>,
+    /// The last line of the exception of an application, whose request failed.
+    pub(crate) exception: Option<String>,
+    /// From the accept to the first byte of an application.
+    pub(crate) first_byte: Option<Duration>,
 }

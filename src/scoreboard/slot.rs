@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use super::text::{TARGET_MAX, load_bytes, load_text, store_text};
 use super::{Phase, ProgramEnd, Snapshot};
-use crate::escape::escape_ascii;
 use crate::refusal::{HeaderError, RequestRefusal};
 use crate::sys::{self, PAGE};
 
-/// Bytes of a method, a target, a user and the reason of an error that a slot has room for.
+/// Bytes of a method, a user, the reason of an error and an exception that a slot has room for.
 const METHOD_MAX: usize = 16;
-const TARGET_MAX: usize = 256;
 const USER_MAX: usize = 64;
 const ERROR_MAX: usize = 128;
+const EXCEPTION_MAX: usize = 256;
 
 /// More messages than a child can lose in its life: a slot may hold anything.
 const LOST_MESSAGES_MAX: u64 = 1 << 20;
@@ -61,6 +61,9 @@ enum Number {
     ClientGone,
     /// What is wrong with the header of the PROXY protocol.
     HeaderError,
+    ExceptionLength,
+    /// Microseconds from the accept to the first byte of an application.
+    FirstByte,
     /// The process that was forked for the connection. The last number.
     Forked,
 }
@@ -155,20 +158,30 @@ impl Slot {
     pub(crate) fn set_request(self, method: &[u8], target: &[u8]) {
         self.forget_request();
         self.add(Number::Requests, 1);
-        self.store(Number::MethodLength, self.store_text(self.method(), method));
-        self.store(Number::TargetLength, self.store_text(self.target(), target));
+        self.store(Number::MethodLength, store_text(self.method(), method));
+        self.store(Number::TargetLength, store_text(self.target(), target));
     }
 
     /// The request is malformed: its first line stands for the target.
     pub(crate) fn set_malformed(self, line: &[u8]) {
         self.forget_request();
-        self.store(Number::TargetLength, self.store_text(self.target(), line));
+        self.store(Number::TargetLength, store_text(self.target(), line));
     }
 
     /// The record of a request must not show anything of an earlier one.
     fn forget_request(self) {
         use Number::*;
-        for number in [Status, Program, Route, MethodLength, TargetLength, UserLength, ErrorLength, Refusal] {
+        for number in [
+            Status,
+            Program,
+            Route,
+            MethodLength,
+            TargetLength,
+            UserLength,
+            ErrorLength,
+            ExceptionLength,
+            Refusal,
+        ] {
             self.store(number, 0);
         }
     }
@@ -186,12 +199,24 @@ impl Slot {
     /// The user whose credentials were accepted for the request, or the name of those that were not: with the status 401. A
     /// long name is cut.
     pub(crate) fn set_user(self, user: &[u8]) {
-        self.store(Number::UserLength, self.store_text(self.user(), user));
+        self.store(Number::UserLength, store_text(self.user(), user));
     }
 
     /// The reason for the status of an error response that lsbaws itself makes. A long one is cut.
     pub(crate) fn set_error(self, reason: &[u8]) {
-        self.store(Number::ErrorLength, self.store_text(self.error(), reason));
+        self.store(Number::ErrorLength, store_text(self.error(), reason));
+    }
+
+    /// An application has failed: the last line of its exception.
+    pub(crate) fn set_exception(self, line: &[u8]) {
+        self.store(Number::ExceptionLength, store_text(self.exception(), line));
+    }
+
+    /// An application has begun its first response, so long after the accept.
+    pub(crate) fn set_first_byte(self, time: Duration) {
+        if self.load(Number::FirstByte) == 0 {
+            self.store(Number::FirstByte, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        }
     }
 
     /// The child refuses the request.
@@ -313,6 +338,10 @@ impl Slot {
             has_orphans: self.load(Number::Orphans) != 0,
             is_client_gone: self.load(Number::ClientGone) != 0,
             header_error: HeaderError::from_number(self.load(Number::HeaderError)),
+            exception: load_text(self.exception(), self.load(Number::ExceptionLength)),
+            first_byte: Some(self.load(Number::FirstByte))
+                .filter(|&time| time > 0)
+                .map(Duration::from_micros),
         }
     }
 
@@ -334,14 +363,9 @@ impl Slot {
         &self.words[start..start + ERROR_MAX / 8]
     }
 
-    /// Stores what there is room for. Returns the whole length.
-    fn store_text(self, words: &[AtomicU64], text: &[u8]) -> u64 {
-        for (word, bytes) in words.iter().zip(text.chunks(8)) {
-            let mut whole = [0; 8];
-            whole[..bytes.len()].copy_from_slice(bytes);
-            word.store(u64::from_ne_bytes(whole), Relaxed);
-        }
-        text.len() as u64
+    fn exception(self) -> &'static [AtomicU64] {
+        let start = TEXT + (METHOD_MAX + TARGET_MAX + USER_MAX + ERROR_MAX) / 8;
+        &self.words[start..start + EXCEPTION_MAX / 8]
     }
 
     /// Makes the slot as good as new. The text needs no wiping: its length is zero.
@@ -350,27 +374,6 @@ impl Slot {
             number.store(0, Relaxed);
         }
     }
-}
-
-fn load_bytes(words: &[AtomicU64], length: u64) -> Vec<u8> {
-    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
-    bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-    bytes
-}
-
-/// Text of a slot as a record shows it.
-fn load_text(words: &[AtomicU64], length: u64) -> Option<String> {
-    let bytes = load_bytes(words, length);
-    (length > 0).then(|| describe(&bytes, length > bytes.len() as u64))
-}
-
-fn describe(text: &[u8], is_cut: bool) -> String {
-    escape_ascii(text) + if is_cut { "..." } else { "" }
-}
-
-/// A target as a record shows it, for other entries of its connection.
-pub(crate) fn describe_target(target: &[u8]) -> String {
-    describe(&target[..target.len().min(TARGET_MAX)], target.len() > TARGET_MAX)
 }
 
 #[cfg(test)]

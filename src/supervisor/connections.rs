@@ -235,7 +235,7 @@ impl Connections {
                 Event::Child(slot) => self.reap_child(slot, now),
                 Event::Process(pid) => self.reap_process(pid, now),
                 Event::Report(server) => self.receive_reports(server, now),
-                Event::Output(id) => self.outputs.read(id, now),
+                Event::Output(id) => self.read_output(id, now),
                 Event::Uplink(server) => self.receive_messages(server, now),
                 Event::Writer(id) => self.access_log.receive(id, now),
                 Event::Client(slot) => self.judge_client(slot, now),
@@ -268,11 +268,6 @@ impl Connections {
     /// Lets children finish the request at hand, and begin no other.
     pub(crate) fn drain(&mut self) {
         self.children.ask_to_close();
-    }
-
-    /// Writes what programs have written to standard error and that is not read yet.
-    pub(crate) fn end_outputs(&mut self) {
-        self.outputs.end();
     }
 
     /// Kills every child, fork server and orphan.

@@ -44,7 +44,8 @@ pub(crate) struct Template {
 impl Template {
     /// Whether the children of this service have something to send to the supervisor while they serve.
     fn sends_messages(&self, service: &Service) -> bool {
-        self.children.reports_requests && service.is_http()
+        let has_no_log = service.python().is_some() && self.log == Destination::Stderr;
+        (self.children.reports_requests || has_no_log) && service.is_http()
     }
 }
 
@@ -59,14 +60,14 @@ pub(crate) struct Shared<'a> {
 
 impl Shared<'_> {
     /// Standard error of the programs that children of this service become, and of an interpreter: not that of the daemon.
-    fn open_program_output(&mut self, service: &Service, log: Destination) -> io::Result<OwnedFd> {
-        let has_interpreter = service.python().is_some() && log == Destination::Journal;
-        if service.is_http() && !has_interpreter {
+    fn open_program_output(&mut self, id: u32, service: &Service, log: Destination) -> io::Result<OwnedFd> {
+        if service.is_http() && service.python().is_none() {
             return Ok(File::open("/dev/null")?.into()); // none becomes a program
         }
-        match (log == Destination::Journal).then(|| journal::open_stream(&service.name)) {
+        let has_stream = log == Destination::Journal && !service.is_http();
+        match has_stream.then(|| journal::open_stream(&service.name)) {
             Some(Ok(stream)) => Ok(stream),
-            Some(Err(_)) | None => self.outputs.add(&service.name, self.events),
+            Some(Err(_)) | None => self.outputs.add(id, &service.name, self.events),
         }
     }
 }
@@ -163,7 +164,7 @@ impl ForkServer {
             uplink,
             scoreboard: shared.scoreboard.try_clone_to_owned()?,
             text: shared.text.map(OwnedFd::try_clone).transpose()?,
-            program_output: shared.open_program_output(service, template.log)?,
+            program_output: shared.open_program_output(id, service, template.log)?,
             confined: None,
         };
         let (file, inherited) = briefing.write()?;

@@ -33,7 +33,7 @@ impl Connections {
             match self.uplinks.receive(server, &mut buffer) {
                 None => return,
                 Some(Received::Message { pid, slot, message }) if self.is_sender(server, slot, pid, now) => {
-                    self.act_on_message(slot, message);
+                    self.act_on_message(server, slot, message, now);
                 }
                 Some(Received::Message { .. } | Received::Invalid) => {
                     self.uplinks.drop_foreign(server);
@@ -54,12 +54,16 @@ impl Connections {
     }
 
     /// Acts on a message of the child with this slot.
-    fn act_on_message(&mut self, slot: u32, message: Message<'_>) {
-        let Self { children, access_log, .. } = self;
+    fn act_on_message(&mut self, server: u32, slot: u32, message: Message<'_>, now: Instant) {
+        let Self { children, access_log, uplinks, .. } = self;
         let Some(child) = children.get_mut(slot) else { return };
         match message {
             Message::Access(_) if !child.take_line() => journal::add_lost_lines(1),
             Message::Access(answered) => access_log.write(child.identity(), &child.service().name, &answered),
+            Message::Note(note) if uplinks.take_line(server, now) => {
+                journal::log_note(child.identity(), &child.service().name, note);
+            }
+            Message::Note(_) => {}
         }
     }
 
@@ -68,7 +72,8 @@ impl Connections {
     fn end_uplink(&mut self, server: u32) {
         self.uplinks.close(server);
         let server = self.launcher.fork_servers.get(server);
-        let is_running = |pid: Pid, state: State| state != State::Retiring && !has_exited(pid);
+        // One that could not start closes it as it exits.
+        let is_running = |pid: Pid, state: State| state == State::Ready && !has_exited(pid);
         if let Some(server) = server.filter(|server| is_running(server.pid, server.state)) {
             let service = Arc::clone(&server.service);
             let sentence = "a child has shut down the uplink of all; starting another fork server";

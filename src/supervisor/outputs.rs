@@ -1,37 +1,46 @@
-//! What programs of the protocol `exec` write to standard error, where there is no journal: a pipe for each fork server. A
-//! program does not get the log of the daemon itself, where it could write lines as if they were the daemon's.
+//! What programs of the protocol `exec` write to standard error where there is no journal, and interpreters with applications
+//! in any case: a socket for each fork server, on which the kernel names the writer (unix(7), `SO_PASSCRED`). None gets the
+//! log of the daemon itself, where it could write lines as if they were the daemon's.
 
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
-use std::fs::File;
-
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::pipe2;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt};
+use nix::unistd::Pid;
 
 use super::events::{Event, Events};
-use crate::journal;
+use super::line_budget::LineBudget;
+use crate::sys::{self, FromSender};
 
 /// Bytes of a line that are written; the rest is cut.
 const LINE_MAX: usize = 1024;
-/// Lines of a pipe that are written in a second. More are counted.
-const LINES_MAX: u32 = 256;
-const SECOND: Duration = Duration::from_secs(1);
+/// Processes whose lines have no end yet.
+const WRITERS_MAX: usize = 64;
+/// Reads before other events have their turn, or when a process has exited: it may have forked one that writes on.
+const TURN: usize = 16;
 
 #[derive(Debug)]
 struct Output {
     id: u32,
-    service: String,
-    pipe: File,
-    /// A line whose end has not come.
-    line: Vec<u8>,
-    second: Instant,
-    written: u32,
-    suppressed: u64,
+    /// The fork server.
+    server: u32,
+    socket: OwnedFd,
+    budget: LineBudget,
+    /// Lines whose end has not come, and who writes them.
+    open_lines: Vec<(Pid, Vec<u8>)>,
 }
 
-/// The pipes of all fork servers.
+/// A line of a process.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct WrittenLine {
+    pub(crate) writer: Pid,
+    pub(crate) service: String,
+    pub(crate) text: Vec<u8>,
+}
+
+/// The sockets of all fork servers.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     open: Vec<Output>,
@@ -39,88 +48,130 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// Opens a pipe for programs of this service. Returns the end that they write to.
+    /// Opens a socket for what a fork server and its children write. Returns the end that they write to.
     ///
     /// # Errors
-    /// Those of pipe2(2) and epoll_ctl(2).
-    pub(crate) fn add(&mut self, service: &str, events: &Events) -> io::Result<OwnedFd> {
-        let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    /// Those of socketpair(2), setsockopt(2) and epoll_ctl(2).
+    pub(crate) fn add(&mut self, server: u32, service: &str, events: &Events) -> io::Result<OwnedFd> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        setsockopt(&ours, sockopt::PassCred, &true)?;
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         events.add(&ours, Event::Output(id))?;
-        let (service, pipe) = (service.to_owned(), File::from(ours));
-        let (line, second) = (Vec::new(), Instant::now());
-        self.open.push(Output { id, service, pipe, line, second, written: 0, suppressed: 0 });
+        let (budget, open_lines) = (LineBudget::new(service), Vec::new());
+        self.open.push(Output { id, server, socket: ours, budget, open_lines });
         Ok(theirs)
     }
 
-    /// Writes what the pipe holds to the log, a part of it. Forgets a pipe that is closed.
-    pub(crate) fn read(&mut self, id: u32, now: Instant) {
-        let Some(index) = self.open.iter().position(|output| output.id == id) else { return };
-        let mut bytes = [0; 16 << 10];
-        match self.open[index].pipe.read(&mut bytes) {
-            Ok(0) => {
-                self.open.swap_remove(index).end();
-            }
-            Ok(count) => self.open[index].take(&bytes[..count], now),
-            Err(_) => {} // nothing now
-        }
+    /// Reads what the socket with this number holds, a part of it.
+    pub(crate) fn read_from(&mut self, id: u32, now: Instant) -> Vec<WrittenLine> {
+        let index = self.open.iter().position(|output| output.id == id);
+        index.map_or_else(Vec::new, |index| self.read(index, now))
     }
 
-    /// Writes what the pipes still hold: the daemon exits.
-    pub(crate) fn end(&mut self) {
-        for mut output in self.open.drain(..) {
-            let mut bytes = [0; 16 << 10];
-            // A program that lives on may write without end.
-            for _ in 0..16 {
-                match output.pipe.read(&mut bytes) {
-                    Ok(count @ 1..) => output.take(&bytes[..count], Instant::now()),
-                    _ => break,
-                }
-            }
-            output.end();
+    /// Reads what all sockets still hold, and closes them.
+    pub(crate) fn read_all(&mut self, now: Instant) -> Vec<WrittenLine> {
+        let mut lines = Vec::new();
+        for index in (0..self.open.len()).rev() {
+            lines.extend(self.read(index, now));
         }
+        self.open.drain(..).for_each(|output| output.end(&mut lines));
+        lines
+    }
+
+    /// Reads what a socket holds, a part of it. Forgets one that is closed.
+    fn read(&mut self, index: usize, now: Instant) -> Vec<WrittenLine> {
+        let (mut lines, output) = (Vec::new(), &mut self.open[index]);
+        let mut bytes = [0; 4096];
+        for _ in 0..TURN {
+            match sys::receive_from_sender(output.socket.as_fd(), &mut bytes) {
+                Ok(FromSender::Message(count @ 1.., writer)) => {
+                    output.take(writer, &bytes[..count], now, &mut lines);
+                }
+                Ok(FromSender::Invalid) => {}
+                Ok(FromSender::Message(..) | FromSender::End) => {
+                    self.open.swap_remove(index).end(&mut lines);
+                    break;
+                }
+                Err(_) => break, // nothing now
+            }
+        }
+        lines
+    }
+
+    /// Reads what a child has written that has exited.
+    pub(crate) fn read_last(&mut self, server: u32, writer: Pid, now: Instant) -> Vec<WrittenLine> {
+        let Some(index) = self.open.iter().position(|output| output.server == server) else {
+            return Vec::new();
+        };
+        let mut lines = self.read(index, now);
+        if let Some(output) = self.open.get_mut(index).filter(|output| output.server == server) {
+            output.end_line_of(writer, now, &mut lines);
+        }
+        lines
     }
 }
 
 impl Output {
-    fn take(&mut self, bytes: &[u8], now: Instant) {
-        if now.saturating_duration_since(self.second) >= SECOND {
-            self.log_suppressed();
-            (self.second, self.written) = (now, 0);
-        }
+    fn take(&mut self, writer: Pid, bytes: &[u8], now: Instant, lines: &mut Vec<WrittenLine>) {
+        let known = self.open_lines.iter().position(|(pid, _)| *pid == writer);
+        let mut line = known.map_or_else(Vec::new, |index| self.open_lines.swap_remove(index).1);
         for &byte in bytes {
             match byte {
-                b'\n' => self.write_line(),
-                byte if self.line.len() < LINE_MAX => self.line.push(byte),
+                b'\n' => self.push(writer, mem::take(&mut line), now, lines),
+                byte if line.len() < LINE_MAX => line.push(byte),
                 _ => {} // cut
             }
         }
-    }
-
-    fn write_line(&mut self) {
-        if self.written < LINES_MAX {
-            self.written += 1;
-            journal::log_program_line(&self.service, &self.line);
-        } else {
-            self.suppressed += 1;
-        }
-        self.line.clear();
-    }
-
-    fn log_suppressed(&mut self) {
-        if self.suppressed > 0 {
-            let sentence = format!("suppressed {} more lines of its programs", self.suppressed);
-            journal::log_program_line(&self.service, sentence.as_bytes());
-            self.suppressed = 0;
+        if !line.is_empty() {
+            if self.open_lines.len() >= WRITERS_MAX {
+                let (oldest, line) = self.open_lines.remove(0);
+                self.push(oldest, line, now, lines);
+            }
+            self.open_lines.push((writer, line));
         }
     }
 
-    fn end(mut self) {
-        if !self.line.is_empty() {
-            self.write_line();
+    fn end_line_of(&mut self, writer: Pid, now: Instant, lines: &mut Vec<WrittenLine>) {
+        if let Some(index) = self.open_lines.iter().position(|(pid, _)| *pid == writer) {
+            let (_, line) = self.open_lines.swap_remove(index);
+            self.push(writer, line, now, lines);
         }
-        self.log_suppressed();
+    }
+
+    fn push(&mut self, writer: Pid, text: Vec<u8>, now: Instant, lines: &mut Vec<WrittenLine>) {
+        if self.budget.take(now) {
+            lines.push(WrittenLine { writer, service: self.budget.service().to_owned(), text });
+        }
+    }
+
+    fn end(mut self, lines: &mut Vec<WrittenLine>) {
+        for (writer, line) in mem::take(&mut self.open_lines) {
+            self.push(writer, line, Instant::now(), lines);
+        }
+        self.budget.log_suppressed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn lines_have_the_process_that_has_written_them() {
+        let (mut outputs, events) = (Outputs::default(), Events::new().unwrap());
+        let mut writer = File::from(outputs.add(7, "web", &events).unwrap());
+        writer.write_all(b"one\ntwo").unwrap();
+        let line = |text: &str| WrittenLine { writer: Pid::this(), service: "web".into(), text: text.into() };
+        let now = Instant::now();
+        assert_eq!(outputs.read(0, now), [line("one")]);
+        assert_eq!(outputs.read_last(7, Pid::this(), now), [line("two")]);
+        writer.write_all(&[b'x'; 5000]).unwrap();
+        drop(writer);
+        assert_eq!(outputs.read(0, now), [line(&"x".repeat(LINE_MAX))]);
+        assert!(outputs.open.is_empty());
     }
 }

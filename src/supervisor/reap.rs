@@ -54,6 +54,7 @@ impl Connections {
             Err(_) => (Exit::Unknown, Usage::default()),
         };
         self.receive_last_messages(server, now);
+        self.read_last_output(server, pid, now);
         if let Some(child) = self.children.remove(slot) {
             self.end_child(&child, pid, exit, usage, now);
         }

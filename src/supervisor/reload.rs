@@ -78,7 +78,7 @@ impl Supervisor {
         self.connections
             .make_room(&settings)
             .map_err(|error| format!("unable to enlarge the scoreboard: {error}"))?;
-        let starting = self.connections.start_fork_servers(&settings)?;
+        let starting = self.connections.start_fork_servers(&settings, &settings.services)?;
         Ok(Reloading { settings, plan, starting })
     }
 

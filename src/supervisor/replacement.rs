@@ -15,7 +15,7 @@ use super::handover::Launcher;
 use super::reserves::Reserves;
 use super::settings::{Model, Settings};
 use crate::journal;
-use crate::service::Service;
+use crate::service::{Service, Services};
 
 /// How long the start of the daemon waits for the file of access lines.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,11 +32,15 @@ impl Connections {
         }
     }
 
-    /// Starts the fork servers for new settings. [`Self::switch_to`] brings them into use.
+    /// Starts the fork servers of these services for new settings. [`Self::switch_to`] brings them into use.
     ///
     /// # Errors
     /// A sentence; nothing has changed then.
-    pub(crate) fn start_fork_servers(&mut self, settings: &Settings) -> Result<Starting, String> {
+    pub(crate) fn start_fork_servers(
+        &mut self,
+        settings: &Settings,
+        services: &Services,
+    ) -> Result<Starting, String> {
         if self.launcher.serves_in_place() {
             return Ok(Starting(Vec::new()));
         }
@@ -52,7 +56,7 @@ impl Connections {
             open_files: self.open_files,
         };
         let (fork_servers, mut shared) = self.share();
-        fork_servers.start_all(&settings.services, template, process.fork_servers, &mut shared).map(Starting)
+        fork_servers.start_all(services, template, process.fork_servers, &mut shared).map(Starting)
     }
 
     /// The fork servers, and what they share with this process.
@@ -176,6 +180,11 @@ impl Connections {
             self.statistics.service(name); // from now on it has counters
         }
         self.close_retired();
+    }
+
+    /// Lets these fork servers take connections from now on.
+    pub(super) fn take_over(&mut self, starting: &Starting) {
+        self.launcher.fork_servers.replace(&starting.0);
     }
 
     /// Lets fork servers exit that have forked for all that was handed over to them.

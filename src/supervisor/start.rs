@@ -11,7 +11,7 @@ use super::error::Error;
 use super::listeners::{Listeners, ServedListener};
 use super::settings::Settings;
 use super::unserved::Unserved;
-use super::{Reload, Supervisor};
+use super::{Reload, Supervisor, single};
 use crate::child;
 use crate::connection::Connection;
 use crate::journal::{self, ChildLog};
@@ -48,7 +48,10 @@ pub(crate) fn run(
                 keepalive::set_peer_timeout(&connection.socket, settings.peer_timeout);
             }
             connections.open_own_access_log(&settings).map_err(Error::AccessLog)?;
-            return serve_single(&mut connections, connection, &service);
+            return match service.python() {
+                Some(_) => single::serve_application(&mut connections, connection, &service, &settings),
+                None => serve_single(&mut connections, connection, &service),
+            };
         }
         Activation::Listeners(listeners, unusable) => (listeners, unusable),
         Activation::None => (listen::bind::bind_listeners(&settings.listen)?, Vec::new()),
@@ -66,9 +69,7 @@ pub(crate) fn run(
     if let Some(error) = missing.filter(|_| entries.is_empty() || !is_inherited) {
         return Err(error);
     }
-    sys::require_close_range().map_err(Error::system("use close_range(2), which Linux has since 5.9"))?;
-    // Children of a double fork become the supervisor's, and so do orphans of programs.
-    prctl::set_child_subreaper(true).map_err(Error::system("become a subreaper"))?;
+    single::prepare_process()?;
     for warning in &settings.warnings {
         journal::log_system_limit_low(warning);
     }
@@ -77,7 +78,8 @@ pub(crate) fn run(
     prctl::set_dumpable(false).map_err(Error::system("protect the process from others of its user"))?;
     connections.raise_open_files();
     connections.open_access_log(&settings).map_err(Error::AccessLog)?;
-    let starting = connections.start_fork_servers(&settings).map_err(Error::ForkServer)?;
+    let starting =
+        connections.start_fork_servers(&settings, &settings.services).map_err(Error::ForkServer)?;
     connections.tolerate_applications(&starting);
     connections.wait_for(&starting).map_err(Error::ForkServer)?;
     connections.switch_to(&starting, &settings);

@@ -1,8 +1,10 @@
 //! The supervisor's ends of all uplinks: see [`crate::uplink`].
 
 use std::io;
+use std::time::Instant;
 
 use super::events::{Event, Events};
+use super::line_budget::LineBudget;
 use crate::journal;
 use crate::uplink::{self, MESSAGE_MAX, Received, Receiver, Uplink};
 
@@ -15,7 +17,8 @@ pub(crate) struct Uplinks {
 #[derive(Debug)]
 struct OpenUplink {
     server: u32,
-    service: String,
+    /// Of what children send for the log.
+    budget: LineBudget,
     receiver: Receiver,
     /// Messages that no child of a connection has sent.
     foreign: u64,
@@ -29,7 +32,7 @@ impl Uplinks {
     pub(crate) fn add(&mut self, server: u32, service: &str, events: &Events) -> io::Result<Uplink> {
         let (receiver, uplink) = uplink::open()?;
         events.add(&receiver, Event::Uplink(server))?;
-        self.open.push(OpenUplink { server, service: service.to_owned(), receiver, foreign: 0 });
+        self.open.push(OpenUplink { server, budget: LineBudget::new(service), receiver, foreign: 0 });
         Ok(uplink)
     }
 
@@ -46,6 +49,11 @@ impl Uplinks {
         self.get_mut(server)?.receiver.receive(buffer).ok()
     }
 
+    /// Whether a line of a child is to be written.
+    pub(crate) fn take_line(&mut self, server: u32, now: Instant) -> bool {
+        self.get_mut(server).is_some_and(|uplink| uplink.budget.take(now))
+    }
+
     /// Drops a message that no child of a connection has sent.
     pub(crate) fn drop_foreign(&mut self, server: u32) {
         if let Some(uplink) = self.get_mut(server) {
@@ -55,11 +63,12 @@ impl Uplinks {
 
     /// Closes the uplink of a fork server.
     pub(crate) fn close(&mut self, server: u32) {
-        for OpenUplink { service, foreign, .. } in self.open.extract_if(.., |uplink| uplink.server == server)
-        {
+        for uplink in self.open.extract_if(.., |uplink| uplink.server == server) {
+            let OpenUplink { mut budget, foreign, .. } = uplink;
+            budget.log_suppressed();
             if foreign > 0 {
                 let sentence = format!("dropped {foreign} messages that no child of a connection has sent");
-                journal::log_service_warning(&service, &sentence);
+                journal::log_service_warning(budget.service(), &sentence);
             }
         }
     }

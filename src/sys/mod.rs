@@ -23,7 +23,7 @@ pub(crate) use descriptors::{
     CONNECTION, adopt_fd, by_number, close_all_but, close_each, discard_input, move_above, option_by_number,
     replace_fd, require_close_range,
 };
-pub(crate) use fork::{accept_threads, exit_now, fork_child, fork_sibling};
+pub(crate) use fork::{accept_foreign_code, exit_now, fork_child, fork_sibling};
 pub(crate) use heap::gather_heap;
 pub(crate) use memory::{PAGE, create_memory_file, map_shared_words, seal};
 pub(crate) use passing::{

@@ -48,8 +48,9 @@ fn standard_error_of_a_program_is_logged_by_line() {
     let server =
         serve("[service.web]\nprotocol = 'exec'\ncommand = ['/bin/sh', '-c', 'echo complaint >&2']\n");
     assert_eq!(read_to_end(server.connect()), "");
-    // A line of the program cannot look like one of the daemon.
-    assert!(server.wait_line("complaint").starts_with(" INFO web: complaint"));
+    // A line of the program cannot look like one of the daemon. It has the connection.
+    let line = server.wait_line("complaint");
+    assert!(line.starts_with(" INFO 127.0.0.1:") && line.contains(": complaint connection="), "{line}");
     assert_eq!(server.record().get("outcome"), "served");
 }
 

@@ -81,6 +81,7 @@ mod unserved;
 mod wsgi;
 mod wsgi_faults;
 mod wsgi_frameworks;
+mod wsgi_log;
 mod wsgi_programs;
 mod wsgi_protocol;
 mod wsgi_proxies;

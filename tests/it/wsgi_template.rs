@@ -2,7 +2,9 @@
 //! replaced.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -10,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cgi::status;
-use crate::harness::{LSBAWS, command, make_folder, serve, wait_until};
+use crate::harness::{LSBAWS, command, make_folder, read_to_end, serve, wait_until};
 
 const APPLICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wsgi");
 
@@ -234,4 +236,26 @@ fn reload_option_of_the_command_line_watches() {
     wait_line("application reloaded");
     kill(Pid::from_raw(lsbaws.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert!(lsbaws.wait().unwrap().success());
+}
+
+#[test]
+fn single_connection_loads_the_application_for_itself() {
+    let folder = make_folder();
+    let file = folder.path().join("lsbaws.toml");
+    for (application, expected) in [("forks:app", "200"), ("forks:missing", "503")] {
+        fs::write(&file, route(application, "")).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let socket: OwnedFd = listener.accept().unwrap().0.into();
+        let mut lsbaws = command(LSBAWS);
+        lsbaws.arg("-c").arg(&file).args(["--set", "log.target=stderr"]).stdin(socket).stderr(Stdio::piped());
+        let mut lsbaws = lsbaws.spawn().unwrap();
+        assert_eq!(status(&read_to_end(&client)), expected);
+        drop(client);
+        let mut text = String::new();
+        lsbaws.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(lsbaws.wait().unwrap().success(), "{text}");
+        assert!(text.contains(&format!("status={expected}")), "{text}");
+    }
 }

@@ -141,7 +141,12 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
     gc.call_method0("freeze").map(drop)
 }
 
-/// The threads beside this one, for a warning.
+/// All threads of this process.
+fn count_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// The threads of Python beside this one, for a warning.
 fn find_threads(py: Python<'_>) -> PyResult<Vec<String>> {
     // Not imported for that: each child would run what it does after a fork, for a hundred page faults.
     let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
@@ -157,15 +162,18 @@ impl Runtime for Interpreter {
         Python::attach(|py| {
             let loaded = Self::try_load(py, loading).inspect_err(|_| self.outputs.finish(py))?;
             let threads = find_threads(py).unwrap_or_default();
+            let others = count_threads().saturating_sub(threads.len() + 1);
             let _ = self.loaded.set(loaded); // called once
             self.outputs.finish(py);
-            if threads.is_empty() {
-                return Ok(Vec::new());
-            }
-            Ok(vec![format!(
-                "the application has started threads, which its processes do not have: {}",
-                threads.join(", ")
-            )])
+            let sentence = match (threads.join(", "), others) {
+                (names, 0) if names.is_empty() => return Ok(Vec::new()),
+                (names, 0) => names,
+                (names, others) if names.is_empty() => format!("{others} of libraries"),
+                (names, others) => format!("{names}, and {others} of libraries"),
+            };
+            let sentence =
+                format!("the application has started threads, which its processes do not have: {sentence}");
+            Ok(vec![sentence])
         })
     }
 

@@ -51,6 +51,7 @@ impl<'e, 'r, 'c> Exchanged<'e, 'r, 'c> {
         };
         self.log_fault(&error);
         let exchange = self.exchange;
+        exchange.slot.set_exception(error.as_bytes());
         if !exchange.response.has_begun() {
             return exchange.fail(500, "the application failed", Outcome::HandlerError);
         }
@@ -163,6 +164,7 @@ impl Call for Exchanged<'_, '_, '_> {
             return Ok(());
         };
         self.exchange.response.set_waited();
+        self.exchange.slot.set_first_byte(self.exchange.identity.accepted_at.elapsed());
         let mut head = self.exchange.response.head(own.status);
         for (name, value) in &own.fields {
             head.field(name, value);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::scoreboard::Scoreboard;
+use crate::scoreboard::{Scoreboard, describe_target};
 
 #[test]
 fn a_slot_is_cleared_when_it_is_taken_again() {

@@ -65,10 +65,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<u8, CommandError> {
     match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
-        Command::Serve(arguments) => {
-            supervisor::hold_reopen_signal();
-            serve(Source::new(cli.source, find_folder(arguments)))
-        }
+        Command::Serve(arguments) => serve(Source::new(cli.source, find_folder(arguments))),
         Command::Top { socket } => monitor::watch(&socket.socket).map(|()| 0).map_err(CommandError::from),
         Command::Wsgi(arguments) => serve(Source::new(cli.source, Some(find_application(arguments)))),
         Command::Status { json, socket } => {
@@ -196,6 +193,7 @@ fn refuse(settings: &Settings) -> Result<(), CommandError> {
 }
 
 fn serve(source: Source) -> Result<u8, CommandError> {
+    supervisor::hold_reopen_signal();
     let fail = |error: &dyn std::error::Error| CommandError(EXIT_SYSTEM, error.to_string());
     // First of all: when standard error is the client's connection, no message may go there.
     let activation = activation::receive().map_err(|error| fail(&error))?;

@@ -91,8 +91,8 @@ impl Notifier {
         }
     }
 
-    /// Asks for more time to stop than the unit allows: at least `time` from now.
-    pub(crate) fn extend_stop(&self, time: Duration) {
+    /// Asks for more time to start or to stop than the unit allows: at least `time` from now.
+    pub(crate) fn extend_timeout(&self, time: Duration) {
         self.send(&[NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))]);
     }
 

@@ -30,8 +30,11 @@ pub trait Runtime: Debug {
     /// Called after each fork, in the process that has forked.
     fn after_fork_in_parent(&self);
 
-    /// Called after each fork, in the child: also calls what [`Loading::on_fork`] names. If that fails, so do the requests.
-    fn after_fork_in_child(&self);
+    /// Called after each fork, in the child: also calls what [`Loading::on_fork`] names.
+    ///
+    /// # Errors
+    /// That has failed. So will the requests.
+    fn after_fork_in_child(&self) -> Result<(), LoadError>;
 
     /// Calls `wait`, which waits for something else than the runtime. Other threads of the runtime may run meanwhile.
     fn wait(&self, wait: &mut dyn FnMut());
@@ -54,7 +57,7 @@ pub struct Loading<'a> {
     pub is_once: bool,
 }
 
-/// Why an application cannot be loaded.
+/// Why an application cannot be loaded, or a process cannot serve it.
 #[derive(Debug)]
 pub struct LoadError {
     /// One line.

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::prepare_process;
@@ -22,23 +23,30 @@ use crate::service::Service;
 use crate::sys;
 
 /// Imports the extension, by its path, and lets it serve. Without assumptions about the version of Python up to the check.
+/// A failure is a report in plain text: see [`crate::handover::PLAIN`].
 const START: &str = "
-import sys
+import os, sys
+extension, daemon, build, briefing, channel = sys.argv[1:6]
+def fail(sentence):
+    os.write(int(channel), b'\\xff' + sentence.encode('utf-8', 'replace'))
+    sys.exit(71)
 if sys.version_info < (3, 9):
-    sys.exit('lsbaws serves applications with Python 3.9 or later; this is Python %d.%d' % sys.version_info[:2])
+    fail('lsbaws serves applications with Python 3.9 or later; this is Python %d.%d' % sys.version_info[:2])
 import sysconfig
 if sysconfig.get_config_var('Py_GIL_DISABLED'):
-    sys.exit('lsbaws serves no applications with a free-threaded build of Python')
-import importlib.util, os
+    fail('lsbaws does not support a free-threaded build of Python')
+import importlib.util
 os.environ.pop('LD_BIND_NOW', None)
-spec = importlib.util.spec_from_file_location('_lsbaws', sys.argv[1])
-module = sys.modules['_lsbaws'] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-extension, daemon, build, briefing = sys.argv[1:5]
+try:
+    spec = importlib.util.spec_from_file_location('_lsbaws', extension)
+    module = sys.modules['_lsbaws'] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+except ImportError as error:
+    fail('unable to import %s: %s' % (extension, error))
 if module.__build__ != build:
-    sys.exit('%s (build %s) cannot use %s (build %s): install lsbaws and lsbaws-wsgi of one version,'
+    fail('%s (build %s) cannot use %s (build %s): install lsbaws and lsbaws-wsgi of one version,'
         ' or build both from one source (packaging/build-wsgi)' % (daemon, build, extension, module.__build__))
-sys.exit(module.serve(int(briefing), sys.argv[5:]))
+sys.exit(module.serve(int(briefing), sys.argv[6:]))
 ";
 
 /// Turns this process into the interpreter. Returns only when that fails, after a report to the supervisor.
@@ -50,13 +58,16 @@ pub(super) fn become_interpreter(briefing: Briefing<Service>) -> Result<(), Stri
         Err(sentence) => sentence,
     };
     channel
-        .report(&Report::failed(&sentence, ""))
+        .report(&Report::failed(&sentence, "", false))
         .map_err(|error| format!("unable to report to the supervisor: {error}"))?;
     Err(sentence)
 }
 
 fn prepare_and_execute(mut briefing: Briefing<Service>) -> Result<Infallible, String> {
     prepare_process(&briefing.service, briefing.open_files)?;
+    // An interpreter does not look at the channel while it imports. It keeps this, and its children do not get it.
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|errno| format!("unable to set PR_SET_PDEATHSIG: {}", errno.desc()))?;
     briefing.text = None; // that of another program
     briefing.confined = Some(confine::find_gaps(&briefing.service.confinement));
     // Before the filter of system calls, which denies memory files.
@@ -72,7 +83,8 @@ fn prepare_and_execute(mut briefing: Briefing<Service>) -> Result<Infallible, St
     }
     let daemon = env::current_exe().unwrap_or_default();
     command.arg("-c").arg(START).arg(&python.extension).arg(daemon).arg(BUILD);
-    command.arg(file.as_raw_fd().to_string()).args(&python.search);
+    command.arg(file.as_raw_fd().to_string()).arg(briefing.channel.as_raw_fd().to_string());
+    command.args(&python.search);
     sys::keep_for_program(&mut command, inherited);
     let error = execute(&mut command, python, &briefing).unwrap_or_else(|error| error);
     Err(format!("unable to run {} in {}: {error}", python.program.display(), python.directory.display()))

@@ -110,13 +110,15 @@ fn start(briefing: Briefing<Service>, runtime: Option<&'static dyn Runtime>) -> 
     match server.prepare(preparation) {
         Ok(gaps) => {
             drop(reserved); // the number is the connection's from now on
+            // From now on it finds that the channel is closed, after what has been handed over.
+            let _ = prctl::set_pdeathsig(None); // cannot fail, unless it is denied
             server.fork_first_spares()?;
             server.report(&Report::Ready { gaps })?;
             server.serve()
         }
         Err(LoadError { sentence, details }) => {
-            server.report(&Report::failed(&sentence, &details))?;
-            server.wait_for_change();
+            server.report(&Report::failed(&sentence, &details, server.changes.is_some()))?;
+            server.wait_for_change()?;
             Err(sentence)
         }
     }
@@ -219,18 +221,27 @@ impl ForkServer {
         Ok(())
     }
 
-    /// Watches the files of applications, if that is configured.
+    /// Watches the files of applications, if that is configured. They are served also where that is not possible.
     fn watch_for_changes(&mut self) -> Result<(), String> {
         let Some(python) = self.service.python().filter(|python| python.watches) else { return Ok(()) };
-        let (changes, warning) =
-            Changes::watch(&python.search).map_err(|error| format!("unable to use inotify(7): {error}"))?;
-        self.changes = Some(changes);
+        let (changes, warning) = match Changes::watch(&python.search) {
+            Ok((changes, warning)) => (Some(changes), warning),
+            Err(error) => (None, Some(format!("unable to watch for changes with inotify(7): {error}"))),
+        };
+        self.changes = changes;
         warning.map_or(Ok(()), |sentence| self.warn(&sentence))
     }
 
     /// Applications that cannot be loaded are loaded by another fork server when their files change.
-    fn wait_for_change(&mut self) {
-        while self.changes.is_some() && !matches!(self.wait_for_event(), Awaited::Order | Awaited::Change) {}
+    fn wait_for_change(&mut self) -> Result<(), String> {
+        while self.changes.is_some() {
+            match self.wait_for_event() {
+                Awaited::Order => break, // the supervisor has closed the channel
+                Awaited::Change => return self.report(&Report::Changed),
+                Awaited::None => {}
+            }
+        }
+        Ok(())
     }
 
     /// Waits for an order, while threads of the runtime may run, or for a change. The supervisor learns of changes.

@@ -10,6 +10,7 @@ use super::ForkServer;
 use super::start::Start;
 use crate::handover::{Channel, ORDER_MAX, Order, Report};
 use crate::outcome::Outcome;
+use crate::runtime::LoadError;
 use crate::sys;
 
 impl ForkServer {
@@ -43,7 +44,11 @@ impl ForkServer {
         if self.shed_siblings(channel, theirs).is_err() {
             return Outcome::SystemError.code();
         }
-        self.enter_child();
+        if let Err(LoadError { sentence, details }) = self.enter_child() {
+            // A connection that comes meanwhile goes to another process.
+            let _ = self.channel.report(&Report::spare_failed(&sentence, &details)); // the supervisor has gone
+            return Outcome::HandlerError.code();
+        }
         self.supplies.touch();
         self.supplies.set_title("spare", &self.service.name);
         let mut buffer = [0; ORDER_MAX];

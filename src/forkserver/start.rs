@@ -15,6 +15,7 @@ use crate::clients::Gate;
 use crate::connection::{Connection, Identity};
 use crate::handover::{Handover, Report, Supplements};
 use crate::outcome::Outcome;
+use crate::runtime::LoadError;
 use crate::scoreboard::Slot;
 use crate::sys;
 
@@ -44,7 +45,7 @@ impl ForkServer {
         if reported.is_err() && Pid::parent() == self.supervisor {
             return Outcome::SystemError.code();
         }
-        self.enter_child();
+        let _ = self.enter_child(); // its requests fail
         // Taken and not cloned: to count would write to its page.
         let listener = self.listener.take().unwrap_or_default();
         let identity = Identity::new(id, peer, listener, sys::instant_of(accepted_at));
@@ -66,11 +67,10 @@ impl ForkServer {
     }
 
     /// Lets the runtime adapt to the fork, once.
-    pub(super) fn enter_child(&mut self) {
-        if let Some(runtime) = self.runtime
-            && !mem::replace(&mut self.is_child, true)
-        {
-            runtime.after_fork_in_child();
+    pub(super) fn enter_child(&mut self) -> Result<(), LoadError> {
+        match self.runtime {
+            Some(runtime) if !mem::replace(&mut self.is_child, true) => runtime.after_fork_in_child(),
+            _ => Ok(()),
         }
     }
 

@@ -22,6 +22,8 @@ use crate::sys::{self, Patience};
 
 /// Bytes of the longest report: that of a fork server that cannot start.
 pub(crate) const REPORT_MAX: usize = 4096;
+/// Begins the report of an interpreter that cannot start: the rest is a sentence. No other report begins with it.
+pub(crate) const PLAIN: u8 = 0xff;
 /// Bytes of a sentence in a report, and of the lines below it.
 const SENTENCE_MAX: usize = 1000;
 const DETAILS_MAX: usize = REPORT_MAX - SENTENCE_MAX - 16;
@@ -72,10 +74,13 @@ enum OrderMessage<'a> {
 pub(crate) enum Report {
     /// The fork server is confined, and waits for connections. `gaps`: what the kernel cannot do.
     Ready { gaps: Vec<Gap> },
-    /// The fork server cannot start, and exits. `details`: lines of a traceback.
-    Failed { sentence: String, details: String },
+    /// The fork server cannot start, and exits: when files of its applications change, if it waits for that. `details`: lines
+    /// of a traceback.
+    Failed { sentence: String, details: String, waits: bool },
     /// A child exists that waits for a connection. Its channel comes with the message.
     Spare { pid: i32 },
+    /// A child that was to wait for a connection cannot, and exits: what `on_fork` names has failed.
+    SpareFailed { sentence: String, details: String },
     /// No child could be forked that waits for a connection: the errno of clone(2).
     NoSpare { errno: i32 },
     /// The connection with this slot has its process.
@@ -93,18 +98,26 @@ pub(crate) enum Report {
 
 impl Report {
     /// A fork server that cannot start. Of lines that are too long together, the last ones are kept.
-    pub(crate) fn failed(sentence: &str, details: &str) -> Self {
-        let start = details.ceil_char_boundary(details.len().saturating_sub(DETAILS_MAX));
-        let details = match start {
-            0 => details,
-            start => details[start..].split_once('\n').map_or("", |(_, whole)| whole),
-        };
-        Self::Failed { sentence: cut(sentence), details: details.to_owned() }
+    pub(crate) fn failed(sentence: &str, details: &str, waits: bool) -> Self {
+        Self::Failed { sentence: cut(sentence), details: keep_last(details), waits }
+    }
+
+    /// A spare that cannot wait for a connection.
+    pub(crate) fn spare_failed(sentence: &str, details: &str) -> Self {
+        Self::SpareFailed { sentence: cut(sentence), details: keep_last(details) }
     }
 
     /// What an administrator should know.
     pub(crate) fn warning(sentence: &str) -> Self {
         Self::Warning { sentence: cut(sentence) }
+    }
+}
+
+fn keep_last(details: &str) -> String {
+    let start = details.ceil_char_boundary(details.len().saturating_sub(DETAILS_MAX));
+    match start {
+        0 => details.to_owned(),
+        start => details[start..].split_once('\n').map_or("", |(_, whole)| whole).to_owned(),
     }
 }
 
@@ -202,7 +215,12 @@ impl Channel {
     pub(crate) fn receive_report(&self) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
         let mut buffer = [0; REPORT_MAX];
         match sys::receive_message(self.as_fd(), &mut buffer, Patience::Never)? {
-            Some((length, [fd, ..])) => Ok(Some((decode(&buffer[..length])?, fd))),
+            Some((length, [fd, ..])) => match &buffer[..length] {
+                [PLAIN, text @ ..] => {
+                    Ok(Some((Report::failed(&String::from_utf8_lossy(text), "", false), fd)))
+                }
+                bytes => Ok(Some((decode(bytes)?, fd))),
+            },
             None => Ok(None),
         }
     }

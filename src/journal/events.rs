@@ -188,6 +188,12 @@ pub(crate) fn log_applications_not_reloaded(service: &str, error: &str, details:
     log(entry.text("LSBAWS_ERROR", error).details(details));
 }
 
+/// A child that was to wait for a connection cannot. `details`: a traceback.
+pub(crate) fn log_spare_failed(service: &str, error: &str, details: &str) {
+    let message = format_args!("service {service}: {error}, in a spare child; retrying every second");
+    log(Entry::without_id(Level::Error, message).text("LSBAWS_SERVICE", service).details(details));
+}
+
 /// Anything else that an administrator should know of a service.
 pub(crate) fn log_service_warning(service: &str, sentence: &str) {
     log_warning(&format!("service {service}: {sentence}"));

@@ -113,10 +113,14 @@ pub(crate) struct ForkServer {
     pub(crate) template: Template,
     /// It takes the connections of its service, or will when it is ready.
     pub(crate) is_current: bool,
+    /// It is to take over also if it cannot start.
+    pub(crate) is_tolerated: bool,
     /// It has forked for a connection.
     pub(crate) has_served: bool,
     /// The files of its applications have changed.
     pub(crate) has_changed: bool,
+    /// Why its last spare could not wait for a connection.
+    pub(crate) spare_failure: Option<String>,
     /// Why it has exited, as far as that is known.
     pub(crate) failure: Option<StartFailure>,
     /// Words for what the kernel cannot do to confine its children.
@@ -185,8 +189,10 @@ impl ForkServer {
             started: Instant::now(),
             template,
             is_current: false,
+            is_tolerated: false,
             has_served: false,
             has_changed: false,
+            spare_failure: None,
             failure: None,
             gaps: "".into(),
             pid,
@@ -220,6 +226,7 @@ impl ForkServer {
         let (server, socket) = (self.id, connection.socket.as_fd());
         let takes = |spare: &Spare| spare.channel.hand_over(handover(), socket, supplements).is_ok();
         if let Some(index) = self.spares.iter().position(takes) {
+            self.spare_failure = None;
             return Ok(Taker { server, spare: Some(self.spares.swap_remove(index)) });
         }
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;

@@ -71,7 +71,7 @@ use status_socket::StatusSocket;
 
 /// Connections accepted from one listener before the others, and children that have exited, get their turn.
 const ACCEPT_BATCH: usize = 64;
-/// How much more time a drain requests from systemd, once a second, while bytes still move.
+/// How much more time a drain requests from systemd, once a second, while bytes still move; and a start.
 const EXTENSION: Duration = Duration::from_secs(10);
 
 /// Loads the settings again. The argument: connections that are served already. The error is a sentence.
@@ -120,9 +120,9 @@ impl Supervisor {
         settings: Settings,
         load_settings: Reload,
         is_inherited: bool,
+        mut notifier: Notifier,
     ) -> Result<Self, Error> {
         let signals = take_signals().map_err(Error::system("take over signals"))?;
-        let mut notifier = Notifier::from_environment();
         if !connections.can_accept_batch() {
             notifier.disable_watchdog();
         }
@@ -184,7 +184,7 @@ impl Supervisor {
             // After a stop or a reload in this very round.
             self.drain_listeners();
             if self.lifecycle.advance(&mut self.connections, now) {
-                self.notifier.extend_stop(EXTENSION);
+                self.notifier.extend_timeout(EXTENSION);
             }
             if self.is_over() {
                 self.connections.end_outputs();

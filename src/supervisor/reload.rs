@@ -79,6 +79,7 @@ impl Supervisor {
             .make_room(&settings)
             .map_err(|error| format!("unable to enlarge the scoreboard: {error}"))?;
         let starting = self.connections.start_fork_servers(&settings, &settings.services)?;
+        self.connections.tolerate_broken(&starting);
         Ok(Reloading { settings, plan, starting })
     }
 

@@ -2,8 +2,10 @@
 //! If they cannot be loaded, nothing changes.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::connections::Connections;
+use super::failures::StartFailure;
 use super::fork_servers::Renewal;
 use super::replacement::Starting;
 use crate::journal;
@@ -20,12 +22,28 @@ impl Connections {
         }
     }
 
+    /// A fork server has found that its settings do not lead to the same files any more. An application is loaded by another
+    /// one first; until then, and if it cannot be loaded, the connections of its service get the old files. True: they have
+    /// to wait for other fork servers.
+    pub(super) fn replace_outdated(&mut self, service: &Arc<Service>, now: Instant) -> bool {
+        let has_changed = service.refresh();
+        if service.python().is_none() {
+            if has_changed {
+                self.restart_fork_servers(service);
+            }
+            return has_changed;
+        }
+        if has_changed || self.launcher.fork_servers.must_try_again(&service.name, now) {
+            self.begin_renewal(Arc::clone(service));
+        }
+        false
+    }
+
     /// What has not started yet may have loaded a part of the changes.
     fn begin_renewal(&mut self, service: Arc<Service>) {
         let is_its = |renewal: &mut Renewal| renewal.service.name == service.name;
         let before: Vec<_> = self.launcher.fork_servers.renewals.extract_if(.., is_its).collect();
         for renewal in before {
-            self.launcher.fork_servers.kill_stalled(&renewal.ids); // it may import for long
             self.give_up(&Starting(renewal.ids));
         }
         let (fork_servers, mut shared) = self.share();
@@ -40,7 +58,10 @@ impl Connections {
         match self.are_ready(&Starting(ids.clone())) {
             Err(failure) => {
                 self.give_up(&Starting(ids.clone()));
-                journal::log_applications_not_reloaded(&service.name, &failure.sentence, &failure.details);
+                if self.launcher.fork_servers.record_failed_renewal(&service.name, &failure, Instant::now()) {
+                    let StartFailure { sentence, details } = &failure;
+                    journal::log_applications_not_reloaded(&service.name, sentence, details);
+                }
             }
             Ok(_) if self.launcher.fork_servers.are_retired(ids) => {} // a reload has come before
             Ok(false) => self.launcher.fork_servers.renewals.push(renewal),

@@ -80,19 +80,31 @@ impl Connections {
 
     /// Lets the daemon start with applications among these that cannot be loaded.
     pub(crate) fn tolerate_applications(&mut self, starting: &Starting) {
-        self.launcher.fork_servers.tolerate_applications(&starting.0);
+        self.launcher.fork_servers.tolerate_applications(&starting.0, |_, _| true);
     }
 
-    /// Waits until these fork servers are ready.
+    /// Lets a reload succeed with applications among these that are broken now, and still cannot be loaded.
+    pub(crate) fn tolerate_broken(&mut self, starting: &Starting) {
+        let is_broken = |own: &ForkServers, service: &Service| own.find_reason(service).is_some();
+        self.launcher.fork_servers.tolerate_applications(&starting.0, is_broken);
+    }
+
+    /// Waits until these fork servers are ready. Calls `notify` about once a second.
     ///
     /// # Errors
     /// Why one of them cannot start.
-    pub(crate) fn wait_for(&mut self, starting: &Starting) -> Result<(), String> {
+    pub(crate) fn wait_for(&mut self, starting: &Starting, notify: impl Fn()) -> Result<(), String> {
+        let mut next = Instant::now();
         while !self.are_ready(starting).map_err(|failure| failure.sentence)? {
             let second = EpollTimeout::try_from(Duration::from_secs(1)).unwrap_or(EpollTimeout::ZERO);
             let events = self.events.take(second).map_err(|errno| errno.desc().to_owned())?;
-            self.act_on_events(events, Instant::now());
-            self.refresh(Instant::now(), false);
+            let now = Instant::now();
+            self.act_on_events(events, now);
+            self.refresh(now, false);
+            if now >= next {
+                notify();
+                next = now + Duration::from_secs(1);
+            }
         }
         Ok(())
     }

@@ -52,9 +52,9 @@ impl Connections {
                 self.launcher.fork_servers.set_ready(id);
                 self.backpressure.expect_fork(now);
             }
-            Report::Failed { sentence, details } => {
+            Report::Failed { sentence, details, waits } => {
                 let failure = StartFailure { sentence, details };
-                self.launcher.fork_servers.set_failed(id, failure, now);
+                self.launcher.fork_servers.set_failed(id, failure, waits, now);
                 self.backpressure.expect_fork(now);
             }
             Report::Changed => server.has_changed = true,
@@ -76,18 +76,23 @@ impl Connections {
                 journal::log_service_warning(&server.service.name, &sentence);
                 server.lose_order(now + SPARE_PAUSE);
             }
+            Report::SpareFailed { sentence, details } => {
+                // Each further spare fails in the same way until the cause is gone.
+                if server.spare_failure.as_ref() != Some(&sentence) {
+                    journal::log_spare_failed(&server.service.name, &sentence, &details);
+                    server.spare_failure = Some(sentence);
+                }
+            }
             Report::Started { slot, pid } => self.set_started(id, slot, Pid::from_raw(pid), now),
             Report::NotForked { slot, errno } => {
                 self.defer_awaited(id, slot, io::Error::from_raw_os_error(errno), now);
             }
             Report::Outdated { slot } => {
                 let service = Arc::clone(&server.service);
-                let has_changed = server.state == State::Ready && service.refresh();
-                if has_changed {
-                    self.restart_fork_servers(&service);
-                }
+                let is_ready = server.state == State::Ready;
+                let must_wait = is_ready && self.replace_outdated(&service, now);
                 let Some(slot) = slot else { return };
-                if has_changed {
+                if must_wait {
                     self.defer_awaited(id, slot, io::Error::other("its fork server is being started"), now);
                 } else if let Some(child) = self.children.take_awaited(slot, id) {
                     self.start_again(child, now); // the fork server does not look again so soon

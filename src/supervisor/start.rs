@@ -11,11 +11,12 @@ use super::error::Error;
 use super::listeners::{Listeners, ServedListener};
 use super::settings::Settings;
 use super::unserved::Unserved;
-use super::{Reload, Supervisor, single};
+use super::{EXTENSION, Reload, Supervisor, single};
 use crate::child;
 use crate::connection::Connection;
 use crate::journal::{self, ChildLog};
 use crate::listen::{self, activation::Activation, keepalive};
+use crate::notify::Notifier;
 use crate::outcome::Outcome;
 use crate::service::{Protocol, Service, find_service};
 use crate::sys;
@@ -81,12 +82,15 @@ pub(crate) fn run(
     let starting =
         connections.start_fork_servers(&settings, &settings.services).map_err(Error::ForkServer)?;
     connections.tolerate_applications(&starting);
-    connections.wait_for(&starting).map_err(Error::ForkServer)?;
+    let notifier = Notifier::from_environment();
+    // An import may take longer than the unit allows, and has a time of its own: `start_timeout`.
+    connections.wait_for(&starting, || notifier.extend_timeout(EXTENSION)).map_err(Error::ForkServer)?;
     connections.switch_to(&starting, &settings);
     let listeners = Listeners::new(entries, unserved);
     listeners.log_gaps(&settings.services);
     listeners.set_peer_timeout(settings.peer_timeout);
-    let mut supervisor = Supervisor::new(listeners, connections, settings, load_settings, is_inherited)?;
+    let mut supervisor =
+        Supervisor::new(listeners, connections, settings, load_settings, is_inherited, notifier)?;
     sys::wipe_environment(); // it has been read
     supervisor.run()?;
     Ok(Outcome::Served)

@@ -20,7 +20,7 @@ fn route(application: &str, keys: &str) -> String {
     route_in(Path::new(APPLICATIONS), application, keys)
 }
 
-fn route_in(directory: &Path, application: &str, keys: &str) -> String {
+pub fn route_in(directory: &Path, application: &str, keys: &str) -> String {
     let directory = directory.display();
     format!(
         "[[service.web.route]]\nhandler = 'wsgi'\napplication = '{application}'\npython = '/usr/bin/python3'\n\
@@ -28,12 +28,12 @@ fn route_in(directory: &Path, application: &str, keys: &str) -> String {
     )
 }
 
-fn content(answer: &str) -> &str {
+pub fn content(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}")).1
 }
 
 /// A module whose application answers this text.
-fn write_module(folder: &Path, text: &str) {
+pub fn write_module(folder: &Path, text: &str) {
     let module = format!(
         "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n"
     );
@@ -208,6 +208,58 @@ fn application_that_is_broken_at_the_start_is_loaded_when_it_is_mended() {
     write_module(folder.path(), "mended");
     server.wait_line("its fork server has started after 2 failures");
     assert_eq!(content(&server.get("/")), "mended");
+}
+
+#[test]
+fn module_that_the_application_writes_again_is_no_change() {
+    let folder = make_folder();
+    let write = |text: &str| {
+        write_module(folder.path(), text);
+        let module = fs::read_to_string(folder.path().join("module.py")).unwrap();
+        let generated = "open(__file__.replace('module', 'version'), 'w').write('x = 1')\n";
+        fs::write(folder.path().join("module.py"), generated.to_owned() + &module).unwrap();
+    };
+    fs::write(folder.path().join("version.py"), "x = 1").unwrap();
+    write("one");
+    let server = serve_watched(folder.path());
+    write("two");
+    server.wait_line("application reloaded");
+    fs::write(folder.path().join("module.py"), "raise LookupError('broken')\n").unwrap();
+    server.wait_line_without("reload failed", "application reloaded");
+    assert_eq!(content(&server.get("/")), "two");
+}
+
+#[test]
+fn spare_whose_on_fork_fails_gets_no_connection() {
+    let folder = make_folder();
+    write_module(folder.path(), "served");
+    let module = fs::read_to_string(folder.path().join("module.py")).unwrap();
+    let connect = "import os\ndef connect():\n    if not os.path.exists(__file__ + '.go'):\n        \
+                   raise LookupError('no database\\nsecond line')\n";
+    fs::write(folder.path().join("module.py"), connect.to_owned() + &module).unwrap();
+    let config = route_in(folder.path(), "module:app", "on_fork = 'module:connect'");
+    let server = serve(&(config + "[process]\nspares = 2\n"));
+    let line = server.wait_line("on_fork failed: ");
+    assert!(
+        line.contains("ERROR service web: on_fork failed: LookupError: no database, in a spare child"),
+        "{line}"
+    );
+    server.wait_line("in connect");
+    fs::write(folder.path().join("module.py.go"), "").unwrap();
+    for _ in 0..3 {
+        assert_eq!(content(&server.get("/")), "served");
+    }
+}
+
+#[test]
+fn interpreter_that_does_not_fit_is_named_by_the_reason() {
+    let folder = make_folder();
+    // It is the standard library that decides whether it is free-threaded.
+    let site = "import sysconfig\nsysconfig.get_config_var = lambda name: 1\n";
+    fs::write(folder.path().join("sitecustomize.py"), site).unwrap();
+    let environment = format!("environment = {{ PYTHONPATH = '{}' }}", folder.path().display());
+    let server = serve(&route_in(folder.path(), "module:app", &environment));
+    server.wait_line("service web: lsbaws does not support a free-threaded build of Python; starting it");
 }
 
 #[test]

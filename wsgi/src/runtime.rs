@@ -4,9 +4,9 @@ use std::cell::{OnceCell, RefCell};
 use std::fmt;
 
 use lsbaws::runtime::{Call, LoadError, Loading, Runtime};
-use pyo3::exceptions::PyBaseException;
+use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyType};
 
 use crate::current::{enter_process, is_own_process, use_current, with_current};
 use crate::environ::Environ;
@@ -35,8 +35,6 @@ struct Loaded {
     applications: Vec<(String, Py<PyAny>)>,
     on_fork: Option<Py<PyAny>>,
     environ: Environ,
-    /// `traceback.format_exception`
-    format_exception: Py<PyAny>,
 }
 
 impl Interpreter {
@@ -47,17 +45,16 @@ impl Interpreter {
     /// Loads what children need, and applications: the error names the one that cannot be loaded.
     fn try_load(py: Python<'_>, loading: &Loading<'_>) -> Result<Loaded, LoadError> {
         let fail = |name: &str, error: &PyErr| {
-            let lines = import_formatter(py).and_then(|formatter| format(py, &formatter, error));
-            let lines = lines.unwrap_or_else(|_| vec![error.to_string()]);
-            let (last, others) = lines.split_last().map_or(("", &[][..]), |(last, others)| (last, others));
-            LoadError { sentence: format!("unable to load {name}: {last}"), details: others.join("\n") }
+            let (summary, others) = describe(py, error);
+            LoadError { sentence: format!("unable to load {name}: {summary}"), details: others.join("\n") }
         };
         let prepare = || {
             warm_up(py)?;
             py.import("faulthandler")?.call_method0("enable")?;
-            Ok((Environ::new(py, loading.is_once)?, import_formatter(py)?))
+            py.import("traceback")?; // once for all children
+            Environ::new(py, loading.is_once)
         };
-        let (environ, format_exception) = prepare().map_err(|error| fail("the modules of Python", &error))?;
+        let environ = prepare().map_err(|error| fail("the modules of Python", &error))?;
         let mut applications: Vec<(String, Py<PyAny>)> = Vec::new();
         for name in loading.applications {
             if applications.iter().all(|(own, _)| own != name) {
@@ -68,7 +65,7 @@ impl Interpreter {
         let on_fork = loading
             .on_fork
             .map(|name| application::load(py, name).map(Bound::unbind).map_err(|error| fail(name, &error)));
-        Ok(Loaded { applications, on_fork: on_fork.transpose()?, environ, format_exception })
+        Ok(Loaded { applications, on_fork: on_fork.transpose()?, environ })
     }
 
     fn try_answer(&self, py: Python<'_>, name: &str, call: &mut dyn Call) -> Result<(), String> {
@@ -89,38 +86,48 @@ impl Interpreter {
             if !is_own_process() {
                 ffi::exit_now(0); // one that the application has forked, and that has come back from it
             }
-            let result = result.map_err(|error| loaded.describe_failure(py, &error));
+            let result = result.map_err(|error| describe_failure(py, &error));
             self.outputs.finish(py);
             result
         })
     }
 }
 
-impl Loaded {
-    /// The last line of an exception; the others go to the journal, unless the client is to blame.
-    fn describe_failure(&self, py: Python<'_>, error: &PyErr) -> String {
-        let lines = format(py, &self.format_exception, error).unwrap_or_else(|_| vec![error.to_string()]);
-        let is_interrupted =
-            use_current(py, |current| current.is_some_and(|(_, call)| call.is_interrupted()));
-        let (last, others) =
-            lines.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
-        if !is_interrupted {
-            use_current(py, |current| {
-                let Some((_, call)) = current else { return };
-                others.iter().for_each(|line| call.log_output(line.as_bytes()));
-            });
-        }
-        last.to_owned()
+/// The summary of an exception; the other lines go to the journal, unless the client is to blame.
+fn describe_failure(py: Python<'_>, error: &PyErr) -> String {
+    let (summary, others) = describe(py, error);
+    use_current(py, |current| {
+        let Some((_, call)) = current.filter(|(_, call)| !call.is_interrupted()) else { return };
+        others.iter().for_each(|line| call.log_output(line.as_bytes()));
+    });
+    summary
+}
+
+/// The line of an exception with its type and the first line of its message, and the other lines of the traceback.
+fn describe(py: Python<'_>, error: &PyErr) -> (String, Vec<String>) {
+    let (value, kind) = (error.value(py), error.get_type(py));
+    let lines = format(py, "format_exception", (&kind, value, error.traceback(py)));
+    let mut lines = lines.unwrap_or_else(|_| vec![error.to_string()]);
+    let own = format(py, "format_exception_only", (&kind, value)).unwrap_or_default();
+    // A syntax error has its place before it, and notes follow.
+    let name = name_type(&kind).unwrap_or_default();
+    let summary = own.iter().find(|line| line.starts_with(&name)).or(own.last()).or(lines.last());
+    let summary = summary.cloned().unwrap_or_default();
+    if let Some(index) = lines.iter().rposition(|line| *line == summary) {
+        lines.remove(index);
     }
+    (summary, lines)
 }
 
-fn import_formatter(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    Ok(py.import("traceback")?.getattr("format_exception")?.unbind())
+/// The name of the type of an exception, as a traceback has it.
+fn name_type(kind: &Bound<'_, PyType>) -> PyResult<String> {
+    let (module, name) = (kind.getattr("__module__")?.to_string(), kind.qualname()?.to_string());
+    Ok(if matches!(&*module, "builtins" | "__main__") { name } else { format!("{module}.{name}") })
 }
 
-fn format(py: Python<'_>, format_exception: &Py<PyAny>, error: &PyErr) -> PyResult<Vec<String>> {
-    let value = error.value(py).cast::<PyBaseException>()?;
-    let parts = format_exception.bind(py).call1((value.get_type(), value, error.traceback(py)))?;
+/// The lines that a function of the module `traceback` gives.
+fn format<'py, A: PyCallArgs<'py>>(py: Python<'py>, function: &str, arguments: A) -> PyResult<Vec<String>> {
+    let parts = py.import("traceback")?.getattr(function)?.call1(arguments)?;
     let text = parts.cast_into::<PyList>()?.iter().map(|part| part.extract::<String>());
     let text = text.collect::<PyResult<Vec<_>>>()?.concat();
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
@@ -189,16 +196,19 @@ impl Runtime for Interpreter {
         Python::attach(ffi::after_fork_in_parent);
     }
 
-    fn after_fork_in_child(&self) {
+    fn after_fork_in_child(&self) -> Result<(), LoadError> {
         enter_process();
         Python::attach(|py| {
             ffi::after_fork_in_child(py);
-            if let Some(on_fork) = self.loaded.get().and_then(|loaded| loaded.on_fork.as_ref())
-                && let Err(error) = on_fork.call0(py)
-            {
+            let Some(on_fork) = self.loaded.get().and_then(|loaded| loaded.on_fork.as_ref()) else {
+                return Ok(());
+            };
+            on_fork.call0(py).map(drop).map_err(|error| {
+                let (summary, others) = describe(py, &error);
                 self.failed.replace(Some(error));
-            }
-        });
+                LoadError { sentence: format!("on_fork failed: {summary}"), details: others.join("\n") }
+            })
+        })
     }
 
     fn wait(&self, wait: &mut dyn FnMut()) {

@@ -1,36 +1,25 @@
 //! The fork servers of all services: which takes a connection, and when one that has exited is started again.
 
 mod renewal;
+mod restarts;
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use renewal::FailedRenewal;
 pub(crate) use renewal::Renewal;
+use restarts::Restart;
+pub(crate) use restarts::SPARE_PAUSE;
 
 use super::failures::{StartFailure, StartFailures};
 use super::fork_server::{ForkServer, Shared, State, Taker, Template};
 use crate::connection::Connection;
 use crate::handover::Supplements;
-use crate::journal;
 use crate::scoreboard::Slot;
 use crate::service::{Service, Services};
-use crate::sys::{self, Exit};
-
-/// Before the next spare is forked, when one could not be or has died.
-pub(super) const SPARE_PAUSE: Duration = Duration::from_secs(1);
-
-/// A fork server that is to be started again.
-#[derive(Debug)]
-struct Restart {
-    /// The one that has exited.
-    server: u32,
-    service: Arc<Service>,
-    at: Instant,
-}
 
 /// All fork servers.
 #[derive(Debug)]
@@ -43,6 +32,7 @@ pub(crate) struct ForkServers {
     broken: Vec<(u32, StartFailure)>,
     failures: StartFailures,
     pub(crate) renewals: Vec<Renewal>,
+    failed_renewals: Vec<FailedRenewal>,
     next_id: u32,
     round: usize,
 }
@@ -50,8 +40,9 @@ pub(crate) struct ForkServers {
 impl ForkServers {
     pub(crate) fn new() -> Self {
         let (servers, restarts, broken, renewals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let failures = StartFailures::default();
-        Self { template: None, servers, restarts, broken, failures, renewals, next_id: 0, round: 0 }
+        let (failures, failed_renewals) = (StartFailures::default(), Vec::new());
+        let (template, next_id, round) = (None, 0, 0);
+        Self { template, servers, restarts, broken, failures, renewals, failed_renewals, next_id, round }
     }
 
     /// Starts `count` fork servers for each of these services. They do not take connections before [`Self::replace`].
@@ -101,11 +92,21 @@ impl ForkServers {
         ids.iter().all(|&id| self.get(id).is_none_or(|server| server.state != State::Starting))
     }
 
-    /// An application that cannot be loaded is no reason not to serve others: its fork server among these is started again
-    /// and again.
-    pub(crate) fn tolerate_applications(&mut self, ids: &[u32]) {
-        for server in self.servers.iter_mut().filter(|server| ids.contains(&server.id)) {
-            server.is_current = server.service.python().is_some();
+    /// An application that cannot be loaded is no reason not to serve others: where `is_tolerated` has its service, the fork
+    /// server among these that fails is started again after [`Self::replace`].
+    pub(crate) fn tolerate_applications(
+        &mut self,
+        ids: &[u32],
+        is_tolerated: impl Fn(&Self, &Service) -> bool,
+    ) {
+        let is_its = |server: &&ForkServer| {
+            ids.contains(&server.id)
+                && server.service.python().is_some()
+                && is_tolerated(self, &server.service)
+        };
+        let tolerated: Vec<_> = self.servers.iter().filter(is_its).map(|server| server.id).collect();
+        for server in self.servers.iter_mut().filter(|server| tolerated.contains(&server.id)) {
+            server.is_tolerated = true;
         }
     }
 
@@ -117,7 +118,10 @@ impl ForkServers {
 
     /// Lets these take the connections from now on, and retires all others.
     pub(crate) fn replace(&mut self, ids: &[u32]) {
-        self.restarts.retain(|restart| ids.contains(&restart.server));
+        self.restarts.retain_mut(|restart| {
+            restart.is_held = false;
+            ids.contains(&restart.server)
+        });
         let Self { servers, restarts, failures, .. } = self;
         let is_broken = |server: &ForkServer, name: &str| {
             server.state == State::Broken && server.service.name == name && ids.contains(&server.id)
@@ -127,6 +131,7 @@ impl ForkServers {
                 || servers.iter().any(|server| is_broken(server, name))
         });
         self.broken.clear();
+        self.failed_renewals.clear();
         let mut old = Vec::new();
         for server in &mut self.servers {
             match ids.contains(&server.id) {
@@ -180,7 +185,11 @@ impl ForkServers {
 
     /// Lets these take no further connection. They exit when they have forked for those that were handed over.
     pub(crate) fn retire(&mut self, ids: &[u32]) {
+        self.restarts.retain(|restart| !restart.is_held || !ids.contains(&restart.server));
         for server in self.servers.iter_mut().filter(|server| ids.contains(&server.id)) {
+            if server.state == State::Starting {
+                server.kill(); // it has forked for none, and may import for long
+            }
             server.state = State::Retiring;
         }
     }
@@ -297,101 +306,10 @@ impl ForkServers {
         self.servers.iter().for_each(ForkServer::kill);
     }
 
-    /// A spare or a fork server may have exited: reaps it. A fork server that was not retired is started again. False: it
-    /// cannot be reaped yet.
-    pub(crate) fn reap(&mut self, pid: Pid, now: Instant) -> bool {
-        if let Some(server) = self.servers.iter_mut().find(|server| server.has_spare(pid)) {
-            if matches!(sys::reap(pid), Ok(None)) {
-                return false;
-            }
-            if server.state != State::Retiring {
-                journal::log_service_warning(
-                    &server.service.name,
-                    "a spare child exited before it got a connection; retrying in 1s",
-                );
-            }
-            server.forget_spare(pid, now + SPARE_PAUSE);
-            return true;
-        }
-        let index = self.servers.iter().position(|server| server.is_process(pid));
-        let Some(index) = index else { return true };
-        let exit = match sys::reap(pid) {
-            Ok(None) => return false,
-            Ok(Some((exit, _))) => exit,
-            Err(_) => Exit::Unknown,
-        };
-        let server = &mut self.servers[index];
-        server.set_reaped();
-        if server.state == State::Retiring {
-            return true;
-        }
-        let is_broken = server.state == State::Broken;
-        server.state = State::Retiring;
-        if is_broken {
-            let service = Arc::clone(&server.service);
-            self.restarts.push(Restart { server: server.id, service, at: now }); // a file has changed
-            return true;
-        }
-        let is_current = server.is_current;
-        let unknown =
-            || StartFailure { sentence: format!("its fork server {exit}"), ..StartFailure::default() };
-        let failure = server.failure.take().unwrap_or_else(unknown);
-        if is_current {
-            self.plan_restart(index, failure, now);
-        } else {
-            // One that was to replace another is not started again.
-            let sentence = format!("service {}: {}", server.service.name, failure.sentence);
-            self.broken.push((server.id, StartFailure { sentence, ..failure }));
-        }
-        true
-    }
-
-    /// Plans to start a fork server that has exited again.
-    fn plan_restart(&mut self, index: usize, failure: StartFailure, now: Instant) {
-        let server = &self.servers[index];
-        let (id, service, has_served) = (server.id, Arc::clone(&server.service), server.has_served);
-        let is_final = service.python().is_some() && !has_served;
-        let pause = self.failures.record(&service.name, failure, has_served, is_final, false, now);
-        self.restarts.push(Restart { server: id, service, at: now + pause });
-    }
-
     /// Forgets those whose channel is closed, and whose processes are reaped. True: there were some.
     pub(crate) fn forget_ended(&mut self) -> bool {
         let before = self.servers.len();
         self.servers.retain(|server| !server.has_ended());
         self.servers.len() < before
-    }
-
-    /// Starts those again whose pause is over, and kills those that do not become ready.
-    pub(crate) fn refresh(&mut self, shared: &mut Shared<'_>, now: Instant) {
-        for server in &mut self.servers {
-            server.end_late_start(now);
-            server.order_spares(now);
-        }
-        while let Some(index) = self.restarts.iter().position(|restart| now >= restart.at) {
-            let Restart { server, service, .. } = self.restarts.swap_remove(index);
-            let Some(template) = self.template else { return };
-            let started = self.start(&service, template, shared);
-            if let Ok(id) = started
-                && let Some(server) = self.get_mut(id)
-            {
-                server.is_current = true;
-            }
-            if let Err(error) = started {
-                let sentence = format!(
-                    "unable to start the fork server of service {}: {error}; retrying in 1s",
-                    service.name
-                );
-                journal::log_warning(&sentence);
-                self.restarts.push(Restart { server, service, at: now + Duration::from_secs(1) });
-            }
-        }
-    }
-
-    /// When [`Self::refresh`] has something to do.
-    pub(crate) fn next_event(&self) -> Option<Instant> {
-        let timeouts = self.servers.iter().filter_map(ForkServer::latest_start);
-        let orders = self.servers.iter().filter_map(ForkServer::next_order);
-        self.restarts.iter().map(|restart| restart.at).chain(timeouts).chain(orders).min()
     }
 }

@@ -1,7 +1,7 @@
 //! Fork servers that load an application again whose files have changed, beside those that have the old one.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ForkServers;
 use crate::service::{Service, Services};
@@ -15,12 +15,45 @@ pub(crate) struct Renewal {
     pub(crate) ids: Vec<u32>,
 }
 
+/// The last one of a service, which has failed. The fork servers that stay have outdated files.
+#[derive(Debug)]
+pub(super) struct FailedRenewal {
+    service: String,
+    failure: StartFailure,
+    at: Instant,
+    is_tried_again: bool,
+}
+
+/// Before a renewal is tried again without a further change.
+const PAUSE: Duration = Duration::from_secs(10);
+
 impl ForkServers {
+    /// A renewal has failed. True: it should be logged, since it is not the same again.
+    pub(crate) fn record_failed_renewal(&mut self, name: &str, failure: &StartFailure, now: Instant) -> bool {
+        let is_its = |failed: &mut FailedRenewal| failed.service == name;
+        let before: Vec<_> = self.failed_renewals.extract_if(.., is_its).collect();
+        let (service, failure) = (name.to_owned(), failure.clone());
+        let is_known = before.iter().any(|failed| failed.is_tried_again && failed.failure == failure);
+        self.failed_renewals.push(FailedRenewal { service, failure, at: now, is_tried_again: false });
+        !is_known
+    }
+
+    /// Whether a renewal that has failed should be tried again, since a fork server still has outdated files.
+    pub(crate) fn must_try_again(&mut self, name: &str, now: Instant) -> bool {
+        let Some(failed) = self.failed_renewals.iter_mut().find(|failed| failed.service == name) else {
+            return false;
+        };
+        let is_due = !failed.is_tried_again && now >= failed.at + PAUSE;
+        failed.is_tried_again |= is_due;
+        is_due
+    }
+
     /// Takes a service of which a file has changed.
     pub(crate) fn take_changed(&mut self) -> Option<Arc<Service>> {
-        // Each fork server of a service reports the change: the first one is enough.
+        // Each fork server of a service reports the change: the first one is enough. One that is broken exits.
         let is_first = |server: &&ForkServer| {
             server.has_changed
+                && server.state == State::Ready
                 && self.current_of(&server.service.name).next().is_some_and(|first| first.id == server.id)
         };
         let service = Arc::clone(&self.servers.iter().find(is_first)?.service);
@@ -40,7 +73,8 @@ impl ForkServers {
         shared: &mut Shared<'_>,
     ) -> Result<Vec<u32>, String> {
         let Some(template) = self.template else { return Ok(Vec::new()) };
-        let count = self.current_of(&service.name).count();
+        let restarts = self.restarts.iter().filter(|restart| restart.service.name == service.name);
+        let count = self.current_of(&service.name).count() + restarts.count();
         self.start_all(
             &Services::from([(service.name.clone(), Arc::clone(service))]),
             template,
@@ -53,10 +87,12 @@ impl ForkServers {
     pub(crate) fn replace_of(&mut self, service: &str, ids: &[u32]) {
         let old: Vec<_> = self.current_of(service).map(|server| server.id).collect();
         self.retire(&old);
+        self.restarts.retain(|restart| restart.service.name != service);
         for server in self.servers.iter_mut().filter(|server| ids.contains(&server.id)) {
             server.is_current = true;
         }
         self.failures.set_started(service);
+        self.failed_renewals.retain(|failed| failed.service != service);
     }
 
     /// None of these exists any more, or is to take over.
@@ -64,13 +100,12 @@ impl ForkServers {
         ids.iter().all(|&id| self.get(id).is_none_or(|server| server.state == State::Retiring))
     }
 
-    /// A fork server cannot start, as it has reported. One that watches its files does not exit, so that a change is seen.
-    pub(crate) fn set_failed(&mut self, id: u32, failure: StartFailure, now: Instant) {
+    /// A fork server cannot start, as it has reported, and exits. `waits`: when its files change.
+    pub(crate) fn set_failed(&mut self, id: u32, failure: StartFailure, waits: bool, now: Instant) {
         let Some(server) = self.servers.iter_mut().find(|server| server.id == id) else { return };
-        let is_watched = server.service.python().is_some_and(|python| python.watches);
-        if !is_watched || server.state != State::Starting {
+        if !waits || server.state != State::Starting {
             server.failure = Some(failure);
-        } else if server.is_current {
+        } else if server.is_current || server.is_tolerated {
             server.state = State::Broken;
             let name = &server.service.name;
             self.failures.record(name, failure, server.has_served, true, true, now);

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +29,8 @@ const EXCLUDED: [&str; 2] = ["__pycache__", "node_modules"];
 pub(super) struct Changes {
     inotify: Inotify,
     folders: HashMap<WatchDescriptor, WatchedFolder>,
+    /// Hashes of the contents of modules: an application may write one that it has, whenever it is imported.
+    contents: HashMap<PathBuf, u64>,
     /// A change was found, and is reported when nothing has followed it until then.
     due: Option<Instant>,
 }
@@ -46,7 +49,7 @@ impl Changes {
     /// Those of inotify_init1(2).
     pub(super) fn watch(roots: &[PathBuf]) -> io::Result<(Self, Option<String>)> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let mut changes = Self { inotify, folders: HashMap::new(), due: None };
+        let mut changes = Self { inotify, folders: HashMap::new(), contents: HashMap::new(), due: None };
         let mut failure = None;
         for root in roots {
             if let (Some(parent), Some(name)) = (root.parent(), root.file_name()) {
@@ -107,7 +110,8 @@ impl Changes {
             None => {}
         }
         if !event.mask.contains(AddWatchFlags::IN_ISDIR) {
-            return is_module(name);
+            let path = folder.path.join(name);
+            return is_module(name) && self.has_new_content(path);
         }
         if is_excluded(name) {
             return false;
@@ -132,12 +136,27 @@ impl Changes {
                 let name = entry.file_name();
                 match entry.file_type() {
                     Ok(kind) if kind.is_dir() && !is_excluded(&name) => left.push(entry.path()),
-                    Ok(kind) if !kind.is_dir() => has_modules |= is_module(&name),
+                    Ok(kind) if !kind.is_dir() && is_module(&name) => {
+                        has_modules = true;
+                        self.has_new_content(entry.path());
+                    }
                     _ => {}
                 }
             }
         }
         Ok(has_modules)
+    }
+
+    /// Whether a module is another one than it was, or is gone.
+    fn has_new_content(&mut self, path: PathBuf) -> bool {
+        let Ok(bytes) = fs::read(&path) else {
+            self.contents.remove(&path);
+            return true;
+        };
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&bytes);
+        let hash = hasher.finish();
+        self.contents.insert(path, hash) != Some(hash)
     }
 
     fn add(&mut self, folder: &Path, only: Option<&OsStr>) -> Result<(), Errno> {
@@ -203,6 +222,7 @@ mod tests {
         for name in ["a.py", "package/b.py", "package/c.cpython-311.so"] {
             assert!(makes_change(&folder, write(name)), "{name}");
         }
+        assert!(!makes_change(&folder, write("a.py")), "its content is the same");
         for name in ["db.sqlite3", "a.pyc", "page.html", ".hidden"] {
             assert!(!makes_change(&folder, write(name)), "{name}");
         }

@@ -32,7 +32,7 @@ pub(super) fn serve_application(
     let own = Services::from([(service.name.clone(), Arc::clone(service))]);
     let starting = connections.start_fork_servers(settings, &own).map_err(Error::ForkServer)?;
     connections.tolerate_applications(&starting);
-    connections.wait_for(&starting).map_err(Error::ForkServer)?;
+    connections.wait_for(&starting, || ()).map_err(Error::ForkServer)?;
     connections.take_over(&starting);
     connections.start(connection, Arc::clone(service), Instant::now());
     while !connections.is_idle() {

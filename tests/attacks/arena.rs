@@ -24,12 +24,14 @@ pub enum Kind {
     Cgi,
     /// The program of a service with the protocol `exec`.
     Exec,
+    /// A Python application.
+    App,
     /// A CGI program with `confine = false`.
     Free,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Http, Self::Mixed, Self::Cgi, Self::Exec, Self::Free];
+    pub const ALL: [Self; 6] = [Self::Http, Self::Mixed, Self::Cgi, Self::Exec, Self::App, Self::Free];
 
     /// Its column of the table.
     pub fn name(self) -> &'static str {
@@ -38,12 +40,14 @@ impl Kind {
             Self::Mixed => "HTTP child beside programs",
             Self::Cgi => "CGI program",
             Self::Exec => "exec program",
+            Self::App => "WSGI application",
             Self::Free => "`confine = false`",
         }
     }
 
+    /// A program that the child executes, with standard descriptors of its own.
     pub fn is_program(self) -> bool {
-        !matches!(self, Self::Http | Self::Mixed)
+        !matches!(self, Self::Http | Self::Mixed | Self::App)
     }
 
     /// A kind of another service.
@@ -51,7 +55,7 @@ impl Kind {
         match self {
             Self::Http => Self::Exec,
             Self::Exec => Self::Cgi,
-            Self::Mixed | Self::Cgi | Self::Free => Self::Exec,
+            Self::Mixed | Self::Cgi | Self::App | Self::Free => Self::Exec,
         }
     }
 
@@ -61,17 +65,18 @@ impl Kind {
             Self::Mixed | Self::Cgi => 1,
             Self::Exec => 2,
             Self::Free => 3,
+            Self::App => 4,
         }
     }
 }
 
 /// The services, in the order of their listeners.
-const SERVICES: [&str; 4] = ["web", "mixed", "exec", "free"];
+const SERVICES: [&str; 5] = ["web", "mixed", "exec", "free", "app"];
 
 /// Where the daemon serves, and who it is.
 pub struct Arena {
     server: Option<Server>,
-    addresses: [SocketAddr; 4],
+    addresses: [SocketAddr; 5],
     folder: PathBuf,
     /// Removes it.
     _own_folder: Option<TempDir>,
@@ -83,7 +88,7 @@ pub struct Arena {
 }
 
 /// A daemon that its unit starts: its folder, and the addresses of its sockets. `None`: the tests start their own.
-pub type Unit = Option<(PathBuf, [SocketAddr; 4])>;
+pub type Unit = Option<(PathBuf, [SocketAddr; 5])>;
 
 /// A process that is not mistaken for another with its PID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +145,7 @@ impl Arena {
         let config = config(folder.path());
         let listeners: Vec<_> = SERVICES.map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).into();
         let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        let mut setup = Setup::new(&config).names("web:mixed:exec:free").user(user());
+        let mut setup = Setup::new(&config).names("web:mixed:exec:free:app").user(user());
         for listener in listeners {
             listen(&listener, Backlog::new(1024).unwrap()).unwrap();
             setup = setup.socket(listener);
@@ -153,7 +158,7 @@ impl Arena {
     }
 
     /// The daemon of the unit, started again.
-    fn start_unit(folder: &Path, addresses: [SocketAddr; 4]) -> Self {
+    fn start_unit(folder: &Path, addresses: [SocketAddr; 5]) -> Self {
         let run = |arguments: &[&str]| {
             let output = command("systemctl").args(arguments).arg("lsbaws.service").output().unwrap();
             assert!(output.status.success(), "{output:?}");
@@ -167,7 +172,7 @@ impl Arena {
 
     fn new(
         server: Option<Server>,
-        addresses: [SocketAddr; 4],
+        addresses: [SocketAddr; 5],
         folder: PathBuf,
         own_folder: Option<TempDir>,
         supervisor: i32,

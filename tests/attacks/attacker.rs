@@ -51,7 +51,7 @@ impl Attacker {
             )
         };
         let message = match self.kind {
-            Kind::Http | Kind::Mixed => head("/probe"),
+            Kind::Http | Kind::Mixed | Kind::App => head("/probe"),
             Kind::Cgi | Kind::Free => head("/cgi/program.py"),
             Kind::Exec => format!("{text}\n"),
         };
@@ -66,7 +66,7 @@ impl Attacker {
         let mut text = String::new();
         let Some(reader) = self.stream() else { return Answer::default() };
         match kind {
-            Kind::Http | Kind::Mixed => {
+            Kind::Http | Kind::Mixed | Kind::App => {
                 let mut length = 0;
                 loop {
                     let mut line = String::new();

@@ -79,8 +79,8 @@ fn main() -> ExitCode {
 }
 
 /// The sockets of lsbaws.service in the container, as tests/system/77-attacks.sh makes them; the variable has the folder.
-fn find_unit(folder: std::ffi::OsString) -> (PathBuf, [std::net::SocketAddr; 4]) {
-    (folder.into(), [9001, 9002, 9003, 9004].map(|port| ([127, 0, 0, 1], port).into()))
+fn find_unit(folder: std::ffi::OsString) -> (PathBuf, [std::net::SocketAddr; 5]) {
+    (folder.into(), [9001, 9002, 9003, 9004, 9005].map(|port| ([127, 0, 0, 1], port).into()))
 }
 
 /// What was seen, by row and kind, and what must not be.

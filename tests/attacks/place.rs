@@ -91,6 +91,14 @@ protocol = "exec"
 command = ["{folder}/cgi/program.py"]
 environment = {{ SECRET = "secret-of-exec" }}
 
+[service.app]
+[[service.app.route]]
+path = "/probe"
+handler = "wsgi"
+application = "program:application"
+directory = "{folder}/cgi"
+environment = {{ SECRET = "secret-of-app" }}
+
 [service.free]
 {free}
 [[service.free.route]]

@@ -1,5 +1,6 @@
 #!/usr/bin/python3 -IS
-"""Does what the handler `probe` does (src/handler/probe.rs), as a CGI program or as the program of a service."""
+"""Does what the handler `probe` does (src/handler/probe.rs), as a CGI program, as the program of a service or as a WSGI
+application."""
 
 import ctypes
 import os
@@ -14,6 +15,16 @@ results = {}
 
 def answer(line):
     os.write(1, (line + "\n").encode())
+
+
+def application(environ, start_response):
+    global answer
+    lines = []
+    answer = lines.append
+    for line in environ["wsgi.input"].read().decode().splitlines():
+        step(line.split())
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return ["".join(line + "\n" for line in lines).encode()]
 
 
 def value(word):
@@ -66,7 +77,9 @@ def flood(flags, seconds):
     return child > 0
 
 
-if "GATEWAY_INTERFACE" in os.environ:
+if __name__ != "__main__":
+    pass
+elif "GATEWAY_INTERFACE" in os.environ:
     os.write(1, b"Content-Type: text/plain\n\n")
     for line in sys.stdin.buffer.read().decode().splitlines():
         step(line.split())

@@ -14,7 +14,7 @@ remove_units() {
 on_exit remove_units
 
 port=9000
-for name in web mixed exec free; do
+for name in web mixed exec free app; do
     port=$((port + 1))
     cat >"$units/lsbaws-attack-$name.socket" <<UNIT
 [Socket]
@@ -26,18 +26,18 @@ done
 mkdir -p $units/lsbaws.service.d
 cat >$units/lsbaws.service.d/attacks.conf <<'UNIT'
 [Unit]
-After=lsbaws-attack-web.socket lsbaws-attack-mixed.socket lsbaws-attack-exec.socket lsbaws-attack-free.socket
+After=lsbaws-attack-web.socket lsbaws-attack-mixed.socket lsbaws-attack-exec.socket lsbaws-attack-free.socket lsbaws-attack-app.socket
 
 [Service]
 ExecStart=
 ExecStart=/attacks/lsbaws serve
-Sockets=lsbaws-attack-web.socket lsbaws-attack-mixed.socket lsbaws-attack-exec.socket lsbaws-attack-free.socket
+Sockets=lsbaws-attack-web.socket lsbaws-attack-mixed.socket lsbaws-attack-exec.socket lsbaws-attack-free.socket lsbaws-attack-app.socket
 UNIT
 systemctl daemon-reload
 systemctl stop lsbaws.socket lsbaws.service
 mkdir -p $folder /etc/lsbaws.d
 ATTACKS_UNIT=$folder /attacks/attacks --config >/etc/lsbaws.d/case.toml
-systemctl start 'lsbaws-attack-web.socket' 'lsbaws-attack-mixed.socket' 'lsbaws-attack-exec.socket' 'lsbaws-attack-free.socket'
+systemctl start 'lsbaws-attack-web.socket' 'lsbaws-attack-mixed.socket' 'lsbaws-attack-exec.socket' 'lsbaws-attack-free.socket' 'lsbaws-attack-app.socket'
 
 ATTACKS_UNIT=$folder /attacks/attacks --inside >/tmp/attacks || {
     cat /tmp/attacks

@@ -8,7 +8,7 @@ use crate::call;
 use crate::harness::Record;
 use crate::steps::{Seen, Steps};
 
-const THAT_FORK: &[Kind] = &[Kind::Mixed, Kind::Cgi, Kind::Exec];
+const THAT_FORK: &[Kind] = &[Kind::Mixed, Kind::Cgi, Kind::Exec, Kind::App];
 
 pub const ROWS: &[Row] = &[
     row("hold a client's connection beyond the end of its child: fork, exit", hold_connection).by(THAT_FORK),

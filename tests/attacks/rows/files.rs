@@ -27,7 +27,7 @@ pub const ROWS: &[Row] = &[
         let name = if scene.facts.kind == Kind::Http { "cgi/program.py" } else { "other/secret" };
         open_file(scene, name)
     })
-    .open(LOOSE, MAY_READ),
+    .open(&[Kind::Mixed, Kind::Cgi, Kind::Exec], MAY_READ),
     row("climb out of a root by its descriptor", climb).by(HTTP).open(&[Kind::Mixed], MAY_READ),
     row("create a file in a root", |scene| {
         let name = if scene.facts.kind == Kind::Http { "www/new" } else { "cgi/new" };

@@ -33,12 +33,12 @@ pub struct Row {
     pub spoils: bool,
 }
 
-pub const PROGRAMS: &[Kind] = &[Kind::Cgi, Kind::Exec, Kind::Free];
-pub const CONFINED_PROGRAMS: &[Kind] = &[Kind::Cgi, Kind::Exec];
+pub const PROGRAMS: &[Kind] = &[Kind::Cgi, Kind::Exec, Kind::App, Kind::Free];
+pub const CONFINED_PROGRAMS: &[Kind] = &[Kind::Cgi, Kind::Exec, Kind::App];
 /// What is confined as a service with programs is.
-pub const LOOSE: &[Kind] = &[Kind::Mixed, Kind::Cgi, Kind::Exec];
+pub const LOOSE: &[Kind] = &[Kind::Mixed, Kind::Cgi, Kind::Exec, Kind::App];
 pub const HTTP: &[Kind] = &[Kind::Http, Kind::Mixed];
-pub const CONFINED: &[Kind] = &[Kind::Http, Kind::Mixed, Kind::Cgi, Kind::Exec];
+pub const CONFINED: &[Kind] = &[Kind::Http, Kind::Mixed, Kind::Cgi, Kind::Exec, Kind::App];
 
 /// An attempt that every kind makes, and that must be denied to all but [`Kind::Free`].
 pub const fn row(name: &'static str, run: fn(&mut Scene<'_>) -> Seen) -> Row {

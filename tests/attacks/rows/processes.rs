@@ -1,6 +1,6 @@
 //! Other processes: signals, memory, descriptors, limits, groups.
 
-use super::{Facts, Row, Scene, row};
+use super::{Facts, LOOSE, Row, Scene, row};
 use crate::arena::{Kind, Process, status_field};
 use crate::harness::wait_until;
 use crate::steps::{Part, Seen, Steps};
@@ -119,17 +119,9 @@ pub const ROWS: &[Row] = &[
     })
     .by(&[Kind::Http]),
     row("become a child of another parent: clone(CLONE_PARENT)", |scene| leave_behind(scene, Escape::Parent))
-        .by(&[Kind::Mixed, Kind::Cgi, Kind::Exec]),
-    row("leave a process behind: fork, setsid", |scene| leave_behind(scene, Escape::Session)).by(&[
-        Kind::Mixed,
-        Kind::Cgi,
-        Kind::Exec,
-    ]),
-    row("leave a process behind that ignores SIGTERM", |scene| leave_behind(scene, Escape::Deaf)).by(&[
-        Kind::Mixed,
-        Kind::Cgi,
-        Kind::Exec,
-    ]),
+        .by(LOOSE),
+    row("leave a process behind: fork, setsid", |scene| leave_behind(scene, Escape::Session)).by(LOOSE),
+    row("leave a process behind that ignores SIGTERM", |scene| leave_behind(scene, Escape::Deaf)).by(LOOSE),
     row("namespaces: unshare, clone, setns", |scene| {
         scene.attempt(|s, facts| {
             let namespaces = [

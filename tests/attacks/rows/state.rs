@@ -125,6 +125,7 @@ fn secrets(scene: &mut Scene<'_>) -> Seen {
         Kind::Http => "none",
         Kind::Mixed | Kind::Cgi => "mixed",
         Kind::Exec => "exec",
+        Kind::App => "app",
         Kind::Free => "free",
     };
     let secrets =

@@ -111,7 +111,7 @@ pub const ROWS: &[Row] = &[
     row("make a listening socket of its own connection: connect(AF_UNSPEC), listen", listen_on_connection)
         .by(CONFINED)
         .open(
-            &[Kind::Mixed],
+            &[Kind::Mixed, Kind::App],
             "a port of the kernel's choice, as long as the child lives: Landlock does not see listen(2)",
         ),
     row("send descriptors to the client over a Unix socket: SCM_RIGHTS", |scene| {

@@ -127,6 +127,12 @@ impl Service {
         })
     }
 
+    /// Its name, if its fork servers run code of applications: they get a scoreboard of their own, since that code can reach
+    /// what its fork server has.
+    pub(crate) fn own_scoreboard(&self) -> Option<&str> {
+        self.python().map(|_| self.name.as_str())
+    }
+
     /// The interpreter of its applications, if it has any.
     pub(crate) fn python(&self) -> Option<&Python> {
         self.wsgi().next().map(|wsgi| &wsgi.python)

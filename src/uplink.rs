@@ -150,8 +150,7 @@ pub(crate) enum Received<'b> {
 /// # Errors
 /// Those of socketpair(2) and setsockopt(2).
 pub(crate) fn open() -> io::Result<(Receiver, Uplink)> {
-    let (ours, theirs) = sys::open_channel()?;
-    setsockopt(&ours, sockopt::PassCred, &true)?;
+    let (ours, theirs) = sys::open_channel_with_senders()?;
     // Without the privilege to exceed net.core.wmem_max, as much as that permits.
     setsockopt(&theirs, sockopt::SndBufForce, &ROOM)
         .or_else(|_| setsockopt(&theirs, sockopt::SndBuf, &ROOM))?;

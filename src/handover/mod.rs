@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{Shutdown, shutdown};
+use nix::unistd::Pid;
 
 use serde::{Deserialize, Serialize};
 
@@ -207,19 +208,19 @@ impl Channel {
         self.send(report, &[fd], Patience::Wait)
     }
 
-    /// The next report, and the descriptor that came with it. `None`: the channel is closed, and none will come. Never
-    /// waits.
+    /// The next report, the descriptor that came with it, and the process that has sent it, as the kernel knows it. `None`: the
+    /// channel is closed, and none will come. Never waits.
     ///
     /// # Errors
     /// EAGAIN when there is none now; `InvalidData` for what is no report.
-    pub(crate) fn receive_report(&self) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
+    pub(crate) fn receive_report(&self) -> io::Result<Option<(Report, Option<OwnedFd>, Pid)>> {
         let mut buffer = [0; REPORT_MAX];
-        match sys::receive_message(self.as_fd(), &mut buffer, Patience::Never)? {
-            Some((length, [fd, ..])) => match &buffer[..length] {
+        match sys::receive_message_of(self.as_fd(), &mut buffer, Patience::Never)? {
+            Some((length, [fd, ..], sender)) => match &buffer[..length] {
                 [PLAIN, text @ ..] => {
-                    Ok(Some((Report::failed(&String::from_utf8_lossy(text), "", false), fd)))
+                    Ok(Some((Report::failed(&String::from_utf8_lossy(text), "", false), fd, sender)))
                 }
-                bytes => Ok(Some((decode(bytes)?, fd))),
+                bytes => Ok(Some((decode(bytes)?, fd, sender))),
             },
             None => Ok(None),
         }

@@ -21,12 +21,15 @@ use crate::connection::Connection;
 use crate::handover::briefing::Briefing;
 use crate::handover::{Channel, Handover, Supplements};
 use crate::journal::{self, Destination, LineStyle};
-use crate::scoreboard::Slot;
+use crate::scoreboard::{Scoreboard, Slot};
 use crate::service::Service;
 use crate::sys;
 
 /// How long a fork server may take to start, unless its service has another time.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// More sentences of one fork server are not logged.
+const WARNINGS_MAX: u32 = 100;
 
 /// What every fork server is started with.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +54,7 @@ impl Template {
 
 /// What fork servers share with the supervisor, or use of it.
 pub(crate) struct Shared<'a> {
-    pub(crate) scoreboard: BorrowedFd<'a>,
+    pub(crate) scoreboard: &'a mut Scoreboard,
     pub(crate) text: Option<&'a OwnedFd>,
     pub(crate) events: &'a Events,
     pub(crate) outputs: &'a mut Outputs,
@@ -134,6 +137,8 @@ pub(crate) struct ForkServer {
     spares: Vec<Spare>,
     /// It was let exit.
     is_dismissed: bool,
+    /// Sentences of it that were logged.
+    warnings: u32,
     /// Spares that it is to fork.
     ordered: usize,
     /// No spare is ordered until then: the last one could not be forked, or has died.
@@ -151,7 +156,7 @@ impl ForkServer {
         template: Template,
         shared: &mut Shared<'_>,
     ) -> io::Result<Self> {
-        let (ours, theirs) = sys::open_channel()?;
+        let (ours, theirs) = sys::open_channel_with_senders()?;
         let uplink = match template.sends_messages(service) {
             true => Some(shared.uplinks.add(id, &service.name, shared.events)?.into_fd()),
             false => None,
@@ -166,7 +171,7 @@ impl ForkServer {
             open_files: template.open_files,
             channel: theirs,
             uplink,
-            scoreboard: shared.scoreboard.try_clone_to_owned()?,
+            scoreboard: shared.scoreboard.file(service.own_scoreboard())?.try_clone_to_owned()?,
             text: shared.text.map(OwnedFd::try_clone).transpose()?,
             program_output: shared.open_program_output(id, service, template.log)?,
             confined: None,
@@ -200,6 +205,7 @@ impl ForkServer {
             channel: Some(Channel::new(ours)),
             spares: Vec::new(),
             is_dismissed: false,
+            warnings: 0,
             ordered: template.spares, // it forks them by itself
             paused_until: None,
         })
@@ -240,6 +246,14 @@ impl ForkServer {
     /// The fork server, and every child that was about to report, has closed the channel.
     pub(crate) fn close(&mut self) {
         self.channel = None;
+    }
+
+    /// Logs a sentence that it has reported. An application in it can report as many as it likes.
+    pub(crate) fn warn(&mut self, sentence: &str) {
+        self.warnings += 1;
+        if self.warnings <= WARNINGS_MAX {
+            journal::log_service_warning(&self.service.name, sentence);
+        }
     }
 
     /// Whether this is its process, which is not reaped.

@@ -95,7 +95,7 @@ impl Launcher {
         connection: Connection,
         service: &Arc<Service>,
     ) -> Result<Child, Box<(Connection, io::Error)>> {
-        let Some(slot) = self.scoreboard.take() else {
+        let Some(slot) = self.scoreboard.take(self.fork_servers.own_scoreboard(service)) else {
             return Err(Box::new((connection, io::Error::from_raw_os_error(libc::EAGAIN))));
         };
         let status = self.status.as_deref().filter(|_| service.shows_status()).map(AsFd::as_fd);
@@ -123,7 +123,7 @@ impl Launcher {
         service: &Arc<Service>,
         decide: &Decide<'_>,
     ) -> (Child, End) {
-        let slot = self.scoreboard.take().unwrap_or_else(|| unreachable!("callers check `has_slot`"));
+        let slot = self.scoreboard.take(None).unwrap_or_else(|| unreachable!("callers check `has_slot`"));
         let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings, None, None));
         let status = self.status.as_deref().filter(|_| service.shows_status()).map(AsFd::as_fd);
         let kit = supplies.kit(slot, None, status);

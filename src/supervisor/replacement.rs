@@ -63,7 +63,7 @@ impl Connections {
     pub(super) fn share(&mut self) -> (&mut ForkServers, Shared<'_>) {
         let Self { launcher, events, outputs, uplinks, .. } = self;
         let Launcher { fork_servers, scoreboard, text, .. } = launcher;
-        let (scoreboard, text) = (scoreboard.file(), text.as_ref());
+        let text = text.as_ref();
         (fork_servers, Shared { scoreboard, text, events, outputs, uplinks })
     }
 

@@ -14,6 +14,7 @@ use super::events::Event;
 use super::failures::StartFailure;
 use super::fork_server::{ForkServer, State};
 use super::fork_servers::SPARE_PAUSE;
+use super::unreported::is_child;
 use crate::handover::Report;
 use crate::journal;
 use crate::sys::{self, Exit, Usage};
@@ -27,7 +28,12 @@ impl Connections {
                 return;
             };
             match channel.receive_report() {
-                Ok(Some((report, fd))) => self.act_on(server, report, fd, now),
+                Ok(Some((report, fd, sender))) => {
+                    if let Some(problem) = self.find_forgery(server, &report, sender) {
+                        return self.reject(server, &problem, now);
+                    }
+                    self.act_on(server, report, fd, now);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The children that it has forked for have all reported.
                 Ok(None) | Err(_) => return self.end_channel(server, now),
@@ -41,9 +47,32 @@ impl Connections {
         }
     }
 
+    /// Why this report is not that of its sender, which the kernel names: code of an application runs in its fork server, and may
+    /// have the channel. So a process can report itself alone, and only the fork server anything else.
+    fn find_forgery(&self, id: u32, report: &Report, sender: Pid) -> Option<String> {
+        let server = self.launcher.fork_servers.get(id)?;
+        let may_send = match report {
+            Report::Started { pid, .. } | Report::Spare { pid } => {
+                *pid == sender.as_raw() && sender != server.pid
+            }
+            _ => sender == server.pid,
+        };
+        (!may_send).then(|| format!("process {sender} has sent a report about another process"))
+    }
+
+    /// Kills a fork server that cannot be believed. Its connections go to the next one.
+    fn reject(&mut self, id: u32, problem: &str, now: Instant) {
+        if let Some(server) = self.launcher.fork_servers.get(id) {
+            journal::log_service_error(&server.service.name, &format!("{problem}; killing its fork server"));
+            server.kill();
+        }
+        self.end_channel(id, now);
+    }
+
     fn act_on(&mut self, id: u32, report: Report, fd: Option<OwnedFd>, now: Instant) {
         let Some(server) = self.launcher.fork_servers.get_mut(id) else { return };
         match report {
+            Report::Ready { .. } if server.state != State::Starting => {}
             Report::Ready { gaps } => {
                 server.gaps = gaps.iter().map(|gap| &*gap.word).collect::<Vec<_>>().join(" ").into();
                 for gap in gaps {
@@ -72,8 +101,7 @@ impl Connections {
             }
             Report::NoSpare { errno } => {
                 let error = io::Error::from_raw_os_error(errno);
-                let sentence = format!("unable to fork a spare child: {error}; retrying in 1s");
-                journal::log_service_warning(&server.service.name, &sentence);
+                server.warn(&format!("unable to fork a spare child: {error}; retrying in 1s"));
                 server.lose_order(now + SPARE_PAUSE);
             }
             Report::SpareFailed { sentence, details } => {
@@ -99,7 +127,7 @@ impl Connections {
                 }
             }
             Report::Warning { sentence } => {
-                journal::log_service_warning(&server.service.name, &sentence);
+                server.warn(&sentence);
             }
         }
     }
@@ -180,6 +208,9 @@ impl Connections {
 
 /// Kills and reaps a child of this process that cannot be watched: its end would not be seen.
 fn end_unwatched(pid: Pid) -> (Exit, Usage) {
-    let _ = kill(pid, Signal::SIGKILL); // it has exited already, and is not reaped
+    if !is_child(pid) {
+        return (Exit::Unknown, Usage::default());
+    }
+    let _ = kill(pid, Signal::SIGKILL); // not reaped, so that the pid is its own
     sys::wait_for(pid).map_or((Exit::Unknown, Usage::default()), |(_, exit, usage)| (exit, usage))
 }

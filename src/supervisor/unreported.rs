@@ -104,6 +104,12 @@ impl Connections {
     }
 }
 
+/// Whether this is a child of this process, which is not reaped.
+pub(super) fn is_child(pid: Pid) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    pid.as_raw() > 0 && waitid(Id::Pid(pid), flags).is_ok()
+}
+
 /// Whether a child of this process has exited. It is not reaped.
 pub(super) fn has_exited(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, send,
-    sendmsg, socketpair,
+    sendmsg, setsockopt, socketpair, sockopt,
 };
 use nix::unistd::Pid;
 use rustix::io::Errno;
@@ -34,6 +34,16 @@ impl Patience {
 /// Those of socketpair(2).
 pub(crate) fn open_channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// The same, whose first end learns from the kernel which process has sent a message (unix(7), `SO_PASSCRED`).
+///
+/// # Errors
+/// Those of socketpair(2) and setsockopt(2).
+pub(crate) fn open_channel_with_senders() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = open_channel()?;
+    setsockopt(&ours, sockopt::PassCred, &true)?;
+    Ok((ours, theirs))
 }
 
 /// Descriptors that come with one message, the first ones first.
@@ -80,7 +90,33 @@ pub(crate) fn receive_message(
     patience: Patience,
 ) -> io::Result<Option<(usize, Received)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
+    Ok(receive(channel, bytes, patience, &mut space)?.map(|(length, fds, _)| (length, fds)))
+}
+
+/// The same from a channel of [`open_channel_with_senders`], with the sender of the message. An empty message is invalid.
+///
+/// # Errors
+/// Those of [`receive_message`].
+pub(crate) fn receive_message_of(
+    channel: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    patience: Patience,
+) -> io::Result<Option<(usize, Received, Pid)>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3), ScmCredentials(1))];
+    match receive(channel, bytes, patience, &mut space)? {
+        Some((length, fds, Some(sender))) => Ok(Some((length, fds, sender))),
+        None => Ok(None),
+        Some(_) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn receive(
+    channel: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    patience: Patience,
+    space: &mut [MaybeUninit<u8>],
+) -> io::Result<Option<(usize, Received, Option<Pid>)>> {
+    let mut control = RecvAncillaryBuffer::new(space);
     let mut parts = [IoSliceMut::new(bytes)];
     let flags = match patience {
         Patience::Wait => RecvFlags::CMSG_CLOEXEC,
@@ -94,16 +130,23 @@ pub(crate) fn receive_message(
             result => break result?,
         }
     };
-    let fds = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => Some([fds.next(), fds.next(), fds.next()]),
-        _ => None,
-    });
+    let (mut descriptors, mut sender) = (Received::default(), None);
+    for message in control.drain() {
+        match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => descriptors = [fds.next(), fds.next(), fds.next()],
+            RecvAncillaryMessage::ScmCredentials(process) => {
+                sender = Some(Pid::from_raw(process.pid.as_raw_nonzero().get()));
+            }
+            _ => {}
+        }
+    }
     if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    match received.bytes {
-        0 => Ok(None), // messages are never empty
-        length => Ok(Some((length, fds.unwrap_or_default()))),
+    match (received.bytes, sender) {
+        (0, None) => Ok(None), // messages are never empty
+        (0, Some(_)) => Err(io::ErrorKind::InvalidData.into()),
+        (length, sender) => Ok(Some((length, descriptors, sender))),
     }
 }
 

@@ -16,7 +16,7 @@ fn read_from(bytes: &[u8]) -> (Result<ProxyHeader, HeaderError>, Vec<u8>) {
     ours.set_nonblocking(true).unwrap();
     theirs.write_all(bytes).unwrap();
     drop(theirs);
-    let slot = Scoreboard::new(1).unwrap().take().unwrap();
+    let slot = Scoreboard::new(1).unwrap().take(None).unwrap();
     let stream = Stream::new(ours.as_fd(), slot, None, SigSet::empty());
     let header = read(&stream, Instant::now() + Duration::from_secs(60));
     let mut rest = Vec::new();

@@ -4,8 +4,8 @@ use crate::scoreboard::{Scoreboard, describe_target};
 #[test]
 fn a_slot_is_cleared_when_it_is_taken_again() {
     let mut scoreboard = Scoreboard::new(1).unwrap();
-    let slot = scoreboard.take().unwrap();
-    assert!(scoreboard.is_full() && scoreboard.take().is_none());
+    let slot = scoreboard.take(None).unwrap();
+    assert!(scoreboard.is_full() && scoreboard.take(None).is_none());
     slot.set_request(b"GET", b"/a\n\xff\\\"b");
     slot.set_route(2);
     slot.set_status(200);
@@ -27,7 +27,7 @@ fn a_slot_is_cleared_when_it_is_taken_again() {
     assert_eq!(snapshot.header_error, Some(HeaderError::Late));
     assert_eq!((snapshot.error.as_deref(), snapshot.refusal), (Some("a"), Some(RequestRefusal::Late)));
     scoreboard.give_back(slot);
-    let snapshot = scoreboard.take().unwrap().read();
+    let snapshot = scoreboard.take(None).unwrap().read();
     assert!(!snapshot.is_client_gone && snapshot.header_error.is_none());
     assert!(snapshot.error.is_none() && snapshot.refusal.is_none());
     assert_eq!(
@@ -39,7 +39,7 @@ fn a_slot_is_cleared_when_it_is_taken_again() {
 #[test]
 fn long_requests_are_cut() {
     let mut scoreboard = Scoreboard::new(2).unwrap();
-    let slot = scoreboard.take().unwrap();
+    let slot = scoreboard.take(None).unwrap();
     slot.set_request(&[b'M'; 40], &[b'/'; 5000]);
     let snapshot = slot.read();
     assert_eq!(snapshot.method.map(|m| m.len()), Some(METHOD_MAX + 3));

@@ -208,6 +208,13 @@ impl ForkServers {
         }
     }
 
+    /// Which scoreboard the fork servers of this service have, as they were started: a connection that waits may be older than
+    /// a reload.
+    pub(crate) fn own_scoreboard(&self, service: &Service) -> Option<&str> {
+        let mut current = self.servers.iter().filter(|server| server.is_current);
+        current.find(|server| server.service.name == service.name)?.service.own_scoreboard()
+    }
+
     /// Hands a connection over to a fork server of its service, in turn. Returns the number of the fork server.
     ///
     /// # Errors

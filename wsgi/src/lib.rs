@@ -16,7 +16,6 @@ mod respond;
 mod runtime;
 mod start_response;
 
-use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
 use runtime::Interpreter;
@@ -31,8 +30,12 @@ fn serve(py: Python<'_>, briefing: i32, search: Vec<String>) -> PyResult<()> {
     let outputs = output::replace_standard_streams(py)?;
     application::set_search_path(py, search)?;
     let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(outputs)));
-    // The supervisor has been informed why it fails.
-    lsbaws::serve_applications(briefing, interpreter).map_err(|_| PySystemExit::new_err(EXIT_SYSTEM))
+    // The supervisor has been informed why it fails. Nothing is finalized: that would wait for threads of the application, and
+    // remove its temporary files under the children that still serve.
+    match lsbaws::serve_applications(briefing, interpreter) {
+        Ok(()) => ffi::exit_now(0),
+        Err(_) => ffi::exit_now(EXIT_SYSTEM),
+    }
 }
 
 #[pymodule(name = "_lsbaws")]

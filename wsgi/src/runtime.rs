@@ -16,6 +16,10 @@ use crate::respond::respond;
 use crate::start_response::{StartResponse, Write};
 use crate::{application, ffi};
 
+/// What is logged of an exception: the client waits for that. Bytes of a line, and the last lines.
+const LINE_MAX: usize = 1000;
+const LINES_MAX: usize = 100;
+
 /// The interpreter of this process. It is attached to the thread that calls it.
 pub(crate) struct Interpreter {
     outputs: Outputs,
@@ -116,6 +120,7 @@ fn describe(py: Python<'_>, error: &PyErr) -> (String, Vec<String>) {
     if let Some(index) = lines.iter().rposition(|line| *line == summary) {
         lines.remove(index);
     }
+    lines.drain(..lines.len().saturating_sub(LINES_MAX));
     (summary, lines)
 }
 
@@ -130,7 +135,8 @@ fn format<'py, A: PyCallArgs<'py>>(py: Python<'py>, function: &str, arguments: A
     let parts = py.import("traceback")?.getattr(function)?.call1(arguments)?;
     let text = parts.cast_into::<PyList>()?.iter().map(|part| part.extract::<String>());
     let text = text.collect::<PyResult<Vec<_>>>()?.concat();
-    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    let cut = |line: &str| line[..line.floor_char_boundary(LINE_MAX)].to_owned();
+    Ok(text.lines().filter(|line| !line.is_empty()).map(cut).collect())
 }
 
 /// Makes what every child would make for itself otherwise: pyo3 makes a type when it is first used.
@@ -167,7 +173,11 @@ impl Runtime for Interpreter {
     fn load(&self, loading: &Loading<'_>) -> Result<Vec<String>, LoadError> {
         enter_process(); // for the requests before the first fork
         Python::attach(|py| {
-            let loaded = Self::try_load(py, loading).inspect_err(|_| self.outputs.finish(py))?;
+            let loaded = Self::try_load(py, loading).inspect_err(|_| self.outputs.finish(py));
+            if !is_own_process() {
+                ffi::exit_now(0); // one that the import has forked, and that has come back from it
+            }
+            let loaded = loaded?;
             let threads = find_threads(py).unwrap_or_default();
             let others = count_threads().saturating_sub(threads.len() + 1);
             let _ = self.loaded.set(loaded); // called once
@@ -203,7 +213,11 @@ impl Runtime for Interpreter {
             let Some(on_fork) = self.loaded.get().and_then(|loaded| loaded.on_fork.as_ref()) else {
                 return Ok(());
             };
-            on_fork.call0(py).map(drop).map_err(|error| {
+            let result = on_fork.call0(py);
+            if !is_own_process() {
+                ffi::exit_now(0); // one that on_fork has forked
+            }
+            result.map(drop).map_err(|error| {
                 let (summary, others) = describe(py, &error);
                 self.failed.replace(Some(error));
                 LoadError { sentence: format!("on_fork failed: {summary}"), details: others.join("\n") }

@@ -248,6 +248,11 @@ impl ForkServer {
         self.channel = None;
     }
 
+    /// Whether this is a child of it that waits for a connection.
+    pub(crate) fn has_spare(&self, pid: Pid) -> bool {
+        self.spares.iter().any(|spare| spare.pid == pid)
+    }
+
     /// Logs a sentence that it has reported. An application in it can report as many as it likes.
     pub(crate) fn warn(&mut self, sentence: &str) {
         self.warnings += 1;
@@ -319,10 +324,6 @@ impl ForkServer {
     /// Children that wait for a connection.
     pub(crate) fn count_spares(&self) -> usize {
         self.spares.len()
-    }
-
-    pub(crate) fn has_spare(&self, pid: Pid) -> bool {
-        self.spares.iter().any(|spare| spare.pid == pid)
     }
 
     /// It has forked a spare that was ordered.

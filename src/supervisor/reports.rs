@@ -55,6 +55,7 @@ impl Connections {
             Report::Started { pid, .. } | Report::Spare { pid } => {
                 *pid == sender.as_raw() && sender != server.pid
             }
+            Report::SpareFailed { .. } => server.has_spare(sender),
             _ => sender == server.pid,
         };
         (!may_send).then(|| format!("process {sender} has sent a report about another process"))

@@ -1,7 +1,7 @@
 //! `lsbaws serve FOLDER`: what the command line sets for one folder, as layers of the configuration.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Component, Path, PathBuf};
 
@@ -196,13 +196,15 @@ fn find_mistake(text: &str) -> Option<String> {
     if text.contains('/') || text.starts_with('@') {
         return None;
     }
-    let port = match text.rsplit_once(':') {
+    let ip = text.trim_matches(['[', ']']).parse::<IpAddr>();
+    let port = match (text.rsplit_once(':'), ip) {
         _ if is_number(text) => text,
-        Some((_, port)) if text.parse::<IpAddr>().is_err() => port,
-        _ if text == "localhost" || text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() => {
-            return Some(format!("the port is missing, such as {text}:8000"));
+        (_, Ok(ip)) => return Some(format!("the port is missing, such as {}", SocketAddr::new(ip, 8000))),
+        (None, _) if text == "localhost" => {
+            return Some("the port is missing, such as localhost:8000".into());
         }
-        _ => return Some(FORMS.into()),
+        (Some((_, port)), _) => port,
+        (None, _) => return Some(FORMS.into()),
     };
     match port.parse::<u16>() {
         Ok(_) => None, // 0: the kernel chooses

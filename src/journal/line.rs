@@ -176,15 +176,15 @@ fn shorten(text: &str, columns: usize) -> String {
         let tail: String = take(text.chars().rev(), room / 2).chars().rev().collect();
         return format!("{}{MARK}{tail}", take(text.chars(), room - width(&tail)));
     };
-    let (head, tail) = text.split_at(at);
+    let (head, rest) = text.split_at(at);
     let (client, request) = head.split_at(head.find(": ").map_or(0, |at| at + 2));
     let needed = width(request).min(REQUEST_MIN);
-    let tail = take_parts(tail, room.saturating_sub(width(client) + needed));
+    let tail = take_parts(rest, room.saturating_sub(width(client) + needed));
     match room.checked_sub(width(client) + width(tail)) {
         Some(left) if left >= needed => format!("{client}{}{MARK}{tail}", take(request.chars(), left)),
         // The client has a long address.
         _ => {
-            let tail = take_parts(tail, room.saturating_sub(needed));
+            let tail = take_parts(rest, room.saturating_sub(needed));
             format!("{MARK}{}{tail}", take(request.chars(), room.saturating_sub(width(tail))))
         }
     }
@@ -269,9 +269,9 @@ mod tests {
         let text = format!("a: GET /{} -> 200, served", "x".repeat(99));
         assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xxxx... -> 200, served\n");
         let text = format!("a: GET /{} -> 400, client error while reading", "x".repeat(99));
-        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xxxxxxxxxx... -> 400\n");
+        assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z a: GET /xxxxxxxxxxxx... -> 400\n");
         let text = "127.0.0.1:51620: GET /nope?q=1 -> 404, served, after 8.080 ms";
-        assert_eq!(short(Level::Info, text, false, false), "01:01:01Z ...GET /nope?q=1 -> 404, served\n");
+        assert_eq!(short(Level::Info, text, false, false), "01:01:01Z ...GET /nope?q= -> 404, served\n");
         let text = format!("[2001:db8::1]:51620: GET /{} -> 404", "x".repeat(40));
         assert_eq!(short(Level::Info, &text, false, false), "01:01:01Z ...GET /xxxxxxxxxxxxxxx -> 404\n");
         // Each of these is two columns wide.

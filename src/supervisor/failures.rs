@@ -92,6 +92,12 @@ impl StartFailures {
         self.0.iter().find(|row| row.service == service)?.reason.as_deref()
     }
 
+    /// Why the last fork server of a service could not start, if none has started since.
+    pub(crate) fn find_last(&self, service: &str) -> Option<&str> {
+        let row = self.0.iter().find(|row| row.service == service && row.count > 0)?;
+        row.logged.as_ref().map(|(failure, _)| &*failure.sentence)
+    }
+
     /// Forgets those of other services.
     pub(crate) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
         self.0.retain(|row| is_kept(&row.service));

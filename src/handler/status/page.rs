@@ -16,7 +16,7 @@ pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; 
 
 /// Renders a report.
 pub(super) fn render(report: &StatusReport) -> String {
-    let mut page = page::begin(&format!("{}: lsbaws", report.daemon.host), STYLE);
+    let mut page = page::begin(&format!("{}: lsbaws", escape(&report.daemon.host)), STYLE);
     push_summary(&mut page, report);
     push_connections(&mut page, report);
     push_services(&mut page, &report.services);

@@ -234,7 +234,7 @@ impl ForkServers {
                 && server.channel().is_some()
         };
         let ready = self.servers.iter().filter(|server| is_its(server)).count();
-        let mut last = io::Error::other(self.find_reason(service).map_or_else(
+        let mut last = io::Error::other(self.failures.find_last(&service.name).map_or_else(
             || "its fork server is being started".to_owned(),
             |reason| format!("its fork server cannot start: {reason}"),
         ));

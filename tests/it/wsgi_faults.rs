@@ -128,9 +128,12 @@ fn python_that_cannot_serve_is_refused_with_a_reason() {
     for (lie, sentence) in [
         (
             "sysconfig.get_config_var = lambda name: name == 'Py_GIL_DISABLED'",
-            "no applications with a free-threaded",
+            "service web: lsbaws does not support a free-threaded build of Python; starting it again",
         ),
-        ("sys.version_info = (3, 8, 1)", "with Python 3.9 or later; this is Python 3.8"),
+        (
+            "sys.version_info = (3, 8, 1)",
+            "service web: lsbaws serves applications with Python 3.9 or later; this is Python 3.8",
+        ),
     ] {
         let folder = make_folder();
         let path = folder.path().display();

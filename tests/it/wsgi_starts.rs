@@ -138,7 +138,7 @@ fn interpreter_that_cannot_run_is_not_a_change_to_wait_for() {
     let config = route_in(folder.path(), "module:app", "reload = 'watch'");
     let server = serve(&config.replace("/usr/bin/python3", python.to_str().unwrap()));
     let line = server.wait_line("service web: unable to run ");
-    assert!(line.ends_with("; starting it again in 100ms"), "{line}");
+    assert!(line.contains("; starting it again in 100ms"), "{line}");
     fs::remove_file(&python).unwrap();
     symlink("/usr/bin/python3", &python).unwrap();
     server.wait_line("its fork server has started after");

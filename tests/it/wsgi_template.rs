@@ -279,7 +279,7 @@ fn reload_option_of_the_command_line_watches() {
     write_module(folder.path(), "two");
     wait_line("application reloaded");
     kill(Pid::from_raw(lsbaws.id().cast_signed()), Signal::SIGTERM).unwrap();
-    assert!(lsbaws.wait().unwrap().success());
+    assert!(process.wait().unwrap().success());
 }
 
 #[test]
@@ -294,12 +294,13 @@ fn single_connection_loads_the_application_for_itself() {
         let socket: OwnedFd = listener.accept().unwrap().0.into();
         let mut lsbaws = command(LSBAWS);
         lsbaws.arg("-c").arg(&file).args(["--set", "log.target=stderr"]).stdin(socket).stderr(Stdio::piped());
-        let mut lsbaws = lsbaws.spawn().unwrap();
+        let mut process = lsbaws.spawn().unwrap();
+        drop(lsbaws); // it has the connection
         assert_eq!(status(&read_to_end(&client)), expected);
         drop(client);
         let mut text = String::new();
-        lsbaws.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-        assert!(lsbaws.wait().unwrap().success(), "{text}");
+        process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(process.wait().unwrap().success(), "{text}");
         assert!(text.contains(&format!("status={expected}")), "{text}");
     }
 }

@@ -314,7 +314,7 @@ impl Server {
 
     /// The next record of a connection.
     pub fn record(&self) -> Record {
-        Record::parse(&self.wait_line(" connection="))
+        Record::parse(&self.wait_line(" outcome="))
     }
 
     /// The next record of a connection whose last request was for `target`.

@@ -279,7 +279,7 @@ fn reload_option_of_the_command_line_watches() {
     write_module(folder.path(), "two");
     wait_line("application reloaded");
     kill(Pid::from_raw(lsbaws.id().cast_signed()), Signal::SIGTERM).unwrap();
-    assert!(process.wait().unwrap().success());
+    assert!(lsbaws.wait().unwrap().success());
 }
 
 #[test]

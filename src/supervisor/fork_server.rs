@@ -253,10 +253,15 @@ impl ForkServer {
         self.spares.iter().any(|spare| spare.pid == pid)
     }
 
-    /// Logs a sentence that it has reported. An application in it can report as many as it likes.
+    /// Whether another sentence that it has reported is logged. An application in it can report as many as it likes.
+    pub(crate) fn may_warn(&mut self) -> bool {
+        self.warnings = self.warnings.saturating_add(1);
+        self.warnings <= WARNINGS_MAX
+    }
+
+    /// Logs a sentence that it has reported.
     pub(crate) fn warn(&mut self, sentence: &str) {
-        self.warnings += 1;
-        if self.warnings <= WARNINGS_MAX {
+        if self.may_warn() {
             journal::log_service_warning(&self.service.name, sentence);
         }
     }

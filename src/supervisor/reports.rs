@@ -55,7 +55,8 @@ impl Connections {
             Report::Started { pid, .. } | Report::Spare { pid } => {
                 *pid == sender.as_raw() && sender != server.pid
             }
-            Report::SpareFailed { .. } => server.has_spare(sender),
+            // It may have got a connection meanwhile.
+            Report::SpareFailed { .. } => sender != server.pid,
             _ => sender == server.pid,
         };
         (!may_send).then(|| format!("process {sender} has sent a report about another process"))
@@ -107,7 +108,7 @@ impl Connections {
             }
             Report::SpareFailed { sentence, details } => {
                 // Each further spare fails in the same way until the cause is gone.
-                if server.spare_failure.as_ref() != Some(&sentence) {
+                if server.spare_failure.as_ref() != Some(&sentence) && server.may_warn() {
                     journal::log_spare_failed(&server.service.name, &sentence, &details);
                     server.spare_failure = Some(sentence);
                 }

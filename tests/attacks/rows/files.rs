@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{CONFINED_PROGRAMS, Facts, HTTP, LOOSE, PROGRAMS, Row, Scene, row};
+use super::{Facts, HTTP, LOOSE, PROGRAMS, Row, Scene, row};
 use crate::arena::Kind;
 use crate::steps::{Seen, Steps};
 use crate::{call, goal};
@@ -79,7 +79,7 @@ pub const ROWS: &[Row] = &[
     row("reopen its standard error for reading, by /proc/self/fd/2", |scene| {
         open_each(scene, &["/proc/self/fd/2"], O_RDONLY)
     })
-    .open(CONFINED_PROGRAMS, "what it reads is its own"),
+    .open(&[Kind::Cgi], "what it reads is its own"),
     row("files of the kernel: /proc/sys, /sys, control groups, for writing", |scene| {
         let paths = [
             "/proc/sys/kernel/core_pattern",

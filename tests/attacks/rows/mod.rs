@@ -34,7 +34,6 @@ pub struct Row {
 }
 
 pub const PROGRAMS: &[Kind] = &[Kind::Cgi, Kind::Exec, Kind::App, Kind::Free];
-pub const CONFINED_PROGRAMS: &[Kind] = &[Kind::Cgi, Kind::Exec, Kind::App];
 /// What is confined as a service with programs is.
 pub const LOOSE: &[Kind] = &[Kind::Mixed, Kind::Cgi, Kind::Exec, Kind::App];
 pub const HTTP: &[Kind] = &[Kind::Http, Kind::Mixed];

@@ -86,11 +86,14 @@ fn descriptors(scene: &mut Scene<'_>) -> Seen {
     let pid = scene.attacker.hold();
     let sockets = |target: &str| target.starts_with("socket:");
     let mut found = Vec::new();
-    let mut count_sockets = 0;
+    let mut own_sockets = Vec::new();
     for (number, target) in list_descriptors(pid) {
-        count_sockets += usize::from(sockets(&target) && number > 2);
+        // A socket may have two numbers.
+        if sockets(&target) && number > 2 && !own_sockets.contains(&target) {
+            own_sockets.push(target.clone());
+        }
         let is_root = target.starts_with(&scene.facts.folder);
-        let is_own = number <= 2 || sockets(&target) && count_sockets <= 2 || is_root;
+        let is_own = number <= 2 || sockets(&target) && own_sockets.len() <= 2 || is_root;
         if !is_own || scene.facts.kind.is_program() && number > 2 {
             found.push(target.split(':').next().unwrap().to_owned());
         }

@@ -113,10 +113,10 @@ fn list_sockets(child: i32) -> Vec<i32> {
 /// A number as postcard writes it.
 fn varint(mut number: u32, bytes: &mut Vec<u8>) {
     while number > 127 {
-        bytes.push(number as u8 | 128);
+        bytes.push(number.to_le_bytes()[0] | 128);
         number >>= 7;
     }
-    bytes.push(number as u8);
+    bytes.push(number.to_le_bytes()[0]);
 }
 
 /// The message about an answered request: see src/uplink.rs.

@@ -1,7 +1,7 @@
 //! `[service.NAME.confine]`, or `confine = false`: what the processes of a service are confined to.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use config::ValueKind;
 
@@ -195,16 +195,26 @@ impl Needs {
     /// An interpreter runs from its installation, and that of its virtual environment.
     fn add_interpreter(&mut self, python: &Python) {
         self.starts_programs = true;
-        // A program in `bin` has its library beside that, and so has the program that a link in an environment leads to.
+        // As it is written, for a virtual environment, and where its link leads to.
         let programs = [Some(python.program.clone()), fs::canonicalize(&python.program).ok()];
         for program in programs.into_iter().flatten() {
             let folder = program.parent().filter(|folder| folder.ends_with("bin")).and_then(Path::parent);
-            self.execute.push(folder.filter(|folder| *folder != Path::new("/")).unwrap_or(&program).into());
+            self.execute.push(folder.filter(|folder| is_installation(folder)).unwrap_or(&program).into());
         }
         self.read.push(python.extension.clone());
         self.read.extend(python.search.iter().cloned());
         self.read.extend((python.directory != Path::new("/")).then(|| python.directory.clone()));
     }
+}
+
+/// Whether this folder has a Python of its own: a link to another one in a `bin` opens nothing beside it.
+fn is_installation(folder: &Path) -> bool {
+    let has_library = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().as_encoded_bytes().starts_with(b"python"))
+    };
+    folder != Path::new("/")
+        && (folder.join("pyvenv.cfg").exists()
+            || fs::read_dir(folder.join("lib")).is_ok_and(|mut entries| entries.any(has_library)))
 }
 
 /// The domain of a fork server has rules for files that exist.

@@ -181,6 +181,23 @@ fn check_names_what_applications_do_not_reach() {
     assert!(!text.contains("cannot"), "{text}");
 }
 
+#[test]
+fn link_to_python_opens_nothing_beside_it() {
+    let folder = make_folder();
+    fs::create_dir(folder.path().join("bin")).unwrap();
+    let python = folder.path().join("bin/python3");
+    std::os::unix::fs::symlink("/usr/bin/python3", &python).unwrap();
+    let file = folder.path().join("lsbaws.toml");
+    let route = "[[service.a.route]]\nhandler = 'wsgi'\napplication = 'hello:app'\n";
+    fs::write(&file, format!("{route}python = '{}'\n", python.display())).unwrap();
+    let names = |path: &Path| {
+        run(&["check", "-c", file.to_str().unwrap()]).1.contains(&format!(" {} ", path.display()))
+    };
+    assert!(names(&python) && !names(folder.path()));
+    fs::write(folder.path().join("pyvenv.cfg"), "").unwrap();
+    assert!(names(folder.path()) && !names(&python));
+}
+
 /// A script whose interpreter is neither below its root nor in a system directory.
 fn write_script_of_foreign_interpreter(folder: &Path) -> PathBuf {
     for name in ["venv", "cgi"] {

@@ -4,13 +4,10 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::head::{self, ApplicationHead};
-use crate::connection::Peer;
-use crate::environment::local_address;
 use crate::handler::exchange::Exchange;
-use crate::handler::variables::{describe_fields, split_authority};
+use crate::handler::variables::describe_common;
 use crate::http::failure::Failure;
 use crate::http::response::Framed;
-use crate::http::target::to_origin_form;
 use crate::outcome::Outcome;
 use crate::runtime::{Call, Interruption};
 
@@ -91,52 +88,15 @@ fn describe(failure: Failure) -> Interruption {
 impl Call for Exchanged<'_, '_, '_> {
     fn describe(&self, set: &mut dyn FnMut(&str, &[u8])) {
         let (exchange, request) = (&*self.exchange, self.exchange.request);
-        set("REQUEST_METHOD", request.method.as_bytes());
         set("SCRIPT_NAME", exchange.route_path.as_bytes());
         set("PATH_INFO", &request.path[exchange.route_path.len()..]);
-        set("QUERY_STRING", request.query.unwrap_or_default().as_bytes());
-        set("REQUEST_URI", to_origin_form(request.target).as_bytes());
-        set("SERVER_PROTOCOL", if request.minor == 0 { b"HTTP/1.0" } else { b"HTTP/1.1" });
         set("wsgi.url_scheme", exchange.client.scheme().as_bytes());
-        if exchange.client.is_https {
-            set("HTTPS", b"on");
-        }
-        match exchange.client.address {
-            Peer::Inet(peer) => {
-                set("REMOTE_ADDR", peer.ip().to_string().as_bytes());
-                if peer.port() != 0 {
-                    set("REMOTE_PORT", peer.port().to_string().as_bytes());
-                }
-            }
-            Peer::Unix { .. } | Peer::Unknown => set("REMOTE_ADDR", b""),
-        }
-        if let Some(user) = &exchange.user {
-            set("REMOTE_USER", user.as_bytes());
-            set("AUTH_TYPE", b"Basic");
-        }
-        if !request.authority.is_empty() {
-            set("HTTP_HOST", request.authority.as_bytes());
-        }
-        let named = exchange.client.local.map(|local| (local.ip().to_string(), local.port()));
-        let (address, port) = named.or_else(|| local_address(exchange.stream.socket())).unwrap_or_default();
-        let (host, named_port) = split_authority(request.authority);
-        // Neither may be empty.
-        let name = [host, &address, "localhost"].into_iter().find(|name| !name.is_empty());
-        set("SERVER_NAME", name.unwrap_or_default().as_bytes());
-        let own_port = exchange.client.port.unwrap_or(if port == 0 { 80 } else { port });
-        set("SERVER_PORT", named_port.parse().unwrap_or(own_port).to_string().as_bytes());
-        if let Some(length) =
-            exchange.body.length().filter(|&length| length > 0 || !matches!(request.method, "GET" | "HEAD"))
+        let length = exchange.body.length();
+        if let Some(length) = length.filter(|&length| length > 0 || !matches!(request.method, "GET" | "HEAD"))
         {
             set("CONTENT_LENGTH", length.to_string().as_bytes());
         }
-        if let Some(content_type) = request.field("Content-Type").next() {
-            set("CONTENT_TYPE", content_type);
-        }
-        set("UNIQUE_ID", exchange.identity.id.to_string().as_bytes());
-        for (name, value) in describe_fields(exchange) {
-            set(&name, &value);
-        }
+        describe_common(exchange, set);
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Interruption> {

@@ -50,7 +50,10 @@ pub(super) fn check(status: &[u8], fields: &[(Vec<u8>, Vec<u8>)]) -> Result<Appl
         let value = value.trim_ascii();
         if is("Content-Length") {
             let invalid = || format!("invalid Content-Length: '{}'", value.escape_ascii());
-            head.length = Some(parse_length(value).ok_or_else(invalid)?);
+            let length = parse_length(value).ok_or_else(invalid)?;
+            if head.length.replace(length).is_some_and(|other| other != length) {
+                return Err("the headers Content-Length differ".into());
+            }
         } else if !is("Date") {
             if is_single(name) {
                 head.fields.retain(|(other, _)| !is(other));
@@ -110,6 +113,8 @@ mod tests {
         ] {
             assert!(check_fields(&[(name, value)]).is_err(), "{name:?}: {value:?}");
         }
+        assert!(check_fields(&[("Content-Length", "3"), ("content-length", "4")]).is_err());
+        assert!(check_fields(&[("Content-Length", "3"), ("content-length", "3")]).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
+use crate::outcome::Outcome;
 use crate::scoreboard::ProgramEnd;
 use crate::sys::{self, Exit, Usage};
 
@@ -101,19 +102,25 @@ impl Rlimits {
         self.limits.first().map_or(rest, |limit| limit.key.name())
     }
 
-    /// The limit by which the kernel has ended a process with this end, or its program with that one. An abort
-    /// is what a failed allocation comes to in Rust and many a C++ program, so it names the limit of memory.
+    /// The limit by which the kernel has ended a process with this end, or its program with that one, or by which its
+    /// application has failed with this exception. An abort is what a failed allocation comes to in Rust and many a C++
+    /// program, so it names the limit of memory.
     pub(crate) fn find_cause(
         &self,
         exit: Exit,
         program: Option<ProgramEnd>,
+        exception: Option<&str>,
         usage: Usage,
     ) -> Option<&Rlimit> {
+        let find = |key: RlimitKey| self.limits.iter().find(|limit| limit.key == key);
         let signal = match (exit, program) {
             (Exit::Killed { signal, .. }, _) | (_, Some(ProgramEnd::Killed(signal))) => signal,
+            (Exit::Exited(code), _) if code == Outcome::HandlerError.code() => {
+                let kind = exception?.split(':').next()?;
+                return find(RlimitKey::Memory).filter(|_| kind.ends_with("MemoryError"));
+            }
             _ => return None,
         };
-        let find = |key: RlimitKey| self.limits.iter().find(|limit| limit.key == key);
         match Signal::try_from(signal) {
             Ok(Signal::SIGXCPU) => find(RlimitKey::CpuTime),
             // A process that ignores SIGXCPU gets this signal a second later.
@@ -162,8 +169,9 @@ mod tests {
         let killed = |signal: Signal| Exit::Killed { signal: signal as i32, dumped: false };
         let used = |seconds| Usage { user: Duration::from_secs(seconds), ..Usage::default() };
         let limits = limits();
-        let cause =
-            |exit, program, usage| limits.find_cause(exit, program, usage).map(|limit| limit.key.name());
+        let cause = |exit, program, usage| {
+            limits.find_cause(exit, program, None, usage).map(|limit| limit.key.name())
+        };
         assert_eq!(cause(killed(Signal::SIGXCPU), None, used(2)), Some("cpu_time"));
         assert_eq!(cause(killed(Signal::SIGKILL), None, used(3)), Some("cpu_time"));
         assert_eq!(cause(killed(Signal::SIGKILL), None, used(1)), None, "another process has sent it");
@@ -172,6 +180,15 @@ mod tests {
         let program = Some(ProgramEnd::Killed(Signal::SIGXFSZ as i32));
         assert_eq!(cause(Exit::Exited(2), program, used(0)), Some("file_size"));
         assert_eq!(cause(Exit::Exited(2), Some(ProgramEnd::Exited(1)), used(9)), None);
-        assert_eq!(Rlimits::default().find_cause(killed(Signal::SIGXCPU), None, used(9)), None);
+        assert_eq!(Rlimits::default().find_cause(killed(Signal::SIGXCPU), None, None, used(9)), None);
+        let raised = |code, exception| {
+            let cause = limits.find_cause(Exit::Exited(code), None, Some(exception), used(9));
+            cause.map(|limit| limit.key.name())
+        };
+        let failed = Outcome::HandlerError.code();
+        assert_eq!(raised(failed, "MemoryError"), Some("memory"));
+        assert_eq!(raised(failed, "numpy.exceptions._ArrayMemoryError: Unable to allocate"), Some("memory"));
+        assert_eq!(raised(failed, "ValueError: MemoryError"), None);
+        assert_eq!(raised(Outcome::Served.code(), "MemoryError"), None, "an earlier request has failed");
     }
 }

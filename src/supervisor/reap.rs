@@ -179,7 +179,7 @@ impl Connections {
         let (identity, service) = (child.identity(), child.service());
         // A program that the child has become has exit codes of its own.
         let is_program = matches!(service.protocol, Protocol::Exec(_)) && phase == Phase::Program;
-        let limit = service.rlimits.find_cause(exit, snapshot.program, usage);
+        let limit = service.rlimits.find_cause(exit, snapshot.program, snapshot.exception.as_deref(), usage);
         let now = Instant::now();
         let duration = now.saturating_duration_since(identity.accepted_at);
         let (traffic, since) = child.new_traffic(now);

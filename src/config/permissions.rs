@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::confine::{Confinement, User};
 use crate::handler::wsgi::Python;
+use crate::service::Service;
 use crate::supervisor::settings::Settings;
 
 /// What a user may do, as the bits of a mode.
@@ -39,20 +40,54 @@ pub(super) fn find_denied(name: &str, confinement: &Confinement) -> Vec<String> 
     roots.chain(writable).chain(spool).collect()
 }
 
-/// A sentence for each directory whose modules the user of the service `name` cannot load.
+/// A sentence for each directory whose modules the user of the service `name` cannot load, and for an interpreter that it
+/// cannot run.
 pub(super) fn find_unloadable(name: &str, confinement: &Confinement, python: &Python) -> Vec<String> {
     let Some(user) = &confinement.user else { return Vec::new() };
-    let folders = python.search.iter().map(PathBuf::as_path).chain(python.program.parent());
-    let denied = folders.filter_map(|folder| Some((folder, find_unsearchable(folder, user)?)));
     let user_name = &user.name;
-    denied
-        .map(|(folder, denied)| {
-            format!(
-                "warning: service.{name}: user {user_name} may not search {denied}, so that its applications cannot use {}",
-                folder.display()
-            )
-        })
-        .collect()
+    let folders = python.search.iter().map(PathBuf::as_path).chain(python.program.parent());
+    // That of a virtual environment is a link.
+    let program = fs::canonicalize(&python.program).unwrap_or_default();
+    let denied = folders.chain(program.parent()).filter_map(|folder| {
+        let denied = find_unsearchable(folder, user)?;
+        Some(format!(
+            "warning: service.{name}: user {user_name} may not search {denied}, so that its applications cannot use {}",
+            folder.display()
+        ))
+    });
+    let not_executable = (!may(&program, user, SEARCH))
+        .then(|| format!("warning: service.{name}: user {user_name} may not execute {}", program.display()));
+    let mut sentences: Vec<_> = denied.chain(not_executable).collect();
+    sentences.dedup();
+    sentences
+}
+
+/// A sentence for each directory and each file with code of the applications of `service` that all users may write.
+pub(super) fn find_open(service: &Service, python: &Python) -> Vec<String> {
+    let mut paths = vec![python.program.clone(), python.extension.clone()];
+    for module in service.applications().into_iter().chain(python.on_fork.as_deref()) {
+        let module = module.split(':').next().unwrap_or(module);
+        paths.extend(python.search.iter().flat_map(|folder| list_files(folder, module)));
+    }
+    paths.sort();
+    paths.dedup();
+    let is_open = |path: &&PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & WRITE != 0);
+    let describe = |path: &PathBuf| {
+        format!(
+            "warning: service.{}: all users may write {}, and so change what its applications run (chmod o-w)",
+            service.name,
+            path.display()
+        )
+    };
+    paths.iter().filter(is_open).map(describe).collect()
+}
+
+/// The directory, and those and the files below it that this module may be in.
+fn list_files(directory: &Path, module: &str) -> Vec<PathBuf> {
+    let path = directory.join(module.replace('.', "/"));
+    let parts = path.ancestors().take_while(|part| *part != directory);
+    let files = parts.flat_map(|part| [part.into(), part.join("__init__.py"), part.with_extension("py")]);
+    files.chain([directory.into()]).collect()
 }
 
 /// A sentence about the first root that the user of a service may not search. The daemon has opened it, so that the way to it

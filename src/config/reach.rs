@@ -26,6 +26,7 @@ pub(crate) fn describe_reach(settings: &Settings) -> Vec<String> {
                 describe_denied(&service.confinement, python).map(|line| format!("service.{name}: {line}")),
             );
             lines.extend(permissions::find_unloadable(name, &service.confinement, python));
+            lines.extend(permissions::find_open(service, python));
         }
         let denied = service.confinement.execute.iter().filter_map(|program| {
             let denied = service.confinement.find_not_executable(program)?.describe(name);

@@ -79,6 +79,7 @@ mod top;
 mod transfers;
 mod unserved;
 mod wsgi;
+mod wsgi_check;
 mod wsgi_faults;
 mod wsgi_frameworks;
 mod wsgi_log;

@@ -17,6 +17,8 @@ pub(crate) enum Cause {
     Rate,
     Penalty,
     NoProcess,
+    /// Its application cannot be loaded.
+    NotLoaded,
     /// No supervisor has decided about it in time.
     Undecided,
 }
@@ -43,6 +45,7 @@ impl Refusal {
             Cause::Rate => "too many connections in a short time",
             Cause::Penalty => "too many bad requests",
             Cause::NoProcess => "the server cannot start another process",
+            Cause::NotLoaded => "the application is not available",
             Cause::Undecided => "the server is not ready",
         }
     }

@@ -5,24 +5,29 @@
 
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 /// The build of this library, as in `0.1.0-6f1e0c4b2a9d8375`: a runtime of another one cannot read what the daemon sends.
 pub const BUILD: &str = env!("LSBAWS_BUILD");
 
 /// A runtime. One thread calls it.
 pub trait Runtime: Debug {
-    /// Loads applications. Called once, in the confined fork server before its first fork. Returns sentences that an
-    /// administrator should know.
+    /// Loads applications. Called once, in the confined fork server before its first fork.
     ///
     /// # Errors
     /// The first that cannot be loaded.
-    fn load(&self, loading: &Loading<'_>) -> Result<Vec<String>, LoadError>;
+    fn load(&self, loading: &Loading<'_>) -> Result<(), LoadError>;
 
-    /// Called once before the first fork, after [`Self::load`] and the requests of `warm_up`.
+    /// Called once before the first fork, after [`Self::load`] and the requests of `warm_up`. Returns a sentence that an
+    /// administrator should know.
     ///
     /// # Errors
     /// A sentence.
-    fn settle(&self) -> Result<(), String>;
+    fn settle(&self) -> Result<Option<String>, String>;
+
+    /// The files that the applications have written since [`Self::load`] was called, if that records them. It records none
+    /// from now on.
+    fn take_written(&self) -> Vec<PathBuf>;
 
     /// Called before each fork, in the fork server.
     fn before_fork(&self);
@@ -55,6 +60,8 @@ pub struct Loading<'a> {
     pub on_fork: Option<&'a str>,
     /// A connection carries one request.
     pub is_once: bool,
+    /// See [`Runtime::take_written`].
+    pub records_writes: bool,
 }
 
 /// Why an application cannot be loaded, or a process cannot serve it.

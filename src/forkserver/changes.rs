@@ -2,7 +2,7 @@
 //! application writes beside its modules, such as a database, is no change, and what its processes read by themselves, such
 //! as templates, is new in each of them anyway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
@@ -17,6 +17,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 
 /// Changes that follow each other faster are one: those of an editor, of a checkout.
 const QUIET: Duration = Duration::from_millis(200);
+/// After the first one, further ones delay nothing.
+const DELAY_MAX: Duration = Duration::from_secs(2);
 /// Folders that are watched. Each takes about a kilobyte of the kernel's memory.
 const FOLDERS_MAX: usize = 4096;
 /// The files of modules.
@@ -31,8 +33,17 @@ pub(super) struct Changes {
     folders: HashMap<WatchDescriptor, WatchedFolder>,
     /// Hashes of the contents of modules: an application may write one that it has, whenever it is imported.
     contents: HashMap<PathBuf, u64>,
-    /// A change was found, and is reported when nothing has followed it until then.
-    due: Option<Instant>,
+    /// Files that are no modules, whatever their names.
+    excluded: HashSet<PathBuf>,
+    /// Changes that were found, and are not reported yet.
+    found: Option<Found>,
+}
+
+#[derive(Debug)]
+struct Found {
+    /// When they are reported if nothing follows them, and at the latest.
+    due: Instant,
+    latest: Instant,
 }
 
 #[derive(Debug)]
@@ -49,7 +60,8 @@ impl Changes {
     /// Those of inotify_init1(2).
     pub(super) fn watch(roots: &[PathBuf]) -> io::Result<(Self, Option<String>)> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let mut changes = Self { inotify, folders: HashMap::new(), contents: HashMap::new(), due: None };
+        let (folders, contents, excluded) = (HashMap::new(), HashMap::new(), HashSet::new());
+        let mut changes = Self { inotify, folders, contents, excluded, found: None };
         let mut failure = None;
         for root in roots {
             if let (Some(parent), Some(name)) = (root.parent(), root.file_name()) {
@@ -69,21 +81,27 @@ impl Changes {
         Ok((changes, warning))
     }
 
+    /// Excludes files that the applications write when they are loaded: the next load writes them again.
+    pub(super) fn exclude(&mut self, files: &[PathBuf]) {
+        self.excluded.extend(files.iter().map(|file| resolve_folder(file)));
+    }
+
     /// Takes what has happened. True: files have changed, and nothing has followed for a moment.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         while let Ok(events) = self.inotify.read_events() {
             for event in events {
                 if self.is_change(&event) {
-                    self.due = Some(now + QUIET);
+                    let latest = self.found.as_ref().map_or(now + DELAY_MAX, |found| found.latest);
+                    self.found = Some(Found { due: latest.min(now + QUIET), latest });
                 }
             }
         }
-        self.due.take_if(|due| now >= *due).is_some()
+        self.found.take_if(|found| now >= found.due).is_some()
     }
 
     /// When [`Self::take`] may find that nothing has followed.
     pub(super) fn next_event(&self) -> Option<Instant> {
-        self.due
+        self.found.as_ref().map(|found| found.due)
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
@@ -111,7 +129,7 @@ impl Changes {
         }
         if !event.mask.contains(AddWatchFlags::IN_ISDIR) {
             let path = folder.path.join(name);
-            return is_module(name) && self.has_new_content(path);
+            return is_module(name) && !self.is_excluded(&path) && self.has_new_content(path);
         }
         if is_excluded(name) {
             return false;
@@ -121,6 +139,10 @@ impl Changes {
             true => self.add_all(&path).unwrap_or(true),
             false => event.mask.contains(AddWatchFlags::IN_MOVED_FROM), // of a deleted one the files were deleted
         }
+    }
+
+    fn is_excluded(&self, path: &Path) -> bool {
+        !self.excluded.is_empty() && self.excluded.contains(&resolve_folder(path))
     }
 
     /// Watches a folder and those below it. True: it has modules already.
@@ -191,6 +213,13 @@ impl AsFd for Changes {
     }
 }
 
+/// The path without links in that of its folder.
+fn resolve_folder(path: &Path) -> PathBuf {
+    let resolved = path.parent().zip(path.file_name());
+    let resolved = resolved.and_then(|(folder, name)| Some(fs::canonicalize(folder).ok()?.join(name)));
+    resolved.unwrap_or_else(|| path.to_owned())
+}
+
 fn is_module(name: &OsStr) -> bool {
     SUFFIXES.iter().any(|suffix| name.as_bytes().ends_with(suffix))
 }
@@ -235,6 +264,32 @@ mod tests {
         assert!(makes_change(&folder, |folder| fs::remove_file(folder.join("e.py")).unwrap()));
         assert!(makes_change(&folder, |folder| fs::rename(folder.join("package"), folder.join("p")).unwrap()));
         assert!(!makes_change(&folder, |folder| fs::create_dir(folder.join("empty")).unwrap()));
+    }
+
+    #[test]
+    fn changes_that_do_not_end_are_reported_nevertheless() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut changes, _) = Changes::watch(&[root.path().to_owned()]).unwrap();
+        let start = Instant::now();
+        for step in 0..20 {
+            fs::write(root.path().join("a.py"), step.to_string()).unwrap();
+            assert!(!changes.take(start + step * DELAY_MAX / 20), "{step}");
+        }
+        fs::write(root.path().join("a.py"), "last").unwrap();
+        assert!(changes.take(start + DELAY_MAX));
+    }
+
+    #[test]
+    fn excluded_files_are_no_changes() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("link")).unwrap();
+        let (mut changes, _) = Changes::watch(&[root.path().to_owned()]).unwrap();
+        let now = Instant::now();
+        for (name, is_change) in [("version.py", false), ("other.py", true)] {
+            fs::write(root.path().join(name), "x").unwrap();
+            changes.exclude(&[root.path().join("link/version.py")]);
+            assert!(!changes.take(now) && changes.take(now + QUIET) == is_change, "{name}");
+        }
     }
 
     #[test]

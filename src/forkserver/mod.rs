@@ -10,6 +10,7 @@ mod changes;
 mod interpreter;
 mod spares;
 mod start;
+mod wait;
 
 use std::fs::File;
 use std::io;
@@ -17,7 +18,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Pid, setsid};
@@ -124,15 +124,6 @@ fn start(briefing: Briefing<Service>, runtime: Option<&'static dyn Runtime>) -> 
     }
 }
 
-/// What a fork server waits for.
-enum Awaited {
-    /// An order, or the end of the channel.
-    Order,
-    /// Files of applications have changed.
-    Change,
-    None,
-}
-
 /// How a fork server prepares its process.
 struct Preparation {
     open_files: u64,
@@ -194,19 +185,32 @@ impl ForkServer {
         };
         if let Some(runtime) = self.runtime {
             self.watch_for_changes()?; // before anything is loaded
-            let on_fork = self.service.python().and_then(|python| python.on_fork.as_deref());
-            let (applications, is_once) = (&self.service.applications()[..], self.supplies.serves_once());
-            for sentence in runtime.load(&Loading { applications, on_fork, is_once })? {
-                self.warn(&sentence)?;
+            let loaded = self.load(runtime);
+            if let Some(changes) = &mut self.changes {
+                changes.exclude(&runtime.take_written());
             }
-            for sentence in self.service.warm_up(runtime) {
-                self.warn(&sentence)?;
-            }
-            runtime.settle()?;
+            loaded?;
             let _ = sys::gather_heap(); // slower, without
             sys::accept_foreign_code();
         }
         Ok(gaps)
+    }
+
+    /// Loads the applications, and makes their requests of `warm_up`.
+    fn load(&self, runtime: &dyn Runtime) -> Result<(), LoadError> {
+        runtime.load(&Loading {
+            applications: &self.service.applications(),
+            on_fork: self.service.python().and_then(|python| python.on_fork.as_deref()),
+            is_once: self.supplies.serves_once(),
+            records_writes: self.changes.is_some(),
+        })?;
+        for sentence in self.service.warm_up(runtime) {
+            self.warn(&sentence)?;
+        }
+        if let Some(sentence) = runtime.settle()? {
+            self.warn(&sentence)?;
+        }
+        Ok(())
     }
 
     /// Opens what children write to.
@@ -219,64 +223,6 @@ impl ForkServer {
         }
         self.supplies.keep_log();
         Ok(())
-    }
-
-    /// Watches the files of applications, if that is configured. They are served also where that is not possible.
-    fn watch_for_changes(&mut self) -> Result<(), String> {
-        let Some(python) = self.service.python().filter(|python| python.watches) else { return Ok(()) };
-        let (changes, warning) = match Changes::watch(&python.search) {
-            Ok((changes, warning)) => (Some(changes), warning),
-            Err(error) => (None, Some(format!("unable to watch for changes with inotify(7): {error}"))),
-        };
-        self.changes = changes;
-        warning.map_or(Ok(()), |sentence| self.warn(&sentence))
-    }
-
-    /// Applications that cannot be loaded are loaded by another fork server when their files change.
-    fn wait_for_change(&mut self) -> Result<(), String> {
-        while self.changes.is_some() {
-            match self.wait_for_event() {
-                Awaited::Order => break, // the supervisor has closed the channel
-                Awaited::Change => return self.report(&Report::Changed),
-                Awaited::None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for an order, while threads of the runtime may run, or for a change. The supervisor learns of changes.
-    fn wait_for_order(&mut self) -> Result<(), String> {
-        while self.runtime.is_some() {
-            match self.wait_for_event() {
-                Awaited::Order => break,
-                Awaited::Change => self.report(&Report::Changed)?,
-                Awaited::None => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn wait_for_event(&mut self) -> Awaited {
-        let Self { channel, changes, runtime, .. } = self;
-        let due = changes.as_ref().and_then(Changes::next_event);
-        let timeout = due.map_or(PollTimeout::NONE, |due| sys::poll_timeout(due, Instant::now()));
-        let watched = changes.as_ref().map(AsFd::as_fd);
-        let mut fds: Vec<_> = [Some(channel.as_fd()), watched]
-            .into_iter()
-            .flatten()
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        let mut wait = || _ = poll(&mut fds, timeout); // interrupted: as if nothing had come
-        match runtime {
-            Some(runtime) => runtime.wait(&mut wait),
-            None => wait(),
-        }
-        let has_order = fds[0].any().unwrap_or(false);
-        match changes.as_mut().is_some_and(|changes| changes.take(Instant::now())) {
-            true => Awaited::Change,
-            false if has_order => Awaited::Order,
-            false => Awaited::None,
-        }
     }
 
     fn fork_first_spares(&mut self) -> Result<(), String> {

@@ -163,10 +163,12 @@ impl Connections {
             Err(failed) => {
                 let (connection, error) = *failed;
                 // An application that cannot be loaded now can hardly be loaded a moment later.
-                match self.launcher.fork_servers.find_reason(&service) {
-                    Some(_) => self.refuse(connection, &service, &Reason::NoProcess(error, None), now),
-                    None => self.defer(connection, service, error, now),
+                let fork_servers = &self.launcher.fork_servers;
+                if fork_servers.find_reason(&service).is_none() {
+                    return self.defer(connection, service, error, now);
                 }
+                let next = fork_servers.next_start(&service).map(|at| at.saturating_duration_since(now));
+                self.refuse(connection, &service, &Reason::NotLoaded(error, next), now);
             }
         }
     }
@@ -252,7 +254,7 @@ impl Connections {
         self.orphans.refresh(now);
         let (fork_servers, mut shared) = self.share();
         fork_servers.refresh(&mut shared, now);
-        self.advance_renewals();
+        self.advance_renewals(now);
         self.access_log.refresh(&self.events, now);
         self.hand_over_late(now);
         self.reap_again(now);

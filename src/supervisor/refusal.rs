@@ -56,6 +56,8 @@ pub(crate) enum Reason {
     TooMuch(TooMuch),
     /// fork(2) has failed, at that limit if it is known; or no fork server could take the connection, which the error says.
     NoProcess(io::Error, Option<SystemLimit>),
+    /// Its fork server cannot start, as the error says, and is started again after this long, if that is known.
+    NotLoaded(io::Error, Option<Duration>),
 }
 
 impl Reason {
@@ -67,12 +69,15 @@ impl Reason {
             Self::PerSourceLimit { .. } => "max_connections_per_source",
             Self::TooMuch(TooMuch::Rate(_)) => "max_rate_per_source",
             Self::TooMuch(TooMuch::Penalty(_)) => "penalty",
-            Self::NoProcess(..) => "no_process",
+            Self::NoProcess(..) | Self::NotLoaded(..) => "no_process",
         }
     }
 
     fn outcome(&self) -> Outcome {
-        if matches!(self, Self::NoProcess(..)) { Outcome::SystemError } else { Outcome::Refused }
+        match self {
+            Self::NoProcess(..) | Self::NotLoaded(..) => Outcome::SystemError,
+            _ => Outcome::Refused,
+        }
     }
 
     /// What the client reads.
@@ -83,6 +88,7 @@ impl Reason {
             Self::TooMuch(TooMuch::Penalty(time)) => (Cause::Penalty, Some(sys::whole_seconds(*time).max(1))),
             Self::PerSourceLimit { .. } => (Cause::PerSourceLimit, Some(5)),
             Self::NoProcess(..) => (Cause::NoProcess, Some(5)),
+            Self::NotLoaded(_, time) => (Cause::NotLoaded, Some(time.map_or(5, sys::whole_seconds).max(1))),
         };
         Refusal { cause, retry_after }
     }
@@ -118,6 +124,7 @@ impl fmt::Display for Reason {
                 error.fmt(f)?;
                 limit.as_ref().map_or(Ok(()), |limit| write!(f, ": {limit}"))
             }
+            Self::NotLoaded(error, _) => error.fmt(f),
         }
     }
 }
@@ -237,5 +244,18 @@ fn is_open(socket: &OwnedFd) -> bool {
     match result {
         Ok(count) => count > 0,
         Err(error) => matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_returns_when_the_application_is_loaded_again() {
+        let retry_after = |pause| Reason::NotLoaded(io::Error::other("a"), pause).refusal().retry_after;
+        assert_eq!(retry_after(Some(Duration::ZERO)), Some(1));
+        assert_eq!(retry_after(Some(Duration::from_millis(6400))), Some(7));
+        assert_eq!(retry_after(None), Some(5), "it is being loaded, or waits for a change");
     }
 }

@@ -13,12 +13,12 @@ use crate::service::Service;
 
 impl Connections {
     /// Begins the renewals of services whose files have changed, and ends those whose fork servers are ready.
-    pub(super) fn advance_renewals(&mut self) {
-        while let Some(service) = self.launcher.fork_servers.take_changed() {
+    pub(super) fn advance_renewals(&mut self, now: Instant) {
+        while let Some(service) = self.launcher.fork_servers.take_changed(now) {
             self.begin_renewal(service);
         }
         for renewal in std::mem::take(&mut self.launcher.fork_servers.renewals) {
-            self.end_renewal(renewal);
+            self.end_renewal(renewal, now);
         }
     }
 
@@ -53,23 +53,24 @@ impl Connections {
         }
     }
 
-    fn end_renewal(&mut self, renewal: Renewal) {
+    fn end_renewal(&mut self, renewal: Renewal, now: Instant) {
         let Renewal { service, ids } = &renewal;
-        match self.are_ready(&Starting(ids.clone())) {
-            Err(failure) => {
-                self.give_up(&Starting(ids.clone()));
-                if self.launcher.fork_servers.record_failed_renewal(&service.name, &failure, Instant::now()) {
-                    let StartFailure { sentence, details } = &failure;
-                    journal::log_applications_not_reloaded(&service.name, sentence, details);
-                }
+        let fork_servers = &mut self.launcher.fork_servers;
+        if let Some((_, failure)) = fork_servers.find_failure(ids) {
+            let failure = failure.clone();
+            if fork_servers.record_failed_renewal(&service.name, &failure, now) {
+                let StartFailure { sentence, details } = &failure;
+                journal::log_applications_not_reloaded(&service.name, sentence, details);
             }
-            Ok(_) if self.launcher.fork_servers.are_retired(ids) => {} // a reload has come before
-            Ok(false) => self.launcher.fork_servers.renewals.push(renewal),
-            Ok(true) => {
-                self.launcher.fork_servers.replace_of(&service.name, ids);
-                self.close_retired();
-                journal::log_applications_reloaded(&service.name);
-            }
+            self.give_up(&Starting(renewal.ids));
+        } else if fork_servers.are_retired(ids) {
+            // a reload has come before
+        } else if fork_servers.are_ready(ids) {
+            fork_servers.replace_of(&service.name, ids);
+            self.close_retired();
+            journal::log_applications_reloaded(&service.name);
+        } else {
+            fork_servers.renewals.push(renewal);
         }
     }
 }

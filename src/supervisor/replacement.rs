@@ -73,7 +73,10 @@ impl Connections {
     /// Why one of them cannot start.
     pub(crate) fn are_ready(&self, starting: &Starting) -> Result<bool, StartFailure> {
         match self.launcher.fork_servers.find_failure(&starting.0) {
-            Some(failure) => Err(failure),
+            Some((service, StartFailure { sentence, details })) => {
+                let sentence = format!("service {}: {sentence}", service.name);
+                Err(StartFailure { sentence, details: details.clone() })
+            }
             None => Ok(self.launcher.fork_servers.are_ready(&starting.0)),
         }
     }

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -56,6 +57,7 @@ fn broken_application_is_answered_at_once_and_logged_once() {
     }
     let answer = server.get("/");
     assert!(status(&answer) == "503" && answer.contains("\r\nRetry-After: "), "{answer}");
+    assert!(answer.contains("the application is not available"), "{answer}");
     let record = server.record();
     // It has not waited for a further start.
     assert_eq!((record.get("outcome"), record.get("reason")), ("system-error", "no_process"));
@@ -190,7 +192,7 @@ fn broken_change_keeps_the_running_application() {
     let server = serve_watched(folder.path());
     fs::write(folder.path().join("module.py"), "def app(:\n").unwrap();
     let line = server.wait_line("service web: reload failed, keeping the running application: ");
-    assert!(line.contains("unable to load module:app: SyntaxError: "), "{line}");
+    assert!(line.contains("application: unable to load module:app: SyntaxError: "), "{line}");
     server.wait_line("def app(:");
     assert_eq!(content(&server.get("/")), "one");
     write_module(folder.path(), "two");
@@ -230,6 +232,50 @@ fn module_that_the_application_writes_again_is_no_change() {
     fs::write(folder.path().join("module.py"), "raise LookupError('broken')\n").unwrap();
     server.wait_line_without("reload failed", "application reloaded");
     assert_eq!(content(&server.get("/")), "two");
+}
+
+#[test]
+fn module_that_the_import_writes_is_no_change() {
+    let folder = make_folder();
+    fs::create_dir(folder.path().join("code")).unwrap();
+    let code = folder.path().join("code");
+    // Each import writes another content, under a link, and as Python's own tools do: beside the file, and renamed.
+    std::os::unix::fs::symlink("code", folder.path().join("link")).unwrap();
+    let write = |text: &str, end: &str| {
+        write_module(&code, text);
+        let module = fs::read_to_string(code.join("module.py")).unwrap();
+        let generated = "import os, time\nfolder = os.path.realpath(os.path.dirname(__file__))\n\
+                         open(folder + '/new', 'w').write(str(time.time_ns()))\n\
+                         os.replace(folder + '/new', folder + '/version.py')\n\
+                         open(folder + '/other.py', 'w').write(str(time.time_ns()))\n";
+        fs::write(code.join("module.py"), generated.to_owned() + &module + end).unwrap();
+    };
+    write("one", "");
+    let server = serve_watched(&folder.path().join("link"));
+    assert_eq!(server.line_within("reload", Duration::from_secs(1)), None);
+    assert_eq!(content(&server.get("/")), "one");
+    write("two", "");
+    server.wait_line_without("application reloaded", "reload failed");
+    assert_eq!(server.line_within("reload", Duration::from_secs(1)), None);
+    write("broken", "raise LookupError('broken')\n");
+    server.wait_line_without("reload failed", "application reloaded");
+    assert_eq!(server.line_within("reload", Duration::from_secs(1)), None);
+    assert_eq!(content(&server.get("/")), "two");
+}
+
+#[test]
+fn broken_start_that_writes_modules_waits_for_a_change() {
+    let folder = make_folder();
+    let module = "import time\nopen(__file__ + '.starts', 'a').write('x')\n\
+                  open(__file__.replace('module', 'version'), 'w').write(str(time.time_ns()))\n\
+                  raise LookupError('broken')\n";
+    fs::write(folder.path().join("module.py"), module).unwrap();
+    let server = serve_watched(folder.path());
+    server.wait_line("LookupError: broken; trying again when a file changes");
+    assert_eq!(server.line_within("unable to load", Duration::from_secs(1)), None);
+    write_module(folder.path(), "mended");
+    server.wait_line("its fork server has started after a failure");
+    assert_eq!(fs::read_to_string(folder.path().join("module.py.starts")).unwrap(), "x");
 }
 
 #[test]

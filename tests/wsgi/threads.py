@@ -11,3 +11,10 @@ def tick():
 
 
 threading.Thread(target=tick, daemon=True, name="ticker").start()
+
+
+def lazy(environ, start_response):
+    # Starts another one when it is first called.
+    if threading.active_count() < 3:
+        threading.Thread(target=tick, daemon=True, name="worker").start()
+    return app(environ, start_response)

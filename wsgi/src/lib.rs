@@ -15,6 +15,7 @@ mod output;
 mod respond;
 mod runtime;
 mod start_response;
+mod written;
 
 use pyo3::prelude::*;
 
@@ -28,6 +29,7 @@ const EXIT_SYSTEM: i32 = 71;
 #[pyfunction]
 fn serve(py: Python<'_>, briefing: i32, search: Vec<String>) -> PyResult<()> {
     let outputs = output::replace_standard_streams(py)?;
+    py.import("traceback")?; // once for all children, and not one of the application
     application::set_search_path(py, search)?;
     let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(outputs)));
     // The supervisor has been informed why it fails. Nothing is finalized: that would wait for threads of the application, and

@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
+use std::path::PathBuf;
 
 use lsbaws::runtime::{Call, LoadError, Loading, Runtime};
 use pyo3::call::PyCallArgs;
@@ -14,7 +15,8 @@ use crate::input::Input;
 use crate::output::Outputs;
 use crate::respond::respond;
 use crate::start_response::{StartResponse, Write};
-use crate::{application, ffi};
+use crate::written::Written;
+use crate::{application, ffi, written};
 
 /// What is logged of an exception: the client waits for that. Bytes of a line, and the last lines.
 const LINE_MAX: usize = 1000;
@@ -26,6 +28,8 @@ pub(crate) struct Interpreter {
     loaded: OnceCell<Loaded>,
     /// Why this process, a child, cannot answer: `on_fork` has raised this.
     failed: RefCell<Option<PyErr>>,
+    /// Where that is recorded.
+    written: OnceCell<Py<Written>>,
 }
 
 impl fmt::Debug for Interpreter {
@@ -43,7 +47,8 @@ struct Loaded {
 
 impl Interpreter {
     pub(crate) fn new(outputs: Outputs) -> Self {
-        Self { outputs, loaded: OnceCell::new(), failed: RefCell::new(None) }
+        let (loaded, failed, written) = (OnceCell::new(), RefCell::new(None), OnceCell::new());
+        Self { outputs, loaded, failed, written }
     }
 
     /// Loads what children need, and applications: the error names the one that cannot be loaded.
@@ -55,7 +60,6 @@ impl Interpreter {
         let prepare = || {
             warm_up(py)?;
             py.import("faulthandler")?.call_method0("enable")?;
-            py.import("traceback")?; // once for all children
             Environ::new(py, loading.is_once)
         };
         let environ = prepare().map_err(|error| fail("the modules of Python", &error))?;
@@ -169,33 +173,48 @@ fn find_threads(py: Python<'_>) -> PyResult<Vec<String>> {
     names.collect()
 }
 
+/// A warning, if there are other threads than this one.
+fn describe_threads(py: Python<'_>) -> Option<String> {
+    let threads = find_threads(py).unwrap_or_default();
+    let others = count_threads().saturating_sub(threads.len() + 1);
+    let named = match (threads.join(", "), others) {
+        (names, 0) if names.is_empty() => return None,
+        (names, 0) => names,
+        (names, others) if names.is_empty() => format!("{others} of libraries"),
+        (names, others) => format!("{names}, and {others} of libraries"),
+    };
+    Some(format!("the application has started threads, which its processes do not have: {named}"))
+}
+
 impl Runtime for Interpreter {
-    fn load(&self, loading: &Loading<'_>) -> Result<Vec<String>, LoadError> {
+    fn load(&self, loading: &Loading<'_>) -> Result<(), LoadError> {
         enter_process(); // for the requests before the first fork
         Python::attach(|py| {
+            if loading.records_writes
+                && let Ok(written) = written::record(py)
+            {
+                let _ = self.written.set(written); // called once
+            }
             let loaded = Self::try_load(py, loading).inspect_err(|_| self.outputs.finish(py));
             if !is_own_process() {
                 ffi::exit_now(0); // one that the import has forked, and that has come back from it
             }
-            let loaded = loaded?;
-            let threads = find_threads(py).unwrap_or_default();
-            let others = count_threads().saturating_sub(threads.len() + 1);
-            let _ = self.loaded.set(loaded); // called once
+            let _ = self.loaded.set(loaded?); // called once
             self.outputs.finish(py);
-            let sentence = match (threads.join(", "), others) {
-                (names, 0) if names.is_empty() => return Ok(Vec::new()),
-                (names, 0) => names,
-                (names, others) if names.is_empty() => format!("{others} of libraries"),
-                (names, others) => format!("{names}, and {others} of libraries"),
-            };
-            let sentence =
-                format!("the application has started threads, which its processes do not have: {sentence}");
-            Ok(vec![sentence])
+            Ok(())
         })
     }
 
-    fn settle(&self) -> Result<(), String> {
-        Python::attach(freeze).map_err(|error| format!("unable to freeze the objects of Python: {error}"))
+    fn settle(&self) -> Result<Option<String>, String> {
+        Python::attach(|py| {
+            let warning = describe_threads(py);
+            freeze(py).map_err(|error| format!("unable to freeze the objects of Python: {error}"))?;
+            Ok(warning)
+        })
+    }
+
+    fn take_written(&self) -> Vec<PathBuf> {
+        self.written.get().map_or_else(Vec::new, |written| written.get().take())
     }
 
     fn before_fork(&self) {

@@ -29,7 +29,7 @@ pub(crate) struct ForkServers {
     servers: Vec<ForkServer>,
     restarts: Vec<Restart>,
     /// Those that have exited instead of taking over, and why.
-    broken: Vec<(u32, StartFailure)>,
+    broken: Vec<(u32, Arc<Service>, StartFailure)>,
     failures: StartFailures,
     pub(crate) renewals: Vec<Renewal>,
     failed_renewals: Vec<FailedRenewal>,
@@ -110,10 +110,10 @@ impl ForkServers {
         }
     }
 
-    /// Why one of these cannot start, if one cannot.
-    pub(crate) fn find_failure(&self, ids: &[u32]) -> Option<StartFailure> {
-        let failed = self.broken.iter().find(|(id, _)| ids.contains(id));
-        failed.map(|(_, failure)| failure.clone())
+    /// Why one of these cannot start, if one cannot, and its service.
+    pub(crate) fn find_failure(&self, ids: &[u32]) -> Option<(&Service, &StartFailure)> {
+        let failed = self.broken.iter().find(|(id, ..)| ids.contains(id));
+        failed.map(|(_, service, failure)| (&**service, failure))
     }
 
     /// Lets these take the connections from now on, and retires all others.

@@ -22,10 +22,21 @@ pub(super) struct FailedRenewal {
     failure: StartFailure,
     at: Instant,
     is_tried_again: bool,
+    /// The same failures, one soon after another: what is loaded may write its own modules.
+    count: u32,
 }
 
 /// Before a renewal is tried again without a further change.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Before it is tried again with a further change that came meanwhile, from the second failure on: doubled each time.
+const PAUSE_OF_CHANGE: Duration = Duration::from_millis(250);
+
+impl FailedRenewal {
+    /// When the next change is acted on.
+    fn pause_end(&self) -> Instant {
+        self.at + PAUSE_OF_CHANGE.saturating_mul((1 << self.count.min(10)) >> 1).min(PAUSE)
+    }
+}
 
 impl ForkServers {
     /// A renewal has failed. True: it should be logged, since it is not the same again.
@@ -33,8 +44,11 @@ impl ForkServers {
         let is_its = |failed: &mut FailedRenewal| failed.service == name;
         let before: Vec<_> = self.failed_renewals.extract_if(.., is_its).collect();
         let (service, failure) = (name.to_owned(), failure.clone());
-        let is_known = before.iter().any(|failed| failed.is_tried_again && failed.failure == failure);
-        self.failed_renewals.push(FailedRenewal { service, failure, at: now, is_tried_again: false });
+        let same = before.iter().find(|failed| failed.failure == failure);
+        let is_known = same.is_some_and(|failed| failed.is_tried_again);
+        let soon = same.filter(|failed| now < failed.at + PAUSE * 2);
+        let count = soon.map_or(0, |failed| failed.count + 1);
+        self.failed_renewals.push(FailedRenewal { service, failure, at: now, is_tried_again: false, count });
         !is_known
     }
 
@@ -48,15 +62,33 @@ impl ForkServers {
         is_due
     }
 
-    /// Takes a service of which a file has changed.
-    pub(crate) fn take_changed(&mut self) -> Option<Arc<Service>> {
-        // Each fork server of a service reports the change: the first one is enough. One that is broken exits.
-        let is_first = |server: &&ForkServer| {
+    /// The fork servers with changes that are acted on. Each one of a service reports a change: the first one is enough. One
+    /// that is broken exits.
+    fn find_changed(&self) -> impl Iterator<Item = &ForkServer> {
+        self.servers.iter().filter(|server| {
+            let name = &server.service.name;
             server.has_changed
                 && server.state == State::Ready
-                && self.current_of(&server.service.name).next().is_some_and(|first| first.id == server.id)
-        };
-        let service = Arc::clone(&self.servers.iter().find(is_first)?.service);
+                && self.current_of(name).next().is_some_and(|first| first.id == server.id)
+                // What it loads may write modules. It finds all other changes by itself.
+                && self.renewals.iter().all(|renewal| renewal.service.name != *name)
+        })
+    }
+
+    /// When the next change of a service is acted on.
+    fn pause_of(&self, service: &str) -> Option<Instant> {
+        self.failed_renewals.iter().find(|failed| failed.service == service).map(FailedRenewal::pause_end)
+    }
+
+    /// When [`Self::take_changed`] has something to take.
+    pub(super) fn next_change(&self) -> Option<Instant> {
+        self.find_changed().filter_map(|server| self.pause_of(&server.service.name)).min()
+    }
+
+    /// Takes a service of which a file has changed.
+    pub(crate) fn take_changed(&mut self, now: Instant) -> Option<Arc<Service>> {
+        let is_due = |server: &&ForkServer| self.pause_of(&server.service.name).is_none_or(|end| now >= end);
+        let service = Arc::clone(&self.find_changed().find(is_due)?.service);
         for server in self.servers.iter_mut().filter(|server| server.service.name == service.name) {
             server.has_changed = false;
         }

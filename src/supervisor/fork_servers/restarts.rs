@@ -70,8 +70,7 @@ impl ForkServers {
             self.plan_restart(index, failure, now);
         } else {
             // One that was to replace another is not started again.
-            let sentence = format!("service {}: {}", server.service.name, failure.sentence);
-            self.broken.push((server.id, StartFailure { sentence, ..failure }));
+            self.broken.push((server.id, Arc::clone(&server.service), failure));
         }
         true
     }
@@ -113,11 +112,17 @@ impl ForkServers {
         }
     }
 
+    /// When a fork server of this service is started again, if that is planned.
+    pub(crate) fn next_start(&self, service: &Service) -> Option<Instant> {
+        let own = self.restarts.iter().filter(|restart| restart.service.name == service.name);
+        own.map(|restart| restart.at).min()
+    }
+
     /// When [`Self::refresh`] has something to do.
     pub(crate) fn next_event(&self) -> Option<Instant> {
         let timeouts = self.servers.iter().filter_map(ForkServer::latest_start);
         let orders = self.servers.iter().filter_map(ForkServer::next_order);
         let restarts = self.restarts.iter().filter(|restart| !restart.is_held).map(|restart| restart.at);
-        restarts.chain(timeouts).chain(orders).min()
+        restarts.chain(timeouts).chain(orders).chain(self.next_change()).min()
     }
 }

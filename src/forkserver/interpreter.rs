@@ -22,10 +22,14 @@ use crate::runtime::BUILD;
 use crate::service::Service;
 use crate::sys;
 
-/// Imports the extension, by its path, and lets it serve. Without assumptions about the version of Python up to the check.
+/// Imports the extension, by its path, and lets it serve. Without assumptions about the version of Python up to the check, and
+/// without modules of the application: the first entry of the path is the working directory.
 /// A failure is a report in plain text: see [`crate::handover::PLAIN`].
 const START: &str = "
-import os, sys
+import sys
+if sys.path[:1] == ['']:
+    del sys.path[0]
+import os
 extension, daemon, build, briefing, channel = sys.argv[1:6]
 def fail(sentence):
     os.write(int(channel), b'\\xff' + sentence.encode('utf-8', 'replace'))

@@ -21,7 +21,9 @@ fn application_that_leaks_reaches_the_memory_limit() {
     let answer = server.get("/leak");
     assert_eq!(status(&answer), "500", "{answer}");
     server.wait_line("faults:app failed: MemoryError");
-    assert_eq!(server.record_of("/leak").get("outcome"), "handler-error");
+    let record = server.record_of("/leak");
+    assert_eq!((record.get("outcome"), record.get("limit")), ("handler-error", "memory"), "{}", record.line);
+    assert!(record.line.contains("(MemoryError) (at the service's memory of 512 MiB)"), "{}", record.line);
     assert_serves(&server);
 }
 
@@ -146,4 +148,14 @@ fn python_that_cannot_serve_is_refused_with_a_reason() {
         server.wait_line(sentence);
         assert_eq!(status(&server.get("/")), "503");
     }
+}
+
+#[test]
+fn modules_of_an_application_do_not_replace_those_of_the_start() {
+    let folder = make_folder();
+    for name in ["sysconfig", "types", "contextlib"] {
+        std::fs::write(folder.path().join(format!("{name}.py")), "raise LookupError('shadowed')\n").unwrap();
+    }
+    crate::wsgi_template::write_module(folder.path(), "fine");
+    assert_serves(&serve(&crate::wsgi_template::route_in(folder.path(), "module:app", "")));
 }

@@ -8,10 +8,6 @@ use pyo3::types::PyList;
 pub(crate) fn set_search_path(py: Python<'_>, search: Vec<String>) -> PyResult<()> {
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
-    // The first entry is that of `-c`: the working directory, whichever that will be.
-    if path.get_item(0).and_then(|first| first.extract::<String>()).is_ok_and(|first| first.is_empty()) {
-        path.del_item(0)?;
-    }
     for (index, folder) in search.into_iter().enumerate() {
         path.insert(index, folder)?;
     }
@@ -34,7 +30,7 @@ pub(crate) fn load<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAn
     }
     if !found.is_callable() {
         let kind = found.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("{name} is no callable but a {kind}")));
+        return Err(PyTypeError::new_err(format!("{name} is not callable: it is of type {kind}")));
     }
     Ok(found)
 }

@@ -55,6 +55,9 @@ impl ForkServer {
         match channel.receive_order(&mut buffer) {
             Ok(Some(Order::Serve(handover, connection, supplements))) => {
                 self.keep_name(handover.listener);
+                if self.runtime.is_some() {
+                    let _ = sys::close_each([channel.as_fd().as_raw_fd()]); // cannot fail
+                }
                 self.start(Start { handover, connection, supplements })
             }
             Ok(None) => Outcome::Served.code(),

@@ -278,6 +278,8 @@ fn threads_at_the_import_are_named_in_a_warning() {
     let server = serve(&route("/", "threads:app"));
     server.wait_line("the application has started threads, which its processes do not have: ticker");
     assert_eq!(status(&server.get("/")), "200");
+    let server = serve(&(route("/", "threads:lazy") + "warm_up = '/'\n"));
+    server.wait_line("the application has started threads, which its processes do not have: ticker, worker");
 }
 
 #[test]
@@ -303,6 +305,15 @@ fn spares_have_the_application_loaded() {
     assert!(status(&first) == "200" && content(&first) != content(&second), "{first} {second}");
     let random = |answer: &str| content(answer).split(' ').nth(3).map(str::to_owned);
     assert_ne!(random(&first), random(&second));
+}
+
+#[test]
+fn spare_has_no_descriptor_that_other_children_have_not() {
+    let [first, second] = ["", "[process]\nspares = 2\n"].map(|keys| {
+        let server = serve(&(route("/", "native:app") + keys));
+        content(&server.get("/descriptors")).to_owned()
+    });
+    assert_eq!(first, second);
 }
 
 #[test]

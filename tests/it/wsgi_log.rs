@@ -29,6 +29,16 @@ fn descriptors_of_an_application_are_not_the_log_of_the_daemon() {
 }
 
 #[test]
+fn binary_streams_take_whatever_has_bytes() {
+    let server = serve_native();
+    let answer = server.get("/raw");
+    assert!(answer.ends_with("<stdout><stderr>"), "{answer}");
+    for line in ["an array", "a view", "a line", "the last line"] {
+        assert!(server.wait_line(line).contains(" connection="));
+    }
+}
+
+#[test]
 fn traceback_of_a_crash_has_the_connection() {
     let server = serve_native();
     server.get("/crash");

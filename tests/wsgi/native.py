@@ -1,6 +1,7 @@
 # An application that does without Python what the log and the C library see.
 import ctypes
 import os
+import sys
 
 
 def app(environ, start_response):
@@ -13,6 +14,25 @@ def forge():
     os.write(2, b"2026-01-01T00:00:00.000Z  INFO forged: GET / -> 200 outcome=\"served\"\n")
     os.write(1, b"an open line")
     return " ".join(os.readlink("/proc/self/fd/%d" % number) for number in (1, 2))
+
+
+def descriptors():
+    return " ".join(sorted(os.listdir("/proc/self/fd"), key=int))
+
+
+def raw():
+    with_bytes = [bytearray(b"an array\n"), memoryview(b"a view\n")]
+    for content in with_bytes:
+        assert sys.stdout.buffer.write(content) == len(content)
+    sys.stderr.buffer.writelines([b"a line\n", bytearray(b"the last line\n")])
+    for content in ["text", 5, None]:
+        try:
+            sys.stdout.buffer.write(content)
+        except TypeError:
+            pass
+        else:
+            raise AssertionError(content)
+    return sys.stdout.name + sys.stderr.name
 
 
 def crash():

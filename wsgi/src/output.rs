@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyBytes};
+use pyo3::types::{IntoPyDict, PyBytes, PyMemoryView};
 
 use crate::current::use_current;
 
@@ -13,8 +13,10 @@ const LINE_MAX: usize = 2048;
 
 /// What a text stream of Python writes to: a raw binary stream. Any thread of the application may write.
 #[pyclass(module = "_lsbaws", frozen)]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Output {
+    /// The value of the attribute `name`.
+    name: String,
     /// A line whose end has not come. The lock is held while the thread has the interpreter, and by no thread that waits.
     line: Mutex<Vec<u8>>,
 }
@@ -58,10 +60,20 @@ fn write_to_stderr(mut line: Vec<u8>) {
 
 #[pymethods]
 impl Output {
-    fn write(&self, py: Python<'_>, bytes: &Bound<'_, PyBytes>) -> usize {
+    /// Of whatever has bytes, as all binary streams of Python.
+    fn write(&self, content: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let py = content.py();
+        let bytes = match content.cast::<PyBytes>() {
+            Ok(bytes) => bytes.clone(),
+            Err(_) => PyMemoryView::from(content)?.call_method0("tobytes")?.cast_into::<PyBytes>()?,
+        };
         let bytes = bytes.as_bytes();
         self.add(bytes).into_iter().for_each(|line| write_line(py, line));
-        bytes.len()
+        Ok(bytes.len())
+    }
+
+    fn writelines(&self, lines: &Bound<'_, PyAny>) -> PyResult<()> {
+        lines.try_iter()?.try_for_each(|line| self.write(&line?).map(drop))
     }
 
     /// Lines are written when they end. What has no end yet waits for it, or for the end of the request.
@@ -94,6 +106,11 @@ impl Output {
     fn close(&self) {}
 
     #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[getter]
     fn closed(&self) -> bool {
         false
     }
@@ -117,7 +134,7 @@ pub(crate) fn replace_standard_streams(py: Python<'_>) -> PyResult<Outputs> {
     let (io, sys) = (py.import("io")?, py.import("sys")?);
     let mut outputs = Vec::new();
     for name in ["stdout", "stderr"] {
-        let output = Py::new(py, Output::default())?;
+        let output = Py::new(py, Output { name: format!("<{name}>"), line: Mutex::default() })?;
         let terms = [("encoding", "utf-8"), ("errors", "backslashreplace")].into_py_dict(py)?;
         terms.set_item("write_through", true)?;
         let stream = io.getattr("TextIOWrapper")?.call((&output,), Some(&terms))?;

@@ -115,7 +115,7 @@ done
 on_exit 'dpkg --install /package.deb'
 supervisor=$(main_pid)
 start_load
-dpkg --install /tmp/next/package.deb /tmp/next/package-wsgi.deb
+apt-get install --yes /tmp/next/package.deb /tmp/next/package-wsgi.deb # unpacks both before the daemon is restarted
 stop_load
 [[ $(dpkg-query --show --showformat '${Version}' lsbaws-wsgi) == "$version.next" ]]
 [[ $(main_pid) != "$supervisor" && $(get "$web/") == "version 2" ]]

@@ -59,6 +59,11 @@ const STATUS_EXAMPLES: &str = r#"Examples:
   A daemon that was started with process.status_socket = "/tmp/my.sock":
     lsbaws status --socket /tmp/my.sock"#;
 
+const DRAIN_EXAMPLES: &str = r#"Examples:
+  Take this host out of its balancers, and put it back:
+    sudo lsbaws drain
+    sudo lsbaws undrain"#;
+
 const COMPLETIONS_EXAMPLES: &str = r#"Examples:
   In this shell (the package installs the completions of all shells):
     source <(lsbaws completions bash)"#;
@@ -189,6 +194,17 @@ pub(crate) enum Command {
         /// Print all of it as JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        socket: SocketArgs,
+    },
+    /// Let balancers send new connections elsewhere, and serve as before
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain {
+        #[command(flatten)]
+        socket: SocketArgs,
+    },
+    /// End that
+    Undrain {
         #[command(flatten)]
         socket: SocketArgs,
     },

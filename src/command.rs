@@ -31,7 +31,7 @@ impl From<monitor::Error> for CommandError {
         let code = match error {
             monitor::Error::NotRunning(_) => EXIT_UNAVAILABLE,
             monitor::Error::NotPermitted(_) => EXIT_NO_PERMISSION,
-            monitor::Error::System { .. } => EXIT_SYSTEM,
+            monitor::Error::System { .. } | monitor::Error::Refused(_) => EXIT_SYSTEM,
         };
         Self(code, error.to_string())
     }
@@ -70,6 +70,12 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Wsgi(arguments) => serve(Source::new(cli.source, Some(find_application(arguments)))),
         Command::Status { json, socket } => {
             monitor::show(&socket.socket, json).map(|()| 0).map_err(CommandError::from)
+        }
+        Command::Drain { socket } => {
+            monitor::drain(&socket.socket, true).map(|()| 0).map_err(CommandError::from)
+        }
+        Command::Undrain { socket } => {
+            monitor::drain(&socket.socket, false).map(|()| 0).map_err(CommandError::from)
         }
         Command::Check { show, quiet } => check(&Source::new(cli.source, None), show, quiet),
         Command::Completions { shell, written } => {

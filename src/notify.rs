@@ -18,6 +18,16 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause before a message that the service manager did not take is sent again.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// What the daemon is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Serving,
+    /// It serves, and checks of balancers fail.
+    Announcing,
+    /// It accepts no new connections, and is about to exit.
+    Draining,
+}
+
 /// What the status line shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -26,17 +36,21 @@ pub(crate) struct Counts {
     pub(crate) connections: usize,
     /// Connections that have ended since the start.
     pub(crate) ended: u64,
-    pub(crate) is_serving: bool,
+    pub(crate) stage: Stage,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { listeners, connections, ended, .. } = self;
-        match self.is_serving {
-            true => {
+        match self.stage {
+            Stage::Serving => {
                 write!(f, "Serving: listeners {listeners}, connections {connections}, ended {ended}")
             }
-            false => write!(f, "Draining: connections left {connections}, ended {ended}"),
+            Stage::Announcing => {
+                let served = format_args!("connections {connections}, ended {ended}");
+                write!(f, "Draining, still serving: listeners {listeners}, {served}")
+            }
+            Stage::Draining => write!(f, "Draining: connections left {connections}, ended {ended}"),
         }
     }
 }
@@ -116,8 +130,8 @@ impl Notifier {
             let is_taken = self.send(&[NotifyState::Watchdog]);
             self.next_watchdog = now + if is_taken { interval } else { interval.min(RETRY) };
         }
-        if now >= self.next_status && (self.sent != Some(counts) || !counts.is_serving) {
-            let oldest = if counts.is_serving { None } else { oldest() };
+        if now >= self.next_status && (self.sent != Some(counts) || counts.stage == Stage::Draining) {
+            let oldest = if counts.stage == Stage::Draining { oldest() } else { None };
             let status = oldest.map_or(counts.to_string(), |oldest| format!("{counts}; oldest: {oldest}"));
             if self.send(&[NotifyState::Status(&status)]) {
                 self.sent = Some(counts);

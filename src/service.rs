@@ -24,6 +24,7 @@ use crate::journal;
 use crate::limits::Rlimits;
 use crate::runtime::Runtime;
 use crate::source::{AccessList, Networks};
+use crate::status::health::Scope;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use crate::handler::watch::Watch;
@@ -68,6 +69,19 @@ pub(crate) enum Leftover {
 pub(crate) enum Protocol {
     Http(Site),
     Exec(Program),
+    /// The agent-check of HAProxy, about these services.
+    AgentCheck(Scope),
+}
+
+impl Protocol {
+    /// The name in the configuration.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Exec(_) => "exec",
+            Self::AgentCheck(_) => "agent-check",
+        }
+    }
 }
 
 impl Service {
@@ -86,6 +100,11 @@ impl Service {
         self.confinement.starts_programs || !self.confinement.is_on || !self.confinement.seccomp
     }
 
+    /// Whether its children become a program.
+    pub(crate) fn is_program(&self) -> bool {
+        matches!(self.protocol, Protocol::Exec(_))
+    }
+
     /// Whether its clients speak HTTP.
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.protocol, Protocol::Http(_))
@@ -97,11 +116,31 @@ impl Service {
         matches!(&self.protocol, Protocol::Http(site) if site.routes().iter().any(is_status))
     }
 
+    /// Whether it answers checks of balancers.
+    pub(crate) fn answers_checks(&self) -> bool {
+        let is_health = |route: &Route| matches!(route.handler, Handler::Health(_));
+        match &self.protocol {
+            Protocol::Http(site) => site.routes().iter().any(is_health),
+            Protocol::AgentCheck(_) => true,
+            Protocol::Exec(_) => false,
+        }
+    }
+
+    /// Whether it has no content of its own: it answers checks, or shows the status.
+    pub(crate) fn is_internal(&self) -> bool {
+        let is_own = |route: &Route| matches!(route.handler, Handler::Health(_) | Handler::Status(_));
+        match &self.protocol {
+            Protocol::Http(site) => site.routes().iter().all(is_own),
+            Protocol::AgentCheck(_) => true,
+            Protocol::Exec(_) => false,
+        }
+    }
+
     /// What a client reads that gets no process: a response, or the text of the service.
     pub(crate) fn refuse(&self, status: u16, why: &str, retry_after: Option<u64>) -> Cow<'_, str> {
         match &self.protocol {
             Protocol::Http(site) => canned::refuse(status, why, retry_after, site.fields()).into(),
-            Protocol::Exec(_) => self.refusal.as_str().into(),
+            Protocol::Exec(_) | Protocol::AgentCheck(_) => self.refusal.as_str().into(),
         }
     }
 
@@ -109,7 +148,7 @@ impl Service {
     pub(crate) fn handler_name(&self, route: Option<usize>) -> Option<&'static str> {
         match &self.protocol {
             Protocol::Http(site) => Some(site.routes().get(route?)?.handler.name()),
-            Protocol::Exec(_) => Some("exec"),
+            Protocol::Exec(_) | Protocol::AgentCheck(_) => Some(self.protocol.word()),
         }
     }
 
@@ -169,7 +208,7 @@ impl Service {
     fn site(&self) -> Option<&Site> {
         match &self.protocol {
             Protocol::Http(site) => Some(site),
-            Protocol::Exec(_) => None,
+            Protocol::Exec(_) | Protocol::AgentCheck(_) => None,
         }
     }
 

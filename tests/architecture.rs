@@ -43,7 +43,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["application"],
             &["folder"],
             &["confine", "document", "permissions", "privileges", "outputs", "published", "route", "sandbox"],
-            &["error_pages", "exec", "rlimits"],
+            &["error_pages", "exec", "rlimits", "scope"],
             &["keywords", "lists", "quantity", "unit", "variables"],
             &["hidden"],
             &["account"],
@@ -60,7 +60,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
         &[
             &["spare", "in_place", "supplies"],
             &["mod"],
-            &["program", "session"],
+            &["agent", "program", "session"],
             &["introduction", "report"],
             &["work"],
             &["title"],
@@ -71,7 +71,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
         &[
             &["site"],
             &["mod"],
-            &["access", "cgi", "files", "probe", "redirect", "respond", "status", "wsgi"],
+            &["access", "cgi", "files", "health", "probe", "redirect", "respond", "status", "wsgi"],
             &["auth", "variables"],
             &["error_pages", "exchange", "watch"],
             &["login"],

@@ -48,7 +48,7 @@ _lsbaws() {
     esac
 
     case $command in
-        "") options+=" --version serve check status top completions client help" ;;
+        "") options+=" --version serve check status top drain undrain completions client help" ;;
         serve)
             options+=" --listen --listing --cgi --fallback"
             if [[ $current != -* ]]; then
@@ -58,11 +58,11 @@ _lsbaws() {
             fi
             ;;
         check) options+=" --show --quiet" ;;
-        top) options+=" --socket" ;;
+        top | drain | undrain) options+=" --socket" ;;
         status) options+=" --json --socket" ;;
         completions) options="bash zsh fish --help" ;;
         client) options="--help --version --max-clients --max-conns --timeout --json" ;;
-        help) options="serve check status top completions client" ;;
+        help) options="serve check status top drain undrain completions client" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
 }

@@ -1,6 +1,6 @@
 # fish completion for lsbaws(8)
 
-set -l commands serve check status top completions client help
+set -l commands serve check status top drain undrain completions client help
 
 complete -c lsbaws -f
 complete -c lsbaws -s c -l config -r -F -d 'Read this file'
@@ -13,10 +13,12 @@ complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a serve -d 'S
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a check -d 'Check the configuration and exit'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a status -d 'Show what a running daemon is doing'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a top -d 'Show it on a screen that refreshes itself'
+complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a drain -d 'Let balancers send new connections elsewhere'
+complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a undrain -d 'End that'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a completions -d 'Print the completions of a shell'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a client -d 'Load-test a server'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a help -d 'Print help'
-complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check status top completions client'
+complete -c lsbaws -n '__fish_seen_subcommand_from help' -a 'serve check status top drain undrain completions client'
 complete -c lsbaws -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from serve' -a '(__fish_complete_directories)'
@@ -29,7 +31,7 @@ complete -c lsbaws -n '__fish_seen_subcommand_from check' -l show -d 'Print the 
 complete -c lsbaws -n '__fish_seen_subcommand_from check' -s q -l quiet -d 'Print only errors'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from status' -l json -d 'Print all of it as JSON'
-complete -c lsbaws -n '__fish_seen_subcommand_from status top' -l socket -r -F -d 'The status socket'
+complete -c lsbaws -n '__fish_seen_subcommand_from status top drain undrain' -l socket -r -F -d 'The status socket'
 
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l max-clients -x -d 'Number of client processes'
 complete -c lsbaws -n '__fish_seen_subcommand_from client' -l max-conns -x -d 'Connections that each process holds open'

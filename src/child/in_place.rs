@@ -32,7 +32,9 @@ impl End {
     pub(crate) fn outcome(&self, protocol: &Protocol) -> Outcome {
         match (self.exit, protocol) {
             (Exit::Exited(0), _) => Outcome::Served,
-            (Exit::Exited(code), Protocol::Http(_)) => Outcome::from_code(code).unwrap_or(Outcome::Bug),
+            (Exit::Exited(code), Protocol::Http(_) | Protocol::AgentCheck(_)) => {
+                Outcome::from_code(code).unwrap_or(Outcome::Bug)
+            }
             _ => Outcome::HandlerError,
         }
     }
@@ -42,7 +44,7 @@ impl End {
 /// write the record.
 pub(crate) fn serve(work: &mut Work<'_>) -> End {
     match work.service.protocol {
-        Protocol::Http(_) => {
+        Protocol::Http(_) | Protocol::AgentCheck(_) => {
             let before = sys::own_usage();
             let outcome = super::serve(work);
             let usage = sys::own_usage().since(before);

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 pub(crate) mod in_place;
 mod introduction;
 mod program;
@@ -96,6 +97,7 @@ fn serve(work: &mut Work<'_>) -> Outcome {
     match &service.protocol {
         Protocol::Http(site) => session::serve(work, site),
         Protocol::Exec(program) => program::become_program(program, work),
+        Protocol::AgentCheck(scope) => agent::answer(scope, work),
     }
 }
 

@@ -318,7 +318,7 @@ impl Session<'_> {
         Terms {
             is_head: request.method == "HEAD",
             minor: request.minor,
-            keep_alive: request.keep_alive && !is_last && !self.slot.is_close_asked(),
+            keep_alive: request.keep_alive && !is_last && !self.slot.is_last_response(),
             errors: ErrorTerms { fields: Some(request.fields), ..self.site.error_terms() },
         }
     }

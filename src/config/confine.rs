@@ -162,6 +162,7 @@ impl Needs {
                 needs.execute.push(program.program.clone());
                 return needs;
             }
+            Protocol::AgentCheck(_) => return needs,
         };
         let mut has_programs = false;
         needs.pages.extend(site.error_pages().roots().map(|root| root.path().to_path_buf()));

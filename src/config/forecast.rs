@@ -41,7 +41,7 @@ impl Demand {
             Protocol::Http(site) => {
                 site.routes().iter().any(|route| matches!(route.handler, Handler::Cgi(_)))
             }
-            Protocol::Exec(_) => false,
+            Protocol::Exec(_) | Protocol::AgentCheck(_) => false,
         };
         let has_program = settings.services.values().any(|service| is_cgi(service));
         let process = &settings.process;

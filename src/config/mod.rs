@@ -36,6 +36,7 @@ mod rlimits;
 mod route;
 mod sandbox;
 mod scalar;
+mod scope;
 mod service;
 mod settings;
 mod shape;

@@ -8,13 +8,14 @@ use super::confine::{Confine, ConfineKeys};
 use super::error_pages::build_service_pages;
 use super::exec::ExecKeys;
 use super::findings::Place;
-use super::keywords::{Variant, keywords, reject_foreign_keys};
+use super::keywords::{Keyword, Variant, keywords, reject_foreign_keys};
 use super::lists::{List, TableList, TextMap};
 use super::quantity::Time;
 use super::rlimits::RlimitKeys;
 use super::route::fields::build_fields;
 use super::route::{RouteRequests, RouteTable};
 use super::scalar::{Flag, Integer, Text};
+use super::scope::{AgentKeys, build_scope, check_scope};
 use super::shape::Shape;
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
@@ -59,11 +60,12 @@ keys! {
 pub(super) enum ProtocolName {
     Http,
     Exec,
+    AgentCheck,
 }
 
 keywords!(Leftover { End = "end", Keep = "keep" });
 
-keywords!(ProtocolName { Http = "http", Exec = "exec" });
+keywords!(ProtocolName { Http = "http", Exec = "exec", AgentCheck = "agent-check" });
 
 impl Variant for ProtocolName {
     const KEY: &'static str = "protocol";
@@ -72,6 +74,7 @@ impl Variant for ProtocolName {
         match self {
             Self::Http => HttpKeys::NAMES,
             Self::Exec => ExecKeys::NAMES,
+            Self::AgentCheck => AgentKeys::NAMES,
         }
     }
 }
@@ -88,6 +91,7 @@ pub(super) struct ServiceTable {
 enum ProtocolKeys {
     Http(HttpKeys),
     Exec(ExecKeys),
+    AgentCheck(AgentKeys),
 }
 
 impl Default for ServiceTable {
@@ -101,9 +105,10 @@ impl KeyType for ServiceTable {
     fn shape() -> Shape {
         let all = [ServiceKeys::list_shapes(), RlimitKeys::list_shapes(), HttpKeys::list_shapes()];
         let mut keys: Vec<_> = all.into_iter().flatten().collect();
-        // Some keys belong to both protocols.
-        let exec = ExecKeys::list_shapes().into_iter();
-        let others: Vec<_> = exec.filter(|(name, _)| keys.iter().all(|(other, _)| other != name)).collect();
+        // Some keys belong to several protocols.
+        let further = ExecKeys::list_shapes().into_iter().chain(AgentKeys::list_shapes());
+        let others: Vec<_> =
+            further.filter(|(name, _)| keys.iter().all(|(other, _)| other != name)).collect();
         keys.extend(others);
         Shape::Table(keys)
     }
@@ -116,6 +121,7 @@ impl KeyType for ServiceTable {
         let protocol = match keys.protocol {
             ProtocolName::Http => ProtocolKeys::Http(HttpKeys::read_keys(raw)),
             ProtocolName::Exec => ProtocolKeys::Exec(ExecKeys::read_keys(raw)),
+            ProtocolName::AgentCheck => ProtocolKeys::AgentCheck(AgentKeys::read_keys(raw)),
         };
         Some(Self { keys, rlimits: RlimitKeys::read_keys(raw), protocol })
     }
@@ -126,6 +132,7 @@ impl KeyType for ServiceTable {
         table.extend(match &self.protocol {
             ProtocolKeys::Http(keys) => keys.show_keys(),
             ProtocolKeys::Exec(keys) => keys.show_keys(),
+            ProtocolKeys::AgentCheck(keys) => keys.show_keys(),
         });
         Some(table.into())
     }
@@ -150,10 +157,24 @@ impl ServiceTable {
         self.keys.reserve.get_or_insert(Integer::new(places.min(max)));
     }
 
+    /// Rejects services that its checks name and that do not exist.
+    pub(super) fn check_scopes(&self, place: &Place<'_>, known: &[&str]) {
+        match &self.protocol {
+            ProtocolKeys::Http(keys) => {
+                let place = place.key("route");
+                for (index, route) in keys.route.0.iter().enumerate() {
+                    route.check_scope(&place.element(index), known);
+                }
+            }
+            ProtocolKeys::AgentCheck(keys) => check_scope(&keys.services, &place.key("services"), known),
+            ProtocolKeys::Exec(_) => {}
+        }
+    }
+
     /// Opens what the handlers of the service need. `max_duration`: that of all services.
     pub(super) fn build(self, place: &Place<'_>, name: &str, max_duration: Option<Time>) -> Option<Service> {
         let Self { keys, rlimits, protocol } = self;
-        keys.check_proxies(place, matches!(protocol, ProtocolKeys::Exec(_)));
+        keys.check_proxies(place);
         let rlimits = rlimits.build(place);
         let (protocol, refusal, idle_timeout) = match protocol {
             ProtocolKeys::Http(keys) => (build_site(keys, place).map(Protocol::Http), String::new(), None),
@@ -161,6 +182,9 @@ impl ServiceTable {
                 let Text(refusal) = keys.refusal.take().unwrap_or_default();
                 let idle_timeout = keys.idle_timeout.take().map(|Time(timeout)| timeout);
                 (keys.build(place).map(Protocol::Exec), refusal, idle_timeout)
+            }
+            ProtocolKeys::AgentCheck(keys) => {
+                (Some(Protocol::AgentCheck(build_scope(keys.services))), String::new(), None)
             }
         };
         let user = Accounts::read().find(keys.user, keys.group, place);
@@ -191,18 +215,18 @@ impl ServiceTable {
 
 impl ServiceKeys {
     /// Rejects what would trust every client, or no proxy at all.
-    fn check_proxies(&self, place: &Place<'_>, is_exec: bool) {
+    fn check_proxies(&self, place: &Place<'_>) {
         let (is_any, has_header) = (!self.trusted_proxies.0.is_empty(), self.proxy_protocol.0);
         if has_header && !is_any {
             place.key("proxy_protocol").reject(
                 "the proxies must be named: set trusted_proxies, such as [\"127.0.0.1\", \"::1\"]".to_owned(),
             );
         }
-        if is_exec && is_any && !has_header {
-            place.key("trusted_proxies").reject(
-                "a service with the protocol exec learns its clients by the PROXY protocol: set proxy_protocol = true"
-                    .to_owned(),
-            );
+        if !matches!(self.protocol, ProtocolName::Http) && is_any && !has_header {
+            let protocol = self.protocol.word();
+            place.key("trusted_proxies").reject(format!(
+                "a service with the protocol {protocol} learns its clients by the PROXY protocol: set proxy_protocol = true"
+            ));
         }
     }
 }

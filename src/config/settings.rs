@@ -72,9 +72,18 @@ impl ConfigKeys {
         }
     }
 
+    /// Rejects services that checks of balancers name and that do not exist.
+    fn check_scopes(&self, place: &Place<'_>) {
+        let known: Vec<_> = self.service.0.keys().map(String::as_str).collect();
+        for (name, table) in &self.service.0 {
+            table.check_scopes(&place.key("service").key(name), &known);
+        }
+    }
+
     /// Checks what no single key decides.
     pub(super) fn build(self, place: &Place<'_>, is_default_listener: bool) -> Option<Settings> {
         self.check_reserves(place);
+        self.check_scopes(place);
         let Self { limits, process, log, listen, service } = self;
         let listeners = place.key("listen");
         let listen_tables = build_listeners(&listen.0, &listeners);

@@ -32,7 +32,7 @@ use crate::journal::{self, Destination};
 use crate::outcome::Outcome;
 use crate::runtime::{LoadError, Loading, Runtime};
 use crate::scoreboard::Slot;
-use crate::service::{Leftover, Protocol, Service, Watch};
+use crate::service::{Leftover, Service, Watch};
 use crate::sys::{self, Exit};
 use crate::uplink::Uplink;
 use changes::Changes;
@@ -139,7 +139,7 @@ impl ForkServer {
     ) -> io::Result<(Self, Preparation)> {
         let Briefing { service, children, forks_twice, spares, log, open_files, uplink, confined, .. } =
             briefing;
-        let program_output = matches!(service.protocol, Protocol::Exec(_)).then_some(briefing.program_output);
+        let program_output = service.is_program().then_some(briefing.program_output);
         let server = Self {
             service,
             // Above those that a child keeps, so that it closes the rest at once.

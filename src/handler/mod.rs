@@ -9,6 +9,7 @@ pub(crate) mod cgi;
 pub(crate) mod error_pages;
 pub(crate) mod exchange;
 pub(crate) mod files;
+pub(crate) mod health;
 pub(crate) mod login;
 #[cfg(feature = "attacks")]
 pub(crate) mod probe;
@@ -25,6 +26,7 @@ pub(crate) mod wsgi;
 use crate::http::error_content::ErrorPages;
 use cgi::{Cgi, Programs};
 use files::Files;
+use health::HealthCheck;
 use redirect::Redirect;
 use respond::Respond;
 use root::Root;
@@ -40,6 +42,7 @@ pub(crate) enum Handler {
     Redirect(Redirect),
     Cgi(Cgi),
     Status(Status),
+    Health(HealthCheck),
     Wsgi(Wsgi),
     #[cfg(feature = "attacks")]
     Probe(probe::Probe),
@@ -51,7 +54,12 @@ impl Handler {
         match self {
             Self::Cgi(Cgi { programs: Programs::Below { root, .. }, .. }) => Some(root),
             Self::Files(files) => Some(&files.root),
-            Self::Respond(_) | Self::Redirect(_) | Self::Cgi(_) | Self::Status(_) | Self::Wsgi(_) => None,
+            Self::Respond(_)
+            | Self::Redirect(_)
+            | Self::Cgi(_)
+            | Self::Status(_)
+            | Self::Health(_)
+            | Self::Wsgi(_) => None,
             #[cfg(feature = "attacks")]
             Self::Probe(_) => None,
         }
@@ -73,6 +81,7 @@ impl Handler {
             Self::Redirect(_) => "redirect",
             Self::Cgi(_) => "cgi",
             Self::Status(_) => "status",
+            Self::Health(_) => "health",
             Self::Wsgi(_) => "wsgi",
             #[cfg(feature = "attacks")]
             Self::Probe(_) => "probe",

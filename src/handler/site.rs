@@ -170,6 +170,7 @@ impl Site {
             Handler::Redirect(redirect) => redirect.answer(exchange).map(Answer::Sent),
             Handler::Cgi(cgi) => cgi.answer(exchange),
             Handler::Status(status) => status.answer(exchange).map(Answer::Sent),
+            Handler::Health(check) => check.answer(exchange).map(Answer::Sent),
             Handler::Wsgi(wsgi) => wsgi.answer(exchange).map(Answer::Sent),
             #[cfg(feature = "attacks")]
             Handler::Probe(probe) => probe.answer(exchange).map(Answer::Sent),

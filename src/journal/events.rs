@@ -10,7 +10,7 @@ use super::message_id::*;
 use super::note::to_entry;
 use super::settings::Level;
 use crate::capacity::{SystemLimit, Warning};
-use crate::connection::Identity;
+use crate::connection::{Identity, Peer};
 use crate::scoreboard::{Phase, Snapshot};
 use crate::source::Source;
 use crate::uplink::Note;
@@ -42,6 +42,28 @@ pub(crate) fn log_draining(children: usize, timeout: Duration) {
         _ => format!("stopping: waiting up to {timeout} for {children} connections to finish"),
     };
     log(Entry::new(Level::Info, DRAINING, message));
+}
+
+/// A drain was requested, or its end. Balancers learn of it by their checks.
+pub(crate) fn log_drain_requested(must_drain: bool, caller: &Peer) {
+    let entry = match must_drain {
+        true => Entry::new(
+            Level::Info,
+            DRAIN_ANNOUNCED,
+            "draining, as requested: health checks fail, connections are still served",
+        ),
+        false => Entry::new(Level::Info, DRAIN_ENDED, "serving again, as requested"),
+    };
+    log(entry.field("LSBAWS_PEER", caller));
+}
+
+/// The daemon stops after this time, in which it serves as before. Balancers learn of it by their checks.
+pub(crate) fn log_stop_announced(lead: Duration) {
+    let lead = humantime::format_duration(lead);
+    let message = format_args!(
+        "stopping in {lead}: health checks fail, connections are still served (process.drain_lead)"
+    );
+    log(Entry::new(Level::Info, DRAIN_ANNOUNCED, message));
 }
 
 pub(crate) fn log_stopped(connections: u64) {

@@ -53,5 +53,9 @@ pub(super) const SERVICE_UNREACHED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36419";
 pub(super) const LIMIT_NOT_SET: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36420";
 /// A limit of the system is lower than the configuration needs.
 pub(super) const SYSTEM_LIMIT_LOW: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36421";
+/// Checks of balancers fail from now on, as requested, or since the daemon stops soon.
+pub(super) const DRAIN_ANNOUNCED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36423";
+/// A drain that was requested has ended, as requested.
+pub(super) const DRAIN_ENDED: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36424";
 /// A request was answered: an access line.
 pub(super) const ACCESS: &str = "86f3a1d04c7b4e0f9a52c8e1b7d36422";

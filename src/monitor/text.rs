@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::escape::escape_for_line;
 use crate::status::format::{show_rate, show_seconds, show_size};
+use crate::status::health::DrainCause;
 use crate::status::{ConnectionStatus, LimitStatus, Rate, ServiceStatus, StatusReport};
 
 impl fmt::Display for StatusReport {
@@ -13,8 +14,11 @@ impl fmt::Display for StatusReport {
         let host = escape_for_line(daemon.host.as_bytes());
         writeln!(
             f,
-            "lsbaws {} on {host}, process {}: {} for {uptime}",
-            daemon.version, daemon.pid, daemon.state
+            "lsbaws {} on {host}, process {}: {}{}, up for {uptime}",
+            daemon.version,
+            daemon.pid,
+            daemon.state,
+            if daemon.drain == Some(DrainCause::Request) { " (lsbaws drain)" } else { "" }
         )?;
         let counts = [
             (daemon.reloads, "reloads"),

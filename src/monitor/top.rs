@@ -7,6 +7,7 @@ use std::path::Path;
 use super::screen::{Input, Screen, next_refresh};
 use super::{Error, fetch};
 use crate::escape::escape_for_line;
+use crate::status::control::ControlRequest;
 use crate::status::format::{show_rate, show_seconds, show_size, show_time};
 use crate::status::{ConnectionStatus, LimitStatus, Rate, StatusReport};
 
@@ -57,7 +58,7 @@ impl Order {
 /// No daemon at the start, or no terminal. A daemon that stops later is waited for.
 pub(super) fn run(path: &Path) -> Result<(), Error> {
     let failed = |source: io::Error| Error::System { path: path.to_owned(), source };
-    let mut report = Ok(fetch(path)?);
+    let mut report = Ok(fetch(path, ControlRequest::Status)?);
     let screen = Screen::enter().map_err(failed)?;
     let (mut order, mut due) = (Order::Age, next_refresh());
     loop {
@@ -72,7 +73,7 @@ pub(super) fn run(path: &Path) -> Result<(), Error> {
             Input::Quit | Input::Key(b'q' | b'Q' | 3) => return Ok(()),
             Input::Key(key) => order = Order::of_key(key).unwrap_or(order),
             Input::Refresh => {
-                report = fetch(path);
+                report = fetch(path, ControlRequest::Status);
                 due = next_refresh();
             }
         }
@@ -84,7 +85,7 @@ fn render(report: &mut StatusReport, order: Order, columns: usize, rows: usize) 
     let (daemon, places) = (&report.daemon, &report.connections);
     let mut lines = vec![
         format!(
-            "lsbaws {} on {}: {} for {}, {}/{} connections, {} spares  {}",
+            "lsbaws {} on {}: {}, up for {}, {}/{} connections, {} spares  {}",
             daemon.version,
             daemon.host,
             daemon.state,

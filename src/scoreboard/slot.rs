@@ -26,9 +26,10 @@ const TEXT: usize = Number::Forked as usize + 1;
 /// Words of a slot: a page, since a page is what a process maps.
 pub(super) const WORDS: usize = PAGE / size_of::<AtomicU64>();
 
-/// What the supervisor asks of a child: see [`Slot::ask_to_close`] and [`Slot::hurry`].
-const CLOSE: u64 = 1;
-const HURRY: u64 = 2;
+/// What the supervisor asks of a child: see [`Slot::announce_close`], [`Slot::ask_to_close`] and [`Slot::hurry`].
+const ANNOUNCE: u64 = 1;
+const CLOSE: u64 = 2;
+const HURRY: u64 = 3;
 
 /// The numbers of a slot.
 #[derive(Clone, Copy)]
@@ -275,6 +276,18 @@ impl Slot {
         self.store(Number::HeaderError, error.to_number());
     }
 
+    /// Asks the child to announce in its next response that the connection closes after it. A child that waits for a request
+    /// waits on, so that the peer, a proxy, loses none that is on its way.
+    pub(crate) fn announce_close(self) {
+        self.words[Number::CloseAsked as usize].fetch_max(ANNOUNCE, Relaxed);
+    }
+
+    /// Takes back [`Self::announce_close`], and nothing else.
+    pub(crate) fn withdraw_close(self) {
+        let word = &self.words[Number::CloseAsked as usize];
+        let _ = word.compare_exchange(ANNOUNCE, 0, Relaxed, Relaxed); // it is asked for more, or for nothing
+    }
+
     /// Asks the child to begin no further request. A child that waits for one must be woken by a signal.
     pub(crate) fn ask_to_close(self) {
         self.words[Number::CloseAsked as usize].fetch_max(CLOSE, Relaxed);
@@ -303,6 +316,11 @@ impl Slot {
 
     /// Whether the child should begin no further request.
     pub(crate) fn is_close_asked(self) -> bool {
+        self.load(Number::CloseAsked) >= CLOSE
+    }
+
+    /// Whether the response at hand should be the last one.
+    pub(crate) fn is_last_response(self) -> bool {
         self.load(Number::CloseAsked) != 0
     }
 

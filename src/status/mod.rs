@@ -4,7 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod control;
 pub(crate) mod format;
+pub(crate) mod health;
 pub(crate) mod prometheus;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
+use health::{DrainCause, ServiceHealth};
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
@@ -51,6 +54,8 @@ pub(crate) struct DaemonStatus {
     pub(crate) pid: u32,
     /// `serving`, `draining` or `stopping`.
     pub(crate) state: String,
+    /// Why checks of balancers fail, if they do.
+    pub(crate) drain: Option<DrainCause>,
     pub(crate) model: String,
     pub(crate) started: f64,
     pub(crate) uptime: f64,
@@ -89,12 +94,14 @@ pub(crate) struct Rate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ServiceStatus {
     pub(crate) name: String,
-    /// `http` or `exec`; empty for a service that a reload has removed.
+    /// `http`, `exec` or `agent-check`; empty for a service that a reload has removed.
     pub(crate) protocol: String,
     pub(crate) now: usize,
     /// Its own limit, if it has one.
     pub(crate) max: Option<usize>,
     pub(crate) spares: usize,
+    #[serde(flatten)]
+    pub(crate) health: ServiceHealth,
     /// Connections now, by phase: every phase is here.
     pub(crate) phases: BTreeMap<String, usize>,
     /// Connections since the start of the daemon.
@@ -273,6 +280,7 @@ pub(crate) mod tests {
                 version: "1.2.3".into(),
                 pid: 1,
                 state: "serving".into(),
+                drain: None,
                 model: "fork".into(),
                 started: 1_799_996_400.0,
                 uptime: 3600.0,
@@ -289,6 +297,7 @@ pub(crate) mod tests {
                 now: 1,
                 max: Some(10),
                 spares: 3,
+                health: ServiceHealth { busy: 1, available: 9, has_failed: false, is_internal: false },
                 phases: [("handling".to_owned(), 1), ("idle".to_owned(), 0)].into(),
                 accepted: 9,
                 ended: [("served".to_owned(), 6), ("killed".to_owned(), 1)].into(),

@@ -16,7 +16,7 @@ pub(crate) fn write(report: &StatusReport) -> String {
     text.gauge("build_info", "The version of lsbaws.").add(&[("version", &daemon.version)], 1);
     text.gauge("start_time_seconds", "When the daemon was started, since the epoch.")
         .add(&[], daemon.started);
-    text.gauge("draining", "Whether the daemon is about to stop.")
+    text.gauge("draining", "Whether the daemon drains: checks of balancers fail.")
         .add(&[], u8::from(daemon.state != "serving"));
     text.counter("reloads_total", "Reloads of the configuration, by result.")
         .add(&[("result", "applied")], daemon.reloads)

@@ -78,7 +78,7 @@ impl Child {
         let end = service.deadline(&identity).map(|end| match service.protocol {
             // The session checks the deadline itself, and answers.
             Protocol::Http(_) => end + GRACE,
-            Protocol::Exec(_) => end,
+            Protocol::Exec(_) | Protocol::AgentCheck(_) => end,
         });
         let process = Process::Awaited { socket: Some(socket), taker, since: Instant::now() };
         let escalation = end.map(Escalation::new);

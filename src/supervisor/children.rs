@@ -39,6 +39,8 @@ pub(crate) struct Children {
     next_due: Option<Instant>,
     /// They are asked to close: those to come as well.
     is_closing: bool,
+    /// They are asked to announce that they close: those to come as well.
+    is_announcing: bool,
     /// Connections that wait for their process to start.
     awaited: usize,
     /// When to look for those that wait too long.
@@ -50,7 +52,15 @@ impl Children {
     pub(crate) fn new(capacity: usize) -> Self {
         let (entries, positions) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
         let next_look = Instant::now();
-        Self { entries, positions, next_due: None, is_closing: false, awaited: 0, next_look }
+        Self {
+            entries,
+            positions,
+            next_due: None,
+            is_closing: false,
+            is_announcing: false,
+            awaited: 0,
+            next_look,
+        }
     }
 
     /// Adds a child that was not in the table. Its slot is its own.
@@ -58,6 +68,8 @@ impl Children {
     pub(crate) fn add(&mut self, child: Child) {
         if self.is_closing {
             child.slot.ask_to_close();
+        } else if self.is_announcing {
+            child.slot.announce_close();
         }
         self.next_due = [self.next_due, child.due()].into_iter().flatten().min();
         let slot = child.slot.index() as usize;
@@ -252,6 +264,17 @@ impl Children {
     /// When a child is due.
     pub(crate) fn next_event(&self) -> Option<Instant> {
         self.next_due.into_iter().chain((self.awaited > 0).then_some(self.next_look)).min()
+    }
+
+    /// Asks all to announce in the next response that the connection closes after it, or no longer. Holds for those to come.
+    pub(crate) fn announce_close(&mut self, is_announcing: bool) {
+        self.is_announcing = is_announcing;
+        for child in &self.entries {
+            match is_announcing {
+                true => child.slot.announce_close(),
+                false => child.slot.withdraw_close(),
+            }
+        }
     }
 
     /// Asks all to finish the request at hand, and to begin no other. Holds for those to come.

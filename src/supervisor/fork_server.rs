@@ -64,10 +64,10 @@ pub(crate) struct Shared<'a> {
 impl Shared<'_> {
     /// Standard error of the programs that children of this service become, and of an interpreter: not that of the daemon.
     fn open_program_output(&mut self, id: u32, service: &Service, log: Destination) -> io::Result<OwnedFd> {
-        if service.is_http() && service.python().is_none() {
+        if !service.is_program() && service.python().is_none() {
             return Ok(File::open("/dev/null")?.into()); // none becomes a program
         }
-        let has_stream = log == Destination::Journal && !service.is_http();
+        let has_stream = log == Destination::Journal && service.is_program();
         match has_stream.then(|| journal::open_stream(&service.name)) {
             Some(Ok(stream)) => Ok(stream),
             Some(Err(_)) | None => self.outputs.add(id, &service.name, self.events),

@@ -2,7 +2,7 @@
 //! of the connection until its process is known, so that a handover that fails loses nothing.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::child::Child;
@@ -30,6 +30,24 @@ fn open_reports(
     Ok((Some(ours), Some(theirs)))
 }
 
+/// What connections get that show the status of the daemon, or answer checks. A connection that had to wait gets the last one.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    pub(super) status: Option<Arc<OwnedFd>>,
+    pub(super) health: Option<OwnedFd>,
+}
+
+impl Reports {
+    /// The report for a connection of this service.
+    fn find_for(&self, service: &Service) -> Option<BorrowedFd<'_>> {
+        match (service.shows_status(), service.answers_checks()) {
+            (true, _) => self.status.as_ref().map(AsFd::as_fd),
+            (false, true) => self.health.as_ref().map(AsFd::as_fd),
+            (false, false) => None,
+        }
+    }
+}
+
 /// Gives connections a slot and a fork server.
 #[derive(Debug)]
 pub(crate) struct Launcher {
@@ -41,8 +59,7 @@ pub(crate) struct Launcher {
     pub(crate) fork_servers: ForkServers,
     /// For connections that this process serves itself.
     supplies: Option<Supplies>,
-    /// What connections of services that show the status of the daemon get.
-    pub(super) status: Option<Arc<OwnedFd>>,
+    pub(super) reports: Reports,
     /// Slots of connections that have left processes behind, which may have them mapped.
     withheld: Vec<Slot>,
 }
@@ -58,7 +75,7 @@ impl Launcher {
             text: None,
             fork_servers: ForkServers::new(),
             supplies: None,
-            status: None,
+            reports: Reports::default(),
             withheld: Vec::new(),
         })
     }
@@ -98,7 +115,7 @@ impl Launcher {
         let Some(slot) = self.scoreboard.take(self.fork_servers.own_scoreboard(service)) else {
             return Err(Box::new((connection, io::Error::from_raw_os_error(libc::EAGAIN))));
         };
-        let status = self.status.as_deref().filter(|_| service.shows_status()).map(AsFd::as_fd);
+        let status = self.reports.find_for(service);
         let fork_servers = &mut self.fork_servers;
         let handed_over = open_reports(&connection, service).and_then(|(ours, theirs)| {
             let supplements = Supplements { status, reports: theirs.as_ref().map(AsFd::as_fd) };
@@ -125,7 +142,7 @@ impl Launcher {
     ) -> (Child, End) {
         let slot = self.scoreboard.take(None).unwrap_or_else(|| unreachable!("callers check `has_slot`"));
         let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings, None, None));
-        let status = self.status.as_deref().filter(|_| service.shows_status()).map(AsFd::as_fd);
+        let status = self.reports.find_for(service);
         let kit = supplies.kit(slot, None, status);
         let end = in_place::serve(&mut Work::new(&connection, service, kit, Gate::Own(decide)));
         let Connection { socket, identity } = connection;

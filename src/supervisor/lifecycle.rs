@@ -1,4 +1,4 @@
-//! The lifecycle of the daemon: serving, draining, killing its children.
+//! The lifecycle of the daemon: serving, announcing a drain, draining, killing its children.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,6 +8,8 @@ use super::connections::Connections;
 use super::settings::Process;
 use crate::connection::Id;
 use crate::journal;
+use crate::notify::Stage;
+use crate::status::health::DrainCause;
 
 /// How often a drain checks whether bytes still move.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,10 +20,29 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum Lifecycle {
     Serving,
+    /// Connections are served as before, but the checks of balancers fail, so that they send new ones elsewhere.
+    Announcing(Announcement),
     /// No new connections; the children may finish.
     Draining(Drain),
     /// The children were killed.
     Killing,
+}
+
+/// A drain that was requested, or that precedes a stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Announcement {
+    since: Instant,
+    /// When the daemon stops. None: it does not.
+    stops_at: Option<Instant>,
+}
+
+/// What a stop signal, or a request, leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Announces the stop for this time.
+    Announce(Duration),
+    Drain,
+    Kill,
 }
 
 /// How long the children may still run.
@@ -38,35 +59,90 @@ pub(crate) struct Drain {
 }
 
 impl Lifecycle {
+    /// Whether the listeners are open.
     pub(crate) fn is_serving(&self) -> bool {
-        matches!(self, Self::Serving)
+        matches!(self, Self::Serving | Self::Announcing(_))
+    }
+
+    /// Whether no stop has begun.
+    pub(crate) fn is_staying(&self) -> bool {
+        matches!(self, Self::Serving | Self::Announcing(Announcement { stops_at: None, .. }))
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Self::Serving => Stage::Serving,
+            Self::Announcing(_) => Stage::Announcing,
+            Self::Draining(_) | Self::Killing => Stage::Draining,
+        }
     }
 
     /// For the status.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Serving => "serving",
-            Self::Draining(_) => "draining",
+            Self::Announcing(_) | Self::Draining(_) => "draining",
             Self::Killing => "stopping",
         }
+    }
+
+    /// Why checks of balancers fail, if they do.
+    pub(crate) fn drain_cause(&self) -> Option<DrainCause> {
+        match self {
+            Self::Serving => None,
+            _ if self.is_staying() => Some(DrainCause::Request),
+            _ => Some(DrainCause::Stop),
+        }
+    }
+
+    /// Announces a drain, as requested, or ends it. False: there is nothing to do.
+    pub(crate) fn request_drain(&mut self, must_drain: bool, now: Instant) -> bool {
+        *self = match (&self, must_drain) {
+            (Self::Serving, true) => Self::Announcing(Announcement { since: now, stops_at: None }),
+            (Self::Announcing(Announcement { stops_at: None, .. }), false) => Self::Serving,
+            _ => return false,
+        };
+        true
+    }
+
+    /// What a stop signal leads to: a drain, which `lead` precedes for balancers, and after the second signal its end.
+    pub(crate) fn plan_stop(&mut self, lead: Duration, now: Instant) -> Step {
+        let since = match self {
+            Self::Serving => now,
+            Self::Announcing(Announcement { since, stops_at: None }) => *since,
+            Self::Announcing(_) => return Step::Drain,
+            Self::Draining(_) | Self::Killing => return Step::Kill,
+        };
+        let left = (since + lead).saturating_duration_since(now);
+        if left.is_zero() {
+            return Step::Drain;
+        }
+        *self = Self::Announcing(Announcement { since, stops_at: Some(now + left) });
+        Step::Announce(left)
+    }
+
+    /// The announcement of a stop is over.
+    pub(crate) fn is_drain_due(&self, now: Instant) -> bool {
+        matches!(self, Self::Announcing(Announcement { stops_at: Some(at), .. }) if now >= *at)
     }
 
     /// Connections may be accepted: new ones, or while draining those that were in a backlog before.
     pub(crate) fn is_accepting(&self) -> bool {
         match self {
-            Self::Serving => true,
+            Self::Serving | Self::Announcing(_) => true,
             Self::Draining(drain) => drain.is_accepting,
             Self::Killing => false,
         }
     }
 
-    /// Acts on a stop signal: the first one drains, the second one kills.
-    pub(crate) fn stop(&mut self, connections: &mut Connections, process: &Process, now: Instant) {
-        if !self.is_serving() {
-            connections.kill_all(now);
-            *self = Self::Killing;
-            return;
-        }
+    /// Kills all children.
+    pub(crate) fn kill(&mut self, connections: &mut Connections, now: Instant) {
+        connections.kill_all(now);
+        *self = Self::Killing;
+    }
+
+    /// Lets the children finish.
+    pub(crate) fn drain(&mut self, connections: &mut Connections, process: &Process, now: Instant) {
         journal::log_draining(connections.children().count(), process.drain_timeout);
         connections.drain();
         let mut drain = Drain {
@@ -97,10 +173,11 @@ impl Lifecycle {
         connections.terminate_for_drain(now, is_moving) > 0
     }
 
-    /// When [`Self::advance`] has something to do.
+    /// When [`Self::advance`] has something to do, or [`Self::is_drain_due`].
     pub(crate) fn next_event(&self) -> Option<Instant> {
         match self {
             Self::Draining(drain) => Some(drain.next_check),
+            Self::Announcing(announcement) => announcement.stops_at,
             Self::Serving | Self::Killing => None,
         }
     }

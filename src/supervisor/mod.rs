@@ -12,12 +12,14 @@ mod child;
 mod children;
 mod clients;
 mod connections;
+mod drain;
 mod error;
 mod events;
 mod failures;
 mod fork_server;
 mod fork_servers;
 mod handover;
+mod health;
 mod lifecycle;
 mod line_budget;
 mod lines;
@@ -166,6 +168,9 @@ impl Supervisor {
             if ready.signals {
                 self.handle_signal(now)?;
             }
+            if self.lifecycle.is_drain_due(now) {
+                self.drain(now);
+            }
             let has_reaped = ready.events && self.connections.handle_events(now);
             // Then what is due, so that nothing below acts on a pause or a deadline that is over.
             self.connections.refresh(now, has_reaped);
@@ -179,7 +184,9 @@ impl Supervisor {
                 self.shed(now);
                 self.stop_when_idle(now);
                 // After accepting: what the wait has found are indices of the listeners as they were.
-                self.advance_reload();
+                if self.lifecycle.is_staying() {
+                    self.advance_reload();
+                }
             }
             // After a stop or a reload in this very round.
             self.drain_listeners();
@@ -192,8 +199,8 @@ impl Supervisor {
                 journal::log_stopped(self.connections.count_ended());
                 return Ok(());
             }
-            if ready.callers {
-                self.report_to_callers(now);
+            if ready.callers || self.status_socket.as_ref().is_some_and(|socket| socket.is_late(now)) {
+                self.answer_callers(now);
             }
             // Last, since all report what the round has done.
             self.connections.flush_access_log(now);
@@ -217,11 +224,10 @@ impl Supervisor {
             }
         }
         // Last: the indices of the listeners stay.
-        let status = self.status_socket.as_ref().and_then(|socket| socket.polled(now));
-        let status = status.map(|socket| {
-            fds.push(PollFd::new(socket, PollFlags::POLLIN));
-            fds.len() - 1
-        });
+        let callers_start = fds.len();
+        let sockets = self.status_socket.iter().flat_map(|socket| socket.polled(now));
+        fds.extend(sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)));
+        let callers_end = fds.len();
         let journal = journal::writable();
         if let Some(socket) = &journal {
             fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLOUT));
@@ -234,7 +240,7 @@ impl Supervisor {
         let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
         let listeners = polled.into_iter().zip(&fds[2..]).filter(|(_, fd)| is_ready(fd));
         let listeners = listeners.map(|(index, _)| index).collect();
-        let callers = status.is_some_and(|index| is_ready(&fds[index]));
+        let callers = fds[callers_start..callers_end].iter().any(is_ready);
         Ok(Ready { signals: is_ready(&fds[0]), events: is_ready(&fds[1]), callers, listeners })
     }
 
@@ -264,7 +270,7 @@ impl Supervisor {
             Ok(Ok(Signal::SIGUSR2)) => self.connections.reopen_access_log(now),
             Ok(Ok(Signal::SIGUSR1)) => {
                 self.connections.handle_events(now); // what is known by now
-                let verb = if self.lifecycle.is_serving() { "serving" } else { "draining" };
+                let verb = self.lifecycle.word();
                 status::log_status(verb, self.started, &self.listeners, &self.connections, now);
             }
             _ => {}
@@ -290,10 +296,7 @@ impl Supervisor {
             match entry.listener().accept() {
                 Ok(Some(connection)) => {
                     let service = Arc::clone(entry.service());
-                    if service.shows_status() {
-                        let report = self.report(connection.identity.accepted_at).map(Arc::clone);
-                        self.connections.launcher.status = report;
-                    }
+                    self.prepare_report(&service, connection.identity.accepted_at);
                     self.connections.admit(connection, &service);
                 }
                 Ok(None) => return true,
@@ -330,48 +333,6 @@ impl Supervisor {
         }
     }
 
-    /// Stops: the first time drains, the second time kills.
-    fn stop(&mut self, now: Instant) {
-        self.give_up_reload();
-        if self.lifecycle.is_serving() {
-            self.listeners.retire_all();
-        } else {
-            self.listeners.clear();
-        }
-        self.lifecycle.stop(&mut self.connections, &self.settings.process, now);
-        self.notifier.stopping(self.counts());
-    }
-
-    /// The daemon has stopped and everything has ended.
-    fn is_over(&self) -> bool {
-        let is_drained = self.listeners.count() == 0 && self.connections.is_settled();
-        !self.lifecycle.is_serving()
-            && self.connections.is_over()
-            && (is_drained || !self.lifecycle.is_accepting())
-    }
-
-    /// When the daemon has been idle for long enough to exit. Only where systemd holds the sockets, and waits for
-    /// connections in its place.
-    fn idle_end(&self) -> Option<Instant> {
-        let timeout = self.settings.process.idle_timeout;
-        let timeout = timeout.filter(|_| self.is_inherited && self.lifecycle.is_serving())?;
-        let is_idle = self.connections.is_idle() && !self.listeners.has_unserved_waiting();
-        is_idle.then(|| self.idle_since + timeout)
-    }
-
-    /// Stops after `process.idle_timeout` without a connection. Later connections wait in the backlog, and systemd starts
-    /// the daemon again for them.
-    fn stop_when_idle(&mut self, now: Instant) {
-        match self.idle_end() {
-            None => self.idle_since = now,
-            Some(end) if now >= end => {
-                journal::log_idle(self.settings.process.idle_timeout.unwrap_or_default());
-                self.stop(now);
-            }
-            Some(_) => {}
-        }
-    }
-
     /// Feeds the watchdog and shows the number of connections; while draining also the oldest one.
     fn report_status(&mut self, now: Instant) {
         let children = self.connections.children();
@@ -383,7 +344,7 @@ impl Supervisor {
             listeners: self.listeners.count(),
             connections: self.connections.children().count(),
             ended: self.connections.count_ended(),
-            is_serving: self.lifecycle.is_serving(),
+            stage: self.lifecycle.stage(),
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::handover::leftovers;
 use crate::journal::{self, Record, RefusalNote};
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
-use crate::service::Protocol;
 use crate::sys::{self, Exit, Usage};
 
 /// Between two tries to reap a process that is traced.
@@ -66,7 +65,7 @@ impl Connections {
         let has_orphans = service.can_leave_orphans() && self.find_orphans(now);
         self.record(child, pid, exit, usage, has_orphans);
         // A copy of an HTTP child has its slot mapped. A program has not.
-        self.launcher.release(child.slot(), has_orphans && service.is_http());
+        self.launcher.release(child.slot(), has_orphans && !service.is_program());
     }
 
     /// A fork server, a spare, an orphan or a writer of access lines may have exited.
@@ -178,7 +177,7 @@ impl Connections {
         let (phase, status) = (snapshot.phase, snapshot.status);
         let (identity, service) = (child.identity(), child.service());
         // A program that the child has become has exit codes of its own.
-        let is_program = matches!(service.protocol, Protocol::Exec(_)) && phase == Phase::Program;
+        let is_program = service.is_program() && phase == Phase::Program;
         let limit = service.rlimits.find_cause(exit, snapshot.program, snapshot.exception.as_deref(), usage);
         let now = Instant::now();
         let duration = now.saturating_duration_since(identity.accepted_at);

@@ -17,6 +17,7 @@ use crate::capacity::{System, SystemLimit, Unit};
 use crate::scoreboard::Phase;
 use crate::service::Services;
 use crate::source::Source;
+use crate::status::health::{DrainCause, ServiceHealth};
 use crate::status::{
     ConnectionStatus, DaemonStatus, LimitStatus, Places, ServiceStatus, SourceStatus, StatusReport,
 };
@@ -39,6 +40,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) model: Model,
     /// `serving`, `draining` or `stopping`.
     pub(crate) state: &'static str,
+    pub(crate) drain: Option<DrainCause>,
     pub(crate) started: Instant,
     pub(crate) reloads: u64,
     pub(crate) failed_reloads: u64,
@@ -67,8 +69,13 @@ impl Reporter {
         self.last.as_ref()
     }
 
+    /// The next request gets a new report: what has changed must not be seen late.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
+    }
+
     fn build(&mut self, parts: Parts<'_>, now: Instant) -> StatusReport {
-        let Parts { connections, listeners, services, model, state, started, reloads, failed_reloads } =
+        let Parts { connections, listeners, services, model, state, drain, started, reloads, failed_reloads } =
             parts;
 
         connections.count_traffic(now);
@@ -84,6 +91,7 @@ impl Reporter {
                 version: env!("CARGO_PKG_VERSION").into(),
                 pid: Pid::this().as_raw().unsigned_abs(),
                 state: state.into(),
+                drain,
                 model: model.to_string(),
                 started: time.saturating_sub(uptime).as_secs_f64(),
                 uptime: uptime.as_secs_f64(),
@@ -155,7 +163,7 @@ fn describe_services(
     let describe = |(name, counters): (&str, &super::statistics::ServiceCounters)| {
         let service = services.get(name);
         let phases = phases.get(name).cloned().unwrap_or_else(empty);
-        let protocol = service.map_or("", |service| if service.is_http() { "http" } else { "exec" });
+        let protocol = service.map_or("", |service| service.protocol.word());
         let by_word = |counts: &BTreeMap<&str, u64>| {
             counts.iter().map(|(&word, &count)| (word.to_owned(), count)).collect()
         };
@@ -165,6 +173,7 @@ fn describe_services(
             now: phases.values().sum(),
             max: service.and_then(|service| service.max_connections),
             spares: connections.launcher.fork_servers.count_spares_of(name),
+            health: service.map_or(ServiceHealth::REMOVED, |service| connections.observe_health(service)),
             phases,
             accepted: counters.accepted,
             ended: by_word(&counters.ended),

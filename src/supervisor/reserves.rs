@@ -25,9 +25,13 @@ impl Reserves {
         if free > self.total {
             return true;
         }
-        let others = self.by_service.iter().filter(|(name, _)| name != service);
-        let kept: usize = others.map(|(name, reserve)| reserve.saturating_sub(count(name))).sum();
-        free > kept
+        free > self.count_kept(service, count)
+    }
+
+    /// The places that other services keep and do not use.
+    pub(crate) fn count_kept(&self, service: &str, count: impl Fn(&str) -> usize) -> usize {
+        let others = self.by_service.iter().filter(|(name, reserve)| name != service && *reserve > 0);
+        others.map(|(name, reserve)| reserve.saturating_sub(count(name))).sum()
     }
 
     /// The services that have more connections than they keep places: connections of others may take these.

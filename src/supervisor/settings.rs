@@ -68,7 +68,9 @@ pub(crate) struct Process {
     pub(crate) fork_servers: usize,
     /// Children of each fork server that are forked ahead of their connections; only with the model `fork`.
     pub(crate) spares: usize,
-    /// How long the children may finish after the stop signal.
+    /// How long connections are still accepted after the stop signal, while the checks of balancers fail.
+    pub(crate) drain_lead: Duration,
+    /// How long the children may finish then.
     pub(crate) drain_timeout: Duration,
     /// The same for those whose bytes still move; never less.
     pub(crate) drain_timeout_max: Duration,

@@ -18,7 +18,7 @@ use crate::journal::{self, ChildLog};
 use crate::listen::{self, activation::Activation, keepalive};
 use crate::notify::Notifier;
 use crate::outcome::Outcome;
-use crate::service::{Protocol, Service, find_service};
+use crate::service::{Service, find_service};
 use crate::sys;
 
 /// Keeps SIGUSR2 until the supervisor takes over the signals: logrotate can send it while the daemon starts.
@@ -111,7 +111,7 @@ fn serve_single(
     for gap in service.confine(connection.socket.as_raw_fd())? {
         journal::log_not_confined(&service.name, &gap.sentence);
     }
-    if let Protocol::Http(_) = service.protocol
+    if !service.is_program()
         && let journal = ChildLog::new(&connection.identity, &service.name, None)
         && let Err(outcome) = child::apply_limits(service, &journal)
     {

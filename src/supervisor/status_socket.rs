@@ -1,28 +1,34 @@
-//! The status socket: a process that connects gets a report of what is going on. The supervisor reads nothing from it and
-//! waits for nothing: it sends the descriptor of a sealed memory file, and closes.
+//! The status socket: a process that connects sends one line, gets a report of what is going on, and is disconnected. The
+//! report is a sealed memory file, whose descriptor is sent. The supervisor waits for nothing here.
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::geteuid;
 
 use super::Supervisor;
 use super::report::Parts;
 use super::tokens::Tokens;
-use crate::connection::Peer;
+use crate::connection::{Connection, Peer};
 use crate::journal;
 use crate::listen::Listener;
 use crate::listen::address::Mode;
 use crate::listen::bind::bind_file;
 use crate::status::GREETING;
+use crate::status::control::ControlRequest;
 use crate::sys::{self, Patience};
 
 /// Connections at once, and in each second. More wait in the backlog.
 const CONNECTIONS: u32 = 32;
+/// How long a process may take to send its line. Then it gets its report without one.
+const LINE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Bytes of the longest line, and more.
+const LINE_MAX: usize = 16;
 /// Only its owner, and root.
 const MODE: Mode = Mode(0o600);
 
@@ -31,8 +37,29 @@ pub(crate) struct StatusSocket {
     path: PathBuf,
     listener: Listener,
     tokens: Tokens,
+    /// Those that have not sent their line.
+    callers: Vec<Caller>,
     /// accept(2) has failed, or there were too many connections.
     paused_until: Option<Instant>,
+}
+
+/// A process that may read the report.
+#[derive(Debug)]
+struct Caller {
+    socket: OwnedFd,
+    peer: Peer,
+    until: Instant,
+}
+
+impl Caller {
+    /// What it asks for, if it has sent that by now. A process that sends nothing, or something else, asks for the report.
+    fn receive_request(&self, now: Instant) -> Option<ControlRequest> {
+        let mut line = [0; LINE_MAX];
+        match recv(self.socket.as_raw_fd(), &mut line, MsgFlags::MSG_DONTWAIT) {
+            Ok(length) => Some(ControlRequest::from_line(&line[..length]).unwrap_or(ControlRequest::Status)),
+            Err(_) => (now >= self.until).then_some(ControlRequest::Status),
+        }
+    }
 }
 
 impl StatusSocket {
@@ -41,7 +68,8 @@ impl StatusSocket {
         match bind_file("status", path, MODE) {
             Ok(listener) => {
                 let tokens = Tokens::new(CONNECTIONS, now);
-                Some(Self { path: path.to_owned(), listener, tokens, paused_until: None })
+                let callers = Vec::new();
+                Some(Self { path: path.to_owned(), listener, tokens, callers, paused_until: None })
             }
             Err(error) => {
                 let path = path.display();
@@ -55,14 +83,45 @@ impl StatusSocket {
         &self.path
     }
 
-    /// What to poll, if connections are accepted now.
-    pub(crate) fn polled(&self, now: Instant) -> Option<BorrowedFd<'_>> {
-        self.paused_until.is_none_or(|until| now >= until).then(|| self.listener.as_fd())
+    /// What to poll: the callers, and the listener if connections are accepted now.
+    pub(crate) fn polled(&self, now: Instant) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let listener = self.paused_until.is_none_or(|until| now >= until).then(|| self.listener.as_fd());
+        listener.into_iter().chain(self.callers.iter().map(|caller| caller.socket.as_fd()))
     }
 
-    /// When the pause ends.
+    /// When the pause ends, or the time of a caller.
     pub(crate) fn next_event(&self, now: Instant) -> Option<Instant> {
-        self.paused_until.filter(|&until| until > now)
+        let pause = self.paused_until.filter(|&until| until > now);
+        pause.into_iter().chain(self.callers.iter().map(|caller| caller.until)).min()
+    }
+
+    /// The time of a caller is over.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.callers.iter().any(|caller| now >= caller.until)
+    }
+
+    /// Accepts connections of processes that may read the report.
+    fn accept(&mut self, now: Instant) {
+        while self.tokens.next(now) <= now {
+            match self.listener.accept() {
+                Ok(Some(Connection { socket, identity })) => {
+                    self.tokens.take(now);
+                    if may_read(&identity.peer) {
+                        self.callers.push(Caller { socket, peer: identity.peer, until: now + LINE_TIMEOUT });
+                    }
+                }
+                Ok(None) => return,
+                Err(_) => break,
+            }
+        }
+        self.paused_until = Some(self.tokens.next(now).max(now + Duration::from_millis(100)));
+    }
+
+    /// The next caller that has sent its line, or whose time is over, and its request.
+    fn take_request(&mut self, now: Instant) -> Option<(Caller, ControlRequest)> {
+        let request = |(index, caller): (usize, &Caller)| Some((index, caller.receive_request(now)?));
+        let (index, request) = self.callers.iter().enumerate().find_map(request)?;
+        Some((self.callers.swap_remove(index), request))
     }
 }
 
@@ -86,6 +145,7 @@ impl Supervisor {
             services: &self.settings.services,
             model: self.settings.process.model,
             state: self.lifecycle.word(),
+            drain: self.lifecycle.drain_cause(),
             started: self.started,
             reloads,
             failed_reloads,
@@ -93,32 +153,28 @@ impl Supervisor {
         self.reporter.report(parts, now)
     }
 
-    /// Sends a report to those that have connected.
-    pub(super) fn report_to_callers(&mut self, now: Instant) {
-        let Some(mut socket) = self.status_socket.take() else { return };
-        while socket.tokens.take(now) {
-            match socket.listener.accept() {
-                Ok(Some(connection)) if may_read(&connection.identity.peer) => {
-                    if let Some(file) = self.report(now) {
-                        // A new connection has room for it, unless its peer has gone.
-                        let to = connection.socket.as_fd();
-                        let _ = sys::send_message(to, GREETING, &[file.as_fd()], Patience::Never);
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    self.status_socket = Some(socket);
-                    return;
-                }
-                Err(_) => break,
+    /// Does what processes ask for that have connected, and sends them a report.
+    pub(super) fn answer_callers(&mut self, now: Instant) {
+        if let Some(socket) = &mut self.status_socket {
+            socket.accept(now);
+        }
+        while let Some((caller, request)) =
+            self.status_socket.as_mut().and_then(|socket| socket.take_request(now))
+        {
+            match request {
+                ControlRequest::Status => {}
+                ControlRequest::Drain => self.request_drain(true, &caller.peer, now),
+                ControlRequest::Undrain => self.request_drain(false, &caller.peer, now),
+            }
+            if let Some(file) = self.report(now) {
+                // A new connection has room for it, unless its peer has gone.
+                let _ = sys::send_message(caller.socket.as_fd(), GREETING, &[file.as_fd()], Patience::Never);
             }
         }
-        socket.paused_until = Some(socket.tokens.next(now).max(now + Duration::from_millis(100)));
-        self.status_socket = Some(socket);
     }
 }
 
-/// Root may read the report, and the user of the daemon, but no process of a service that runs as this user: it must not
+/// Root may read the report, and drain the daemon, and the user of the daemon may, but no process of a service that runs as this user: it must not
 /// learn what others do. Those cannot gain privileges (no_new_privs), which a process of the administrator can.
 fn may_read(peer: &Peer) -> bool {
     match *peer {

@@ -64,7 +64,7 @@ fn example(name: &str, replaced: &[(&str, String)]) -> String {
 }
 
 /// Starts a proxy with listening sockets from descriptor 3 on: clients wait until it is ready.
-fn start(
+pub fn start(
     program: &Path,
     arguments: &[&str],
     end: Signal,

@@ -225,7 +225,7 @@ fn missing_configuration_file_is_an_error() {
 }
 
 /// Keys without a default. The shipped file has examples of them.
-const UNSET: [&str; 19] = [
+const UNSET: [&str; 20] = [
     "status_socket",
     "max_connections = 100",
     "max_connections_per_source = 10",
@@ -235,6 +235,7 @@ const UNSET: [&str; 19] = [
     "extension",
     "max_duration",
     "idle_timeout",
+    "drain_lead",
     "cpu_time",
     "memory",
     "file_size",

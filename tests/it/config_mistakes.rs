@@ -341,7 +341,7 @@ fn only_builds_for_tests_have_the_probe() {
         return;
     }
     let expected =
-        r#"expected one of "respond", "files", "redirect", "cgi", "status", "wsgi", found "probe""#;
+        r#"expected one of "respond", "files", "redirect", "cgi", "status", "health", "wsgi", found "probe""#;
     assert!(code == 78 && message.contains(expected), "{message}");
     let program = fs::read(crate::harness::LSBAWS).unwrap();
     let mark = b"text/x-lsbaws-probe"; // src/handler/probe.rs

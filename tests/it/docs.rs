@@ -21,6 +21,8 @@ fn flags() -> BTreeSet<String> {
         &["check", "--help"],
         &["status", "--help"],
         &["top", "--help"],
+        &["drain", "--help"],
+        &["undrain", "--help"],
         &["client", "--help"],
     ];
     let mut flags = BTreeSet::new();
@@ -243,12 +245,14 @@ fn journal_sources() -> String {
 }
 
 /// Written at level info. All others are written at warning or worse.
-const INFO_MESSAGES: [&str; 11] = [
+const INFO_MESSAGES: [&str; 13] = [
     "ACCESS",
     "CONNECTION_ENDED",
     "CONNECTION_REFUSED",
     "READY",
     "DRAINING",
+    "DRAIN_ANNOUNCED",
+    "DRAIN_ENDED",
     "STOPPED",
     "PROGRAM_OUTPUT",
     "RELOADED",

@@ -5,6 +5,7 @@ pub(super) mod cgi;
 mod compress;
 pub(super) mod fields;
 pub(super) mod files;
+pub(super) mod health;
 pub(super) mod redirect;
 pub(super) mod respond;
 pub(super) mod status;
@@ -14,6 +15,7 @@ use super::findings::Place;
 use super::keywords::{Keyword, Variant, keywords, reject_foreign_keys};
 use super::lists::{List, TextMap};
 use super::scalar::{FilePath, Text};
+use super::scope::check_scope;
 use super::shape::Shape;
 use super::table::{KeyType, Keys, RawValue, keys};
 use crate::handler::Handler;
@@ -25,6 +27,7 @@ use access::AccessKeys;
 use cgi::CgiKeys;
 use fields::{build_fields, is_field_value};
 use files::FilesKeys;
+use health::HealthKeys;
 use redirect::RedirectKeys;
 use respond::RespondKeys;
 use status::StatusKeys;
@@ -54,6 +57,7 @@ pub(super) enum HandlerName {
     Redirect,
     Cgi,
     Status,
+    Health,
     Wsgi,
     #[cfg(feature = "attacks")]
     Probe,
@@ -65,6 +69,7 @@ keywords!(HandlerName {
     Redirect = "redirect",
     Cgi = "cgi",
     Status = "status",
+    Health = "health",
     Wsgi = "wsgi",
     #[cfg(feature = "attacks")]
     Probe = "probe",
@@ -80,6 +85,7 @@ impl Variant for HandlerName {
             Self::Redirect => RedirectKeys::NAMES,
             Self::Cgi => CgiKeys::NAMES,
             Self::Status => StatusKeys::NAMES,
+            Self::Health => HealthKeys::NAMES,
             Self::Wsgi => WsgiKeys::NAMES,
             #[cfg(feature = "attacks")]
             Self::Probe => &[],
@@ -96,6 +102,7 @@ impl HandlerName {
             Self::Redirect => RedirectKeys::list_shapes(),
             Self::Cgi => CgiKeys::list_shapes(),
             Self::Status => StatusKeys::list_shapes(),
+            Self::Health => HealthKeys::list_shapes(),
             Self::Wsgi => WsgiKeys::list_shapes(),
             #[cfg(feature = "attacks")]
             Self::Probe => Vec::new(),
@@ -120,6 +127,7 @@ enum HandlerKeys {
     Redirect(RedirectKeys),
     Cgi(CgiKeys),
     Status(StatusKeys),
+    Health(HealthKeys),
     Wsgi(WsgiKeys),
     #[cfg(feature = "attacks")]
     Probe,
@@ -147,6 +155,7 @@ impl KeyType for RouteTable {
             HandlerName::Redirect => HandlerKeys::Redirect(RedirectKeys::read_keys(raw)),
             HandlerName::Cgi => HandlerKeys::Cgi(CgiKeys::read_keys(raw)),
             HandlerName::Status => HandlerKeys::Status(StatusKeys::read_keys(raw)),
+            HandlerName::Health => HandlerKeys::Health(HealthKeys::read_keys(raw)),
             HandlerName::Wsgi => HandlerKeys::Wsgi(WsgiKeys::read_keys(raw)),
             #[cfg(feature = "attacks")]
             HandlerName::Probe => HandlerKeys::Probe,
@@ -162,6 +171,7 @@ impl KeyType for RouteTable {
             HandlerKeys::Redirect(keys) => keys.show_keys(),
             HandlerKeys::Cgi(keys) => keys.show_keys(),
             HandlerKeys::Status(keys) => keys.show_keys(),
+            HandlerKeys::Health(keys) => keys.show_keys(),
             HandlerKeys::Wsgi(keys) => keys.show_keys(),
             #[cfg(feature = "attacks")]
             HandlerKeys::Probe => toml::Table::new(),
@@ -190,6 +200,13 @@ impl RouteKeys {
 }
 
 impl RouteTable {
+    /// Rejects services that its checks name and that do not exist.
+    pub(super) fn check_scope(&self, place: &Place<'_>, known: &[&str]) {
+        if let HandlerKeys::Health(keys) = &self.handler {
+            check_scope(&keys.services, &place.key("services"), known);
+        }
+    }
+
     /// The key by which the content depends on Accept-Encoding, if it does.
     pub(super) fn varies(&self) -> Option<&'static str> {
         match &self.handler {
@@ -225,6 +242,7 @@ impl RouteTable {
             HandlerKeys::Redirect(keys) => keys.build(place).map(Handler::Redirect),
             HandlerKeys::Cgi(keys) => keys.build(place, extension).map(Handler::Cgi),
             HandlerKeys::Status(keys) => Some(Handler::Status(keys.build())),
+            HandlerKeys::Health(keys) => Some(Handler::Health(keys.build())),
             HandlerKeys::Wsgi(keys) => keys.build(place, route_path).map(Handler::Wsgi),
             #[cfg(feature = "attacks")]
             HandlerKeys::Probe => Some(Handler::Probe(crate::handler::probe::Probe)),

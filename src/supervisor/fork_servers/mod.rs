@@ -257,6 +257,12 @@ impl ForkServers {
         self.failures.find_reason(&service.name)
     }
 
+    /// None takes connections of a service, and the last one that was started has failed.
+    pub(crate) fn have_failed(&self, service: &str) -> bool {
+        let is_ready = self.current_of(service).any(|server| server.state == State::Ready);
+        !is_ready && self.failures.find_last(service).is_some()
+    }
+
     pub(crate) fn get(&self, id: u32) -> Option<&ForkServer> {
         self.servers.iter().find(|server| server.id == id)
     }

@@ -7,11 +7,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
 
-use nix::sys::socket::{setsockopt, sockopt};
-
 use crate::harness::{
     LSBAWS, Record, Setup, ask, command, connect, connect_unix, find_program, lsbaws, make_folder,
-    read_to_end,
+    read_to_end, reset,
 };
 
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
@@ -144,9 +142,7 @@ fn reset_connection() -> OwnedFd {
     let listener = tcp();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let socket = listener.accept().unwrap().0;
-    let now = libc::linger { l_onoff: 1, l_linger: 0 };
-    setsockopt(&client, sockopt::Linger, &now).unwrap();
-    drop(client);
+    reset(client);
     socket.into()
 }
 

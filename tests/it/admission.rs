@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::harness::{
     Server, Setup, ask, can_look_inside, can_open, connect, connect_from, connect_unix, make_folder,
-    read_to_end, serve, wait_dead, wait_until,
+    read_to_end, reset, serve, wait_dead, wait_until,
 };
 
 const KEEP: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -353,9 +353,7 @@ fn served_and_dropped_connections_are_not_penalized() {
         server.wait_line("client error while writing");
     }
     for _ in 0..3 {
-        let stream = server.connect();
-        setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
-        drop(stream);
+        reset(server.connect());
         server.wait_line("no request");
     }
     serve_good();

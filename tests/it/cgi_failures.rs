@@ -151,12 +151,7 @@ fn program_is_terminated_when_the_client_disconnects() {
     stream.read_exact(&mut [0; 1000]).unwrap();
     drop(stream);
     let record = it.server.record();
-    assert_eq!(
-        (record.get("outcome"), record.get("client_gone")),
-        ("client-error", "yes"),
-        "{}",
-        record.line
-    );
+    record.assert_client_gone();
     assert_eq!(record.get("program_end"), "exit code 9", "{}", record.line);
     assert_eq!(fs::read_to_string(marker).unwrap(), "terminated\n");
 }

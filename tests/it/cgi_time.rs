@@ -3,11 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use nix::sys::socket::{setsockopt, sockopt};
-
 use crate::cgi::{assert_program_exited, dechunk, programs, say, status};
 use crate::gate::Gate;
-use crate::harness::{Server, read_to_end, serve};
+use crate::harness::{Server, read_to_end, reset, serve};
 
 /// The rest of a script: `step` again and again, for longer than the timeout of the tests here, which is far longer than
 /// one step.
@@ -97,12 +95,7 @@ fn request_silent(server: &Server, gate: &mut Gate) -> TcpStream {
 /// Asserts that the program has ended because its client has gone, and that its place is free.
 fn assert_gone(server: &Server) {
     let record = server.record();
-    assert_eq!(
-        (record.get("outcome"), record.get("client_gone")),
-        ("client-error", "yes"),
-        "{}",
-        record.line
-    );
+    record.assert_client_gone();
     assert_eq!(record.get("program_end"), "killed by SIGTERM", "{}", record.line);
     assert!(record.line.contains("client error while handling (the client has gone)"), "{}", record.line);
     assert!(server.get("/free").ends_with("free"));
@@ -113,8 +106,7 @@ fn reset_ends_a_silent_program() {
     let mut gate = Gate::new();
     let server = serve_silent(&gate, "");
     let stream = request_silent(&server, &mut gate);
-    setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
-    drop(stream);
+    reset(stream);
     assert_gone(&server);
 }
 

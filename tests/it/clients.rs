@@ -39,6 +39,13 @@ pub fn connect_unix(path: impl AsRef<Path>) -> UnixStream {
     stream
 }
 
+/// Closes a connection by a reset.
+#[allow(dead_code)] // tests/soak does not use it
+pub fn reset(stream: TcpStream) {
+    setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    drop(stream);
+}
+
 /// A port that no other test receives while the socket is open. The daemon can bind it too, since both set
 /// SO_REUSEADDR and this socket does not listen (socket(7)).
 pub fn reserve_port() -> (OwnedFd, u16) {

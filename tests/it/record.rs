@@ -44,6 +44,13 @@ impl Record {
         self.fields.get(name).map_or("", String::as_str)
     }
 
+    /// Asserts that the client has gone before the end of a response.
+    #[allow(dead_code)] // for tests/it
+    pub fn assert_client_gone(&self) {
+        let found = (self.get("outcome"), self.get("client_gone"));
+        assert_eq!(found, ("client-error", "yes"), "{}", self.line);
+    }
+
     pub fn number(&self, name: &str) -> i64 {
         self.get(name).parse().unwrap_or_else(|_| panic!("{name} in {}", self.line))
     }

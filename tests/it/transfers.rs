@@ -214,12 +214,7 @@ fn file_of_5_gib_is_served() {
     stream.read_exact(&mut [0; 1000]).unwrap();
     drop(stream);
     let record = site.server.record();
-    assert_eq!(
-        (record.get("outcome"), record.get("client_gone")),
-        ("client-error", "yes"),
-        "{}",
-        record.line
-    );
+    record.assert_client_gone();
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use std::io::{Read, Write};
 
 use nix::sys::signal::kill;
-use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
 use crate::cgi::status;
-use crate::harness::{Server, make_folder, read_to_end, serve, wait_dead};
+use crate::harness::{Server, make_folder, read_to_end, reset, serve, wait_dead};
 use crate::wsgi::content;
 use crate::wsgi_transfers::route;
 
@@ -82,17 +81,11 @@ fn silent_application_finishes_although_its_client_has_gone() {
     let mut stream = server.connect();
     write!(stream, "GET /wait{} HTTP/1.1\r\nHost: a\r\n\r\n", path.display()).unwrap();
     server.wait_line("begun");
-    setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
-    drop(stream);
+    reset(stream);
     std::fs::write(&path, "").unwrap();
     // Its first write fails: no line after that.
     let record = server.record();
-    assert_eq!(
-        (record.get("outcome"), record.get("client_gone")),
-        ("client-error", "yes"),
-        "{}",
-        record.line
-    );
+    record.assert_client_gone();
     assert!(server.rest().iter().all(|line| !line.contains("sent") && !line.contains("failed")));
 }
 

@@ -364,9 +364,7 @@ fn pipeline() -> Seen {
 fn reset_flood() -> Seen {
     let site = serve("", "");
     for _ in 0..500 {
-        let stream = site.server.connect();
-        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-        nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+        crate::harness::reset(site.server.connect());
     }
     judge_others(serves(&site))
 }

@@ -7,6 +7,9 @@
  *
  *     cc -O2 -static -o floor floor.c && ./floor 18880
  *
+ * With a program as another argument, a child executes it, with the connection as standard input and output: the least
+ * that an inetd can cost.
+ *
  * At SIGTERM it prints the minor page faults per connection of its children on standard error.
  */
 #include <arpa/inet.h>
@@ -59,6 +62,17 @@ static void catch_signal(int signal, void (*handler)(int))
     }
 }
 
+static void execute(char *program, int connection)
+{
+    char *arguments[] = {program, NULL};
+    close(listener);
+    if (dup2(connection, 0) < 0 || dup2(connection, 1) < 0 || close(connection) < 0) {
+        _exit(71);
+    }
+    execv(program, arguments);
+    _exit(72);
+}
+
 static void serve(int connection)
 {
     char request[4096];
@@ -71,9 +85,9 @@ static void serve(int connection)
 
 int main(int argc, char **argv)
 {
-    int port = argc == 2 ? atoi(argv[1]) : 0;
+    int port = argc == 2 || argc == 3 ? atoi(argv[1]) : 0;
     if (port <= 0 || port > 65535) {
-        fprintf(stderr, "usage: floor PORT\n");
+        fprintf(stderr, "usage: floor PORT [PROGRAM]\n");
         return 64;
     }
     struct sockaddr_in address = {
@@ -107,6 +121,9 @@ int main(int argc, char **argv)
             fail("fork");
         }
         if (child == 0) {
+            if (argc == 3) {
+                execute(argv[2], connection);
+            }
             serve(connection);
         }
         close(connection);

@@ -38,6 +38,7 @@ mod connection;
 mod environment;
 mod escape;
 mod interpreter;
+mod json;
 mod limits;
 mod notify;
 mod outcome;

@@ -25,7 +25,7 @@ const FLOORS: &[&[&str]] = &[
     &["http", "journal", "listen", "status"],
     &["capacity", "confine"],
     &["limits"],
-    &["clients", "environment", "scoreboard", "source", "uplink"],
+    &["clients", "environment", "json", "scoreboard", "source", "uplink"],
     &["connection", "escape", "interpreter", "notify", "outcome", "refusal", "runtime"],
     &["sys"],
 ];

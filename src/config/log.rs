@@ -5,7 +5,7 @@ use super::keywords::keywords;
 use super::scalar::{FilePath, Flag, Integer, Scalar, Text};
 use super::table::{keys, table};
 use crate::access::{self, Format, Template};
-use crate::journal::{self, Level, Target};
+use crate::journal::{self, Level, LineFormat, Target};
 
 /// The default format.
 const COMBINED: &str = "combined";
@@ -17,6 +17,7 @@ keys! {
         level: Level = Level::Info,
         max_rate: Integer<0, 1_000_000> = Integer::new(1000),
         verbose: Flag = Flag(false),
+        format: LineFormat = LineFormat::Text,
         access: AccessKeys = AccessKeys::default(),
     }
 }
@@ -33,13 +34,14 @@ table!(LogKeys);
 table!(AccessKeys);
 
 keywords!(Target { Auto = "auto", Journal = "journal", Stderr = "stderr" });
+keywords!(LineFormat { Text = "text", Json = "json" });
 keywords!(Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
 
 impl LogKeys {
     pub(super) fn build(&self) -> journal::LogSettings {
-        let LogKeys { target, level, max_rate, verbose, .. } = self;
+        let LogKeys { target, level, max_rate, verbose, format, .. } = self;
         let max_rate = max_rate.get();
-        journal::LogSettings { target: *target, level: *level, max_rate, verbose: verbose.0 }
+        journal::LogSettings { target: *target, level: *level, max_rate, verbose: verbose.0, format: *format }
     }
 
     /// Access lines are written if they have a target.

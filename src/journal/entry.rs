@@ -1,5 +1,6 @@
 //! One entry of the log: a message and its fields, and the two ways to encode it.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::time::SystemTime;
 
@@ -8,7 +9,12 @@ use super::settings::Level;
 use crate::capacity::SystemLimit;
 use crate::connection::Identity;
 use crate::escape::{escape_char, escape_for_journal, escape_for_line, is_printable, remove_error_numbers};
+use crate::json::Object;
 use crate::scoreboard::Snapshot;
+
+/// What is left of each value if an object is too long, and what stands for the rest.
+const VALUE_MIN: usize = 16;
+const MARK: &str = "...";
 
 /// What `journalctl -t` filters by.
 pub(super) const IDENTIFIER: &str = "lsbaws";
@@ -144,34 +150,63 @@ impl Entry {
     pub(super) fn encode_for_journal(&self, out: &mut Vec<u8>) {
         push_field(out, "SYSLOG_IDENTIFIER", IDENTIFIER.as_bytes());
         push_field(out, "PRIORITY", self.level.priority().as_bytes());
-        if self.quote.is_empty() && self.details.is_empty() {
-            push_field(out, "MESSAGE", self.message.as_bytes());
-        } else {
-            let mut message = format!("{}{}", self.message, escape_for_journal(&self.quote));
-            for line in self.details.lines() {
-                message.push('\n');
-                message.push_str(&escape_for_journal(line.as_bytes()));
-            }
-            push_field(out, "MESSAGE", message.as_bytes());
-        }
+        push_field(out, "MESSAGE", self.message_for_journal().as_bytes());
         for (field, value) in self.fields() {
             push_field(out, field.name, value.as_bytes());
         }
     }
 
+    fn message_for_journal(&self) -> Cow<'_, str> {
+        if self.quote.is_empty() && self.details.is_empty() {
+            return Cow::Borrowed(&self.message);
+        }
+        let mut message = format!("{}{}", self.message, escape_for_journal(&self.quote));
+        for line in self.details.lines() {
+            message.push('\n');
+            message.push_str(&escape_for_journal(line.as_bytes()));
+        }
+        message.into()
+    }
+
+    /// Appends the entry as an object on one line: its time, its level, and what the journal has, under the same names and as
+    /// strings, as `journalctl --output=json` shows it. Of a line of more than `room` bytes, long values lose their middle.
+    fn encode_as_object(&self, time: SystemTime, room: usize, out: &mut String) {
+        let (start, mut value_max) = (out.len(), usize::MAX);
+        loop {
+            self.write_object(time, value_max, out);
+            if out.len() - start <= room || value_max <= VALUE_MIN {
+                return;
+            }
+            out.truncate(start);
+            value_max = value_max.min(room) / 2;
+        }
+    }
+
+    fn write_object(&self, time: SystemTime, value_max: usize, out: &mut String) {
+        let mut object = Object::begin(out);
+        object.string("time", &humantime::format_rfc3339_millis(time).to_string());
+        object.string("level", self.level.lowercase_word());
+        object.string("SYSLOG_IDENTIFIER", IDENTIFIER);
+        object.string("PRIORITY", self.level.priority());
+        object.string("MESSAGE", &cut_middle(&self.message_for_journal(), value_max));
+        for (field, value) in self.fields() {
+            object.string(field.name, &cut_middle(value, value_max));
+        }
+        object.end();
+        out.push('\n');
+    }
+
     /// Appends the entry as one line: level, message, and the fields as `name=value`. Nothing in it ends the line,
-    /// and no foreign text poses as a field. Details follow as lines of their own, which are indented. For the eye, without the fields, and within so many columns; but a warning or an
-    /// error is whole, since an administrator must know all of it.
-    pub(super) fn encode_as_line(
-        &self,
-        style: LineStyle,
-        time: SystemTime,
-        columns: usize,
-        out: &mut String,
-    ) {
+    /// and no foreign text poses as a field. Details follow as lines of their own, which are indented. For the eye, without
+    /// the fields, and within `room` columns; but a warning or an error is whole, since an administrator must know all of it.
+    /// Or as an object of at most `room` bytes.
+    pub(super) fn encode_as_line(&self, style: LineStyle, time: SystemTime, room: usize, out: &mut String) {
+        if style == LineStyle::Json {
+            return self.encode_as_object(time, room, out);
+        }
         if style.is_short() {
             let is_whole = self.is_whole || self.level <= Level::Warn;
-            style.write_short((self.level, time), &self.message_for_line(), is_whole, columns, out);
+            style.write_short((self.level, time), &self.message_for_line(), is_whole, room, out);
         } else {
             style.begin_line(self.level, time, out);
             let _ = self.write_line(out); // into a String: never fails
@@ -214,6 +249,16 @@ impl Entry {
     }
 }
 
+/// Leaves out the middle of a text of more than so many bytes.
+fn cut_middle(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return text.into();
+    }
+    let half = max.saturating_sub(MARK.len()) / 2;
+    let (start, end) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
+    format!("{}{MARK}{}", &text[..start], &text[end..]).into()
+}
+
 /// `NAME=value` and a newline; a value that has a newline follows its name and its length.
 fn push_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
@@ -248,6 +293,38 @@ mod tests {
             line,
             "1970-01-01T00:00:00.000Z  WARN a \"b\"\\x0a: c=\\x22d\\x22\\x0a\\xff pid=7 error=\"one\\ntwo \\\"three\\\"\" reason=\"why\"\n"
         );
+    }
+
+    fn encode_as_object(entry: &Entry, room: usize) -> serde_json::Value {
+        let mut line = String::new();
+        entry.encode_as_line(LineStyle::Json, SystemTime::UNIX_EPOCH, room, &mut line);
+        assert!(line.len() <= room && line.ends_with("}\n") && line.lines().count() == 1, "{line}");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn object_has_what_the_journal_has() {
+        let expected = serde_json::json!({
+            "time": "1970-01-01T00:00:00.000Z", "level": "warn", "SYSLOG_IDENTIFIER": "lsbaws", "PRIORITY": "4",
+            "MESSAGE": "a \"b\"\n: c=\"d\"\\x0a\\xff\nTraceback:\n  é", "MESSAGE_ID": "0123", "LSBAWS_PID": "7",
+            "LSBAWS_ERROR": "one\ntwo \"three\"", "LSBAWS_REASON": "why",
+        });
+        assert_eq!(encode_as_object(&entry().details("Traceback:\n  é\n"), usize::MAX), expected);
+    }
+
+    #[test]
+    fn long_object_loses_the_middle_of_values() {
+        for text in ["x", "é", "\u{1b}"] {
+            let details = format!("first\n{}\nlast", text.repeat(9000));
+            let object =
+                encode_as_object(&entry().details(&details).text("LSBAWS_TARGET", text.repeat(9000)), 4096);
+            let message = object["MESSAGE"].as_str().unwrap();
+            assert!(
+                message.starts_with("a \"b\"\n") && message.contains("...") && message.ends_with("\nlast"),
+                "{message}"
+            );
+            assert_eq!(object["LSBAWS_PID"], "7");
+        }
     }
 
     #[test]

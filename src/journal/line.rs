@@ -30,6 +30,8 @@ pub(crate) enum LineStyle {
     Stream,
     /// A terminal: time and message within its width. `is_verbose`: as for a file.
     Terminal { is_colored: bool, is_verbose: bool },
+    /// A collector of logs: an object a line.
+    Json,
 }
 
 /// Where entries go.

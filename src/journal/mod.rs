@@ -33,6 +33,6 @@ pub(crate) use global::{change, close, destination, flush, next_event, open, wri
 pub(crate) use line::{Destination, LineStyle};
 pub(crate) use record::{Record, RefusalNote, RefusalRecord, record_connection, record_refusal};
 pub(crate) use report::{print_failure, print_panic, report_failure};
-pub(crate) use settings::{Level, LogSettings, Target};
+pub(crate) use settings::{Level, LineFormat, LogSettings, Target};
 pub(crate) use stream::open_stream;
 pub(crate) use style::{find_style, set_style, style_by};

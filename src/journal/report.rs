@@ -25,12 +25,12 @@ pub(crate) fn print_failure(sentences: &str, is_daemon: bool) {
         let line = format!("{IDENTIFIER}: {sentence}");
         let _ = match style {
             LineStyle::Journal => writeln!(out, "<{}>{line}", Level::Error.priority()),
-            LineStyle::Stream if is_daemon => {
+            LineStyle::Stream | LineStyle::Json if is_daemon => {
                 let entry = Entry::without_id(Level::Error, sentence);
                 entry.encode_as_line(style, SystemTime::now(), usize::MAX, &mut out);
                 Ok(())
             }
-            LineStyle::Stream => writeln!(out, "{line}"),
+            LineStyle::Stream | LineStyle::Json => writeln!(out, "{line}"),
             LineStyle::Terminal { .. } => writeln!(out, "{}", wrap(&line, 0, 0, count_columns())),
         }; // into a String: never fails
     }
@@ -39,16 +39,18 @@ pub(crate) fn print_failure(sentences: &str, is_daemon: bool) {
 
 /// Writes a bug of this program to standard error. Uses no log, which the panic may have left in any state.
 pub(crate) fn print_panic(panic: impl Display) {
-    let line = describe_panic(style(), panic, SystemTime::now(), count_columns());
+    let style = style();
+    let room = if style == LineStyle::Json { usize::MAX } else { count_columns() };
+    let line = describe_panic(style, panic, SystemTime::now(), room);
     let _ = io::stderr().write_all(line.as_bytes()); // a closed terminal
 }
 
 /// A panic on one line: the standard library writes its place and its message on two.
-fn describe_panic(style: LineStyle, panic: impl Display, time: SystemTime, columns: usize) -> String {
+fn describe_panic(style: LineStyle, panic: impl Display, time: SystemTime, room: usize) -> String {
     let words = panic.to_string().replace('\n', " ");
     let mut line = String::new();
     let entry = Entry::without_id(Level::Error, format_args!("bug in lsbaws: {words}"));
-    entry.encode_as_line(style, time, columns, &mut line);
+    entry.encode_as_line(style, time, room, &mut line);
     line
 }
 

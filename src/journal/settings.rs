@@ -11,6 +11,16 @@ pub(crate) struct LogSettings {
     pub(crate) max_rate: u32,
     /// Lines on a terminal have all fields.
     pub(crate) verbose: bool,
+    /// What entries on standard error look like.
+    pub(crate) format: LineFormat,
+}
+
+/// What entries on standard error look like, unless a command fails before it has its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LineFormat {
+    Text,
+    /// An object for each entry.
+    Json,
 }
 
 /// Where entries go.
@@ -39,6 +49,16 @@ impl Level {
             Self::Warn => "4",
             Self::Info => "6",
             Self::Debug => "7",
+        }
+    }
+
+    /// As objects have it.
+    pub(super) fn lowercase_word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
         }
     }
 

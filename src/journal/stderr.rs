@@ -13,7 +13,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::write;
 
 use super::entry::Entry;
-use super::line::count_columns;
+use super::line::{LineStyle, count_columns};
 use super::style::style;
 use crate::sys;
 
@@ -55,8 +55,12 @@ impl Stderr {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         let style = style();
-        let columns = if style.is_short() { count_columns() } else { usize::MAX };
-        entry.encode_as_line(style, SystemTime::now(), columns, &mut line);
+        let room = match (style, &self.backend) {
+            (LineStyle::Json, Backend::Reopened(_) | Backend::Polled) => LINE_MAX,
+            (style, _) if style.is_short() => count_columns(),
+            _ => usize::MAX,
+        };
+        entry.encode_as_line(style, SystemTime::now(), room, &mut line);
         let result = self.write_line(line.as_bytes());
         self.line = line;
         result

@@ -1,17 +1,20 @@
 //! The style of all lines that this process writes to standard error.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::line::LineStyle;
-use super::settings::LogSettings;
+use super::settings::{LineFormat, LogSettings};
 
 /// How lines on standard error look: those of the log, and those that no log takes, such as a bug. Fork servers and children
 /// have that of the supervisor.
 static STYLE: Mutex<LineStyle> = Mutex::new(LineStyle::Stream);
 
+/// What standard error was at the start.
+static FOUND: OnceLock<LineStyle> = OnceLock::new();
+
 /// Finds how lines on standard error look. To be called once at the start, while there is an environment.
 pub(crate) fn find_style() {
-    set_style(LineStyle::find());
+    set_style(*FOUND.get_or_init(LineStyle::find));
 }
 
 /// Sets how lines on standard error look, in this process and in those that it forks.
@@ -26,5 +29,8 @@ pub(super) fn style() -> LineStyle {
 
 /// How lines on standard error will look with these settings.
 pub(crate) fn style_by(settings: LogSettings) -> LineStyle {
-    style().with_verbose(settings.verbose)
+    match settings.format {
+        LineFormat::Json => LineStyle::Json,
+        LineFormat::Text => FOUND.get().copied().unwrap_or_else(style).with_verbose(settings.verbose),
+    }
 }

@@ -23,7 +23,7 @@ fn every_error_names_file_line_key_and_what_was_expected() {
         ("limit = 1\n", "FILE:1: limit: unknown key, did you mean limits?\n"),
         (
             "[log]\nfile = 1\n",
-            "FILE:2: log.file: unknown key, expected one of target, level, max_rate, verbose, access\n",
+            "FILE:2: log.file: unknown key, expected one of target, level, max_rate, verbose, format, access\n",
         ),
         (
             "[log.access]\ntarget = 'access.log'\n",

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::pty::{Winsize, openpty};
 use nix::unistd::ttyname;
+use serde_json::Value;
 
 use crate::cgi::{say, write_program};
 use crate::harness::{LSBAWS, Record, Server, Setup, command, make_folder, split_stamp};
@@ -92,6 +93,30 @@ fn lines_to_a_file_have_time_level_message_and_fields() {
     assert_eq!(Record::parse(find_part(&lines, "-> 404")).get("status"), "404");
     assert!(find_part(&lines, "broken failed").contains(" target=\"/cgi/broken\""));
     assert!(!lines.concat().contains('\x1b'));
+}
+
+#[test]
+fn json_lines_are_objects_with_the_fields_of_the_journal() {
+    let lines = lines_of_file("format = 'json'", "export TERM=xterm");
+    for line in &lines {
+        let object: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        humantime::parse_rfc3339(object["time"].as_str().unwrap()).unwrap();
+        assert!(["info", "warn", "error"].contains(&object["level"].as_str().unwrap()), "{line}");
+    }
+    let parse = |part| serde_json::from_str::<Value>(find_part(&lines, part)).unwrap();
+    let objects = PARTS.map(parse);
+    assert_eq!(objects[1]["LSBAWS_SERVICE"], "web");
+    assert_eq!(objects[2]["LSBAWS_TARGET"], "/cgi/broken");
+    assert_eq!((&objects[3]["LSBAWS_STATUS"], &objects[3]["PRIORITY"]), (&"404".into(), &"6".into()));
+    assert_eq!(objects[4]["level"], "error");
+}
+
+#[test]
+fn start_that_fails_after_the_configuration_is_json() {
+    let set = ["log.format='json'", "log.target='stderr'", "listen.web.address='192.0.2.1:80'"];
+    let output = command(LSBAWS).args(set.iter().flat_map(|set| ["--set", set])).output().unwrap();
+    let object: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(object["MESSAGE"].as_str().unwrap().contains("192.0.2.1:80"), "{object}");
 }
 
 #[test]

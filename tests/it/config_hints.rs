@@ -27,7 +27,7 @@ fn errors_name_the_remedy() {
         ),
         (
             "[service.web]\nformat = 'json'\n",
-            "format: unknown key here, it is a key of [log.access], [[service.NAME.route]]\n",
+            "format: unknown key here, it is a key of [log], [log.access], [[service.NAME.route]]\n",
         ),
         ("[service.web]\napplication = 'a:b'\n", "it is a key of [[service.NAME.route]]\n"),
         ("[[route]]\npath = '/'\n", "FILE:1: route: unknown key here, it is a key of [service.NAME]\n"),

@@ -224,10 +224,11 @@ fn links_of(text: &str) -> Vec<&str> {
 
 #[test]
 fn links_between_documents_lead_to_files() {
-    for page in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(["architecture", "release", "reliability", "security"].map(|name| format!("docs/{name}.md")))
+    for page in
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(str::to_owned).into_iter().chain(
+            ["architecture", "containers", "release", "reliability", "security"]
+                .map(|name| format!("docs/{name}.md")),
+        )
     {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&page).parent().unwrap().to_owned();
         for link in links_of(&read(&page)) {

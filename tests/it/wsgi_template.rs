@@ -91,6 +91,18 @@ fn import_that_takes_too_long_names_the_key() {
 }
 
 #[test]
+fn slow_request_of_warm_up_is_not_repeated_for_long() {
+    let folder = make_folder();
+    write_module(folder.path(), "slow");
+    let module = fs::read_to_string(folder.path().join("module.py")).unwrap();
+    let module = module.replace("    start_response", "    import time; time.sleep(0.4)\n    start_response");
+    fs::write(folder.path().join("module.py"), module).unwrap();
+    let server = serve(&route_in(folder.path(), "module:app", "warm_up = '/'\nstart_timeout = '5s'"));
+    assert_eq!(content(&server.get("/")), "slow");
+    assert!(server.rest().iter().all(|line| !line.contains("has not started")));
+}
+
+#[test]
 fn each_process_calls_on_fork_once_before_its_requests() {
     let server = serve(&route("forks:app", "on_fork = 'forks:record'"));
     for _ in 0..2 {

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use super::head::{self, ApplicationHead};
 use crate::handler::variables::split_authority;
@@ -14,8 +15,10 @@ use serde::{Deserialize, Serialize};
 /// How often each request is made. CPython adapts the code of a function to what it finds in its first calls, which writes to
 /// the pages of that code.
 const REPEATS: usize = 16;
+/// A request that has taken that long, with its repetitions, is not repeated: the clients wait for it.
+const REPEAT_TIME: Duration = Duration::from_secs(1);
 
-/// Who asks, if the target names no host.
+/// The host, if the target names none.
 const HOST: &str = "localhost";
 
 /// A request for an application.
@@ -62,7 +65,11 @@ impl WarmUp {
     /// It was not answered, or by an error: a warning.
     pub(super) fn run(&self, application: &str, runtime: &dyn Runtime) -> Result<(), String> {
         let fail = |reason: &str| format!("warm_up of {application} with {}: {reason}", self.target);
-        for _ in 0..REPEATS {
+        let start = Instant::now();
+        for repeat in 0..REPEATS {
+            if repeat > 0 && start.elapsed() > REPEAT_TIME {
+                break;
+            }
             let mut call = Rehearsal { request: self, head: None, has_begun: false };
             runtime.answer(application, &mut call).map_err(|error| fail(&error))?;
             match call.head.as_ref().map_or(0, |head| head.status) {

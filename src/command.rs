@@ -83,7 +83,7 @@ fn run(cli: Cli) -> Result<u8, CommandError> {
             Ok(0)
         }
         Command::ForkServer { briefing, .. } => {
-            forkserver::run(briefing).map(|()| 0).map_err(|sentence| CommandError(EXIT_SYSTEM, sentence))
+            forkserver::run(briefing).map_err(|sentence| CommandError(EXIT_SYSTEM, sentence))
         }
         Command::AccessWriter { channel, progress, path } => access::writer::run(channel, progress, &path)
             .map(|()| 0)

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 /// The build of this library, as in `0.1.0-6f1e0c4b2a9d8375`: a runtime of another one cannot read what the daemon sends.
 pub const BUILD: &str = env!("LSBAWS_BUILD");
 
+/// The meta-variable of that name.
+pub const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
+
 /// A runtime. One thread calls it.
 pub trait Runtime: Debug {
     /// Loads applications. Called once, in the confined fork server before its first fork.

@@ -18,6 +18,7 @@ use crate::environment::PATH;
 use crate::handler::wsgi::Python;
 use crate::handover::briefing::Briefing;
 use crate::handover::{Channel, Report};
+use crate::outcome::Outcome;
 use crate::runtime::BUILD;
 use crate::service::Service;
 use crate::sys;
@@ -53,8 +54,8 @@ if module.__build__ != build:
 sys.exit(module.serve(int(briefing), sys.argv[6:]))
 ";
 
-/// Turns this process into the interpreter. Returns only when that fails, after a report to the supervisor.
-pub(super) fn become_interpreter(briefing: Briefing<Service>) -> Result<(), String> {
+/// Turns this process into the interpreter. Returns the exit code when that fails, after a report to the supervisor.
+pub(super) fn become_interpreter(briefing: Briefing<Service>) -> Result<u8, String> {
     let open_channel = || briefing.channel.try_clone().map(Channel::new);
     let channel = open_channel().map_err(|error| format!("unable to order descriptors: {error}"))?;
     let sentence = match prepare_and_execute(briefing) {
@@ -63,8 +64,8 @@ pub(super) fn become_interpreter(briefing: Briefing<Service>) -> Result<(), Stri
     };
     channel
         .report(&Report::failed(&sentence, "", false))
-        .map_err(|error| format!("unable to report to the supervisor: {error}"))?;
-    Err(sentence)
+        .map_err(|error| format!("{sentence} (unable to report to the supervisor: {error})"))?;
+    Ok(Outcome::SystemError.code())
 }
 
 fn prepare_and_execute(mut briefing: Briefing<Service>) -> Result<Infallible, String> {

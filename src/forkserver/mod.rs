@@ -65,11 +65,12 @@ struct ForkServer {
 }
 
 /// Serves the supervisor that has started this process until it closes the channel. `number` is that of the briefing's
-/// descriptor. A service with applications has another program for that: this process becomes it when it is confined.
+/// descriptor. A service with applications has another program for that: this process becomes it when it is confined. Returns
+/// the exit code.
 ///
 /// # Errors
-/// Why the fork server cannot start, or go on. The supervisor has been informed, if that was possible.
-pub(crate) fn run(number: RawFd) -> Result<(), String> {
+/// Why the fork server cannot start, or go on, where the supervisor has got no report of it.
+pub(crate) fn run(number: RawFd) -> Result<u8, String> {
     let briefing = begin(number)?;
     if briefing.service.python().is_some() {
         return interpreter::become_interpreter(briefing);
@@ -85,7 +86,7 @@ pub(crate) fn run(number: RawFd) -> Result<(), String> {
 ///
 /// # Errors
 /// Those of [`run`].
-pub fn serve(number: RawFd, runtime: &'static dyn Runtime) -> Result<(), String> {
+pub fn serve(number: RawFd, runtime: &'static dyn Runtime) -> Result<u8, String> {
     child::exit_on_panic();
     let briefing = begin(number)?;
     start(briefing, Some(runtime))
@@ -103,7 +104,7 @@ fn begin(number: RawFd) -> Result<Briefing<Service>, String> {
     Ok(briefing)
 }
 
-fn start(briefing: Briefing<Service>, runtime: Option<&'static dyn Runtime>) -> Result<(), String> {
+fn start(briefing: Briefing<Service>, runtime: Option<&'static dyn Runtime>) -> Result<u8, String> {
     let order = |error| format!("unable to order descriptors: {error}");
     let (mut server, preparation) = ForkServer::new(briefing, runtime).map_err(order)?;
     let reserved = server.reserve_connection().map_err(order)?;
@@ -114,12 +115,13 @@ fn start(briefing: Briefing<Service>, runtime: Option<&'static dyn Runtime>) -> 
             let _ = prctl::set_pdeathsig(None); // cannot fail, unless it is denied
             server.fork_first_spares()?;
             server.report(&Report::Ready { gaps })?;
-            server.serve()
+            server.serve()?;
+            Ok(0)
         }
         Err(LoadError { sentence, details }) => {
             server.report(&Report::failed(&sentence, &details, server.changes.is_some()))?;
             server.wait_for_change()?;
-            Err(sentence)
+            Ok(Outcome::SystemError.code())
         }
     }
 }

@@ -5,8 +5,6 @@ use crate::connection::Peer;
 use crate::environment::local_address;
 use crate::http::target::{host_of, to_origin_form};
 
-pub(crate) const SERVER_SOFTWARE: &str = concat!("lsbaws/", env!("CARGO_PKG_VERSION"));
-
 /// Fields that have variables of their own, that concern the connection only, or that set variables with another
 /// meaning: `Proxy` would become HTTP_PROXY (CVE-2016-5385).
 const NOT_PASSED: [&str; 12] = [

@@ -1,6 +1,6 @@
 //! The environment of a request (PEP 3333, "environ Variables").
 
-use lsbaws::runtime::Call;
+use lsbaws::runtime::{Call, SERVER_SOFTWARE};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -16,7 +16,7 @@ impl Environ {
     /// `is_once`: a process answers one request.
     pub(crate) fn new(py: Python<'_>, is_once: bool) -> PyResult<Self> {
         let common = PyDict::new(py);
-        common.set_item("SERVER_SOFTWARE", concat!("lsbaws/", env!("CARGO_PKG_VERSION")))?;
+        common.set_item("SERVER_SOFTWARE", SERVER_SOFTWARE)?;
         common.set_item("wsgi.version", PyTuple::new(py, [1, 0])?)?;
         common.set_item("wsgi.errors", py.import("sys")?.getattr("stderr")?)?;
         common.set_item("wsgi.multithread", false)?;

@@ -17,12 +17,14 @@ mod runtime;
 mod start_response;
 mod written;
 
+use std::io::Write;
+
 use pyo3::prelude::*;
 
 use runtime::Interpreter;
 
 /// The exit code of sysexits.h for a fork server that cannot start, or go on.
-const EXIT_SYSTEM: i32 = 71;
+const EXIT_SYSTEM: u8 = 71;
 
 /// Serves the supervisor that has started this process, of the same build and with the briefing in this descriptor.
 /// `search`: where modules are found.
@@ -32,12 +34,13 @@ fn serve(py: Python<'_>, briefing: i32, search: Vec<String>) -> PyResult<()> {
     py.import("traceback")?; // once for all children, and not one of the application
     application::set_search_path(py, search)?;
     let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(outputs)));
-    // The supervisor has been informed why it fails. Nothing is finalized: that would wait for threads of the application, and
-    // remove its temporary files under the children that still serve.
-    match lsbaws::serve_applications(briefing, interpreter) {
-        Ok(()) => ffi::exit_now(0),
-        Err(_) => ffi::exit_now(EXIT_SYSTEM),
-    }
+    let code = lsbaws::serve_applications(briefing, interpreter).unwrap_or_else(|sentence| {
+        let _ = writeln!(std::io::stderr(), "{sentence}"); // nothing else could be done
+        EXIT_SYSTEM
+    });
+    // Nothing is finalized: that would wait for threads of the application, and remove its temporary files under the children
+    // that still serve.
+    ffi::exit_now(code.into())
 }
 
 #[pymodule(name = "_lsbaws")]

@@ -7,7 +7,8 @@ use super::script::Script;
 use crate::connection::Peer;
 use crate::environment::PATH;
 use crate::handler::exchange::Exchange;
-use crate::handler::variables::{SERVER_SOFTWARE, describe_common};
+use crate::handler::variables::describe_common;
+use crate::runtime::SERVER_SOFTWARE;
 
 /// All variables. `length`: of the content, in bytes.
 pub(crate) fn describe_request(

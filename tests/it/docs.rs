@@ -66,7 +66,7 @@ fn every_key_is_in_the_manual() {
 }
 
 #[test]
-fn every_key_of_every_handler_is_in_the_manual_and_in_the_shipped_file() {
+fn every_key_of_every_handler_is_in_manual_and_shipped_file() {
     let manual = read("packaging/lsbaws.toml.5");
     let shipped = read("etc/lsbaws.toml");
     let (_, _, message) = run(&["check", "--set", "service.web.route=[{handler='magic'}]"]);

@@ -159,7 +159,7 @@ fn check_warns_of_a_service_without_a_listener() {
 }
 
 #[test]
-fn daemon_does_not_exit_while_a_connection_waits_without_a_service() {
+fn daemon_stays_while_a_connection_waits_without_a_service() {
     // systemd would start it again at once, and again after each idle_timeout.
     let config = |services: &str| format!("[process]\nidle_timeout = '1s'\n{services}");
     let ((first, _), (second, other)) = (tcp(), tcp());

@@ -104,7 +104,7 @@ fn validator_finds_no_fault() {
 }
 
 #[test]
-fn content_of_a_list_has_a_length_and_that_of_a_generator_chunks() {
+fn list_has_a_length_and_a_generator_chunks() {
     let server = serve_application("app");
     let answer = server.get("/parts");
     assert!(answer.contains("\r\nContent-Length: 6\r\n") && content(&answer) == "abcdef", "{answer}");

@@ -166,7 +166,7 @@ fn trusted_proxy_determines_the_scheme_and_the_client() {
 }
 
 #[test]
-fn authenticated_user_is_remote_user_and_its_password_is_not_passed() {
+fn authenticated_user_is_passed_without_its_password() {
     let (_folder, users) = make_users(ALICE_LINE);
     let server = serve(&format!("{}auth_users = '{}'\n", route("/", "app"), users.display()));
     let fields = format!("Authorization: Basic {ALICE}\r\nConnection: close\r\n");

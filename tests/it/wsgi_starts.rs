@@ -47,7 +47,7 @@ fn two_services(web: &Path, slow: &Path) -> (Setup, [std::net::SocketAddr; 2]) {
 }
 
 #[test]
-fn broken_application_is_started_again_after_a_slow_start_of_others() {
+fn broken_application_restarts_after_a_slow_start_of_others() {
     let (web, slow) = (make_folder(), make_folder());
     fs::write(web.path().join("module.py"), "raise LookupError('no key')\n").unwrap();
     write_slow_module(slow.path());

@@ -213,7 +213,7 @@ fn broken_change_keeps_the_running_application() {
 }
 
 #[test]
-fn application_that_is_broken_at_the_start_is_loaded_when_it_is_mended() {
+fn application_broken_at_the_start_is_loaded_when_mended() {
     let folder = make_folder();
     fs::write(folder.path().join("module.py"), "import missing_module\n").unwrap();
     let server = serve_watched(folder.path());

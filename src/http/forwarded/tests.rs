@@ -87,7 +87,7 @@ fn several_lines_are_one_list() {
 }
 
 #[test]
-fn values_are_those_of_the_proxy_that_the_client_has_connected_to() {
+fn values_are_those_of_the_proxy_that_the_client_connected_to() {
     let all = |nodes, protos, hosts, ports| {
         say(&[
             ("X-Forwarded-For", nodes),

@@ -13,12 +13,15 @@ use crate::connection::{Connection, Peer};
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The variables that describe a connection: those of systemd.exec(5) and of UCSPI-TCP 1.0, and the connection's
-/// id, which its record has as well. `local`: the address that the client has connected to, if a proxy names it.
+/// id, or that of a proxy, which its record has as well. `local`: the address that the client has connected to, if a proxy
+/// names it.
 pub(crate) fn describe_connection(
     connection: &Connection,
     local: Option<SocketAddr>,
+    id: Option<&str>,
 ) -> Vec<(&'static str, String)> {
-    let mut variables = vec![("UNIQUE_ID", connection.identity.id.to_string())];
+    let mut variables =
+        vec![("UNIQUE_ID", id.map_or_else(|| connection.identity.id.to_string(), str::to_owned))];
     match connection.identity.client() {
         Peer::Inet(peer) => {
             let (address, port) = (peer.ip().to_string(), peer.port().to_string());

@@ -45,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) trusted_proxies: Networks,
     /// Each connection begins with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
+    /// The field in which proxies give a request its id.
+    pub(crate) request_id_header: Option<String>,
     /// Text for a refused client that does not speak HTTP.
     pub(crate) refusal: String,
     /// How long a connection of its program may move no byte.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::sys::{self, FromSender, Patience};
 
 /// Bytes of the longest message.
-pub(crate) const MESSAGE_MAX: usize = 4096;
+pub(crate) const MESSAGE_MAX: usize = 4352;
 /// Bytes of messages that wait, as the kernel counts them, which doubles this (socket(7)).
 const ROOM: usize = 512 << 10;
 /// More messages than can wait: the kernel counts at least 512 bytes for each.
@@ -44,6 +44,9 @@ pub(crate) struct Answered<'a> {
     pub(crate) is_https: bool,
     pub(crate) referer: &'a [u8],
     pub(crate) agent: &'a [u8],
+    /// The ids of the request and of its trace, as a proxy reports them.
+    pub(crate) id: &'a [u8],
+    pub(crate) trace_id: &'a [u8],
     /// The authenticated user.
     pub(crate) user: &'a [u8],
     /// Why lsbaws itself has answered with an error.
@@ -67,6 +70,8 @@ impl Answered<'_> {
             host: cut(self.host, 256),
             referer: cut(self.referer, 768),
             agent: cut(self.agent, 640),
+            id: cut(self.id, 128),
+            trace_id: cut(self.trace_id, 32),
             user: cut(self.user, 64),
             reason: cut(self.reason, 128),
             ..self
@@ -259,7 +264,7 @@ mod tests {
         let text = &[b'x'; 10_000];
         let (method, target, host, referer, agent, user) = (text, text, text, text, text, text);
         let answered = Answered { method, target, host, referer, agent, user, ..Answered::default() };
-        let answered = Answered { reason: text, ..answered };
+        let answered = Answered { reason: text, id: text, trace_id: text, ..answered };
         let answered = Answered { status: u16::MAX, content: u64::MAX, duration: u64::MAX, ..answered };
         send(uplink.as_fd(), u32::MAX, Message::Access(answered.cut())).unwrap();
         let mut buffer = [0; MESSAGE_MAX];

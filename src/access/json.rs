@@ -24,6 +24,8 @@ pub(super) fn write(line: &AccessLine<'_>, out: &mut String) {
     object.text("reason", answered.reason);
     object.text("service", line.service.as_bytes());
     object.text("listener", line.identity.listener.as_bytes());
+    object.text("request_id", answered.id);
+    object.text("trace_id", answered.trace_id);
     object.text("connection", line.identity.id.to_string().as_bytes());
     object.end();
 }

@@ -49,6 +49,8 @@ names! {
     Service = "service",
     Listener = "listener",
     Connection = "connection",
+    RequestId = "request_id",
+    TraceId = "trace_id",
 }
 
 impl Template {
@@ -137,6 +139,8 @@ impl Name {
             Self::Service => write!(out, "{}", show_word(line.service.as_bytes())),
             Self::Listener => write!(out, "{}", show_word(line.identity.listener.as_bytes())),
             Self::Connection => write!(out, "{}", line.identity.id),
+            Self::RequestId => write!(out, "{}", show_word(answered.id)),
+            Self::TraceId => write!(out, "{}", show_word(answered.trace_id)),
         }; // into a String: never fails
     }
 }

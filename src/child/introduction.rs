@@ -3,10 +3,10 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::proxy::client_of;
 use super::work::Work;
-use crate::connection::Peer;
 use crate::http::budget::TimeBudget;
-use crate::http::proxy_protocol::{self, ProxyHeader};
+use crate::http::proxy_protocol;
 use crate::http::stream::Stream;
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
@@ -38,6 +38,9 @@ pub(super) fn receive(work: &mut Work<'_>) -> Result<(), Outcome> {
             return Err(Outcome::ClientError);
         }
     };
+    if let Some(id) = &header.unique_id {
+        kit.slot.set_request_id(id.as_str().as_bytes());
+    }
     let client = client_of(&header, identity.peer);
     identity.set_client(client);
     if (client != identity.peer || matches!(service.protocol, Protocol::Exec(_)))
@@ -52,9 +55,4 @@ pub(super) fn receive(work: &mut Work<'_>) -> Result<(), Outcome> {
     }
     work.header = Some(header);
     Ok(())
-}
-
-/// The client that a header names: the peer, if it names none.
-pub(super) fn client_of(header: &ProxyHeader, peer: Peer) -> Peer {
-    header.addresses.map_or(peer, |(client, _)| Peer::Inet(client))
 }

@@ -7,6 +7,7 @@ mod agent;
 pub(crate) mod in_place;
 mod introduction;
 mod program;
+mod proxy;
 mod report;
 pub(crate) mod session;
 pub(crate) mod supplies;

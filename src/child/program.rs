@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::work::Work;
 use crate::environment::{PATH, describe_connection};
+use crate::http::request_id::UniqueId;
 use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
 use crate::service::Program;
@@ -49,7 +50,8 @@ pub(crate) fn become_program(program: &Program, work: &Work<'_>) -> Outcome {
 
 fn exec(program: &Program, work: &Work<'_>) -> io::Result<Infallible> {
     let connection = work.connection;
-    let local = work.header.and_then(|header| header.addresses).map(|(_, local)| local);
+    let header = work.header.unwrap_or_default();
+    let local = header.addresses.map(|(_, local)| local);
     let socket = connection.socket.as_fd();
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
     fcntl(socket, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK))?;
@@ -62,7 +64,7 @@ fn exec(program: &Program, work: &Work<'_>) -> io::Result<Infallible> {
         .current_dir(&program.directory)
         .env_clear()
         .env("PATH", PATH)
-        .envs(describe_connection(connection, local))
+        .envs(describe_connection(connection, local, header.unique_id.as_ref().map(UniqueId::as_str)))
         .envs(program.environment.iter().map(|(name, value)| (name, value)))
         .stdin(standard()?)
         .stdout(standard()?);

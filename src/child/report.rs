@@ -58,6 +58,8 @@ impl<'c> Reporter<'c> {
                     is_https,
                     referer: field("Referer"),
                     agent: field("User-Agent"),
+                    id: request.id.unwrap_or_default().as_bytes(),
+                    trace_id: request.trace_id.unwrap_or_default().as_bytes(),
                     ..sent
                 }
             }

@@ -1,15 +1,13 @@
 //! The HTTP session of a connection: reads a request, lets the site answer it, and continues while both sides allow.
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::introduction::client_of;
+use super::proxy::{ClientRefusal, Proxy};
 use super::report::{Reporter, Seen, first_line};
 use super::title::Title;
 use super::work::{Kit, Work};
-use crate::clients::Gate;
-use crate::connection::{Identity, Peer};
+use crate::connection::Identity;
 use crate::handler::exchange::{ClientSide, Exchange, ProgramTerms, Setting};
 use crate::handler::login::LastLogin;
 use crate::handler::site::Site;
@@ -18,9 +16,7 @@ use crate::http::budget::TimeBudget;
 use crate::http::date::Date;
 use crate::http::error_content::ErrorTerms;
 use crate::http::failure::Failure;
-use crate::http::forwarded;
 use crate::http::limits::Limits;
-use crate::http::proxy_protocol::ProxyHeader;
 use crate::http::request::{self, Request};
 use crate::http::response::Responder;
 use crate::http::stream::Stream;
@@ -30,7 +26,7 @@ use crate::outcome::Outcome;
 use crate::refusal::{Cause, Refusal, RequestRefusal};
 use crate::runtime::Runtime;
 use crate::scoreboard::{Phase, Slot};
-use crate::service::{Leftover, Service};
+use crate::service::Leftover;
 
 /// How long, and for how many bytes, an early close waits for the client to read the response. Many clients read it
 /// only after they have sent some megabytes.
@@ -76,22 +72,6 @@ struct Session<'c> {
     proxy: Option<Proxy<'c>>,
 }
 
-/// A trusted proxy, and its header of the PROXY protocol.
-struct Proxy<'c> {
-    service: &'c Service,
-    gate: &'c Gate<'c>,
-    header: ProxyHeader,
-    /// The client that was asked about last.
-    asked: Cell<Option<Peer>>,
-}
-
-/// Why the client of a request is not served.
-enum ClientRefusal {
-    /// The proxy describes it by invalid fields.
-    Invalid(Failure),
-    Refused(Refusal),
-}
-
 /// Serves one connection to its end.
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let reporter = Reporter::new(work);
@@ -114,13 +94,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
         limits,
         reporter,
         login: LastLogin::default(),
-        proxy: service.trusts(&connection.identity.peer).then(|| Proxy {
-            service,
-            gate,
-            header: header.unwrap_or_default(),
-            // See `introduction::receive`.
-            asked: Cell::new(connection.identity.named_client()),
-        }),
+        proxy: Proxy::new(service, gate, &connection.identity, *header),
     };
     title.set_client(&service.name, connection.identity.peer);
     let outcome = session.run(date, buffer, title);
@@ -189,7 +163,7 @@ impl Session<'_> {
         let (mut request, length) = match parsed {
             Ok(parsed) => parsed,
             Err(failure) => {
-                self.forget_client();
+                self.proxy.iter().for_each(Proxy::forget_client);
                 let next = self.refuse(&mut response, failure);
                 self.report(Seen::Invalid(input), &response, context);
                 return next;
@@ -198,12 +172,13 @@ impl Session<'_> {
         title.set_request(request.method, request.target);
         let client = match &self.proxy {
             None => ClientSide::new(self.identity.peer),
-            Some(proxy) => match self.find_client(proxy, &mut request) {
+            Some(proxy) => match proxy.find_client(&mut request) {
                 Ok(client) => client,
                 Err(refusal) => {
+                    self.record_request(&request);
                     let next = match refusal {
                         ClientRefusal::Invalid(failure) => {
-                            self.forget_client();
+                            proxy.forget_client();
                             self.refuse(&mut response, failure)
                         }
                         ClientRefusal::Refused(refusal) => self.turn_away(&mut response, refusal),
@@ -247,7 +222,7 @@ impl Session<'_> {
         body: &mut Body<'c>,
         response: &mut Responder<'c>,
     ) -> Result<Outcome, Failure> {
-        self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
+        self.record_request(request);
         self.slot.enter(Phase::Handling);
         let (stream, identity, journal) = (&self.stream, self.identity, &self.journal);
         let (slot, programs, login) = (self.slot, self.programs, &self.login);
@@ -257,50 +232,14 @@ impl Session<'_> {
         self.site.answer(&mut exchange)
     }
 
-    /// Finds the client of a request that a proxy has sent, and asks whether it is served. The host that the proxy names
-    /// replaces that of the request.
-    #[cold]
-    #[inline(never)]
-    fn find_client<'r>(
-        &self,
-        proxy: &Proxy<'_>,
-        request: &mut Request<'r>,
-    ) -> Result<ClientSide, ClientRefusal> {
-        let peer = self.identity.peer;
-        let mut client = ClientSide::of_connection(client_of(&proxy.header, peer), &proxy.header);
-        // A client that the PROXY protocol has named may be a proxy as well. The fields of a client that it does not name are not read.
-        if client.address == peer && !proxy.header.hides_client
-            || client.address != peer && proxy.service.trusts(&client.address)
-        {
-            let fields = forwarded::read(request.fields, |peer| proxy.service.trusts(peer));
-            let fields = fields.map_err(|failure| {
-                self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
-                ClientRefusal::Invalid(failure)
-            })?;
-            client.add_forwarded(&fields);
-            request.authority = fields.authority.unwrap_or(request.authority);
+    /// From here on, the record can name the request.
+    fn record_request(&self, request: &Request<'_>) {
+        self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
+        if let Some(id) = request.id {
+            self.slot.set_request_id(id.as_bytes());
         }
-        self.identity.set_client(client.address);
-        if proxy.asked.get().is_none_or(|asked| !asked.is_same_host(&client.address)) {
-            proxy.gate.ask(client.address, peer).map_err(|refusal| {
-                self.slot.set_request(request.method.as_bytes(), request.target.as_bytes());
-                ClientRefusal::Refused(refusal)
-            })?;
-            proxy.asked.set(Some(client.address));
-        }
-        Ok(client)
-    }
-
-    /// What a proxy sends that names no client is not that of the client before it, which must not be recorded or penalized
-    /// for it. (The client that a header of the PROXY protocol names stays.)
-    #[cold]
-    fn forget_client(&self) {
-        let Some(proxy) = &self.proxy else { return };
-        let peer = self.identity.peer;
-        let own = client_of(&proxy.header, peer);
-        if proxy.asked.get().is_some_and(|asked| asked != own) || self.identity.client() != own {
-            self.identity.set_client(own);
-            proxy.gate.forget();
+        if let Some(id) = request.trace_id {
+            self.slot.set_trace_id(id.as_bytes());
         }
     }
 

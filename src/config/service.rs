@@ -23,6 +23,7 @@ use crate::handler::login::LoginLimit;
 use crate::handler::site::{Route, Site};
 use crate::handler::wsgi::Wsgi;
 use crate::http::fields::FixedFields;
+use crate::http::is_token;
 use crate::limits::RlimitKey;
 use crate::service::{Leftover, Protocol, Service};
 use crate::source::{AccessList, Network, Networks};
@@ -49,6 +50,7 @@ keys! {
 keys! {
     /// The further keys of a service with the protocol http.
     HttpKeys {
+        request_id_header: Option<Text> = None,
         headers: TextMap = TextMap::default(),
         error_pages: TextMap = TextMap::default(),
         route: TableList<RouteTable> = TableList(vec![RouteTable::default()]),
@@ -175,6 +177,7 @@ impl ServiceTable {
     pub(super) fn build(self, place: &Place<'_>, name: &str, max_duration: Option<Time>) -> Option<Service> {
         let Self { keys, rlimits, protocol } = self;
         keys.check_proxies(place);
+        let request_id_header = protocol.build_request_id_header(&keys, &place.key("request_id_header"))?;
         let rlimits = rlimits.build(place);
         let (protocol, refusal, idle_timeout) = match protocol {
             ProtocolKeys::Http(keys) => (build_site(keys, place).map(Protocol::Http), String::new(), None),
@@ -203,6 +206,7 @@ impl ServiceTable {
             access: AccessList { allow: Networks(keys.allow.0), deny: Networks(keys.deny.0) },
             trusted_proxies: Networks(keys.trusted_proxies.0),
             proxy_protocol: keys.proxy_protocol.0,
+            request_id_header,
             refusal,
             idle_timeout,
             max_duration: keys.max_duration.or(max_duration).map(|Time(duration)| duration),
@@ -210,6 +214,23 @@ impl ServiceTable {
             confinement,
             leftover: keys.leftover,
         })
+    }
+}
+
+/// The field of most proxies. A service with the PROXY protocol has none by default: a client may have sent it.
+const REQUEST_ID_HEADER: &str = "X-Unique-ID";
+
+impl ProtocolKeys {
+    /// The field in which proxies give a request its id, if there is one.
+    fn build_request_id_header(&self, keys: &ServiceKeys, place: &Place<'_>) -> Option<Option<String>> {
+        let Self::Http(HttpKeys { request_id_header: Some(Text(name)), .. }) = self else {
+            return Some((!keys.proxy_protocol.0).then(|| REQUEST_ID_HEADER.into()));
+        };
+        let checked = match name.bytes().all(is_token) {
+            true => Ok((!name.is_empty()).then(|| name.clone())),
+            false => Err(format!("expected the name of a header field, or \"\" for none, found {name:?}")),
+        };
+        place.check(checked)
     }
 }
 

@@ -42,7 +42,10 @@ pub(crate) fn describe_common(
     set("QUERY_STRING", request.query.unwrap_or_default().as_bytes());
     set("REQUEST_URI", to_origin_form(request.target).as_bytes());
     set("SERVER_PROTOCOL", if request.minor == 0 { b"HTTP/1.0" } else { b"HTTP/1.1" });
-    set("UNIQUE_ID", exchange.identity.id.to_string().as_bytes());
+    match request.id {
+        Some(id) => set("UNIQUE_ID", id.as_bytes()),
+        None => set("UNIQUE_ID", exchange.identity.id.to_string().as_bytes()),
+    }
     if client.is_https {
         set("HTTPS", b"on");
     }

@@ -20,6 +20,7 @@ pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod proxy_protocol;
 pub(crate) mod request;
+pub(crate) mod request_id;
 pub(crate) mod response;
 mod send_queue;
 pub(crate) mod stream;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ppp::{v1, v2};
 
+use super::request_id::UniqueId;
 use super::stream::{Interrupted, Stream};
 use crate::refusal::HeaderError;
 
@@ -28,10 +29,12 @@ pub(crate) struct ProxyHeader {
     pub(crate) is_tls: bool,
     /// The connection is that of a client without an address: what follows is not the proxy's own.
     pub(crate) hides_client: bool,
+    /// The id that the proxy has given to the connection.
+    pub(crate) unique_id: Option<UniqueId>,
 }
 
 impl ProxyHeader {
-    const UNKNOWN: Self = Self { addresses: None, is_tls: false, hides_client: true };
+    const UNKNOWN: Self = Self { addresses: None, is_tls: false, hides_client: true, unique_id: None };
 }
 
 impl From<Interrupted> for HeaderError {
@@ -126,12 +129,12 @@ fn parse_v1(line: &[u8]) -> Result<ProxyHeader, HeaderError> {
             new_address(pair.destination_address, pair.destination_port),
         )),
     };
-    Ok(ProxyHeader { hides_client: addresses.is_none(), addresses, is_tls: false })
+    Ok(ProxyHeader { hides_client: addresses.is_none(), addresses, ..ProxyHeader::default() })
 }
 
 fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, HeaderError> {
     let header = v2::Header::try_from(bytes).map_err(|_| HeaderError::Malformed)?;
-    let mut is_tls = false;
+    let (mut is_tls, mut unique_id) = (false, None);
     let mut extensions_start = V2_START + header.address_bytes().len();
     for extension in header.tlvs() {
         let extension = extension.map_err(|_| HeaderError::Malformed)?;
@@ -139,15 +142,16 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, HeaderError> {
         extensions_start = value.end;
         match extension.kind {
             TLS => is_tls = extension.value.first().is_some_and(|flags| flags & CLIENT_SPEAKS_TLS != 0),
+            UNIQUE_ID => unique_id = UniqueId::new(&extension.value),
             CHECKSUM => check_checksum(bytes, value)?,
             _ => {}
         }
     }
     if header.command == v2::Command::Local {
-        return Ok(ProxyHeader::default());
+        return Ok(ProxyHeader { unique_id, ..ProxyHeader::default() });
     }
     if header.protocol != v2::Protocol::Stream {
-        return Ok(ProxyHeader::UNKNOWN);
+        return Ok(ProxyHeader { unique_id, ..ProxyHeader::UNKNOWN });
     }
     let addresses = match header.addresses {
         v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
@@ -160,12 +164,14 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, HeaderError> {
             new_address(pair.destination_address, pair.destination_port),
         )),
     };
-    Ok(ProxyHeader { hides_client: addresses.is_none(), addresses, is_tls })
+    Ok(ProxyHeader { hides_client: addresses.is_none(), addresses, is_tls, unique_id })
 }
 
 /// `PP2_TYPE_SSL`, and its flag `PP2_CLIENT_SSL`.
 const TLS: u8 = 0x20;
 const CLIENT_SPEAKS_TLS: u8 = 1;
+/// `PP2_TYPE_UNIQUE_ID`.
+const UNIQUE_ID: u8 = 0x05;
 /// `PP2_TYPE_CRC32C`.
 const CHECKSUM: u8 = 0x03;
 

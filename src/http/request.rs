@@ -44,6 +44,10 @@ pub(crate) struct Request<'a> {
     /// The version is HTTP/1.`minor`.
     pub(crate) minor: u8,
     pub(crate) fields: &'a [Header<'a>],
+    /// The id that a proxy has given to it, or to its connection.
+    pub(crate) id: Option<&'a str>,
+    /// The trace that it belongs to, as a proxy reports.
+    pub(crate) trace_id: Option<&'a str>,
     pub(crate) framing: Framing,
     /// The client allows further requests on the connection.
     pub(crate) keep_alive: bool,
@@ -221,6 +225,8 @@ pub(crate) fn parse<'a>(head: &'a [u8], room: &'a mut FieldRoom<'a>) -> Result<R
     }
     let path = DecodedPath::new(raw_path).map_err(|reason| Failure::Refused(400, reason))?;
     Ok(Request {
+        id: None,
+        trace_id: None,
         method,
         target,
         path,

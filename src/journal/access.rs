@@ -39,6 +39,8 @@ pub(crate) fn log_access(access: &AccessEntry<'_>) {
         .field("LSBAWS_STATUS", answered.status)
         .field("LSBAWS_CONTENT_BYTES", answered.content)
         .field("LSBAWS_DURATION_USEC", answered.duration)
+        .optional_text("LSBAWS_REQUEST_ID", text(answered.id))
+        .optional_text("LSBAWS_TRACE_ID", text(answered.trace_id))
         .optional_text("LSBAWS_REFERER", text(answered.referer))
         .optional_text("LSBAWS_USER_AGENT", text(answered.agent));
     with_log(|log| log.access_entry(&entry));

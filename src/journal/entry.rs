@@ -132,6 +132,8 @@ impl Entry {
             .optional_text("LSBAWS_TARGET", snapshot.target.as_ref())
             .optional("LSBAWS_STATUS", snapshot.status)
             .optional_text("LSBAWS_USER", snapshot.user.as_ref())
+            .optional_text("LSBAWS_REQUEST_ID", snapshot.request_id.as_ref())
+            .optional_text("LSBAWS_TRACE_ID", snapshot.trace_id.as_ref())
             .text("LSBAWS_PHASE", snapshot.phase)
     }
 

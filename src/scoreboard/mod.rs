@@ -136,6 +136,10 @@ pub(crate) struct Snapshot {
     pub(crate) header_error: Option<HeaderError>,
     /// The last line of the exception of an application, whose request failed.
     pub(crate) exception: Option<String>,
+    /// The id that a proxy has given to the last request, or to the connection.
+    pub(crate) request_id: Option<String>,
+    /// The trace that the last request belongs to, as a proxy reports.
+    pub(crate) trace_id: Option<String>,
     /// From the accept to the first byte of an application.
     pub(crate) first_byte: Option<Duration>,
 }

@@ -1,5 +1,7 @@
 //! One page of the scoreboard.
 
+mod requests;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,6 +19,9 @@ const METHOD_MAX: usize = 16;
 const USER_MAX: usize = 64;
 const ERROR_MAX: usize = 128;
 const EXCEPTION_MAX: usize = 256;
+/// Of the ids that a proxy gives to a request.
+const REQUEST_ID_MAX: usize = 128;
+const TRACE_ID_MAX: usize = 32;
 
 /// More messages than a child can lose in its life: a slot may hold anything.
 const LOST_MESSAGES_MAX: u64 = 1 << 20;
@@ -25,11 +30,6 @@ const LOST_MESSAGES_MAX: u64 = 1 << 20;
 const TEXT: usize = Number::Forked as usize + 1;
 /// Words of a slot: a page, since a page is what a process maps.
 pub(super) const WORDS: usize = PAGE / size_of::<AtomicU64>();
-
-/// What the supervisor asks of a child: see [`Slot::announce_close`], [`Slot::ask_to_close`] and [`Slot::hurry`].
-const ANNOUNCE: u64 = 1;
-const CLOSE: u64 = 2;
-const HURRY: u64 = 3;
 
 /// The numbers of a slot.
 #[derive(Clone, Copy)]
@@ -63,6 +63,8 @@ enum Number {
     /// What is wrong with the header of the PROXY protocol.
     HeaderError,
     ExceptionLength,
+    RequestIdLength,
+    TraceIdLength,
     /// Microseconds from the accept to the first byte of an application.
     FirstByte,
     /// The process that was forked for the connection. The last number.
@@ -181,6 +183,8 @@ impl Slot {
             UserLength,
             ErrorLength,
             ExceptionLength,
+            RequestIdLength,
+            TraceIdLength,
             Refusal,
         ] {
             self.store(number, 0);
@@ -211,6 +215,16 @@ impl Slot {
     /// An application has failed: the last line of its exception.
     pub(crate) fn set_exception(self, line: &[u8]) {
         self.store(Number::ExceptionLength, store_text(self.exception(), line));
+    }
+
+    /// The id that a proxy has given to the request, or to its connection.
+    pub(crate) fn set_request_id(self, id: &[u8]) {
+        self.store(Number::RequestIdLength, store_text(self.request_id(), id));
+    }
+
+    /// The trace that the request belongs to, as a proxy reports.
+    pub(crate) fn set_trace_id(self, id: &[u8]) {
+        self.store(Number::TraceIdLength, store_text(self.trace_id(), id));
     }
 
     /// An application has begun its first response, so long after the accept.
@@ -276,33 +290,6 @@ impl Slot {
         self.store(Number::HeaderError, error.to_number());
     }
 
-    /// Asks the child to announce in its next response that the connection closes after it. A child that waits for a request
-    /// waits on, so that the peer, a proxy, loses none that is on its way.
-    pub(crate) fn announce_close(self) {
-        self.words[Number::CloseAsked as usize].fetch_max(ANNOUNCE, Relaxed);
-    }
-
-    /// Takes back [`Self::announce_close`], and nothing else.
-    pub(crate) fn withdraw_close(self) {
-        let word = &self.words[Number::CloseAsked as usize];
-        let _ = word.compare_exchange(ANNOUNCE, 0, Relaxed, Relaxed); // it is asked for more, or for nothing
-    }
-
-    /// Asks the child to begin no further request. A child that waits for one must be woken by a signal.
-    pub(crate) fn ask_to_close(self) {
-        self.words[Number::CloseAsked as usize].fetch_max(CLOSE, Relaxed);
-    }
-
-    /// Asks the child, since others wait for its place, to end a head that is not complete, and to give a slow transfer
-    /// little time; and to begin no further request.
-    pub(crate) fn hurry(self) {
-        self.store(Number::CloseAsked, HURRY);
-    }
-
-    pub(crate) fn is_hurried(self) -> bool {
-        self.load(Number::CloseAsked) == HURRY
-    }
-
     /// Records when the wait for a request, or its head, has begun, from the accept on. To be called before the phase is
     /// entered.
     pub(crate) fn set_since(self, time: Duration) {
@@ -312,16 +299,6 @@ impl Slot {
     /// See [`Self::set_since`]. Zero for the first request.
     pub(crate) fn since(self) -> Duration {
         Duration::from_millis(self.load(Number::Since))
-    }
-
-    /// Whether the child should begin no further request.
-    pub(crate) fn is_close_asked(self) -> bool {
-        self.load(Number::CloseAsked) >= CLOSE
-    }
-
-    /// Whether the response at hand should be the last one.
-    pub(crate) fn is_last_response(self) -> bool {
-        self.load(Number::CloseAsked) != 0
     }
 
     /// Bytes that have moved so far, in both directions.
@@ -357,6 +334,8 @@ impl Slot {
             is_client_gone: self.load(Number::ClientGone) != 0,
             header_error: HeaderError::from_number(self.load(Number::HeaderError)),
             exception: load_text(self.exception(), self.load(Number::ExceptionLength)),
+            request_id: load_text(self.request_id(), self.load(Number::RequestIdLength)),
+            trace_id: load_text(self.trace_id(), self.load(Number::TraceIdLength)),
             first_byte: Some(self.load(Number::FirstByte))
                 .filter(|&time| time > 0)
                 .map(Duration::from_micros),
@@ -384,6 +363,16 @@ impl Slot {
     fn exception(self) -> &'static [AtomicU64] {
         let start = TEXT + (METHOD_MAX + TARGET_MAX + USER_MAX + ERROR_MAX) / 8;
         &self.words[start..start + EXCEPTION_MAX / 8]
+    }
+
+    fn request_id(self) -> &'static [AtomicU64] {
+        let start = TEXT + (METHOD_MAX + TARGET_MAX + USER_MAX + ERROR_MAX + EXCEPTION_MAX) / 8;
+        &self.words[start..start + REQUEST_ID_MAX / 8]
+    }
+
+    fn trace_id(self) -> &'static [AtomicU64] {
+        let others = METHOD_MAX + TARGET_MAX + USER_MAX + ERROR_MAX + EXCEPTION_MAX + REQUEST_ID_MAX;
+        &self.words[TEXT + others / 8..TEXT + (others + TRACE_ID_MAX) / 8]
     }
 
     /// Makes the slot as good as new. The text needs no wiping: its length is zero.

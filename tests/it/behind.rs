@@ -226,11 +226,14 @@ fn check_http(server: &Server, proxy: &Proxy, folder: &TempDir) {
         "X-Forwarded-Proto: https",
         "-H",
         "X-Forwarded-Port: 1",
+        "-H",
+        "X-Unique-ID: 6",
     ];
     for arguments in [&[][..], &spoofed] {
         let answer = curl(5, &plain, arguments);
         let expected = format!("127.0.0.5 - http 127.0.0.1 {} -", http.port());
         assert_eq!(values(&answer, &names), expected, "{answer}");
+        assert!(values(&answer, &["UNIQUE_ID"]).len() >= 32, "{answer}");
         let answer = curl(6, &tls, arguments);
         let expected = format!("127.0.0.6 on https 127.0.0.1 {} -", https.port());
         assert_eq!(values(&answer, &names), expected, "{answer}");
@@ -258,10 +261,12 @@ fn nginx_names_its_clients() {
     let Some(proxy) = start_nginx(address) else { return };
     let server = serve(&folder, vec![socket], LIMITS);
     check_http(&server, &proxy, &folder);
-    // Both clients on one connection.
+    // Both clients on one connection, and each with an id of its own.
     let url = format!("http://{}/env.sh", proxy.addresses[0]);
-    let [one, other] = [5, 6].map(|client| values(&curl(client, &url, &[]), &["UNIQUE_ID"]));
-    assert_eq!(one, other);
+    let [one, other] = [11, 12].map(|client| values(&curl(client, &url, &[]), &["UNIQUE_ID"]));
+    assert_ne!(one, other);
+    let record = Record::parse(&server.wait_line(" client=127.0.0.12 "));
+    assert!(record.number("requests") >= 2 && record.get("request_id") == other, "{}", record.line);
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn missing_configuration_file_is_an_error() {
 }
 
 /// Keys without a default. The shipped file has examples of them.
-const UNSET: [&str; 20] = [
+const UNSET: [&str; 21] = [
     "status_socket",
     "max_connections = 100",
     "max_connections_per_source = 10",
@@ -236,6 +236,7 @@ const UNSET: [&str; 20] = [
     "max_duration",
     "idle_timeout",
     "drain_lead",
+    "request_id_header",
     "cpu_time",
     "memory",
     "file_size",

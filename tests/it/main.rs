@@ -70,6 +70,7 @@ mod proxy_protocol;
 mod real;
 mod reasons;
 mod reload;
+mod request_ids;
 mod rlimits;
 mod route_access;
 mod secrets;

@@ -74,7 +74,11 @@ fn valid_headers() -> Vec<(Vec<u8>, ProxyHeader)> {
             ProxyHeader { is_tls: true, ..v4 },
         ),
         (v2(1, 0x11, &[&IPV4[..], &[0x20, 0, 5, 6, 0, 0, 0, 0]].concat()), v4),
-        (v2(1, 0x11, &[&IPV4[..], &[5, 0, 1, b'x', 4, 0, 0]].concat()), v4),
+        (
+            v2(1, 0x11, &[&IPV4[..], &[5, 0, 1, b'x', 4, 0, 0]].concat()),
+            ProxyHeader { unique_id: UniqueId::new(b"x"), ..v4 },
+        ),
+        (v2(1, 0x11, &[&IPV4[..], &[5, 0, 1, b'\n']].concat()), v4),
         (v2(1, 0x11, &checksum), v4),
     ]
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -36,7 +37,7 @@ impl Balancer {
         let arguments = ["-q", "-db", "-f", file.to_str().unwrap()].map(str::to_owned);
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let proxy = start(&program, &arguments, Signal::SIGKILL, folder, vec![open_socket()]);
-        wait_until("HAProxy is ready", || Path::new(&control).exists());
+        wait_until("HAProxy is ready", || UnixStream::connect(&control).is_ok());
         Some(Self { proxy, control, _folder: own })
     }
 

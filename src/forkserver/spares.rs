@@ -4,8 +4,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use nix::unistd::Pid;
-
 use super::ForkServer;
 use super::start::Start;
 use crate::handover::{Channel, ORDER_MAX, Order, Report};
@@ -29,8 +27,7 @@ impl ForkServer {
         let theirs = sys::move_above(sys::CONNECTION, theirs)?;
         self.before_fork();
         let forked = sys::fork_sibling(|| {
-            let pid = Pid::this().as_raw();
-            if self.channel.report_with(&Report::Spare { pid }, theirs.as_fd()).is_err() {
+            if self.channel.report_with(&Report::Spare, theirs.as_fd()).is_err() {
                 return Outcome::Served.code(); // the supervisor has gone
             }
             self.wait_as_spare(&ours, theirs.as_fd())

@@ -40,7 +40,7 @@ impl ForkServer {
     pub(super) fn start(&mut self, start: Start<'_>) -> u8 {
         let Start { handover: Handover { id, peer, accepted_at, slot, .. }, connection, supplements } = start;
         // First of all: the supervisor may hand the connection over again if the fork server dies before this report.
-        let reported = self.channel.report(&Report::Started { slot, pid: Pid::this().as_raw() });
+        let reported = self.channel.report(&Report::Started { slot });
         // A supervisor that was killed hands nothing over again: then the connection has this process alone.
         if reported.is_err() && Pid::parent() == self.supervisor {
             return Outcome::SystemError.code();

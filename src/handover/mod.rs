@@ -78,14 +78,14 @@ pub(crate) enum Report {
     /// The fork server cannot start, and exits: when files of its applications change, if it waits for that. `details`: lines
     /// of a traceback.
     Failed { sentence: String, details: String, waits: bool },
-    /// A child exists that waits for a connection. Its channel comes with the message.
-    Spare { pid: i32 },
+    /// The sender is a child that waits for a connection. Its channel comes with the message.
+    Spare,
     /// A child that was to wait for a connection cannot, and exits: what `on_fork` names has failed.
     SpareFailed { sentence: String, details: String },
     /// No child could be forked that waits for a connection: the errno of clone(2).
     NoSpare { errno: i32 },
-    /// The connection with this slot has its process.
-    Started { slot: u32, pid: i32 },
+    /// The connection with this slot has its process: the sender.
+    Started { slot: u32 },
     /// No process could be forked for the connection with this slot: the errno of clone(2).
     NotForked { slot: u32, errno: i32 },
     /// The path of a root leads to another directory now, or a file of users has changed: another fork server is needed. The

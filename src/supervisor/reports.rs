@@ -32,7 +32,7 @@ impl Connections {
                     if let Some(problem) = self.find_forgery(server, &report, sender) {
                         return self.reject(server, &problem, now);
                     }
-                    self.act_on(server, report, fd, now);
+                    self.act_on(server, report, sender, fd, now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The children that it has forked for have all reported.
@@ -48,15 +48,11 @@ impl Connections {
     }
 
     /// Why this report is not that of its sender, which the kernel names: code of an application runs in its fork server, and may
-    /// have the channel. So a process can report itself alone, and only the fork server anything else.
+    /// have the channel. So a child can report itself alone, and only the fork server anything else.
     fn find_forgery(&self, id: u32, report: &Report, sender: Pid) -> Option<String> {
         let server = self.launcher.fork_servers.get(id)?;
         let may_send = match report {
-            Report::Started { pid, .. } | Report::Spare { pid } => {
-                *pid == sender.as_raw() && sender != server.pid
-            }
-            // It may have got a connection meanwhile.
-            Report::SpareFailed { .. } => sender != server.pid,
+            Report::Started { .. } | Report::Spare | Report::SpareFailed { .. } => sender != server.pid,
             _ => sender == server.pid,
         };
         (!may_send).then(|| format!("process {sender} has sent a report about another process"))
@@ -71,7 +67,7 @@ impl Connections {
         self.end_channel(id, now);
     }
 
-    fn act_on(&mut self, id: u32, report: Report, fd: Option<OwnedFd>, now: Instant) {
+    fn act_on(&mut self, id: u32, report: Report, sender: Pid, fd: Option<OwnedFd>, now: Instant) {
         let Some(server) = self.launcher.fork_servers.get_mut(id) else { return };
         match report {
             Report::Ready { .. } if server.state != State::Starting => {}
@@ -89,18 +85,15 @@ impl Connections {
                 self.backpressure.expect_fork(now);
             }
             Report::Changed => server.has_changed = true,
-            Report::Spare { pid } => {
-                let (pid, until) = (Pid::from_raw(pid), now + SPARE_PAUSE);
-                match (self.watch(pid, Event::Process(pid)), fd) {
-                    (Ok(pidfd), Some(channel)) => {
-                        self.with_server(id, |server| server.add_spare(pid, pidfd, channel));
-                    }
-                    _ => {
-                        end_unwatched(pid);
-                        self.with_server(id, |server| server.lose_order(until));
-                    }
+            Report::Spare => match (self.watch(sender, Event::Process(sender)), fd) {
+                (Ok(pidfd), Some(channel)) => {
+                    self.with_server(id, |server| server.add_spare(sender, pidfd, channel));
                 }
-            }
+                _ => {
+                    end_unwatched(sender);
+                    self.with_server(id, |server| server.lose_order(now + SPARE_PAUSE));
+                }
+            },
             Report::NoSpare { errno } => {
                 let error = io::Error::from_raw_os_error(errno);
                 server.warn(&format!("unable to fork a spare child: {error}; retrying in 1s"));
@@ -113,7 +106,7 @@ impl Connections {
                     server.spare_failure = Some(sentence);
                 }
             }
-            Report::Started { slot, pid } => self.set_started(id, slot, Pid::from_raw(pid), now),
+            Report::Started { slot } => self.set_started(id, slot, sender, now),
             Report::NotForked { slot, errno } => {
                 self.defer_awaited(id, slot, io::Error::from_raw_os_error(errno), now);
             }

@@ -226,7 +226,7 @@ fn links_of(text: &str) -> Vec<&str> {
 fn links_between_documents_lead_to_files() {
     for page in
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(str::to_owned).into_iter().chain(
-            ["architecture", "containers", "release", "reliability", "security"]
+            ["architecture", "containers", "release", "reliability", "scale", "security"]
                 .map(|name| format!("docs/{name}.md")),
         )
     {

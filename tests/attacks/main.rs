@@ -88,7 +88,7 @@ type Cells = HashMap<(&'static str, Kind), Seen>;
 
 fn try_all(rows: &[&'static Row], landlock: u32, unit: &Unit) -> (Cells, Vec<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let name = SocketAddr::from_abstract_name("lsbaws-attacks").unwrap();
+    let name = SocketAddr::from_abstract_name(abstract_name()).unwrap();
     let _abstract = UnixListener::bind_addr(&name).unwrap();
     let mut arena = Arena::start(unit);
     let mut socket = listen_at(&arena);
@@ -123,6 +123,11 @@ fn try_all(rows: &[&'static Row], landlock: u32, unit: &Unit) -> (Cells, Vec<Str
     }
     drop(socket);
     (cells, faults)
+}
+
+/// The name of an abstract socket. Tests that run at the same time have others.
+fn abstract_name() -> String {
+    format!("lsbaws-attacks-{}", std::process::id())
 }
 
 /// What clients try.

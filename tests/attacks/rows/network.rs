@@ -67,7 +67,7 @@ pub const ROWS: &[Row] = &[
     }),
     row("connect to an abstract Unix socket", |scene| {
         scene.attempt(|s, _| {
-            let (address, length) = unix(s, "\0lsbaws-attacks");
+            let (address, length) = unix(s, &format!("\0{}", crate::abstract_name()));
             let socket = call!(s, SYS_socket, AF_UNIX, SOCK_STREAM, 0);
             s.is_means(&socket);
             goal!(s, "connected", SYS_connect, &socket, &address, length);

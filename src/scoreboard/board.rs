@@ -9,31 +9,57 @@ use nix::unistd::ftruncate;
 use super::Slot;
 use crate::sys::{self, PAGE};
 
+/// The most slots: as many as `limits.max_connections` may be.
+const COUNT_MAX: usize = 65_536;
+
 /// A memory file with a page for each number of a slot.
 #[derive(Debug)]
 struct Pages {
     file: OwnedFd,
     slots: Vec<Slot>,
+    /// It has all pages that it will ever have.
+    is_fixed: bool,
 }
 
 impl Pages {
     fn new(count: usize) -> io::Result<Self> {
         let file = sys::create_memory_file(c"lsbaws-scoreboard")?;
-        let mut pages = Self { file, slots: Vec::new() };
+        let mut pages = Self { file, slots: Vec::new(), is_fixed: false };
+        pages.grow(count)?;
+        Ok(pages)
+    }
+
+    /// For foreign code, which could fill the memory of the host with a file that can grow. (Pages that are not used take no
+    /// memory.) Where the limit of the size of files does not permit that many pages, it bounds that code as well.
+    fn with_fixed_size(count: usize) -> io::Result<Self> {
+        let mut pages = Self::new(0)?;
+        if ftruncate(&pages.file, to_size(COUNT_MAX)).is_ok() {
+            sys::forbid_growth(pages.file.as_fd())?;
+            pages.is_fixed = true;
+        }
         pages.grow(count)?;
         Ok(pages)
     }
 
     fn grow(&mut self, count: usize) -> io::Result<()> {
         let mapped = self.slots.len();
+        if count > COUNT_MAX {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         if count > mapped {
-            let size = count.saturating_mul(PAGE).try_into().unwrap_or(i64::MAX);
-            ftruncate(&self.file, size)?;
+            if !self.is_fixed {
+                ftruncate(&self.file, to_size(count))?;
+            }
             let words = sys::map_shared_words(self.file.as_fd(), mapped, count - mapped)?;
             self.slots.extend(Slot::all(words, mapped));
         }
         Ok(())
     }
+}
+
+/// Bytes of this many pages.
+fn to_size(count: usize) -> i64 {
+    count.saturating_mul(PAGE).try_into().unwrap_or(i64::MAX)
 }
 
 /// All slots, and which are free. A slot has a number, which is free or in use whatever file has its page.
@@ -68,7 +94,7 @@ impl Scoreboard {
     pub(crate) fn file(&mut self, own: Option<&str>) -> io::Result<BorrowedFd<'_>> {
         let Some(name) = own else { return Ok(self.common.file.as_fd()) };
         if !self.own.contains_key(name) {
-            let pages = Pages::new(self.common.slots.len())?;
+            let pages = Pages::with_fixed_size(self.common.slots.len())?;
             self.own.insert(name.to_owned(), pages);
         }
         Ok(self.own.get(name).unwrap_or(&self.common).file.as_fd())
@@ -143,7 +169,9 @@ mod tests {
         let other = scoreboard.take(None).unwrap();
         assert_eq!((own.index(), own.status(), other.status()), (other.index(), Some(201), None));
         scoreboard.resize(3).unwrap();
-        assert_eq!(size(scoreboard.file(Some("shop")).unwrap()).st_size, 3 * 4096);
+        let file = scoreboard.file(Some("shop")).unwrap();
+        assert_eq!(ftruncate(file, 1 << 40), Err(nix::errno::Errno::EPERM));
+        assert_eq!(ftruncate(file, 0), Err(nix::errno::Errno::EPERM));
         assert_eq!([1, 2].map(|_| scoreboard.take(Some("shop")).unwrap().index()), [1, 2]);
         assert!(scoreboard.take(None).is_none());
     }

@@ -31,6 +31,15 @@ pub(crate) fn create_memory_file(name: &CStr) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
+/// Forbids that a memory file grows.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub(crate) fn forbid_growth(file: BorrowedFd<'_>) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW))?;
+    Ok(())
+}
+
 /// Forbids every later change of a memory file.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub(crate) use descriptors::{
 };
 pub(crate) use fork::{accept_foreign_code, exit_now, fork_child, fork_sibling};
 pub(crate) use heap::gather_heap;
-pub(crate) use memory::{PAGE, create_memory_file, map_shared_words, seal};
+pub(crate) use memory::{PAGE, create_memory_file, forbid_growth, map_shared_words, seal};
 pub(crate) use passing::{
     FromSender, Patience, open_channel, open_channel_with_senders, receive_from_sender, receive_message,
     receive_message_of, send_message,

@@ -84,6 +84,7 @@ mod unserved;
 mod wsgi;
 mod wsgi_check;
 mod wsgi_faults;
+mod wsgi_forgery;
 mod wsgi_frameworks;
 mod wsgi_log;
 mod wsgi_programs;

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::child::Child;
 use super::connections::Connections;
 use super::fork_server::State;
-use super::unreported::has_exited;
+use super::unreported::is_ending;
 use crate::journal;
 use crate::uplink::{MESSAGE_MAX, Message, Received, WAITING_MAX};
 
@@ -73,7 +73,7 @@ impl Connections {
         self.uplinks.close(server);
         let server = self.launcher.fork_servers.get(server);
         // One that could not start closes it as it exits.
-        let is_running = |pid: Pid, state: State| state == State::Ready && !has_exited(pid);
+        let is_running = |pid: Pid, state: State| state == State::Ready && !is_ending(pid);
         if let Some(server) = server.filter(|server| is_running(server.pid, server.state)) {
             let service = Arc::clone(&server.service);
             let sentence = "a child has shut down the uplink of all; starting another fork server";

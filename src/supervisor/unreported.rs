@@ -1,6 +1,7 @@
 //! Children that have not reported. A child reports first of all, and is in the session of its fork server until then. One that
 //! dies before, or does not run, would keep its connection waiting.
 
+use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -111,7 +112,22 @@ pub(super) fn is_child(pid: Pid) -> bool {
 }
 
 /// Whether a child of this process has exited. It is not reaped.
-pub(super) fn has_exited(pid: Pid) -> bool {
+fn has_exited(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)))
+}
+
+/// The same also before it can be reaped: the kernel has closed its descriptors by then.
+pub(super) fn is_ending(pid: Pid) -> bool {
+    is_exiting(pid).unwrap_or(false) || has_exited(pid)
+}
+
+/// The bit of the flags of a process that is about to exit (include/linux/sched.h), which proc_pid_stat(5) shows.
+const PF_EXITING: u32 = 4;
+
+fn is_exiting(pid: Pid) -> Option<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?; // from the state on, the third one; the flags are the ninth
+    let flags: u32 = fields.split(' ').nth(6)?.parse().ok()?;
+    Some(flags & PF_EXITING != 0)
 }

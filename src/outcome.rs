@@ -67,6 +67,8 @@ pub(crate) enum TerminatedBy {
     Deadline,
     /// No byte moved for the service's `idle_timeout`.
     Idle,
+    /// What `on_fork` of its application names has not returned within `start_timeout`.
+    Start,
     /// The drain lasted longer than `process.drain_timeout`.
     Drain,
     /// A second stop signal arrived.
@@ -78,6 +80,7 @@ impl fmt::Display for TerminatedBy {
         f.write_str(match self {
             Self::Deadline => "deadline",
             Self::Idle => "idle",
+            Self::Start => "start",
             Self::Drain => "drain",
             Self::Stop => "stop",
         })

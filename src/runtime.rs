@@ -38,14 +38,19 @@ pub trait Runtime: Debug {
     /// Called after each fork, in the process that has forked.
     fn after_fork_in_parent(&self);
 
-    /// Called after each fork, in the child: also calls what [`Loading::on_fork`] names.
+    /// Called after each fork, in the child, when it is confined: also calls what [`Loading::on_fork`] names.
     ///
     /// # Errors
     /// That has failed. So will the requests.
     fn after_fork_in_child(&self) -> Result<(), LoadError>;
 
-    /// Calls `wait`, which waits for something else than the runtime. Other threads of the runtime may run meanwhile.
-    fn wait(&self, wait: &mut dyn FnMut());
+    /// Calls `action`, which uses nothing of the runtime but [`Self::answer`] and [`Self::handle_signals`]. Other threads of
+    /// the runtime may run meanwhile.
+    fn detach(&self, action: &mut dyn FnMut());
+
+    /// Runs what an application has registered for signals that have come. Called when one has interrupted a wait. False: that
+    /// has raised an exception, so that the process is to end.
+    fn handle_signals(&self) -> bool;
 
     /// Lets an application answer a request: in a child, or in the fork server before its first fork.
     ///

@@ -61,7 +61,7 @@ const FOLDERS: &[(&str, &[&[&str]])] = &[
             &["spare", "in_place", "supplies"],
             &["mod"],
             &["agent", "program", "session"],
-            &["introduction", "report"],
+            &["introduction", "preparation", "report"],
             &["proxy"],
             &["work"],
             &["title"],

@@ -29,7 +29,7 @@ pub(super) fn answer(scope: &Scope, work: &Work<'_>) -> Outcome {
         }
     };
     let end = work.service.deadline(&work.connection.identity);
-    let stream = Stream::new(work.connection.socket.as_fd(), slot, end, work.kit.mask);
+    let stream = Stream::new(work.connection.socket.as_fd(), slot, end, work.kit.wake_up);
     slot.enter(Phase::Writing);
     let mut budget = TimeBudget::for_response(work.kit.limits);
     if stream.send_all(line.as_bytes(), false, &mut budget).is_err() {

@@ -29,7 +29,7 @@ pub(super) fn receive(work: &mut Work<'_>) -> Result<(), Outcome> {
     }
     let Work { connection, service, kit, gate, .. } = &*work;
     let identity = &connection.identity;
-    let stream = Stream::new(connection.socket.as_fd(), kit.slot, service.deadline(identity), kit.mask);
+    let stream = Stream::new(connection.socket.as_fd(), kit.slot, service.deadline(identity), kit.wake_up);
     kit.slot.enter(Phase::Reading);
     let header = match proxy_protocol::read(&stream, identity.accepted_at + kit.limits.head_timeout) {
         Ok(header) => header,

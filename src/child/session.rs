@@ -76,12 +76,12 @@ struct Session<'c> {
 pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
     let reporter = Reporter::new(work);
     let Work { connection, service, kit, gate, header } = work;
-    let Kit { limits, slot, mask, status, runtime, date, buffer, title, .. } = kit;
+    let Kit { limits, slot, wake_up, status, runtime, date, buffer, title, .. } = kit;
     let end = service.deadline(&connection.identity);
     let journal = ChildLog::new(&connection.identity, &service.name, Some(*slot));
     let session = Session {
         site,
-        stream: Stream::new(connection.socket.as_fd(), *slot, end, *mask),
+        stream: Stream::new(connection.socket.as_fd(), *slot, end, *wake_up),
         identity: &connection.identity,
         journal,
         slot: *slot,
@@ -311,7 +311,8 @@ impl Session<'_> {
         let now = Instant::now();
         self.slot.set_since(now.saturating_duration_since(self.identity.accepted_at));
         self.slot.enter(Phase::Idle);
-        matches!(self.stream.wait_for_request(now + self.limits.keepalive_timeout), Ok(true))
+        let handle_signals = || self.runtime.is_none_or(Runtime::handle_signals);
+        matches!(self.stream.wait_for_request(now + self.limits.keepalive_timeout, handle_signals), Ok(true))
     }
 
     /// Answers a request whose client is refused.

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use nix::sys::signal::SigSet;
 use serde::{Deserialize, Serialize};
 
 use super::WAKE_UP;
@@ -16,7 +15,7 @@ use crate::http::request;
 use crate::journal;
 use crate::runtime::Runtime;
 use crate::scoreboard::Slot;
-use crate::sys;
+use crate::sys::{self, WakeUp};
 use crate::uplink::Uplink;
 
 /// What holds for every child, whatever its service.
@@ -33,7 +32,7 @@ pub(crate) struct ChildSettings {
 #[derive(Debug)]
 pub(crate) struct Supplies {
     limits: Limits,
-    mask: SigSet,
+    wake_up: WakeUp,
     date: Date,
     /// From `start` on the title, and behind it the buffer of the kit.
     memory: Vec<u8>,
@@ -57,12 +56,11 @@ impl Supplies {
     ) -> Self {
         let ChildSettings { http: limits, reports_requests, names_requests } = settings;
         request::warm_up();
-        let mut mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty()); // cannot fail
-        mask.remove(WAKE_UP);
+        let wake_up = WakeUp::new(WAKE_UP);
         let memory = vec![0; sys::PAGE + title::ROOM + limits.max_head_size + RESPONSE_ROOM];
         let start = memory.as_ptr().align_offset(sys::PAGE).min(sys::PAGE);
         let (date, log) = (Date::now(), journal::child_descriptor());
-        Self { limits, mask, date, memory, start, log, uplink, runtime, reports_requests, names_requests }
+        Self { limits, wake_up, date, memory, start, log, uplink, runtime, reports_requests, names_requests }
     }
 
     /// Another descriptor of the uplink, if there is one.
@@ -119,13 +117,13 @@ impl Supplies {
         date.refresh();
         let (room, buffer) = self.memory[self.start..].split_at_mut(title::ROOM);
         let title = Title::new(room, self.names_requests);
-        let Self { limits, mask, log, uplink, runtime, reports_requests, .. } = self;
+        let Self { limits, wake_up, log, uplink, runtime, reports_requests, .. } = self;
         let uplink = uplink.as_ref().map(AsFd::as_fd);
-        let (mask, log, runtime, reports_requests) = (*mask, *log, *runtime, *reports_requests);
+        let (wake_up, log, runtime, reports_requests) = (*wake_up, *log, *runtime, *reports_requests);
         Kit {
             limits,
             slot,
-            mask,
+            wake_up,
             program_output,
             log,
             uplink,

@@ -3,8 +3,6 @@
 
 use std::os::fd::{BorrowedFd, RawFd};
 
-use nix::sys::signal::SigSet;
-
 use super::title::Title;
 use crate::clients::Gate;
 use crate::connection::Connection;
@@ -15,14 +13,15 @@ use crate::journal::ChildLog;
 use crate::runtime::Runtime;
 use crate::scoreboard::Slot;
 use crate::service::Service;
+use crate::sys::WakeUp;
 
 /// What every child gets, whatever its connection.
 #[derive(Debug)]
 pub(crate) struct Kit<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) slot: Slot,
-    /// The signals that are blocked while the child waits for a request: all but [`super::WAKE_UP`] of those that it blocks.
-    pub(crate) mask: SigSet,
+    /// Interrupts its waits for the client.
+    pub(crate) wake_up: WakeUp,
     /// Standard error of the program that the child becomes; that of this process if not set.
     pub(crate) program_output: Option<BorrowedFd<'a>>,
     /// What the log has open.

@@ -57,8 +57,8 @@ struct ForkServer {
     /// Children that wait for a connection from the start on.
     spares: usize,
     forks_twice: bool,
-    /// This process is a child whose runtime knows that.
-    is_child: bool,
+    /// This process is a child that is confined, and whose runtime knows that.
+    is_prepared: bool,
     watch: Watch,
     /// The name of the listener of the last connection: children inherit it, and need not copy it.
     listener: Option<Arc<str>>,
@@ -71,7 +71,7 @@ struct ForkServer {
 /// # Errors
 /// Why the fork server cannot start, or go on, where the supervisor has got no report of it.
 pub(crate) fn run(number: RawFd) -> Result<u8, String> {
-    let briefing = begin(number)?;
+    let briefing = begin(number, false)?;
     if briefing.service.python().is_some() {
         return interpreter::become_interpreter(briefing);
     }
@@ -88,15 +88,15 @@ pub(crate) fn run(number: RawFd) -> Result<u8, String> {
 /// Those of [`run`].
 pub fn serve(number: RawFd, runtime: &'static dyn Runtime) -> Result<u8, String> {
     child::exit_on_panic();
-    let briefing = begin(number)?;
+    let briefing = begin(number, true)?;
     start(briefing, Some(runtime))
 }
 
 /// Prepares this process, and reads the briefing.
-fn begin(number: RawFd) -> Result<Briefing<Service>, String> {
+fn begin(number: RawFd, has_applications: bool) -> Result<Briefing<Service>, String> {
     sys::reset_signals();
     let _ = prctl::set_name(c"lsbaws"); // not that of /proc/self/exe
-    let prepare = || child::prepare_signals().and_then(|()| prctl::set_dumpable(false));
+    let prepare = || child::prepare_signals(has_applications).and_then(|()| prctl::set_dumpable(false));
     prepare().map_err(|error| format!("unable to prepare the process: {}", error.desc()))?;
     let briefing = Briefing::read(number)
         .map_err(|error| format!("this command is for the supervisor alone: {error}"))?;
@@ -154,7 +154,7 @@ impl ForkServer {
             supervisor: Pid::parent(),
             spares,
             forks_twice,
-            is_child: false,
+            is_prepared: false,
             watch: Watch::default(),
             listener: None,
         };

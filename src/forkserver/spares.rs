@@ -4,6 +4,9 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::ForkServer;
 use super::start::Start;
 use crate::handover::{Channel, ORDER_MAX, Order, Report};
@@ -41,14 +44,20 @@ impl ForkServer {
         if self.shed_siblings(channel, theirs).is_err() {
             return Outcome::SystemError.code();
         }
-        if let Err(LoadError { sentence, details }) = self.enter_child() {
-            // A connection that comes meanwhile goes to another process.
-            let _ = self.channel.report(&Report::spare_failed(&sentence, &details)); // the supervisor has gone
-            return Outcome::HandlerError.code();
+        if let Some(runtime) = self.runtime {
+            if let Err(LoadError { sentence, details }) = self.prepare_spare(runtime) {
+                let _ = self.channel.report(&Report::spare_failed(&sentence, &details)); // the supervisor has gone
+                return Outcome::HandlerError.code();
+            }
+            let _ = self.channel.report(&Report::SpareReady); // it ends this process
         }
         self.supplies.touch();
         self.supplies.set_title("spare", &self.service.name);
         let mut buffer = [0; ORDER_MAX];
+        if let Some(runtime) = self.runtime {
+            let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+            runtime.detach(&mut || while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {});
+        }
         match channel.receive_order(&mut buffer) {
             Ok(Some(Order::Serve(handover, connection, supplements))) => {
                 self.keep_name(handover.listener);

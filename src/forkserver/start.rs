@@ -9,13 +9,14 @@ use nix::unistd::Pid;
 
 use super::ForkServer;
 use super::changes::Changes;
-use crate::child;
 use crate::child::work::Work;
+use crate::child::{self, Unprepared};
 use crate::clients::Gate;
 use crate::connection::{Connection, Identity};
 use crate::handover::{Handover, Report, Supplements};
+use crate::journal::ChildLog;
 use crate::outcome::Outcome;
-use crate::runtime::LoadError;
+use crate::runtime::{LoadError, Runtime};
 use crate::scoreboard::Slot;
 use crate::sys;
 
@@ -45,33 +46,64 @@ impl ForkServer {
         if reported.is_err() && Pid::parent() == self.supervisor {
             return Outcome::SystemError.code();
         }
-        let _ = self.enter_child(); // its requests fail
         // Taken and not cloned: to count would write to its page.
         let listener = self.listener.take().unwrap_or_default();
         let identity = Identity::new(id, peer, listener, sys::instant_of(accepted_at));
-        let connection = Connection { socket: connection, identity };
-        let code = match Slot::map(self.scoreboard.as_fd(), slot) {
-            Ok(slot) => {
-                let Supplements { status, reports } = &supplements;
-                self.close_own();
-                let output = self.program_output.as_ref().map(AsFd::as_fd);
-                let kit = self.supplies.kit(slot, output, status.as_ref().map(AsFd::as_fd));
-                let gate = reports.as_ref().map_or(Gate::Closed, |reports| Gate::Supervisor(reports.as_fd()));
-                child::run(&mut Work::new(&connection, &self.service, kit, gate))
-            }
-            Err(_) => Outcome::SystemError.code(),
+        let Ok(slot) = Slot::map(self.scoreboard.as_fd(), slot) else { return Outcome::SystemError.code() };
+        self.close_own();
+        let Some(runtime) = self.runtime else {
+            return self.serve_connection(identity, connection, &supplements, slot);
         };
+        if let Err(error) = self.prepare_child(runtime) {
+            return error.log(&ChildLog::new(&identity, &self.service.name, Some(slot))).code();
+        }
+        let mut connection = Some((identity, connection, supplements));
+        runtime.detach(&mut || {
+            if let Some((identity, connection, supplements)) = connection.take() {
+                // Here, since a thread of the application may keep the runtime from this one.
+                sys::exit_now(self.serve_connection(identity, connection, &supplements, slot));
+            }
+        });
+        Outcome::Bug.code()
+    }
+
+    /// Serves the connection. Returns the exit code.
+    fn serve_connection(
+        &mut self,
+        identity: Identity,
+        socket: OwnedFd,
+        supplements: &Supplements<OwnedFd>,
+        slot: Slot,
+    ) -> u8 {
+        let connection = Connection { socket, identity };
+        let Supplements { status, reports } = supplements;
+        let output = self.program_output.as_ref().map(AsFd::as_fd);
+        let kit = self.supplies.kit(slot, output, status.as_ref().map(AsFd::as_fd));
+        let gate = reports.as_ref().map_or(Gate::Closed, |reports| Gate::Supervisor(reports.as_fd()));
+        let code = child::run(&mut Work::new(&connection, &self.service, kit, gate));
         drop(connection.socket); // the client need not wait for the rest
         mem::forget(connection.identity); // to give up the name would write to its page
         code
     }
 
-    /// Lets the runtime adapt to the fork, once.
-    pub(super) fn enter_child(&mut self) -> Result<(), LoadError> {
-        match self.runtime {
-            Some(runtime) if !mem::replace(&mut self.is_child, true) => runtime.after_fork_in_child(),
-            _ => Ok(()),
+    /// Prepares a child for the code of an application, once: before that can start threads, which would have another
+    /// confinement.
+    fn prepare_child(&mut self, runtime: &dyn Runtime) -> Result<(), Unprepared> {
+        if !mem::replace(&mut self.is_prepared, true) {
+            child::prepare(&self.service)?;
+            let _ = runtime.after_fork_in_child(); // its requests fail
         }
+        Ok(())
+    }
+
+    /// Prepares a spare in the same way.
+    ///
+    /// # Errors
+    /// It cannot serve a connection.
+    pub(super) fn prepare_spare(&mut self, runtime: &dyn Runtime) -> Result<(), LoadError> {
+        self.is_prepared = true;
+        child::prepare(&self.service).map_err(|error| LoadError::from(error.to_string()))?;
+        runtime.after_fork_in_child()
     }
 
     /// A child of a runtime gives up the descriptors of the fork server. (Others close all but their own.)

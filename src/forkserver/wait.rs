@@ -67,7 +67,7 @@ impl ForkServer {
             .collect();
         let mut wait = || _ = poll(&mut fds, timeout); // interrupted: as if nothing had come
         match runtime {
-            Some(runtime) => runtime.wait(&mut wait),
+            Some(runtime) => runtime.detach(&mut wait),
             None => wait(),
         }
         let has_order = fds[0].any().unwrap_or(false);

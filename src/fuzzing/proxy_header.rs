@@ -6,12 +6,13 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal;
 
 use crate::http::proxy_protocol::{ProxyHeader, read};
 use crate::http::stream::Stream;
 use crate::refusal::HeaderError;
 use crate::scoreboard::Slot;
+use crate::sys::WakeUp;
 
 /// Bytes that a socket takes without a reader.
 const INPUT_MAX: usize = 8192;
@@ -38,7 +39,7 @@ fn receive(bytes: &[u8]) -> (Result<ProxyHeader, HeaderError>, Vec<u8>) {
     let prepared = ours.set_nonblocking(true).and_then(|()| theirs.write_all(bytes));
     assert!(prepared.is_ok());
     drop(theirs);
-    let stream = Stream::new(ours.as_fd(), Slot::with_bytes(&[]), None, SigSet::empty());
+    let stream = Stream::new(ours.as_fd(), Slot::with_bytes(&[]), None, WakeUp::new(Signal::SIGURG));
     let header = read(&stream, Instant::now() + Duration::from_secs(60));
     let mut rest = Vec::new();
     assert!(ours.read_to_end(&mut rest).is_ok());

@@ -80,6 +80,8 @@ pub(crate) enum Report {
     Failed { sentence: String, details: String, waits: bool },
     /// The sender is a child that waits for a connection. Its channel comes with the message.
     Spare,
+    /// It can take a connection. Before this report only one without an application can.
+    SpareReady,
     /// A child that was to wait for a connection cannot, and exits: what `on_fork` names has failed.
     SpareFailed { sentence: String, details: String },
     /// No child could be forked that waits for a connection: the errno of clone(2).

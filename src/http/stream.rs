@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::sendfile::sendfile;
-use nix::sys::signal::SigSet;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
 use super::budget::TimeBudget;
 use crate::scoreboard::{Phase, Slot};
-use crate::sys;
+use crate::sys::{self, WakeUp};
 
 /// The event that the client has closed its sending side (poll(2)). nix does not know this flag, and gives no events that
 /// contain it.
@@ -32,8 +31,8 @@ pub(crate) struct Stream<'a> {
     waited: Cell<bool>,
     /// Bytes sent so far.
     sent: Cell<u64>,
-    /// The signals that are blocked during a wait for the client: the supervisor can interrupt it.
-    mask: SigSet,
+    /// By which the supervisor can interrupt a wait for the client.
+    wake_up: WakeUp,
 }
 
 /// Why a stream operation ended.
@@ -46,8 +45,8 @@ pub(crate) enum Interrupted {
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(socket: BorrowedFd<'a>, slot: Slot, end: Option<Instant>, mask: SigSet) -> Self {
-        Self { socket, slot, end, waited: Cell::new(false), sent: Cell::new(0), mask }
+    pub(crate) fn new(socket: BorrowedFd<'a>, slot: Slot, end: Option<Instant>, wake_up: WakeUp) -> Self {
+        Self { socket, slot, end, waited: Cell::new(false), sent: Cell::new(0), wake_up }
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'a> {
@@ -111,6 +110,7 @@ impl<'a> Stream<'a> {
             if let Some(count) = self.try_receive(buffer)? {
                 return Ok(count);
             }
+            let _held = self.wake_up.hold();
             if self.is_hurried() {
                 return Err(Interrupted::TimedOut);
             }
@@ -132,6 +132,7 @@ impl<'a> Stream<'a> {
                     return self.receive(&mut buffer[..found.map_or(count, |at| at + 1)], deadline);
                 }
                 Err(Errno::EAGAIN) => {
+                    let _held = self.wake_up.hold();
                     if self.is_hurried() {
                         return Err(Interrupted::TimedOut);
                     }
@@ -273,21 +274,33 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Waits for the first byte of another request. False: `deadline` has passed, or the supervisor asks this process to
-    /// close. It asks in the slot, and with a signal that is blocked but in `mask`: so none is missed between the look at
-    /// the slot and the wait (ppoll(2)).
-    pub(crate) fn wait_for_request(&self, deadline: Instant) -> Result<bool, Interrupted> {
+    /// Waits for the first byte of another request. False: `deadline` has passed, the supervisor asks this process to close,
+    /// or `handle_signals` does not want to continue. The supervisor asks in the slot, and with a signal.
+    pub(crate) fn wait_for_request(
+        &self,
+        deadline: Instant,
+        handle_signals: impl Fn() -> bool,
+    ) -> Result<bool, Interrupted> {
         self.waited.set(true);
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
         loop {
+            let held = self.wake_up.hold();
             let is_close_asked = self.slot.is_close_asked();
+            // One that came before they were held interrupts nothing.
+            if !is_close_asked && !handle_signals() {
+                return Ok(false);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             // A request that arrives at the same moment is still answered.
             let left = if is_close_asked { Duration::ZERO } else { left };
             let mut fds = [PollFd::new(self.socket, PollFlags::POLLIN)];
-            match ppoll(&mut fds, Some(left.into()), Some(self.mask)) {
+            let ready = ppoll(&mut fds, Some(left.into()), Some(self.wake_up.mask()));
+            drop(held);
+            match ready {
                 Ok(0) if left.is_zero() => return Ok(false),
-                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(0) => {}
+                Err(Errno::EINTR) if self.slot.is_close_asked() || handle_signals() => {}
+                Err(Errno::EINTR) => return Ok(false),
                 Ok(_) => return Ok(true),
                 Err(errno) => return Err(Interrupted::Gone(errno.into())),
             }
@@ -299,8 +312,8 @@ impl<'a> Stream<'a> {
         self.slot.is_hurried()
     }
 
-    /// Waits for the client until `deadline`. False: the supervisor has interrupted the wait (see
-    /// [`Self::wait_for_request`]).
+    /// Waits for the client until `deadline`. False: the supervisor has interrupted the wait, for which the caller holds its
+    /// signal (see [`Self::wait_for_request`]).
     fn wait(&self, events: PollFlags, deadline: Instant) -> Result<bool, Interrupted> {
         self.waited.set(true);
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
@@ -309,7 +322,7 @@ impl<'a> Stream<'a> {
             return Err(Interrupted::TimedOut);
         }
         let mut fds = [PollFd::new(self.socket.as_fd(), events)];
-        match ppoll(&mut fds, Some(left.into()), Some(self.mask)) {
+        match ppoll(&mut fds, Some(left.into()), Some(self.wake_up.mask())) {
             Ok(0) => Err(Interrupted::TimedOut),
             Ok(_) => Ok(true),
             Err(Errno::EINTR) => Ok(false),
@@ -318,6 +331,7 @@ impl<'a> Stream<'a> {
     }
 
     fn wait_within(&self, events: PollFlags, budget: &mut TimeBudget) -> Result<(), Interrupted> {
+        let _held = self.wake_up.hold();
         loop {
             if self.is_hurried() {
                 budget.hurry();

@@ -202,6 +202,7 @@ impl Sentence<'_> {
         f.write_str(match terminated_by {
             Some(TerminatedBy::Deadline) => " (terminated: max_duration exceeded)",
             Some(TerminatedBy::Idle) => " (terminated: idle_timeout exceeded)",
+            Some(TerminatedBy::Start) => " (terminated: start_timeout exceeded in on_fork)",
             Some(TerminatedBy::Drain) => " (terminated: process.drain_timeout exceeded)",
             Some(TerminatedBy::Stop) => " (terminated: second stop signal)",
             None => "",

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::fork_server::{Spare, Taker};
 use super::refusal::Reason;
 use super::shedding::{Candidate, Request};
+use super::spare::{Spare, Taker};
 use super::statistics::Traffic;
 use crate::child::WAKE_UP;
 use crate::connection::{Connection, Identity, IdleWatch, Peer};
@@ -46,6 +46,8 @@ pub(crate) struct Child {
     pub(super) terminated_by: Option<TerminatedBy>,
     /// Which signal it gets, and when, if it has to end.
     pub(super) escalation: Option<Escalation>,
+    /// When what `on_fork` of its application names has to have returned.
+    pub(super) latest_start: Option<Instant>,
     /// Of a program whose service has an idle timeout.
     pub(super) idle: Option<IdleWatch>,
     /// What it was asked for, to make room for others.
@@ -110,6 +112,7 @@ impl Child {
             gaps: "".into(),
             terminated_by: None,
             escalation: None,
+            latest_start: None,
             idle: None,
             requested: None,
             reports: None,
@@ -281,7 +284,8 @@ impl Child {
     /// When the next signal is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let escalation = self.escalation.map(|escalation| escalation.due());
-        escalation.into_iter().chain(self.idle.as_ref().map(IdleWatch::next_look)).min()
+        let look = self.idle.as_ref().map(IdleWatch::next_look);
+        escalation.into_iter().chain(look).chain(self.latest_start).min()
     }
 
     /// As a candidate for making room.
@@ -300,6 +304,17 @@ impl Child {
         if self.idle.take_if(|idle| idle.is_over(now)).is_some() && self.terminated_by.is_none() {
             self.escalation = Some(Escalation::new(now));
             self.terminate_if_due(TerminatedBy::Idle, now);
+        }
+    }
+
+    /// Terminates an application that takes too long to prepare its process.
+    pub(super) fn terminate_if_late(&mut self, now: Instant) {
+        if self.latest_start.take_if(|latest| now >= *latest).is_some()
+            && self.slot.phase() == Phase::Starting
+            && self.terminated_by.is_none()
+        {
+            self.escalation = Some(Escalation::new(now));
+            self.terminate_if_due(TerminatedBy::Start, now);
         }
     }
 

@@ -9,8 +9,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::child::{Child, Process, STALL_TIMEOUT};
-use super::fork_server::Spare;
+
 use super::shedding::Request;
+use super::spare::Spare;
 use super::statistics::Traffic;
 use crate::connection::{IdleWatch, Peer};
 use crate::outcome::TerminatedBy;
@@ -106,6 +107,10 @@ impl Children {
             && let Some(timeout) = child.service.idle_timeout
         {
             child.idle = IdleWatch::new(socket, timeout, Instant::now());
+            self.next_due = self.next_due.into_iter().chain(child.due()).min();
+        }
+        if let Some(python) = child.service.python().filter(|python| python.on_fork.is_some()) {
+            child.latest_start = Some(Instant::now() + python.start_timeout);
             self.next_due = self.next_due.into_iter().chain(child.due()).min();
         }
         if self.is_closing {
@@ -295,6 +300,7 @@ impl Children {
         if self.next_due.is_some_and(|due| now >= due) {
             for child in &mut self.entries {
                 child.terminate_if_idle(now);
+                child.terminate_if_late(now);
                 child.terminate_if_due(TerminatedBy::Deadline, now);
             }
             self.update_next_due();

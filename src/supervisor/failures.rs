@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::journal::{self, ForkServerFailure, NextStart};
 
-/// From the second start on, doubled each time: the pause after a fork server has exited that has served nothing.
+/// From the second start on, doubled each time: the pause after a fork server has exited that was not steady.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A failure that repeats itself is logged again after this long.
@@ -35,14 +35,14 @@ struct FailureRow {
 pub(crate) struct StartFailures(Vec<FailureRow>);
 
 impl StartFailures {
-    /// Counts and logs a failure; the same one again only now and then. `has_served`: a new row begins. `is_final`: the next
+    /// Counts and logs a failure; the same one again only now and then. `was_steady`: a new row begins. `is_final`: the next
     /// start will fail too, as far as can be seen. `is_watched`: it comes when files change. Returns how long to wait before
     /// the next start.
     pub(crate) fn record(
         &mut self,
         service: &str,
         failure: StartFailure,
-        has_served: bool,
+        was_steady: bool,
         is_final: bool,
         is_watched: bool,
         now: Instant,
@@ -56,7 +56,7 @@ impl StartFailures {
             }
         };
         let row = &mut self.0[index];
-        row.count = if has_served { 0 } else { row.count + 1 };
+        row.count = if was_steady { 0 } else { row.count + 1 };
         row.reason = is_final.then(|| failure.sentence.clone());
         let pause = match row.count {
             0 => Duration::ZERO,
@@ -75,6 +75,11 @@ impl StartFailures {
         journal::log_fork_server_ended(&ForkServerFailure { service, sentence, details, repeated, next });
         row.logged = Some((failure, now));
         pause
+    }
+
+    /// Failures of the service in a row.
+    pub(crate) fn count(&self, service: &str) -> u32 {
+        self.0.iter().find(|row| row.service == service).map_or(0, |row| row.count)
     }
 
     /// A fork server of the service has started.

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use super::events::{Event, Events};
 use super::failures::StartFailure;
 use super::outputs::Outputs;
+use super::spare::{Spare, Taker};
 use super::uplinks::Uplinks;
 use crate::child::supplies::ChildSettings;
 use crate::connection::Connection;
@@ -27,6 +28,9 @@ use crate::sys;
 
 /// How long a fork server may take to start, unless its service has another time.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A fork server that has taken connections for this long, whether or not some came, is no failed start when it exits.
+const STEADY_TIME: Duration = Duration::from_secs(10);
 
 /// More sentences of one fork server are not logged.
 const WARNINGS_MAX: u32 = 100;
@@ -88,23 +92,6 @@ pub(crate) enum State {
     Retiring,
 }
 
-/// A child that waits for a connection.
-#[derive(Debug)]
-pub(crate) struct Spare {
-    pub(crate) pid: Pid,
-    pub(crate) pidfd: OwnedFd,
-    channel: Channel,
-}
-
-/// Which process is to serve a connection.
-#[derive(Debug)]
-pub(crate) struct Taker {
-    /// A fork server.
-    pub(crate) server: u32,
-    /// It has this child already.
-    pub(crate) spare: Option<Spare>,
-}
-
 /// The process that forks the children of a service.
 #[derive(Debug)]
 pub(crate) struct ForkServer {
@@ -118,6 +105,8 @@ pub(crate) struct ForkServer {
     pub(crate) is_current: bool,
     /// It is to take over also if it cannot start.
     pub(crate) is_tolerated: bool,
+    /// Since when it takes connections, or has done so.
+    pub(crate) ready_since: Option<Instant>,
     /// It has forked for a connection.
     pub(crate) has_served: bool,
     /// The files of its applications have changed.
@@ -195,6 +184,7 @@ impl ForkServer {
             template,
             is_current: false,
             is_tolerated: false,
+            ready_since: None,
             has_served: false,
             has_changed: false,
             spare_failure: None,
@@ -230,7 +220,9 @@ impl ForkServer {
             slot: slot.index(),
         };
         let (server, socket) = (self.id, connection.socket.as_fd());
-        let takes = |spare: &Spare| spare.channel.hand_over(handover(), socket, supplements).is_ok();
+        let takes = |spare: &Spare| {
+            spare.is_ready() && spare.channel.hand_over(handover(), socket, supplements).is_ok()
+        };
         if let Some(index) = self.spares.iter().position(takes) {
             self.spare_failure = None;
             return Ok(Taker { server, spare: Some(self.spares.swap_remove(index)) });
@@ -271,6 +263,12 @@ impl ForkServer {
         self.pid == pid && self.pidfd.is_some()
     }
 
+    /// It has served, so that the next one will serve as well, as far as can be seen.
+    pub(crate) fn was_steady(&self, now: Instant) -> bool {
+        let ready = self.ready_since.map(|since| now.saturating_duration_since(since));
+        self.has_served || ready.is_some_and(|time| time >= STEADY_TIME)
+    }
+
     /// Nothing of it exists any more.
     pub(crate) fn has_ended(&self) -> bool {
         self.pidfd.is_none() && self.channel.is_none() && self.spares.is_empty()
@@ -299,26 +297,33 @@ impl ForkServer {
 
     /// Kills the fork server and its spares.
     pub(crate) fn kill(&self) {
-        for pidfd in self.spares.iter().map(|spare| &spare.pidfd).chain(&self.pidfd) {
+        self.spares.iter().for_each(Spare::kill);
+        if let Some(pidfd) = &self.pidfd {
             let _ = sys::send_signal(pidfd.as_fd(), Signal::SIGKILL); // it has exited already
         }
     }
 
-    /// When it has to be ready, if it is not.
+    /// When it and its spares have to be ready, as far as they are not.
     pub(crate) fn latest_start(&self) -> Option<Instant> {
-        (self.state == State::Starting).then(|| self.started + self.start_timeout())
+        let own = (self.state == State::Starting).then(|| self.started + self.start_timeout());
+        self.spares.iter().filter_map(Spare::latest_start).chain(own).min()
     }
 
     fn start_timeout(&self) -> Duration {
         self.service.python().map_or(START_TIMEOUT, |python| python.start_timeout)
     }
 
-    /// Kills it if it takes too long to start.
+    /// Kills it, or a spare, if that takes too long to start.
     pub(crate) fn end_late_start(&mut self, now: Instant) {
         if self.latest_start().is_none_or(|latest| now < latest) {
             return;
         }
         let time = humantime::format_duration(self.start_timeout());
+        if self.spares.iter_mut().any(|spare| spare.end_late_start(now)) {
+            let sentence = format!("on_fork has not returned within {time} (start_timeout)");
+            self.log_spare_failure(sentence, "");
+            return; // it is looked at again
+        }
         let key = if self.service.python().is_some() { " (start_timeout)" } else { "" };
         let sentence = format!("its fork server has not started within {time}{key}");
         self.failure.get_or_insert(StartFailure { sentence, details: String::new() });
@@ -333,12 +338,26 @@ impl ForkServer {
 
     /// It has forked a spare that was ordered.
     pub(crate) fn add_spare(&mut self, pid: Pid, pidfd: OwnedFd, channel: OwnedFd) {
+        let time = self.service.python().map(|python| python.start_timeout);
         self.ordered = self.ordered.saturating_sub(1);
         let channel = Channel::new(channel);
         if self.is_dismissed {
             channel.shut_down();
         }
-        self.spares.push(Spare { pid, pidfd, channel });
+        self.spares.push(Spare::new(pid, pidfd, channel, time));
+    }
+
+    /// This spare takes connections from now on.
+    pub(crate) fn set_spare_ready(&mut self, pid: Pid) {
+        self.spares.iter_mut().filter(|spare| spare.pid == pid).for_each(Spare::set_ready);
+    }
+
+    /// Logs why a spare could not wait for a connection. Each further one fails in the same way until the cause is gone.
+    pub(crate) fn log_spare_failure(&mut self, sentence: String, details: &str) {
+        if self.spare_failure.as_ref() != Some(&sentence) && self.may_warn() {
+            journal::log_spare_failed(&self.service.name, &sentence, details);
+            self.spare_failure = Some(sentence);
+        }
     }
 
     /// It is to fork a spare, or has forked one that has not reported.

@@ -40,6 +40,7 @@ pub(crate) mod settings;
 mod shedding;
 mod single;
 mod sources;
+mod spare;
 mod start;
 mod statistics;
 mod status;

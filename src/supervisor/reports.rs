@@ -52,7 +52,9 @@ impl Connections {
     fn find_forgery(&self, id: u32, report: &Report, sender: Pid) -> Option<String> {
         let server = self.launcher.fork_servers.get(id)?;
         let may_send = match report {
-            Report::Started { .. } | Report::Spare | Report::SpareFailed { .. } => sender != server.pid,
+            Report::Started { .. } | Report::Spare | Report::SpareReady | Report::SpareFailed { .. } => {
+                sender != server.pid
+            }
             _ => sender == server.pid,
         };
         (!may_send).then(|| format!("process {sender} has sent a report about another process"))
@@ -76,7 +78,7 @@ impl Connections {
                 for gap in gaps {
                     journal::log_not_confined(&server.service.name, &gap.sentence);
                 }
-                self.launcher.fork_servers.set_ready(id);
+                self.launcher.fork_servers.set_ready(id, now);
                 self.backpressure.expect_fork(now);
             }
             Report::Failed { sentence, details, waits } => {
@@ -99,13 +101,8 @@ impl Connections {
                 server.warn(&format!("unable to fork a spare child: {error}; retrying in 1s"));
                 server.lose_order(now + SPARE_PAUSE);
             }
-            Report::SpareFailed { sentence, details } => {
-                // Each further spare fails in the same way until the cause is gone.
-                if server.spare_failure.as_ref() != Some(&sentence) && server.may_warn() {
-                    journal::log_spare_failed(&server.service.name, &sentence, &details);
-                    server.spare_failure = Some(sentence);
-                }
-            }
+            Report::SpareReady => server.set_spare_ready(sender),
+            Report::SpareFailed { sentence, details } => server.log_spare_failure(sentence, &details),
             Report::Started { slot } => self.set_started(id, slot, sender, now),
             Report::NotForked { slot, errno } => {
                 self.defer_awaited(id, slot, io::Error::from_raw_os_error(errno), now);

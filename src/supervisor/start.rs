@@ -113,9 +113,9 @@ fn serve_single(
     }
     if !service.is_program()
         && let journal = ChildLog::new(&connection.identity, &service.name, None)
-        && let Err(outcome) = child::apply_limits(service, &journal)
+        && let Err(error) = child::apply_limits(service)
     {
-        return Ok(outcome);
+        return Ok(error.log(&journal));
     }
     Ok(connections.serve_in_place(connection, service).outcome(&service.protocol))
 }

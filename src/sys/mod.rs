@@ -17,6 +17,7 @@ mod text;
 mod time;
 mod title;
 mod wait;
+mod wake_up;
 
 pub(crate) use address::{RemoteAddress, accept, remote_address};
 pub(crate) use descriptors::{
@@ -34,8 +35,7 @@ pub(crate) use passing::{
 pub(crate) use privileges::try_call;
 pub(crate) use privileges::{drop_capabilities, empty_bounding_set};
 pub(crate) use process::{
-    catch_signal, keep_for_program, open_pidfd, reset_signal, reset_signals, send_signal, set_priority,
-    wipe_environment,
+    keep_for_program, open_pidfd, reset_signal, reset_signals, send_signal, set_priority, wipe_environment,
 };
 pub(crate) use tcp::{count_backlog, idle_time};
 pub(crate) use termination::{Escalation, GRACE};
@@ -43,3 +43,4 @@ pub(crate) use text::{copy_text, run_from};
 pub(crate) use time::{instant_of, monotonic_nanoseconds_of, poll_timeout, wait_writable, whole_seconds};
 pub(crate) use title::set_title_area;
 pub(crate) use wait::{Exit, Usage, own_usage, reap, wait_for};
+pub(crate) use wake_up::{WakeUp, catch_in_first_thread, catch_signal};

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SigHandler, Signal};
 
 /// Sets the nice value of this process, -20 to 19 (setpriority(2)); nix has no such call.
 ///
@@ -66,14 +66,6 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> nix::Result<
     // SAFETY: without information about the signal, pidfd_send_signal takes no pointer that is not null.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, ptr::null::<u8>(), 0) };
     Errno::result(result).map(drop)
-}
-
-/// Lets a signal interrupt system calls, and do nothing else. A program that is exec'd has its default disposition again.
-pub(crate) fn catch_signal(signal: Signal) {
-    extern "C" fn ignore(_: i32) {}
-    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing.
-    let _ = unsafe { sigaction(signal, &action) }; // fails for SIGKILL and SIGSTOP only
 }
 
 /// Overwrites the environment that this process was started with: other processes of its user could read it from

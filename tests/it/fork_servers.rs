@@ -55,7 +55,7 @@ fn fork_servers_share_their_text_in_huge_pages() {
     assert_eq!(file, other);
 }
 
-fn kernel_is_before(major: u32, minor: u32) -> bool {
+pub fn kernel_is_before(major: u32, minor: u32) -> bool {
     let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     (numbers.next().unwrap(), numbers.next().unwrap()) < (major, minor)

@@ -91,6 +91,7 @@ mod wsgi_programs;
 mod wsgi_protocol;
 mod wsgi_proxies;
 mod wsgi_response;
+mod wsgi_signals;
 mod wsgi_starts;
 mod wsgi_template;
 mod wsgi_transfers;

@@ -2,7 +2,7 @@
 //! path leads elsewhere.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -12,7 +12,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cgi::status;
-use crate::harness::{LSBAWS, Setup, ask, command, connect, make_folder, serve, wait_dead, wait_until};
+use crate::fork_servers::kernel_is_before;
+use crate::harness::{
+    LSBAWS, Server, Setup, ask, command, connect, make_folder, serve, skip, wait_dead, wait_until,
+};
 use crate::wsgi_template::{content, route_in, write_module};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -184,4 +187,62 @@ fn broken_version_at_the_path_of_a_root_keeps_the_old_one() {
     get_until("service web: application reloaded");
     assert_eq!(content(&server.get("/")), "six");
     assert_eq!(content(&server.get("/static/file.txt")), "six");
+}
+
+#[test]
+fn killed_fork_server_of_an_application_costs_no_connection() {
+    let folder = make_folder();
+    write_module(folder.path(), "served");
+    let server = serve(&route_in(folder.path(), "module:app", ""));
+    for has_served in [false, true] {
+        let [fork_server] = server.fork_servers()[..] else { panic!() };
+        kill(Pid::from_raw(fork_server), Signal::SIGKILL).unwrap();
+        for _ in 0..3 {
+            assert_eq!(content(&server.get("/")), "served");
+        }
+        let line = server.wait_line("service web: its fork server was killed by SIGKILL; starting it again");
+        // Without a pause, if it has served.
+        assert_eq!(line.contains("starting it again in 100ms"), !has_served, "{line}");
+    }
+}
+
+/// A request whose process ends without having read it.
+fn ask_in_vain(server: &Server) {
+    let (mut stream, mut answer) = (server.connect(), Vec::new());
+    stream.write_all(GET.as_bytes()).unwrap();
+    let _ = stream.read_to_end(&mut answer); // the end, or a reset
+    assert!(answer.is_empty());
+}
+
+#[test]
+fn on_fork_has_the_time_of_a_start() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wsgi"));
+    let config = route_in(folder, "forks:app", "on_fork = 'forks:hang'\nstart_timeout = '3s'");
+    let server = serve(&config);
+    let first = server.fork_servers();
+    ask_in_vain(&server);
+    let record = server.record();
+    assert_eq!((record.get("terminated_by"), record.get("phase")), ("start", "starting"), "{}", record.line);
+    assert!(record.line.contains("(terminated: start_timeout exceeded in on_fork)"), "{}", record.line);
+    assert_eq!(server.fork_servers(), first);
+    let server = serve(&(config + "[process]\nspares = 1\n"));
+    let first = server.fork_servers();
+    // No connection is handed to a spare that is not ready.
+    ask_in_vain(&server);
+    server.wait_line("on_fork has not returned within 3s (start_timeout)");
+    assert_eq!(server.record().get("terminated_by"), "start");
+    assert_eq!(server.fork_servers(), first);
+}
+
+#[test]
+fn threads_of_on_fork_are_confined_as_their_process() {
+    if kernel_is_before(6, 12) {
+        return skip("Landlock has no scope of signals");
+    }
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wsgi"));
+    let config = route_in(folder, "forks:app", "on_fork = 'forks:reach'");
+    for spares in [0, 1] {
+        let server = serve(&format!("{config}[process]\nspares = {spares}\n"));
+        assert_eq!(content(&server.get("/calls")), "['denied']", "{spares} spares");
+    }
 }

@@ -25,6 +25,23 @@ pub(crate) fn after_fork_in_child(_: Python<'_>) {
     unsafe { pyo3::ffi::PyOS_AfterFork_Child() };
 }
 
+/// Runs what libraries have registered with pthread_atfork(3), by a fork whose child exits at once. The forks of lsbaws do not
+/// run it: a library such as OpenBLAS then ends the threads of its pool, and starts them again in the process that uses it.
+#[expect(clippy::disallowed_methods, reason = "the fork that runs the handlers; its child exits at once")]
+pub(crate) fn run_fork_handlers(_: Python<'_>) {
+    // SAFETY: the child makes one system call.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        exit_now(0);
+    }
+    // SAFETY: waitpid takes a null pointer for a status that is not wanted.
+    while pid > 0 && unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } < 0 {
+        if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
+            return;
+        }
+    }
+}
+
 /// A string whose characters are these bytes: what PEP 3333 calls a native string.
 pub(crate) fn decode_latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     let (start, length) = (bytes.as_ptr().cast(), bytes.len().cast_signed());
@@ -57,11 +74,16 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Runs `action`, which uses nothing of Python, while other threads of Python may run.
-pub(crate) fn detached(_: Python<'_>, action: &mut dyn FnMut()) {
-    // SAFETY: this thread is attached to the interpreter, and `action` uses nothing of it.
-    let state = unsafe { pyo3::ffi::PyEval_SaveThread() };
-    action();
-    // SAFETY: the state is that of this thread.
-    unsafe { pyo3::ffi::PyEval_RestoreThread(state) };
+/// Runs `action`, which attaches this thread again where it uses Python. Other threads of Python may run meanwhile.
+pub(crate) fn detached(py: Python<'_>, action: &mut dyn FnMut()) {
+    struct OfThisThread<'a>(&'a mut dyn FnMut());
+    impl OfThisThread<'_> {
+        fn run(self) {
+            (self.0)();
+        }
+    }
+    // SAFETY: `detach` runs it on this very thread. What pyo3 asks for is to keep objects of Python out of it.
+    unsafe impl Send for OfThisThread<'_> {}
+    let action = OfThisThread(action);
+    py.detach(move || action.run());
 }

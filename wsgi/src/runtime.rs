@@ -163,6 +163,13 @@ fn count_threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
+/// Lets libraries end threads that no fork has.
+fn end_library_threads(py: Python<'_>) {
+    if count_threads() > 1 {
+        ffi::run_fork_handlers(py);
+    }
+}
+
 /// The threads of Python beside this one, for a warning.
 fn find_threads(py: Python<'_>) -> PyResult<Vec<String>> {
     // Not imported for that: each child would run what it does after a fork, for a hundred page faults.
@@ -207,6 +214,7 @@ impl Runtime for Interpreter {
 
     fn settle(&self) -> Result<Option<String>, String> {
         Python::attach(|py| {
+            end_library_threads(py);
             let warning = describe_threads(py);
             freeze(py).map_err(|error| format!("unable to freeze the objects of Python: {error}"))?;
             Ok(warning)
@@ -244,8 +252,17 @@ impl Runtime for Interpreter {
         })
     }
 
-    fn wait(&self, wait: &mut dyn FnMut()) {
-        Python::attach(|py| ffi::detached(py, wait));
+    fn detach(&self, action: &mut dyn FnMut()) {
+        Python::attach(|py| ffi::detached(py, action));
+    }
+
+    fn handle_signals(&self) -> bool {
+        Python::attach(|py| {
+            let Err(error) = py.check_signals() else { return true };
+            error.write_unraisable(py, None);
+            self.outputs.finish(py);
+            false
+        })
     }
 
     fn answer(&self, application: &str, call: &mut dyn Call) -> Result<(), String> {

@@ -3,10 +3,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal;
 
 use super::*;
 use crate::scoreboard::Scoreboard;
+use crate::sys::WakeUp;
 
 const AFTER: &[u8] = b"GET / HTTP/1.1\r\n\nwhat follows";
 
@@ -17,7 +18,7 @@ fn read_from(bytes: &[u8]) -> (Result<ProxyHeader, HeaderError>, Vec<u8>) {
     theirs.write_all(bytes).unwrap();
     drop(theirs);
     let slot = Scoreboard::new(1).unwrap().take(None).unwrap();
-    let stream = Stream::new(ours.as_fd(), slot, None, SigSet::empty());
+    let stream = Stream::new(ours.as_fd(), slot, None, WakeUp::new(Signal::SIGURG));
     let header = read(&stream, Instant::now() + Duration::from_secs(60));
     let mut rest = Vec::new();
     ours.read_to_end(&mut rest).unwrap();

@@ -6,6 +6,7 @@ mod restarts;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::unistd::Pid;
 
@@ -15,7 +16,8 @@ use restarts::Restart;
 pub(crate) use restarts::SPARE_PAUSE;
 
 use super::failures::{StartFailure, StartFailures};
-use super::fork_server::{ForkServer, Shared, State, Taker, Template};
+use super::fork_server::{ForkServer, Shared, State, Template};
+use super::spare::Taker;
 use crate::connection::Connection;
 use crate::handover::Supplements;
 use crate::scoreboard::Slot;
@@ -172,11 +174,12 @@ impl ForkServers {
     }
 
     /// A fork server is ready.
-    pub(crate) fn set_ready(&mut self, id: u32) {
+    pub(crate) fn set_ready(&mut self, id: u32, now: Instant) {
         let Self { servers, failures, .. } = self;
         let is_its = |server: &&mut ForkServer| server.id == id && server.state == State::Starting;
         if let Some(server) = servers.iter_mut().find(is_its) {
             server.state = State::Ready;
+            server.ready_since = Some(now);
             if server.is_current {
                 failures.set_started(&server.service.name);
             }

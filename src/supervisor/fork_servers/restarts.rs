@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::ForkServers;
@@ -14,6 +15,9 @@ use crate::sys::{self, Exit};
 
 /// Before the next spare is forked, when one could not be or has died.
 pub(crate) const SPARE_PAUSE: Duration = Duration::from_secs(1);
+
+/// After as many failures, an application whose fork server is killed while it loads it cannot be loaded.
+const KILLS_MAX: u32 = 3;
 
 /// A fork server that is to be started again.
 #[derive(Debug)]
@@ -65,9 +69,12 @@ impl ForkServers {
         let starts_again = server.is_current || server.is_tolerated;
         let unknown =
             || StartFailure { sentence: format!("its fork server {exit}"), ..StartFailure::default() };
+        // Something else than its application has killed it, such as the kernel for want of memory.
+        let is_killed = server.failure.is_none()
+            && matches!(exit, Exit::Killed { signal, .. } if signal == Signal::SIGKILL as i32);
         let failure = server.failure.take().unwrap_or_else(unknown);
         if starts_again {
-            self.plan_restart(index, failure, now);
+            self.plan_restart(index, failure, is_killed, now);
         } else {
             // One that was to replace another is not started again.
             self.broken.push((server.id, Arc::clone(&server.service), failure));
@@ -76,12 +83,15 @@ impl ForkServers {
     }
 
     /// Plans to start a fork server that has exited again.
-    fn plan_restart(&mut self, index: usize, failure: StartFailure, now: Instant) {
+    fn plan_restart(&mut self, index: usize, failure: StartFailure, is_killed: bool, now: Instant) {
         let server = &self.servers[index];
-        let (id, service, has_served) = (server.id, Arc::clone(&server.service), server.has_served);
+        let (id, service, was_steady) = (server.id, Arc::clone(&server.service), server.was_steady(now));
         let is_held = !server.is_current;
-        let is_final = service.python().is_some() && !has_served;
-        let pause = self.failures.record(&service.name, failure, has_served, is_final, false, now);
+        // An application that cannot be loaded cannot be loaded again.
+        let is_final = service.python().is_some()
+            && server.ready_since.is_none()
+            && (!is_killed || self.failures.count(&service.name) >= KILLS_MAX);
+        let pause = self.failures.record(&service.name, failure, was_steady, is_final, false, now);
         self.restarts.push(Restart { server: id, service, at: now + pause, is_held });
     }
 

@@ -81,11 +81,11 @@ class Haproxy:
         return f"Server lsbaws/{host.name} ({words})"
 
     def requests(self, start):
-        """Each request as its target, the host that it came to at last, and how often it was sent again."""
+        """Each request: its target, the host that it came to at last, how often it was sent again, and its id."""
         for _, line in self.log.since(start):
-            found = re.search(r' lsbaws/(\S+) .* \d+/\d+/\d+/\d+/(\+?\d+) .*"\S+ (\S+) \S+"', line)
+            found = re.search(r' lsbaws/(\S+) .* \d+/\d+/\d+/\d+/(\+?\d+) .*"\S+ (\S+) \S+" (\S+)', line)
             if found:
-                yield found[3], found[1], int(found[2])
+                yield found[3], found[1], int(found[2]), found[4]
 
 
 class Nginx:
@@ -112,7 +112,7 @@ pid {self.folder}/pid;
 error_log {self.folder}/errors;
 events {{ worker_connections 1024; }}
 http {{
-    log_format cluster '$upstream_addr|$request_uri|$status';
+    log_format cluster '$upstream_addr|$request_uri|$status|$request_id';
     access_log syslog:server=unix:{self.log.path},nohostname cluster;
     client_body_temp_path {self.folder}/body;
     proxy_temp_path {self.folder}/proxy;
@@ -144,7 +144,7 @@ http {{
 
     def requests(self, start):
         for _, line in self.log.since(start):
-            found = re.search(r": (\S.*)\|(\S+)\|\d+", line)
+            found = re.search(r": (\S.*)\|(\S+)\|\d+\|(\S+)", line)
             if found:
                 tries = found[1].split(", ")
-                yield found[2], tries[-1].rsplit(":", 1)[0], len(tries) - 1
+                yield found[2], tries[-1].rsplit(":", 1)[0], len(tries) - 1, found[3]

@@ -80,7 +80,7 @@ class Cluster:
         self.client = namespaces["client"]
         self.balancer = kind(namespaces["balancer"], self.folder)
         self.is_nginx = kind is Nginx
-        self.load = None
+        self.load, self.named = None, []
         self.hosts = [
             Host(
                 namespaces[f"host{number}"],
@@ -240,7 +240,10 @@ class Cluster:
         failed = [result for result in load.results if result["error"]]
         answered = sorted(result["end"] - result["start"] for result in load.results if not result["error"])
         requests = list(self.balancer.requests(began))
-        places = {target: place for target, place, _ in requests}
+        places = {target: place for target, place, _, _ in requests}
+        if title == "no event":
+            # Each has a connection of its own, so that its id is that of a record.
+            self.named = [(place, name) for target, place, _, name in requests if target.startswith("/?n=new")]
         wrong = []
         for result in failed:
             place = next((place for target, place in places.items() if target.endswith(f"={result['name']}")), None)
@@ -251,13 +254,24 @@ class Cluster:
             title,
             len(load.results),
             len(answered),
-            sum(tries for _, _, tries in requests),
+            sum(tries for _, _, tries, _ in requests),
             f"{len(failed)} on {victim.name}" if failed and victim else len(failed),
             f"{answered[len(answered) * 99 // 100] * 1000:.0f} ms",
             "-" if noticed is None else f"{noticed:.1f} s",
         ]
         return row, wrong
 
+
+    def find_unnamed(self):
+        """Requests whose id, by the log of the balancer, is in no record of their host."""
+        if self.is_nginx:
+            return  # its connections are shared, and a record has the last id
+        names = {host.name: {record.get("LSBAWS_REQUEST_ID") for record in host.records()} for host in self.hosts}
+        if not self.named:
+            yield "the log of the balancer names no request"
+        for place, name in self.named:
+            if name not in names[place]:
+                yield f"no record of {place} has the request {name}"
 
     def find_records(self, name):
         messages = [f"{host.name}: {line}" for host in self.hosts for line in host.find_lines(name)]
@@ -327,6 +341,7 @@ def run_all(folder, program, writes):
                     faults = [str(error)]
                 print("not ok" if faults else "ok", f"{kind.name}: {title} ({time.monotonic() - began:.0f} s)", flush=True)
                 wrong += [f"{title}: {fault}" for fault in faults]
+            wrong += cluster.find_unnamed()
             wrong += [fault for host in cluster.hosts for fault in find_faults(host)]
     table = format_table(rows)
     print(table)

@@ -30,9 +30,14 @@ impl UniqueId {
     }
 }
 
-/// An id: visible characters of ASCII.
+/// An id: letters, digits and these marks, of which it does not begin with a full stop or a hyphen. Programs use `UNIQUE_ID`
+/// as the name of a file, or as a word of a command line.
 fn to_id(bytes: &[u8]) -> Option<&str> {
-    let is_valid = (1..=ID_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:@=+-".contains(byte);
+    let is_valid = (1..=ID_MAX).contains(&bytes.len())
+        && bytes.iter().all(is_allowed)
+        && !bytes.starts_with(b".")
+        && !bytes.starts_with(b"-");
     std::str::from_utf8(bytes).ok().filter(|_| is_valid)
 }
 
@@ -83,7 +88,16 @@ mod tests {
             ),
             (&["of-the-client", "of-the-proxy"], Some("of-the-proxy")),
             (&["a", ""], None),
+            (&["Root=1-67891233-abcdef012345678912345678"], Some("Root=1-67891233-abcdef012345678912345678")),
             (&["a b"], None),
+            (&["../../etc/passwd"], None),
+            (&["a/b"], None),
+            (&[".a"], None),
+            (&["-rf"], None),
+            (&["$(id)"], None),
+            (&["a;b"], None),
+            (&["`id`"], None),
+            (&["a'b"], None),
             (&["\u{e9}"], None),
             (&[&long[1..]], Some(&long[1..])),
             (&[&long], None),

@@ -18,11 +18,11 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Appends a line without its end. All text of the client is escaped.
-    pub(crate) fn write(&self, line: &AccessLine<'_>, out: &mut String) {
+    /// Appends a line without its end. All text of the client is escaped. An object stays within `room` bytes.
+    pub(crate) fn write(&self, line: &AccessLine<'_>, room: usize, out: &mut String) {
         match self {
             Self::Combined => write_combined(line, out),
-            Self::Json => json::write(line, out),
+            Self::Json => json::write(line, room, out),
             Self::Template(template) => template.write(line, out),
         }
     }

@@ -1,13 +1,17 @@
 //! A line as an object (RFC 8259). Members without a value are left out.
 
 use super::line::AccessLine;
-use crate::json::Object;
+use crate::json::{self, Object};
 
-/// Appends an object.
-pub(super) fn write(line: &AccessLine<'_>, out: &mut String) {
+/// Appends an object. One of more than `room` bytes loses the middle of long values.
+pub(super) fn write(line: &AccessLine<'_>, room: usize, out: &mut String) {
+    json::write_within(room, out, |value_max, out| write_object(line, value_max, out));
+}
+
+fn write_object(line: &AccessLine<'_>, value_max: usize, out: &mut String) {
     let answered = line.answered;
-    let mut object = Object::begin(out);
-    object.text("time", humantime::format_rfc3339_millis(line.started()).to_string().as_bytes());
+    let mut object = Object::begin(out, value_max);
+    object.string("time", &humantime::format_rfc3339_millis(line.started()).to_string());
     object.text("client", line.client().as_bytes());
     object.text("peer", line.identity.peer.to_string().as_bytes());
     object.text("user", answered.user);

@@ -103,7 +103,8 @@ pub(crate) fn write_own(identity: &Identity, service: &str, answered: &Answered<
     let ended = SystemTime::now();
     let line = AccessLine::new(identity, service, answered, ended);
     let mut text = String::with_capacity(256);
-    format.write(&line, &mut text);
+    let room = if matches!(sink, Sink::Stderr) { journal::access_room() } else { usize::MAX };
+    format.write(&line, room, &mut text);
     match sink {
         Sink::Journal => {
             line.log(&text);

@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::global::with_log;
+use super::log::Log;
 use super::message_id::ACCESS;
 use super::settings::Level;
 use crate::connection::Identity;
@@ -49,6 +50,11 @@ pub(crate) fn log_access(access: &AccessEntry<'_>) {
 /// Writes an access line to standard error, wherever other entries go, or counts it.
 pub(crate) fn print_access(line: &str) {
     with_log(|log| log.access_line(line));
+}
+
+/// Bytes of the longest access line that standard error takes as a whole.
+pub(crate) fn access_room() -> usize {
+    with_log(Log::access_room).unwrap_or(usize::MAX)
 }
 
 /// Counts access lines that were lost elsewhere.

@@ -9,12 +9,8 @@ use super::settings::Level;
 use crate::capacity::SystemLimit;
 use crate::connection::Identity;
 use crate::escape::{escape_char, escape_for_journal, escape_for_line, is_printable, remove_error_numbers};
-use crate::json::Object;
+use crate::json::{self, Object};
 use crate::scoreboard::Snapshot;
-
-/// What is left of each value if an object is too long, and what stands for the rest.
-const VALUE_MIN: usize = 16;
-const MARK: &str = "...";
 
 /// What `journalctl -t` filters by.
 pub(super) const IDENTIFIER: &str = "lsbaws";
@@ -173,26 +169,18 @@ impl Entry {
     /// Appends the entry as an object on one line: its time, its level, and what the journal has, under the same names and as
     /// strings, as `journalctl --output=json` shows it. Of a line of more than `room` bytes, long values lose their middle.
     fn encode_as_object(&self, time: SystemTime, room: usize, out: &mut String) {
-        let (start, mut value_max) = (out.len(), usize::MAX);
-        loop {
-            self.write_object(time, value_max, out);
-            if out.len() - start <= room || value_max <= VALUE_MIN {
-                return;
-            }
-            out.truncate(start);
-            value_max = value_max.min(room) / 2;
-        }
+        json::write_within(room, out, |value_max, out| self.write_object(time, value_max, out));
     }
 
     fn write_object(&self, time: SystemTime, value_max: usize, out: &mut String) {
-        let mut object = Object::begin(out);
+        let mut object = Object::begin(out, value_max);
         object.string("time", &humantime::format_rfc3339_millis(time).to_string());
         object.string("level", self.level.lowercase_word());
         object.string("SYSLOG_IDENTIFIER", IDENTIFIER);
         object.string("PRIORITY", self.level.priority());
-        object.string("MESSAGE", &cut_middle(&self.message_for_journal(), value_max));
+        object.value("MESSAGE", &self.message_for_journal());
         for (field, value) in self.fields() {
-            object.string(field.name, &cut_middle(value, value_max));
+            object.value(field.name, value);
         }
         object.end();
         out.push('\n');
@@ -249,16 +237,6 @@ impl Entry {
             (field, value)
         })
     }
-}
-
-/// Leaves out the middle of a text of more than so many bytes.
-fn cut_middle(text: &str, max: usize) -> Cow<'_, str> {
-    if text.len() <= max {
-        return text.into();
-    }
-    let half = max.saturating_sub(MARK.len()) / 2;
-    let (start, end) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
-    format!("{}{MARK}{}", &text[..start], &text[end..]).into()
 }
 
 /// `NAME=value` and a newline; a value that has a newline follows its name and its length.

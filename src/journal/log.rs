@@ -150,13 +150,21 @@ impl Log {
 
     /// Writes an access line to standard error, or counts it.
     pub(super) fn access_line(&mut self, line: &str) {
-        // A terminal may owe the rest of an entry.
-        let stderr = match &mut self.sink {
+        let written = self.stderr().write_line(format!("{line}\n").as_bytes());
+        self.add_lost_lines(u64::from(written.is_err()));
+    }
+
+    /// Bytes of the longest access line that [`Self::access_line`] does not cut.
+    pub(super) fn access_room(&mut self) -> usize {
+        self.stderr().line_max() - 1 // its end
+    }
+
+    /// The one of the entries, if they go there: a terminal may owe the rest of one.
+    fn stderr(&mut self) -> &mut Stderr {
+        match &mut self.sink {
             Sink::Stderr(stderr) => stderr,
             Sink::Journal(_) => self.access.stderr.get_or_insert_with(Stderr::open),
-        };
-        let written = stderr.write_line(format!("{line}\n").as_bytes());
-        self.add_lost_lines(u64::from(written.is_err()));
+        }
     }
 
     /// Counts access lines that were lost elsewhere.

@@ -26,7 +26,7 @@ mod stderr;
 mod stream;
 mod style;
 
-pub(crate) use access::{AccessEntry, add_lost_lines, log_access, print_access};
+pub(crate) use access::{AccessEntry, access_room, add_lost_lines, log_access, print_access};
 pub(crate) use child::{ChildLog, child_descriptor, open_for_children, send_for_children};
 pub(crate) use events::*;
 pub(crate) use global::{change, close, destination, flush, next_event, open, writable};

@@ -55,9 +55,9 @@ impl Stderr {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         let style = style();
-        let room = match (style, &self.backend) {
-            (LineStyle::Json, Backend::Reopened(_) | Backend::Polled) => LINE_MAX,
-            (style, _) if style.is_short() => count_columns(),
+        let room = match style {
+            LineStyle::Json => self.line_max(),
+            style if style.is_short() => count_columns(),
             _ => usize::MAX,
         };
         entry.encode_as_line(style, SystemTime::now(), room, &mut line);
@@ -74,13 +74,18 @@ impl Stderr {
         }
     }
 
+    /// Bytes of the longest line that is not cut.
+    pub(super) fn line_max(&self) -> usize {
+        match self.backend {
+            Backend::Reopened(_) | Backend::Polled => LINE_MAX,
+            Backend::Socket | Backend::File => usize::MAX,
+        }
+    }
+
     /// Writes a line as it is, under the same terms.
     pub(super) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         let mut cut = [0; LINE_MAX];
-        let line = match self.backend {
-            Backend::Reopened(_) | Backend::Polled if line.len() > LINE_MAX => cut_line(line, &mut cut),
-            _ => line,
-        };
+        let line = if line.len() > self.line_max() { cut_line(line, &mut cut) } else { line };
         if !self.owed.is_empty() {
             let length = self.backend.write(&self.owed)?;
             self.owed.drain(..length);

@@ -153,7 +153,8 @@ impl AccessLog {
         let ended = SystemTime::now();
         let line = AccessLine::new(identity, service, answered, ended);
         let mut text = String::with_capacity(512);
-        settings.format.write(&line, &mut text);
+        let room = if settings.target == Target::Stderr { journal::access_room() } else { usize::MAX };
+        settings.format.write(&line, room, &mut text);
         match settings.target {
             Target::Journal => line.log(&text),
             Target::Stderr => journal::print_access(&text),

@@ -365,3 +365,16 @@ fn service_with_a_program_alone_has_no_lines() {
     server.record();
     assert_eq!(lines.read(0), [""; 0]);
 }
+
+#[test]
+fn long_json_line_on_a_pipe_stays_an_object() {
+    let server = serve(&format!("[log.access]\ntarget = 'stderr'\nformat = 'json'\n{RESPOND}"));
+    let long = "\"\\".repeat(1000);
+    let request = format!(
+        "GET /end HTTP/1.1\r\nHost: a\r\nUser-Agent: {long}\r\nReferer: {long}\r\nConnection: close\r\n\r\n"
+    );
+    assert!(ask(server.connect(), &request).ends_with("hello"));
+    let line = parse(&server.wait_line("\"target\":\"/end\""));
+    assert!(line["user_agent"].as_str().unwrap().contains("..."), "{line}");
+    assert_eq!(line["service"], "web");
+}

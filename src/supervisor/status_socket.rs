@@ -174,12 +174,14 @@ impl Supervisor {
     }
 }
 
-/// Root may read the report, and drain the daemon, and the user of the daemon may, but no process of a service that runs as this user: it must not
-/// learn what others do. Those cannot gain privileges (no_new_privs), which a process of the administrator can.
+/// Root may read the report, and drain the daemon, and so may the user of the daemon; but no process of a service that runs as
+/// one of these: it must not learn what others do, nor take the host out of service. Those cannot gain privileges
+/// (no_new_privs), which a process of the administrator can.
 fn may_read(peer: &Peer) -> bool {
     match *peer {
-        Peer::Unix { uid: 0, .. } => true,
-        Peer::Unix { uid, pid } => uid == geteuid().as_raw() && can_gain_privileges(pid).unwrap_or(false),
+        Peer::Unix { uid, pid } => {
+            (uid == 0 || uid == geteuid().as_raw()) && can_gain_privileges(pid).unwrap_or(false)
+        }
         Peer::Inet(_) | Peer::Unknown => false,
     }
 }

@@ -59,6 +59,7 @@ pub(crate) fn log_drain_requested(must_drain: bool, caller: &Peer) {
 
 /// The daemon stops after this time, in which it serves as before. Balancers learn of it by their checks.
 pub(crate) fn log_stop_announced(lead: Duration) {
+    let lead = Duration::from_secs(lead.as_secs() + u64::from(lead.subsec_nanos() > 0)); // not of nanoseconds
     let lead = humantime::format_duration(lead);
     let message = format_args!(
         "stopping in {lead}: health checks fail, connections are still served (process.drain_lead)"

@@ -11,23 +11,23 @@ use crate::outcome::Outcome;
 use crate::scoreboard::Phase;
 use crate::status::health::{Health, HealthReport, Scope};
 
-/// How long, and for how many bytes, the close waits for HAProxy to read the line.
-const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How long, and for how many bytes, the close waits for HAProxy to read the line, if HAProxy has sent something: a close with
+/// unread bytes resets the connection. Short, since a client that waits has a place of the service for as long.
+const LINGER_TIME: Duration = Duration::from_millis(200);
 const LINGER_BYTES: usize = 64 << 10;
 
 /// Sends the line.
 pub(super) fn answer(scope: &Scope, work: &Work<'_>) -> Outcome {
     let slot = work.kit.slot;
     slot.enter(Phase::Handling);
-    let line = match work.kit.status.map(HealthReport::read) {
-        Some(Ok(report)) => describe(report.judge(scope)),
-        // A process that serves a single connection has no limit but its own.
-        None => describe(Health::Ok { free: 100 }),
-        Some(Err(error)) => {
+    let report = match work.kit.status.map(HealthReport::read).transpose() {
+        Ok(report) => report,
+        Err(error) => {
             work.journal().log_system_error(None, "read the status", &error);
             return Outcome::SystemError;
         }
     };
+    let line = describe(Health::judge(report.as_ref(), scope, slot.is_close_announced()));
     let end = work.service.deadline(&work.connection.identity);
     let stream = Stream::new(work.connection.socket.as_fd(), slot, end, work.kit.wake_up);
     slot.enter(Phase::Writing);
@@ -36,7 +36,9 @@ pub(super) fn answer(scope: &Scope, work: &Work<'_>) -> Outcome {
         return Outcome::ClientError;
     }
     slot.enter(Phase::Closing);
-    stream.close_lingering(&mut [0; 4096], LINGER_TIME, LINGER_BYTES);
+    if stream.has_input() {
+        stream.close_lingering(&mut [0; 4096], LINGER_TIME, LINGER_BYTES);
+    }
     Outcome::Served
 }
 
@@ -47,6 +49,6 @@ fn describe(health: Health<'_>) -> String {
         Health::Ok { free } => format!("up ready {free}%\n"),
         Health::Full(_) => "up ready 1%\n".into(),
         Health::Draining(_) => "up drain\n".into(),
-        Health::Failed(_) => format!("ready down # {health}\n"),
+        Health::Failed(_) | Health::Unknown => format!("ready down # {health}\n"),
     }
 }

@@ -64,6 +64,8 @@ struct Session<'c> {
     slot: Slot,
     programs: ProgramTerms<'c>,
     status: Option<BorrowedFd<'c>>,
+    /// See [`Service::is_internal`](crate::service::Service::is_internal): a further request would get an old report.
+    is_internal: bool,
     runtime: Option<&'c dyn Runtime>,
     limits: &'c Limits,
     reporter: Option<Reporter<'c>>,
@@ -90,6 +92,7 @@ pub(crate) fn serve(work: &mut Work<'_>, site: &Site) -> Outcome {
             keeps_leftovers: service.leftover == Leftover::Keep,
         },
         status: *status,
+        is_internal: service.is_internal(),
         runtime: *runtime,
         limits,
         reporter,
@@ -257,7 +260,7 @@ impl Session<'_> {
         Terms {
             is_head: request.method == "HEAD",
             minor: request.minor,
-            keep_alive: request.keep_alive && !is_last && !self.slot.is_last_response(),
+            keep_alive: request.keep_alive && !is_last && !self.is_internal && !self.slot.is_last_response(),
             errors: ErrorTerms { fields: Some(request.fields), ..self.site.error_terms() },
         }
     }

@@ -1,5 +1,6 @@
 //! The handler `health`: answers the checks of balancers. The supervisor sends what it has observed with the connection, so
-//! that a child need not ask. Each response ends its connection: the next one is as fresh.
+//! that a child need not ask. Each response ends its connection: the next one is as fresh. What came with a connection that was
+//! kept open is older; but a drain, which the supervisor announces to each child, is answered at once.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,11 +38,11 @@ impl HealthCheck {
     /// # Errors
     /// The client has gone, or reads too slowly.
     pub(crate) fn answer(&self, exchange: &mut Exchange<'_, '_>) -> Result<Outcome, Failure> {
+        exchange.response.close_after();
         // OPTIONS is the default of HAProxy's `option httpchk`: it gets the result as well.
         if exchange.request.method != "OPTIONS" && !exchange.check_method(&["GET", "HEAD"])? {
             return Ok(Outcome::Served);
         }
-        exchange.response.close_after();
         let report = match exchange.status.map(HealthReport::read).transpose() {
             Ok(report) => report,
             Err(error) => {
@@ -49,8 +50,8 @@ impl HealthCheck {
                 return exchange.fail(500, "unable to read the status", Outcome::SystemError);
             }
         };
-        // A process that serves a single connection has no limit but its own.
-        let health = report.as_ref().map_or(Health::Ok { free: 100 }, |report| report.judge(&self.scope));
+        let is_draining = exchange.slot.is_close_announced();
+        let health = Health::judge(report.as_ref(), &self.scope, is_draining);
         let (media_type, content) = match self.is_json(exchange) {
             true => ("application/json", describe(health)),
             false => ("text/plain; charset=utf-8", format!("{health}\n")),

@@ -64,14 +64,20 @@ pub(crate) enum Health<'a> {
         /// The share of the connections that could be had and are not, in percent: at least 1.
         free: usize,
     },
-    Draining(DrainCause),
+    /// The cause is not known to a child whose report is older than the drain.
+    Draining(Option<DrainCause>),
     /// This service can have no further connection, and none of its connections is idle.
     Full(&'a str),
     /// No fork server of this service can be started.
     Failed(&'a str),
+    /// The supervisor could make no report: it has no descriptors, or no memory.
+    Unknown,
 }
 
 impl HealthReport {
+    /// That of a process that serves a single connection.
+    pub(crate) const SINGLE: Self = Self { daemon: DaemonHealth { drain: None }, services: Vec::new() };
+
     /// Writes it to a memory file that nothing can change.
     ///
     /// # Errors
@@ -90,9 +96,9 @@ impl HealthReport {
     }
 
     /// Judges the services of the scope: the worst of them counts.
-    pub(crate) fn judge(&self, scope: &Scope) -> Health<'_> {
+    fn judge(&self, scope: &Scope) -> Health<'_> {
         if let Some(cause) = self.daemon.drain {
-            return Health::Draining(cause);
+            return Health::Draining(Some(cause));
         }
         let is_meant = |service: &&NamedHealth| match &scope.0[..] {
             [] => !service.health.is_internal,
@@ -121,24 +127,35 @@ impl ServiceHealth {
     }
 }
 
-impl Health<'_> {
+impl<'a> Health<'a> {
+    /// Judges by the report that came with the connection, and by what has become known since: `is_draining`. Without a report
+    /// it is never `Ok`.
+    pub(crate) fn judge(report: Option<&'a HealthReport>, scope: &Scope, is_draining: bool) -> Self {
+        match report.map_or(Self::Unknown, |report| report.judge(scope)) {
+            Self::Draining(cause) => Self::Draining(cause),
+            _ if is_draining => Self::Draining(None),
+            health => health,
+        }
+    }
+
     /// One word.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ok { .. } => "ok",
             Self::Draining(_) => "draining",
             Self::Full(_) => "full",
-            Self::Failed(_) => "failed",
+            Self::Failed(_) | Self::Unknown => "failed",
         }
     }
 
     /// Why it is not `Ok`.
     pub(crate) fn reason(self) -> Option<String> {
         match self {
-            Self::Ok { .. } => None,
-            Self::Draining(DrainCause::Request) => Some("requested by \"lsbaws drain\"".into()),
-            Self::Draining(DrainCause::Stop) => Some("the daemon is stopping".into()),
+            Self::Ok { .. } | Self::Draining(None) => None,
+            Self::Draining(Some(DrainCause::Request)) => Some("requested by \"lsbaws drain\"".into()),
+            Self::Draining(Some(DrainCause::Stop)) => Some("the daemon is stopping".into()),
             Self::Full(service) | Self::Failed(service) => Some(format!("service {service}")),
+            Self::Unknown => Some("unable to observe the daemon".into()),
         }
     }
 }
@@ -178,6 +195,22 @@ mod tests {
         assert_eq!(report.judge(&scope(&[])).to_string(), "failed: service a");
         report.daemon.drain = Some(DrainCause::Stop);
         assert_eq!(report.judge(&scope(&["b"])).to_string(), "draining: the daemon is stopping");
+    }
+
+    #[test]
+    fn check_is_never_ok_in_a_drain_or_without_a_report() {
+        let (mut report, scope) = (report(&[("a", 1, 0)]), Scope::default());
+        let judge = |report: Option<&HealthReport>, is_draining| {
+            Health::judge(report, &scope, is_draining).to_string()
+        };
+        assert_eq!(judge(None, false), "failed: unable to observe the daemon");
+        assert_eq!(judge(None, true), "draining");
+        assert_eq!(judge(Some(&report), false), "full: service a");
+        assert_eq!(judge(Some(&report), true), "draining", "the report is older");
+        assert_eq!(judge(Some(&HealthReport::SINGLE), true), "draining");
+        report.daemon.drain = Some(DrainCause::Stop);
+        assert_eq!(judge(Some(&report), true), "draining: the daemon is stopping");
+        assert_eq!(Health::judge(Some(&HealthReport::SINGLE), &scope, false), Health::Ok { free: 100 });
     }
 
     #[test]

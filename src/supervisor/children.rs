@@ -69,7 +69,8 @@ impl Children {
     pub(crate) fn add(&mut self, child: Child) {
         if self.is_closing {
             child.slot.ask_to_close();
-        } else if self.is_announcing {
+        }
+        if self.is_announcing {
             child.slot.announce_close();
         }
         self.next_due = [self.next_due, child.due()].into_iter().flatten().min();
@@ -280,6 +281,11 @@ impl Children {
                 false => child.slot.withdraw_close(),
             }
         }
+    }
+
+    /// Whether all announce it.
+    pub(crate) fn is_announcing_close(&self) -> bool {
+        self.is_announcing
     }
 
     /// Asks all to finish the request at hand, and to begin no other. Holds for those to come.

@@ -125,7 +125,8 @@ impl Connections {
                 refusal
             })
         };
-        let (mut child, end) = launcher.serve_in_place(connection, service, &decide);
+        let (mut child, end) =
+            launcher.serve_in_place(connection, service, children.is_announcing_close(), &decide);
         child.set_refused(refused.take());
         self.record_in_place(&child, &end);
         self.launcher.release(child.slot(), false);

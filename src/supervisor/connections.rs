@@ -267,8 +267,9 @@ impl Connections {
         self.close_retired();
     }
 
-    /// Lets children finish the request at hand, and begin no other.
+    /// Lets children finish the request at hand, and begin no other. A check that is among them learns of it.
     pub(crate) fn drain(&mut self) {
+        self.children.announce_close(true);
         self.children.ask_to_close();
     }
 

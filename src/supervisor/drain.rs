@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::lifecycle::{Lifecycle, Step};
+use super::lifecycle::Step;
 use super::{EXTENSION, Supervisor};
 use crate::connection::Peer;
 use crate::journal;
@@ -33,7 +33,7 @@ impl Supervisor {
     pub(super) fn drain(&mut self, now: Instant) {
         self.listeners.retire_all();
         self.lifecycle.drain(&mut self.connections, &self.settings.process, now);
-        self.reporter.forget();
+        self.forget_reports();
     }
 
     /// Announces a drain, or ends it, as this caller requests.
@@ -47,7 +47,7 @@ impl Supervisor {
     /// Lets balancers know by their checks, and proxies by the responses on the connections that they keep open.
     fn set_announced(&mut self, is_announced: bool) {
         self.connections.children.announce_close(is_announced);
-        self.reporter.forget();
+        self.forget_reports();
     }
 
     /// The daemon has stopped and everything has ended.
@@ -62,9 +62,7 @@ impl Supervisor {
     /// connections in its place.
     pub(super) fn idle_end(&self) -> Option<Instant> {
         let timeout = self.settings.process.idle_timeout;
-        // The next daemon would know nothing of a drain that was requested.
-        let timeout =
-            timeout.filter(|_| self.is_inherited && matches!(self.lifecycle, Lifecycle::Serving))?;
+        let timeout = timeout.filter(|_| self.is_inherited && self.lifecycle.permits_idle_exit())?;
         let is_idle = self.connections.is_idle() && !self.listeners.has_unserved_waiting();
         is_idle.then(|| self.idle_since + timeout)
     }

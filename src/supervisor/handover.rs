@@ -16,6 +16,7 @@ use crate::connection::Connection;
 use crate::handover::Supplements;
 use crate::scoreboard::{Scoreboard, Slot};
 use crate::service::Service;
+use crate::status::health::HealthReport;
 use crate::sys;
 
 /// The two ends of the channel by which the child of this connection reports clients, if its peer is a trusted proxy.
@@ -35,9 +36,21 @@ fn open_reports(
 pub(super) struct Reports {
     pub(super) status: Option<Arc<OwnedFd>>,
     pub(super) health: Option<OwnedFd>,
+    /// `health` is of this round of the supervisor.
+    pub(super) is_health_current: bool,
 }
 
 impl Reports {
+    /// Those of a process that serves a single connection, and has no limit but its own.
+    pub(super) fn of_single() -> Self {
+        Self { health: HealthReport::SINGLE.write().ok(), ..Self::default() }
+    }
+
+    /// No check gets a report of a daemon that did not drain: rather none.
+    pub(super) fn forget_health(&mut self) {
+        (self.health, self.is_health_current) = (None, false);
+    }
+
     /// The report for a connection of this service.
     fn find_for(&self, service: &Service) -> Option<BorrowedFd<'_>> {
         match (service.shows_status(), service.answers_checks()) {
@@ -132,15 +145,19 @@ impl Launcher {
         }
     }
 
-    /// Serves a connection in this very process: the model `iterative`, and a single connection that was handed in. Needs
-    /// [`Self::has_slot`].
+    /// Serves a connection in this very process: the model `iterative`, and a single connection that was handed in.
+    /// `is_draining`: each response announces that the connection closes after it. Needs [`Self::has_slot`].
     pub(crate) fn serve_in_place(
         &mut self,
         connection: Connection,
         service: &Arc<Service>,
+        is_draining: bool,
         decide: &Decide<'_>,
     ) -> (Child, End) {
         let slot = self.scoreboard.take(None).unwrap_or_else(|| unreachable!("callers check `has_slot`"));
+        if is_draining {
+            slot.announce_close();
+        }
         let supplies = self.supplies.get_or_insert_with(|| Supplies::new(self.settings, None, None));
         let status = self.reports.find_for(service);
         let kit = supplies.kit(slot, None, status);

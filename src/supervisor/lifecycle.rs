@@ -64,6 +64,11 @@ impl Lifecycle {
         matches!(self, Self::Serving | Self::Announcing(_))
     }
 
+    /// Whether a daemon without connections may exit. Not in a drain that was requested: the next one would know nothing of it.
+    pub(crate) fn permits_idle_exit(&self) -> bool {
+        matches!(self, Self::Serving)
+    }
+
     /// Whether no stop has begun.
     pub(crate) fn is_staying(&self) -> bool {
         matches!(self, Self::Serving | Self::Announcing(Announcement { stops_at: None, .. }))
@@ -204,5 +209,47 @@ impl Drain {
     fn is_moving(&self, child: &Child, now: Instant) -> bool {
         let moved_at = self.movement.get(&child.identity().id).map(|(_, at)| *at);
         moved_at.is_some_and(|at| now.saturating_duration_since(at) <= STALL_TIMEOUT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAD: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn announced_stop_is_due_after_the_lead_time() {
+        let (mut lifecycle, now) = (Lifecycle::Serving, Instant::now());
+        assert_eq!(lifecycle.plan_stop(LEAD, now), Step::Announce(LEAD));
+        assert!(lifecycle.is_serving() && lifecycle.is_accepting() && !lifecycle.is_staying());
+        assert_eq!(lifecycle.drain_cause(), Some(DrainCause::Stop));
+        assert!(!lifecycle.is_drain_due(now) && lifecycle.is_drain_due(now + LEAD));
+        assert_eq!(lifecycle.next_event(), Some(now + LEAD));
+        assert!(!lifecycle.request_drain(false, now), "it cannot be ended");
+        assert_eq!(lifecycle.plan_stop(LEAD, now), Step::Drain, "the second signal");
+    }
+
+    #[test]
+    fn stop_without_lead_time_drains_at_once() {
+        assert_eq!(Lifecycle::Serving.plan_stop(Duration::ZERO, Instant::now()), Step::Drain);
+        assert_eq!(Lifecycle::Killing.plan_stop(LEAD, Instant::now()), Step::Kill);
+    }
+
+    #[test]
+    fn requested_drain_counts_as_lead_time_and_prevents_the_idle_exit() {
+        let (mut lifecycle, now) = (Lifecycle::Serving, Instant::now());
+        assert!(lifecycle.permits_idle_exit() && lifecycle.drain_cause().is_none());
+        assert!(lifecycle.request_drain(true, now) && !lifecycle.request_drain(true, now));
+        assert!(!lifecycle.permits_idle_exit() && lifecycle.is_staying());
+        assert_eq!(lifecycle.drain_cause(), Some(DrainCause::Request));
+        assert!(!lifecycle.is_drain_due(now + 9 * LEAD));
+        let mut other = Lifecycle::Serving;
+        other.request_drain(true, now);
+        assert_eq!(other.plan_stop(LEAD, now + LEAD), Step::Drain);
+        assert_eq!(lifecycle.plan_stop(LEAD, now + LEAD / 2), Step::Announce(LEAD / 2));
+        assert!(lifecycle.is_drain_due(now + LEAD));
+        other.request_drain(false, now);
+        assert!(other.permits_idle_exit());
     }
 }

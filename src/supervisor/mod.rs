@@ -164,7 +164,8 @@ impl Supervisor {
         loop {
             let ready = self.wait().map_err(Error::system("wait for events"))?;
             let now = Instant::now();
-            // Signals first: after a stop signal no step may accept. Then the children that have exited: each frees the slot
+            self.connections.launcher.reports.is_health_current = false;
+            // Signals first: a stop may end the accepting. Then the children that have exited: each frees the slot
             // that a later step may need.
             if ready.signals {
                 self.handle_signal(now)?;
@@ -267,7 +268,8 @@ impl Supervisor {
         };
         match i32::try_from(info.ssi_signo).map(Signal::try_from) {
             Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => self.stop(now),
-            Ok(Ok(Signal::SIGHUP)) => self.reload_requested = true,
+            Ok(Ok(Signal::SIGHUP)) if self.lifecycle.is_staying() => self.reload_requested = true,
+            Ok(Ok(Signal::SIGHUP)) => journal::log_warning("reload ignored: the daemon is stopping"),
             Ok(Ok(Signal::SIGUSR2)) => self.connections.reopen_access_log(now),
             Ok(Ok(Signal::SIGUSR1)) => {
                 self.connections.handle_events(now); // what is known by now

@@ -160,6 +160,7 @@ fn describe_services(
         let phases = phases.entry(&child.service().name).or_insert_with(empty);
         *phases.entry(child.slot().phase().word().to_owned()).or_default() += 1;
     }
+    let usage = connections.count_usage();
     let describe = |(name, counters): (&str, &super::statistics::ServiceCounters)| {
         let service = services.get(name);
         let phases = phases.get(name).cloned().unwrap_or_else(empty);
@@ -173,7 +174,8 @@ fn describe_services(
             now: phases.values().sum(),
             max: service.and_then(|service| service.max_connections),
             spares: connections.launcher.fork_servers.count_spares_of(name),
-            health: service.map_or(ServiceHealth::REMOVED, |service| connections.observe_health(service)),
+            health: service
+                .map_or(ServiceHealth::REMOVED, |service| connections.observe_health(service, &usage)),
             phases,
             accepted: counters.accepted,
             ended: by_word(&counters.ended),

@@ -8,6 +8,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::connections::Connections;
 use super::error::Error;
+use super::handover::Reports;
 use super::listeners::{Listeners, ServedListener};
 use super::settings::Settings;
 use super::unserved::Unserved;
@@ -48,6 +49,7 @@ pub(crate) fn run(
             if !keepalive::is_foreign(&connection.socket) {
                 keepalive::set_peer_timeout(&connection.socket, settings.peer_timeout);
             }
+            connections.launcher.reports = Reports::of_single();
             connections.open_own_access_log(&settings).map_err(Error::AccessLog)?;
             return match service.python() {
                 Some(_) => single::serve_application(&mut connections, connection, &service, &settings),

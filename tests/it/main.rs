@@ -41,6 +41,7 @@ mod config_hints;
 mod config_mistakes;
 mod confine;
 mod docs;
+mod drains;
 mod endings;
 mod error_pages;
 mod exec;

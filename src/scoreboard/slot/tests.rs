@@ -46,3 +46,15 @@ fn long_requests_are_cut() {
     assert_eq!(snapshot.target, Some(describe_target(&[b'/'; 5000])));
     assert_eq!(snapshot.target.map(|t| t.len()), Some(TARGET_MAX + 3));
 }
+
+#[test]
+fn drain_is_announced_whatever_else_is_asked() {
+    let mut scoreboard = Scoreboard::new(1).unwrap();
+    let slot = scoreboard.take(None).unwrap();
+    slot.announce_close();
+    assert!(slot.is_close_announced() && slot.is_last_response() && !slot.is_close_asked());
+    slot.hurry();
+    assert!(slot.is_close_announced() && slot.is_close_asked() && slot.is_hurried());
+    slot.withdraw_close();
+    assert!(!slot.is_close_announced() && slot.is_last_response() && slot.is_hurried());
+}

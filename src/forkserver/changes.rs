@@ -4,11 +4,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::hash::{DefaultHasher, Hasher};
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ const QUIET: Duration = Duration::from_millis(200);
 const DELAY_MAX: Duration = Duration::from_secs(2);
 /// Folders that are watched. Each takes about a kilobyte of the kernel's memory.
 const FOLDERS_MAX: usize = 4096;
+/// Larger files are compared by their times: modules have less.
+const HASHED_MAX: u64 = 16 << 20;
 /// The files of modules.
 const SUFFIXES: [&[u8]; 2] = [b".py", b".so"];
 /// Folders without modules of the application, beside hidden ones and virtual environments.
@@ -171,14 +174,14 @@ impl Changes {
 
     /// Whether a module is another one than it was, or is gone.
     fn has_new_content(&mut self, path: PathBuf) -> bool {
-        let Ok(bytes) = fs::read(&path) else {
-            self.contents.remove(&path);
-            return true;
-        };
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&bytes);
-        let hash = hasher.finish();
-        self.contents.insert(path, hash) != Some(hash)
+        match hash_content(&path) {
+            Ok(Some(hash)) => self.contents.insert(path, hash) != Some(hash),
+            Ok(None) => false,
+            Err(_) => {
+                self.contents.remove(&path);
+                true
+            }
+        }
     }
 
     fn add(&mut self, folder: &Path, only: Option<&OsStr>) -> Result<(), Errno> {
@@ -211,6 +214,26 @@ impl AsFd for Changes {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
+}
+
+/// A hash of what a file contains, or of its metadata if it is large. `None`: it is no file, but a FIFO or the like.
+fn hash_content(path: &Path) -> io::Result<Option<u64>> {
+    if !fs::metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    // Without waiting, since it may be another one by now.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    let mut hasher = DefaultHasher::new();
+    metadata.len().hash(&mut hasher);
+    if metadata.len() > HASHED_MAX {
+        metadata.modified()?.hash(&mut hasher);
+    } else {
+        let mut bytes = Vec::new();
+        file.take(HASHED_MAX).read_to_end(&mut bytes)?;
+        hasher.write(&bytes);
+    }
+    Ok(Some(hasher.finish()))
 }
 
 /// The path without links in that of its folder.
@@ -264,6 +287,23 @@ mod tests {
         assert!(makes_change(&folder, |folder| fs::remove_file(folder.join("e.py")).unwrap()));
         assert!(makes_change(&folder, |folder| fs::rename(folder.join("package"), folder.join("p")).unwrap()));
         assert!(!makes_change(&folder, |folder| fs::create_dir(folder.join("empty")).unwrap()));
+    }
+
+    #[test]
+    fn only_files_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        let make_fifo = |name: &str| {
+            let mode = nix::sys::stat::Mode::S_IRWXU;
+            nix::unistd::mkfifo(&root.path().join(name), mode).unwrap();
+        };
+        make_fifo("before.py");
+        assert!(!makes_change(root.path(), |_| make_fifo("after.py")));
+        let enlarge = |length| {
+            let large = fs::File::create(root.path().join("large.so")).unwrap();
+            large.set_len(HASHED_MAX + length).unwrap();
+        };
+        enlarge(1);
+        assert!(makes_change(root.path(), |_| enlarge(2)));
     }
 
     #[test]

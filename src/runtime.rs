@@ -21,12 +21,12 @@ pub trait Runtime: Debug {
     /// The first that cannot be loaded.
     fn load(&self, loading: &Loading<'_>) -> Result<(), LoadError>;
 
-    /// Called once before the first fork, after [`Self::load`] and the requests of `warm_up`. Returns a sentence that an
-    /// administrator should know.
+    /// Called once before the first fork, after [`Self::load`] and the requests of `warm_up`. Returns sentences that
+    /// an administrator should know.
     ///
     /// # Errors
     /// A sentence.
-    fn settle(&self) -> Result<Option<String>, String>;
+    fn settle(&self) -> Result<Vec<String>, String>;
 
     /// The files that the applications have written since [`Self::load`] was called, if that records them. It records none
     /// from now on.

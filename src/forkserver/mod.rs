@@ -209,7 +209,7 @@ impl ForkServer {
         for sentence in self.service.warm_up(runtime) {
             self.warn(&sentence)?;
         }
-        if let Some(sentence) = runtime.settle()? {
+        for sentence in runtime.settle()? {
             self.warn(&sentence)?;
         }
         Ok(())

@@ -292,6 +292,8 @@ impl ForkServer {
     /// Its process is reaped. Its spares can get no connection any more, and hold its end of the channel.
     pub(crate) fn set_reaped(&mut self) {
         self.pidfd = None;
+        // What its import has forked may hold the other end, and is an orphan.
+        self.channel.take_if(|_| self.ready_since.is_none());
         self.kill();
     }
 

@@ -1,5 +1,6 @@
 //! The signals and the threads of applications: tests/wsgi/signals.py.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
@@ -151,4 +152,20 @@ fn threads_of_libraries_end_before_the_first_fork() {
     let server = serve(&route_in(Path::new(APPLICATIONS), "atfork:app", ""));
     assert_eq!(content(&server.get("/")), "['pool']");
     assert!(server.rest().iter().all(|line| !line.contains("has started threads")));
+}
+
+#[test]
+fn hanging_handler_of_a_fork_delays_the_start_alone() {
+    let route = |keys| route_in(Path::new(APPLICATIONS), "atforkhang:app", keys);
+    let server = serve(&route(""));
+    assert_eq!(content(&server.get("/")), "fine");
+    server.wait_line("handlers of pthread_atfork(3) have not returned in a child within 1s");
+    let late = serve(&route("start_timeout = '500ms'"));
+    late.wait_line("its fork server has not started within 500ms");
+    let mut seen = BTreeSet::new();
+    wait_until("it is started again and again, and nothing of an earlier start is left", || {
+        let processes = late.fork_servers();
+        seen.extend(processes.iter().copied());
+        seen.len() > 3 && processes.len() < 2
+    });
 }

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::mem::ManuallyDrop;
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -25,21 +26,55 @@ pub(crate) fn after_fork_in_child(_: Python<'_>) {
     unsafe { pyo3::ffi::PyOS_AfterFork_Child() };
 }
 
+/// How long the handlers of a child may take.
+pub(crate) const HANDLERS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Runs what libraries have registered with pthread_atfork(3), by a fork whose child exits at once. The forks of lsbaws do not
 /// run it: a library such as OpenBLAS then ends the threads of its pool, and starts them again in the process that uses it.
+/// Returns whether the handlers have returned in the child, which is killed otherwise.
 #[expect(clippy::disallowed_methods, reason = "the fork that runs the handlers; its child exits at once")]
-pub(crate) fn run_fork_handlers(_: Python<'_>) {
+pub(crate) fn run_fork_handlers(_: Python<'_>) -> bool {
     // SAFETY: the child makes one system call.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         exit_now(0);
     }
+    if pid < 0 {
+        return true; // the handlers have run in this process
+    }
+    let has_returned = wait_for_exit(pid);
+    if !has_returned {
+        // SAFETY: kill takes integers. The child is not reaped, so that the pid is its own.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
     // SAFETY: waitpid takes a null pointer for a status that is not wanted.
-    while pid > 0 && unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } < 0 {
-        if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
-            return;
+    while unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } < 0 && is_interrupted() {}
+    has_returned
+}
+
+/// Waits until this child exits, for [`HANDLERS_TIMEOUT`] at most.
+fn wait_for_exit(pid: libc::pid_t) -> bool {
+    // SAFETY: pidfd_open takes integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let Ok(fd @ 0..) = RawFd::try_from(fd) else { return true }; // reaped, where the application ignores SIGCHLD
+    // SAFETY: the call has made the descriptor, which nothing else has.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut polled = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let end = Instant::now() + HANDLERS_TIMEOUT;
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).as_millis();
+        let left = left.try_into().unwrap_or(i32::MAX);
+        // SAFETY: `polled` is one live entry.
+        match unsafe { libc::poll(&raw mut polled, 1, left) } {
+            0 => return false,
+            ..0 if is_interrupted() => {}
+            _ => return true,
         }
     }
+}
+
+fn is_interrupted() -> bool {
+    std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
 }
 
 /// A string whose characters are these bytes: what PEP 3333 calls a native string.

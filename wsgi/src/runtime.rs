@@ -163,11 +163,15 @@ fn count_threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
-/// Lets libraries end threads that no fork has.
-fn end_library_threads(py: Python<'_>) {
-    if count_threads() > 1 {
-        ffi::run_fork_handlers(py);
-    }
+/// Lets libraries end threads that no fork has. A warning, if they do not return from that.
+fn end_library_threads(py: Python<'_>) -> Option<String> {
+    let has_ended = count_threads() == 1 || ffi::run_fork_handlers(py);
+    (!has_ended).then(|| {
+        let seconds = ffi::HANDLERS_TIMEOUT.as_secs();
+        format!(
+            "handlers of pthread_atfork(3) have not returned in a child within {seconds}s; killed that child"
+        )
+    })
 }
 
 /// The threads of Python beside this one, for a warning.
@@ -212,12 +216,11 @@ impl Runtime for Interpreter {
         })
     }
 
-    fn settle(&self) -> Result<Option<String>, String> {
+    fn settle(&self) -> Result<Vec<String>, String> {
         Python::attach(|py| {
-            end_library_threads(py);
-            let warning = describe_threads(py);
+            let warnings = [end_library_threads(py), describe_threads(py)].into_iter().flatten().collect();
             freeze(py).map_err(|error| format!("unable to freeze the objects of Python: {error}"))?;
-            Ok(warning)
+            Ok(warnings)
         })
     }
 

@@ -1,6 +1,7 @@
 //! Whether the user of a service may use the directories that the settings name, by their modes. An access control list
 //! can permit more.
 
+use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -46,8 +47,8 @@ pub(super) fn find_unloadable(name: &str, confinement: &Confinement, python: &Py
     let Some(user) = &confinement.user else { return Vec::new() };
     let user_name = &user.name;
     let folders = python.search.iter().map(PathBuf::as_path).chain(python.program.parent());
-    // That of a virtual environment is a link.
-    let program = fs::canonicalize(&python.program).unwrap_or_default();
+    // That of a virtual environment is a link. One that the caller cannot follow is judged, and named, as it is.
+    let program = fs::canonicalize(&python.program).unwrap_or_else(|_| python.program.clone());
     let denied = folders.chain(program.parent()).filter_map(|folder| {
         let denied = find_unsearchable(folder, user)?;
         Some(format!(
@@ -57,9 +58,8 @@ pub(super) fn find_unloadable(name: &str, confinement: &Confinement, python: &Py
     });
     let not_executable = (!may(&program, user, SEARCH))
         .then(|| format!("warning: service.{name}: user {user_name} may not execute {}", program.display()));
-    let mut sentences: Vec<_> = denied.chain(not_executable).collect();
-    sentences.dedup();
-    sentences
+    let mut named = HashSet::new();
+    denied.chain(not_executable).filter(|sentence| named.insert(sentence.clone())).collect()
 }
 
 /// A sentence for each directory and each file with code of the applications of `service` that all users may write.

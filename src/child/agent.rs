@@ -28,6 +28,7 @@ pub(super) fn answer(scope: &Scope, work: &Work<'_>) -> Outcome {
         }
     };
     let line = describe(Health::judge(report.as_ref(), scope, slot.is_close_announced()));
+    slot.set_request(b"", line.trim_end().as_bytes());
     let end = work.service.deadline(&work.connection.identity);
     let stream = Stream::new(work.connection.socket.as_fd(), slot, end, work.kit.wake_up);
     slot.enter(Phase::Writing);

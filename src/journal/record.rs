@@ -21,6 +21,10 @@ use crate::scoreboard::{ProgramEnd, Snapshot};
 use crate::source::Source;
 use crate::sys::{Exit, Usage};
 
+/// What answers checks of balancers, as the configuration names it: a protocol, and a handler.
+const AGENT_CHECK: &str = "agent-check";
+const HEALTH: &str = "health";
+
 /// How one connection ended.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
@@ -83,14 +87,27 @@ impl Record<'_> {
         }
     }
 
-    /// A crash is an error, a failure of the handler a warning.
+    /// A crash is an error, a failure of the handler a warning. Checks of balancers, twice a second for each balancer, are of
+    /// interest where something is wrong.
     fn level(&self, outcome: Option<Outcome>) -> Level {
         match (self.exit, outcome) {
             _ if self.terminated_by.is_some() => Level::Warn,
+            (Exit::Exited(_), Some(Outcome::Served)) if self.is_passed_check() => Level::Debug,
             (Exit::Exited(_), Some(Outcome::Served | Outcome::ClientError | Outcome::Refused)) => Level::Info,
             (Exit::Exited(_), Some(Outcome::HandlerError) | None) => Level::Warn,
             _ => Level::Error,
         }
+    }
+
+    /// The connection was a single check, and the host can take connections.
+    fn is_passed_check(&self) -> bool {
+        let Snapshot { requests, status, target, .. } = &self.snapshot;
+        let is_passed = match self.handler {
+            Some(AGENT_CHECK) => target.as_deref().is_some_and(|line| line.starts_with("up ready")),
+            Some(HEALTH) => *status == Some(200),
+            _ => false,
+        };
+        is_passed && *requests == 1
     }
 
     /// Why the connection, or its last request, was refused.
@@ -110,7 +127,7 @@ impl Record<'_> {
         };
         let message_id = match self.exit {
             Exit::Killed { .. } | Exit::Unknown => CONNECTION_KILLED,
-            Exit::Exited(_) if level == Level::Info => CONNECTION_ENDED,
+            Exit::Exited(_) if level >= Level::Info => CONNECTION_ENDED,
             Exit::Exited(_) => CONNECTION_FAILED,
         };
         Entry::new(level, message_id, Sentence { record: self, outcome, signal: signal.as_deref() })
@@ -153,6 +170,9 @@ impl fmt::Display for Sentence<'_> {
         write!(f, "{}: ", identity.describe_client())?;
         match (&snapshot.method, &snapshot.target) {
             (Some(method), Some(target)) => write!(f, "{method} {target}")?,
+            (None, Some(line)) if self.record.handler == Some(AGENT_CHECK) => {
+                write!(f, "{AGENT_CHECK} -> {line}")?;
+            }
             (None, Some(line)) => write!(f, "\"{line}\"")?,
             _ if *is_program || self.record.handler == Some("exec") => f.write_str(self.record.service)?,
             _ => f.write_str("no request")?,

@@ -267,7 +267,7 @@ fn only_root_and_the_user_of_the_daemon_may_drain() {
 
 #[test]
 fn agent_line_is_read_when_the_balancer_sends_something() {
-    let host = Host::start(CHECKS);
+    let host = Host::start(&format!("{CHECKS}[log]\nlevel = 'debug'\n"));
     let mut stream = connect(host.agent);
     stream.write_all(b"agent-send\n").unwrap();
     let mut line = String::new();
@@ -276,4 +276,6 @@ fn agent_line_is_read_when_the_balancer_sends_something() {
     drop(stream);
     let record = host.server.record();
     assert_eq!((record.get("handler"), record.get("outcome")), ("agent-check", "served"), "{}", record.line);
+    assert!(record.line.contains("DEBUG"), "{}", record.line);
+    assert!(record.line.contains(": agent-check -> up ready 100%, served, after "), "{}", record.line);
 }

@@ -48,17 +48,23 @@ pub(crate) struct StatusSocket {
 struct Caller {
     socket: OwnedFd,
     peer: Peer,
+    /// What it has sent.
+    line: Vec<u8>,
     until: Instant,
 }
 
 impl Caller {
-    /// What it asks for, if it has sent that by now. A process that sends nothing, or something else, asks for the report.
-    fn receive_request(&self, now: Instant) -> Option<ControlRequest> {
-        let mut line = [0; LINE_MAX];
-        match recv(self.socket.as_raw_fd(), &mut line, MsgFlags::MSG_DONTWAIT) {
-            Ok(length) => Some(ControlRequest::from_line(&line[..length]).unwrap_or(ControlRequest::Status)),
-            Err(_) => (now >= self.until).then_some(ControlRequest::Status),
-        }
+    /// What it asks for, once that has arrived. A process that sends nothing asks for the report; one that sends something else
+    /// gets nothing: `Some(None)`. It must not believe that the daemon drains.
+    fn receive_request(&mut self, now: Instant) -> Option<Option<ControlRequest>> {
+        let mut received = [0; LINE_MAX];
+        let length = recv(self.socket.as_raw_fd(), &mut received, MsgFlags::MSG_DONTWAIT);
+        self.line.extend_from_slice(&received[..length.unwrap_or(0)]);
+        let is_complete = self.line.ends_with(b"\n") || self.line.len() >= LINE_MAX || length == Ok(0);
+        (is_complete || now >= self.until).then(|| match &self.line[..] {
+            b"" => Some(ControlRequest::Status),
+            line => ControlRequest::from_line(line),
+        })
     }
 }
 
@@ -107,7 +113,8 @@ impl StatusSocket {
                 Ok(Some(Connection { socket, identity })) => {
                     self.tokens.take(now);
                     if may_read(&identity.peer) {
-                        self.callers.push(Caller { socket, peer: identity.peer, until: now + LINE_TIMEOUT });
+                        let (line, until) = (Vec::new(), now + LINE_TIMEOUT);
+                        self.callers.push(Caller { socket, peer: identity.peer, line, until });
                     }
                 }
                 Ok(None) => return,
@@ -118,9 +125,9 @@ impl StatusSocket {
     }
 
     /// The next caller that has sent its line, or whose time is over, and its request.
-    fn take_request(&mut self, now: Instant) -> Option<(Caller, ControlRequest)> {
-        let request = |(index, caller): (usize, &Caller)| Some((index, caller.receive_request(now)?));
-        let (index, request) = self.callers.iter().enumerate().find_map(request)?;
+    fn take_request(&mut self, now: Instant) -> Option<(Caller, Option<ControlRequest>)> {
+        let request = |(index, caller): (usize, &mut Caller)| Some((index, caller.receive_request(now)?));
+        let (index, request) = self.callers.iter_mut().enumerate().find_map(request)?;
         Some((self.callers.swap_remove(index), request))
     }
 }
@@ -162,9 +169,10 @@ impl Supervisor {
             self.status_socket.as_mut().and_then(|socket| socket.take_request(now))
         {
             match request {
-                ControlRequest::Status => {}
-                ControlRequest::Drain => self.request_drain(true, &caller.peer, now),
-                ControlRequest::Undrain => self.request_drain(false, &caller.peer, now),
+                None => continue,
+                Some(ControlRequest::Status) => {}
+                Some(ControlRequest::Drain) => self.request_drain(true, &caller.peer, now),
+                Some(ControlRequest::Undrain) => self.request_drain(false, &caller.peer, now),
             }
             if let Some(file) = self.report(now) {
                 // A new connection has room for it, unless its peer has gone.

@@ -1,13 +1,13 @@
 //! A drain, requested or before a stop, and checks that must not be "ok": on older connections, and without a report.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 
 use nix::sys::signal::Signal;
 
 use crate::exhaustion::set_limit;
 use crate::gate::Gate;
-use crate::harness::{ask, connect, read_to_end, run, wait_until};
+use crate::harness::{ask, connect, connect_unix, read_to_end, run, wait_until};
 use crate::health::{CHECKS, Host, keep_alive};
 use crate::proxies::ask_again;
 
@@ -118,4 +118,22 @@ fn held_connection_does_not_keep_its_place_for_agent_checks() {
     assert_eq!(host.agent_line(), "up ready 100%\n");
     let duration = begin.elapsed();
     assert!(duration < std::time::Duration::from_secs(10), "{duration:?}"); // of 2 s each before
+}
+
+#[test]
+fn request_may_come_in_pieces_and_another_line_gets_no_answer() {
+    let host = Host::start(CHECKS);
+    for line in ["drain\r\n", "drain\ndrain\n", "drain and much more than that\n"] {
+        let mut stream = connect_unix(&host.status);
+        stream.write_all(line.as_bytes()).unwrap();
+        // Bytes that were not read reset the connection.
+        assert_eq!(stream.read(&mut [0; 64]).unwrap_or(0), 0, "{line:?}");
+    }
+    assert_eq!(host.state().0, "serving");
+    let mut stream = connect_unix(&host.status);
+    stream.write_all(b"drai").unwrap();
+    host.server.wait_idle();
+    stream.write_all(b"n\n").unwrap();
+    assert_ne!(read_to_end(stream), "");
+    assert_eq!(host.state().0, "draining");
 }

@@ -203,7 +203,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         socket: SocketArgs,
     },
-    /// End that
+    /// Let balancers send connections here again
     Undrain {
         #[command(flatten)]
         socket: SocketArgs,

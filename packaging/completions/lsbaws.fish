@@ -14,7 +14,7 @@ complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a check -d 'C
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a status -d 'Show what a running daemon is doing'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a top -d 'Show it on a screen that refreshes itself'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a drain -d 'Let balancers send new connections elsewhere'
-complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a undrain -d 'End that'
+complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a undrain -d 'Let balancers send connections here again'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a completions -d 'Print the completions of a shell'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a client -d 'Load-test a server'
 complete -c lsbaws -n "not __fish_seen_subcommand_from $commands" -a help -d 'Print help'

@@ -6,8 +6,8 @@ import time
 
 @ctypes.CFUNCTYPE(None)
 def hang():
-    while True:
-        time.sleep(60)
+    print("a handler hangs", flush=True)
+    time.sleep(30)  # a daemon that is killed leaves it
 
 
 threading.Thread(target=threading.Event().wait, daemon=True, name="pool").start()

